@@ -1,0 +1,24 @@
+//! The pure core of Assay: what is measured, how it is measured, and when it can be believed.
+//!
+//! Nothing in this crate reads a clock, opens a file or a socket, or draws randomness that was not
+//! passed in. The agent performs what is decided here; the coordinator stores and ranks it.
+//!
+//! # Map
+//! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`input_spec`], [`slo`].
+//! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
+//! - Measuring: [`schedule`] (when to send), `histogram` and `statistics` (what it took),
+//!   [`search`] (which load next), [`validity`] (can it be believed).
+
+pub mod configuration;
+pub mod hardware;
+pub mod ids;
+pub mod input_spec;
+pub mod job;
+pub mod money;
+pub mod outcome;
+pub mod schedule;
+pub mod search;
+pub mod slo;
+pub mod trial;
+pub mod units;
+pub mod validity;

@@ -1,0 +1,219 @@
+//! What came of a trial: how it ended, why, and the figures.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    configuration::{Configuration, word_enum},
+    hardware::{HostFacts, LimitInForce, Utilization},
+    search::{Answer, Purpose},
+    units::{Bytes, Rate},
+    validity::Validity,
+};
+
+/// How a trial ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ended", rename_all = "snake_case")]
+pub enum TrialOutcome {
+    /// It was measured, whatever the figures say and however far they can be believed.
+    Measured(Box<Measurement>),
+    /// It could not be measured.
+    Failed(Failure),
+    /// Somebody cancelled it.
+    Cancelled {
+        /// Who, and why.
+        by: String,
+    },
+}
+
+/// Why a trial could not be measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The kind, for programs.
+    pub kind: FailureKind,
+    /// One line for people: what happened, with the values that matter.
+    pub message: String,
+    /// The last lines the model host wrote, or the first failing response; may be empty.
+    #[serde(default)]
+    pub detail: String,
+}
+
+word_enum!(
+    /// Why a trial could not be measured.
+    FailureKind, "failure",
+    "artifact_unavailable, model_rejected, payload_rejected, host_start_failed, host_not_ready, model_raised, host_crashed, out_of_memory, model_hangs, too_slow, generator, sandbox, internal" {
+        /// Model or payload could not be fetched, or its checksum is wrong.
+        ArtifactUnavailable = "artifact_unavailable",
+        /// The host cannot load the model.
+        ModelRejected = "model_rejected",
+        /// The model does not take the payload.
+        PayloadRejected = "payload_rejected",
+        /// The host program could not be started.
+        HostStartFailed = "host_start_failed",
+        /// The host did not become ready in time.
+        HostNotReady = "host_not_ready",
+        /// The model raised errors beyond the allowed share of calls.
+        ModelRaised = "model_raised",
+        /// The host process died.
+        HostCrashed = "host_crashed",
+        /// The host used more memory than the instance type has.
+        OutOfMemory = "out_of_memory",
+        /// The model stopped answering.
+        ModelHangs = "model_hangs",
+        /// Even a lone request misses the constraint.
+        TooSlow = "too_slow",
+        /// The load generator could not do its work.
+        Generator = "generator",
+        /// CPU set or memory limit could not be set up.
+        Sandbox = "sandbox",
+        /// A fault of the agent itself.
+        Internal = "internal",
+    }
+);
+
+/// The figures of a trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Measurement {
+    /// The answer of the search; absent for fixed loads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+    /// Latency at the answer (for fixed loads: of the last phase).
+    pub latency: LatencyFigures,
+    /// Utilization at the answer.
+    pub utilization: Utilization,
+    /// Utilization of the machine without load, after the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Utilization>,
+    /// Can it be believed?
+    pub validity: Validity,
+    /// The machine.
+    pub host: HostFacts,
+    /// Limits that were really in force on the model host.
+    pub limits_in_force: Vec<LimitInForce>,
+    /// The configuration that the host reported.
+    pub configuration: Configuration,
+    /// The weight of the harness itself.
+    pub harness: HarnessFigures,
+    /// Energy per inference in joules, where the hardware tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub energy_j_per_inference: Option<f64>,
+    /// Calls whose output held a NaN.
+    pub nan_outputs: u64,
+    /// Calls made in all.
+    pub calls: u64,
+    /// Calls that failed.
+    pub failed_calls: u64,
+    /// The first response that was an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_error: Option<String>,
+    /// From the start of the host process until it was ready.
+    pub ready_after: Duration,
+    /// The whole trial.
+    pub took: Duration,
+}
+
+/// Latency of calls, counted from their intended send time, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatencyFigures {
+    /// How many calls the figures rest on; the others are meaningless when 0.
+    pub count: u64,
+    /// The mean.
+    pub mean_us: f64,
+    /// The median.
+    pub p50_us: u64,
+    /// The 90th percentile.
+    pub p90_us: u64,
+    /// The 95th percentile.
+    pub p95_us: u64,
+    /// The 99th percentile.
+    pub p99_us: u64,
+    /// The 99.9th percentile.
+    pub p999_us: u64,
+    /// The largest.
+    pub max_us: u64,
+}
+
+/// What the harness itself cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HarnessFigures {
+    /// CPU of generator and sampler as a share of the run's processor time, in per cent.
+    pub cpu_share_pct: f64,
+    /// Median lag of the generator behind its schedule, in microseconds.
+    pub lag_p50_us: u64,
+    /// 99th percentile of that lag.
+    pub lag_p99_us: u64,
+    /// CPU seconds of the hardware sampler.
+    pub sampler_cpu_s: f64,
+}
+
+/// A step as it is reported, stored and shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Counts from 0 within the trial.
+    pub index: u32,
+    /// What it was for.
+    pub purpose: Purpose,
+    /// Users in closed loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub users: Option<u32>,
+    /// Offered rate in open loop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offered: Option<Rate>,
+    /// Rate of answered calls.
+    pub achieved: Rate,
+    /// How long load was offered.
+    pub duration: Duration,
+    /// Latency of the answered calls.
+    pub latency: LatencyFigures,
+    /// Calls that failed.
+    pub failed_calls: u64,
+    /// Calls that missed a constraint; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missed_calls: Option<u64>,
+    /// The constraints held in this step; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<bool>,
+    /// How busy the machine was.
+    pub utilization: Utilization,
+    /// The latency histogram in HDR V2 encoding; may be empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub histogram: Vec<u8>,
+}
+
+/// How far a trial has come, for people who watch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The stage.
+    pub stage: Stage,
+    /// What is being done, for people.
+    pub message: String,
+    /// Rough share done, 0 to 1.
+    pub fraction: f64,
+    /// Rough time left.
+    pub left: Duration,
+}
+
+word_enum!(
+    /// The stages of a trial.
+    Stage, "stage", "fetching, starting, warming_up, searching, cooling_down" {
+        /// Fetching model and payload.
+        Fetching = "fetching",
+        /// Starting the model host.
+        Starting = "starting",
+        /// Bringing it into working state.
+        WarmingUp = "warming_up",
+        /// Measuring.
+        Searching = "searching",
+        /// Watching the machine without load.
+        CoolingDown = "cooling_down",
+    }
+);
+
+impl Measurement {
+    /// Memory used by the host at most, if known.
+    #[must_use]
+    pub fn host_memory(&self) -> Option<Bytes> {
+        self.utilization.host_memory_bytes
+    }
+}

@@ -1,0 +1,93 @@
+//! Whether a measurement can be believed: findings, each with its figure and threshold, and a verdict.
+
+use serde::{Deserialize, Serialize};
+
+use crate::configuration::word_enum;
+
+word_enum!(
+    /// How far a measurement can be trusted.
+    Verdict, "verdict", "valid, suspect, invalid" {
+        /// Nothing speaks against it.
+        Valid = "valid",
+        /// Something may have moved the figures; they are shown with it.
+        Suspect = "suspect",
+        /// The figures do not mean what they should; the trial is measured again or fails.
+        Invalid = "invalid",
+    }
+);
+
+word_enum!(
+    /// What was noticed.
+    FindingName, "finding",
+    "generator_lag, generator_saturated, cpu_steal, other_load, swapping, memory_pressure, drift, interval_too_wide, errors, too_few_samples, little_law, confirmation_missed, gpu_shared, gpu_throttled, burst_credits, frequency, nan_outputs, out_of_time, no_burn_in" {
+        /// The generator sent later than intended (99th percentile, µs).
+        GeneratorLag = "generator_lag",
+        /// The generator could not offer the load.
+        GeneratorSaturated = "generator_saturated",
+        /// The hypervisor took processor time (per cent).
+        CpuSteal = "cpu_steal",
+        /// Other processes used the processors (per cent of one).
+        OtherLoad = "other_load",
+        /// Pages were swapped (per second).
+        Swapping = "swapping",
+        /// Memory ran short (available share in per cent).
+        MemoryPressure = "memory_pressure",
+        /// The target's speed moved (relative change in per cent).
+        Drift = "drift",
+        /// The interval is wider than asked (half-width in per cent).
+        IntervalTooWide = "interval_too_wide",
+        /// Calls failed (per cent).
+        Errors = "errors",
+        /// Too few samples for the percentile.
+        TooFewSamples = "too_few_samples",
+        /// Users ≠ throughput × latency (relative difference in per cent).
+        LittleLaw = "little_law",
+        /// Fresh load at the answer did not hold the constraint.
+        ConfirmationMissed = "confirmation_missed",
+        /// Other processes used the GPU.
+        GpuShared = "gpu_shared",
+        /// The GPU ran slower for heat or power.
+        GpuThrottled = "gpu_throttled",
+        /// The instance family lives on burst credits; two minutes cannot show their end.
+        BurstCredits = "burst_credits",
+        /// The clock fell (relative change in per cent).
+        Frequency = "frequency",
+        /// Outputs that are not numbers (count).
+        NanOutputs = "nan_outputs",
+        /// The search ran into its time limit.
+        OutOfTime = "out_of_time",
+        /// Quick mode does not heat the machine, so throttling may be missed.
+        NoBurnIn = "no_burn_in",
+    }
+);
+
+/// One thing noticed, with the figure and the threshold it crossed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What.
+    pub name: FindingName,
+    /// The figure, in the unit that the name's documentation gives.
+    pub value: f64,
+    /// Where it begins to matter, in the same unit.
+    pub threshold: f64,
+    /// What it makes of the measurement; `valid` for mere notes.
+    pub severity: Verdict,
+}
+
+/// The verdict on a trial and what it rests on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Validity {
+    /// The gravest severity among the findings.
+    pub verdict: Verdict,
+    /// Everything noticed.
+    pub findings: Vec<Finding>,
+}
+
+impl Validity {
+    /// The verdict that follows from findings: the gravest of them.
+    #[must_use]
+    pub fn from_findings(findings: Vec<Finding>) -> Self {
+        let verdict = findings.iter().map(|finding| finding.severity).max().unwrap_or(Verdict::Valid);
+        Self { verdict, findings }
+    }
+}

@@ -1,0 +1,28 @@
+//! A tensor outside libtorch: what payload decoders produce and response encoders consume.
+//!
+//! No libtorch type appears here, so decoders and servers can be tested without it; the engine alone
+//! turns these into libtorch tensors and back.
+
+use assay_measure::input_spec::DType;
+use bytes::Bytes;
+
+/// A named, typed, contiguous (row-major, little-endian) tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WireTensor {
+    /// The name given by the payload or the model; empty when it has none.
+    pub name: String,
+    /// The element type.
+    pub dtype: DType,
+    /// The dimensions; empty for a scalar.
+    pub shape: Vec<i64>,
+    /// `product(shape) × dtype.size_bytes()` bytes, shared with the request body where possible.
+    pub data: Bytes,
+}
+
+impl WireTensor {
+    /// The number of elements that `shape` asks for; `None` when a dimension is negative or the product overflows.
+    #[must_use]
+    pub fn elements(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1usize, |all, &dim| all.checked_mul(usize::try_from(dim).ok()?))
+    }
+}
