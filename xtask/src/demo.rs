@@ -1,0 +1,84 @@
+//! `cargo xtask demo`: from a fresh checkout to a ranking of instance types for a real ResNet-18.
+
+use std::{
+    ffi::OsString,
+    fs,
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::{checkout::Checkout, console::Console, libtorch, process};
+
+/// Two shapes at least: the first two types are 2 vCPU each, the third is a machine of one's own.
+const INSTANCE_TYPES: &str = "ml.c5.large,ml.m5.large,onprem.small=1x2GiB@0.05";
+const SLO: &str = "p95<=250ms";
+
+/// Options of `cargo xtask demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Handed to `assay recommend` after the demo's own arguments.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    more: Vec<OsString>,
+}
+
+/// Ends with the output and the exit code of `assay recommend`.
+pub(crate) fn run(
+    checkout: &Checkout,
+    console: Console,
+    arguments: &Arguments,
+) -> Result<ExitCode> {
+    libtorch::ensure(checkout, console)?;
+    build_release(checkout, console)?;
+    let model = reference_model(checkout, console, "resnet18")?;
+    let mut recommend = Command::new(checkout.release_binary("assay"));
+    recommend
+        .arg("recommend")
+        .arg(model)
+        .args(["--input", "float32[1,3,224,224]"]);
+    recommend
+        .args(["--instance-types", INSTANCE_TYPES, "--slo", SLO, "--quick"])
+        .args(&arguments.more);
+    console.say(&process::shown(&recommend));
+    let status = process::status(&mut recommend)?;
+    // A signal has no code; 130 is what Ctrl-C stands for everywhere else.
+    let code = status
+        .code()
+        .map_or(130, |code| u8::try_from(code).unwrap_or(1));
+    Ok(ExitCode::from(code))
+}
+
+/// The three binaries as users get them.
+pub(crate) fn build_release(checkout: &Checkout, console: Console) -> Result<()> {
+    console.say("building assay, assay-agent and assay-host (release)");
+    process::run(checkout.cargo().args([
+        "build",
+        "--release",
+        "--bins",
+        "-p",
+        "assay",
+        "-p",
+        "assay-agent",
+        "-p",
+        "assay-host",
+    ]))
+}
+
+/// Writes one of the host's built-in models; the same bytes every time.
+pub(crate) fn reference_model(
+    checkout: &Checkout,
+    console: Console,
+    name: &str,
+) -> Result<std::path::PathBuf> {
+    let folder = checkout.target_dir().join("demo");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let path = folder.join(format!("{name}.pt"));
+    console.say(&format!("writing the reference model {}", path.display()));
+    process::capture(
+        Command::new(checkout.release_binary("assay-host"))
+            .args(["reference", name, "--out"])
+            .arg(&path),
+    )?;
+    Ok(path)
+}
