@@ -19,6 +19,7 @@ pub mod outcome;
 pub mod schedule;
 pub mod search;
 pub mod slo;
+pub mod statistics;
 pub mod trial;
 pub mod units;
 pub mod validity;
