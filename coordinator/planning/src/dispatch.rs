@@ -1,0 +1,38 @@
+//! Which waiting trial goes to which agent now.
+//!
+//! One trial at a time per physical host, whatever the number of agents on it; the oldest job first,
+//! within a job the order of its plan; nothing for agents that are draining.
+
+use assay_measure::ids::{AgentName, TrialId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{fleet::AgentView, planner::Placement};
+
+/// A trial that waits for an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingTrial {
+    /// The trial.
+    pub id: TrialId,
+    /// Its number within its job.
+    pub index: u32,
+    /// Where it may run.
+    pub placement: Placement,
+    /// When its job was created.
+    pub job_created_at: Timestamp,
+}
+
+/// Give this trial to this agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// The trial.
+    pub trial: TrialId,
+    /// The agent.
+    pub agent: AgentName,
+}
+
+/// Decides what runs next. The caller grants the leases, in this order.
+#[must_use]
+pub fn assign(waiting: &[WaitingTrial], fleet: &[AgentView]) -> Vec<Assignment> {
+    todo!("{waiting:?}{fleet:?}")
+}

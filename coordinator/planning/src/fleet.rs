@@ -1,0 +1,26 @@
+//! What the planner sees of the agents: a snapshot, without connections.
+
+use assay_measure::{
+    hardware::HostFacts,
+    ids::{AgentName, HostFingerprint, InstanceTypeName},
+};
+use serde::{Deserialize, Serialize};
+
+/// A connected agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AgentView {
+    /// Its name.
+    pub name: AgentName,
+    /// The instance type of its machine.
+    pub instance_type: InstanceTypeName,
+    /// Its physical host; agents that share one share everything.
+    pub fingerprint: HostFingerprint,
+    /// Its machine.
+    pub host: HostFacts,
+    /// It holds a trial (leased, running or being cancelled).
+    pub busy: bool,
+    /// It gets no further trials.
+    pub draining: bool,
+    /// Smaller instance types may be emulated on it.
+    pub may_emulate: bool,
+}

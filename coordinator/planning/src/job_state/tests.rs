@@ -1,0 +1,1 @@
+//! Walks every edge of the job state machine.

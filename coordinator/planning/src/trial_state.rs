@@ -1,0 +1,287 @@
+//! The state of a trial, and what follows from each thing that happens to it.
+//!
+//! ```text
+//!           Granted           Began
+//!  Queued ──────────► Leased ───────► Running ───Finished──► Ended(Reported)
+//!    ▲                  │  │             │  │
+//!    │   Returned       │  └──────Finished┼──┘  an invalid measurement goes back to Queued, twice
+//!    ├──────────────────┘                 │
+//!    │   Expired: losses + 1              │
+//!    ├────────────────────────────────────┤     the third loss ends it: Ended(Lost)
+//!    │   CancelAsked                      │ CancelAsked
+//!    └─► Ended(NotRun)        Cancelling ◄┘ ──Finished, Expired──► Ended(Reported)
+//! ```
+//! Every report proves itself with the token of the current lease; an older token is refused, so a
+//! trial that was given to another agent is never reported twice. An agent that comes back while its
+//! lease still stands goes on (`Resumed`).
+
+use std::time::Duration;
+
+use assay_measure::{
+    ids::{AgentName, LeaseToken},
+    outcome::TrialOutcome,
+    validity::Verdict,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::lease::Lease;
+
+/// A trial is given up after it was lost this many times.
+pub const MOST_LOSSES: u32 = 3;
+
+/// An invalid trial is measured again this many times.
+pub const MOST_REPEATS: u32 = 2;
+
+/// A trial's history and present state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Where it stands.
+    pub state: TrialState,
+    /// How often its agent was lost.
+    pub losses: u32,
+    /// How often it was measured again because the figures could not be believed.
+    pub repeats: u32,
+}
+
+/// Where a trial stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum TrialState {
+    /// Waiting for an agent.
+    Queued,
+    /// Given to an agent that has not begun.
+    Leased {
+        /// The agent's right to it.
+        lease: Lease,
+    },
+    /// An agent measures it.
+    Running {
+        /// The agent's right to it.
+        lease: Lease,
+        /// When the agent began.
+        began_at: Timestamp,
+    },
+    /// The agent was told to stop, and still cleans up.
+    Cancelling {
+        /// The agent's right to it.
+        lease: Lease,
+        /// Who cancelled it.
+        by: String,
+    },
+    /// Nothing changes any more.
+    Ended {
+        /// How.
+        end: TrialEnd,
+        /// When.
+        ended_at: Timestamp,
+    },
+}
+
+/// How a trial ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum TrialEnd {
+    /// With what an agent reported, or cancelled while one had it.
+    Reported {
+        /// The outcome.
+        outcome: TrialOutcome,
+    },
+    /// Its agents went away once too often.
+    Lost {
+        /// How often.
+        losses: u32,
+        /// The last of them.
+        last_agent: AgentName,
+    },
+    /// It never began, or was waiting to begin again.
+    NotRun {
+        /// Who cancelled it.
+        by: String,
+    },
+}
+
+/// Something that happened to a trial.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TrialEvent {
+    /// It was given to an agent.
+    Granted {
+        /// The agent.
+        agent: AgentName,
+        /// The token for it, never used before.
+        token: LeaseToken,
+    },
+    /// The agent began.
+    Began {
+        /// The agent's proof.
+        token: LeaseToken,
+    },
+    /// The agent was heard of: a heartbeat, progress, a step.
+    Heard {
+        /// The agent's proof.
+        token: LeaseToken,
+    },
+    /// The agent came back after its connection broke (or the coordinator restarted) and still has the trial.
+    Resumed {
+        /// The agent's proof.
+        token: LeaseToken,
+    },
+    /// The agent could not take it: it is busy or shutting down.
+    Returned {
+        /// The agent's proof.
+        token: LeaseToken,
+    },
+    /// The agent reports how it ended.
+    Finished {
+        /// The agent's proof.
+        token: LeaseToken,
+        /// The outcome.
+        outcome: TrialOutcome,
+    },
+    /// Time passed; a lease may have run out.
+    ClockAdvanced,
+    /// Somebody cancelled it.
+    CancelAsked {
+        /// Who.
+        by: String,
+    },
+}
+
+/// What the caller must do after a transition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrialEffect {
+    /// Tell the agent to run it.
+    StartOnAgent {
+        /// The agent.
+        agent: AgentName,
+        /// The token to report with.
+        token: LeaseToken,
+    },
+    /// Tell the agent to stop it; the agent reports its end.
+    CancelOnAgent {
+        /// The agent.
+        agent: AgentName,
+        /// The token of its lease.
+        token: LeaseToken,
+    },
+    /// The agent is free for another trial.
+    ReleaseAgent {
+        /// The agent.
+        agent: AgentName,
+    },
+    /// The report is durable once the new state is stored: tell the agent that it may forget it.
+    AcknowledgeReport {
+        /// The agent.
+        agent: AgentName,
+        /// The token of its lease.
+        token: LeaseToken,
+    },
+    /// What was measured so far belongs to a run that does not count: drop its steps.
+    DiscardSteps,
+    /// It waits for an agent again.
+    Requeued {
+        /// Why, for people.
+        reason: String,
+    },
+    /// It has ended.
+    Concluded,
+}
+
+/// The event does not fit the state; nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TrialEventDenied {
+    /// The trial was given to another agent since, or has ended; the report does not count.
+    #[error("the lease has ended; the report does not count")]
+    StaleToken,
+    /// An agent has it.
+    #[error("agent {0} has the trial")]
+    NotQueued(AgentName),
+    /// It has begun.
+    #[error("the trial has begun")]
+    AlreadyBegun,
+    /// Nothing changes any more.
+    #[error("the trial has ended")]
+    AlreadyEnded,
+    /// It is being cancelled.
+    #[error("the trial is being cancelled")]
+    Cancelling,
+}
+
+impl Trial {
+    /// A trial that waits for an agent.
+    #[must_use]
+    pub const fn queued() -> Self {
+        Self { state: TrialState::Queued, losses: 0, repeats: 0 }
+    }
+
+    /// What follows from an event; `term` is how long a lease lasts from now.
+    ///
+    /// # Errors
+    /// [`TrialEventDenied`] when the event does not fit; the state is unchanged.
+    pub fn apply(
+        &self,
+        event: TrialEvent,
+        now: Timestamp,
+        term: Duration,
+    ) -> Result<(Self, Vec<TrialEffect>), TrialEventDenied> {
+        let _ = (event, now, term, Verdict::Valid);
+        todo!()
+    }
+
+    /// The lease in force.
+    #[must_use]
+    pub const fn lease(&self) -> Option<&Lease> {
+        match &self.state {
+            TrialState::Leased { lease }
+            | TrialState::Running { lease, .. }
+            | TrialState::Cancelling { lease, .. } => Some(lease),
+            TrialState::Queued | TrialState::Ended { .. } => None,
+        }
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub const fn end(&self) -> Option<&TrialEnd> {
+        match &self.state {
+            TrialState::Ended { end, .. } => Some(end),
+            TrialState::Queued
+            | TrialState::Leased { .. }
+            | TrialState::Running { .. }
+            | TrialState::Cancelling { .. } => None,
+        }
+    }
+
+    /// Whether it waits for an agent.
+    #[must_use]
+    pub const fn is_queued(&self) -> bool {
+        matches!(self.state, TrialState::Queued)
+    }
+
+    /// One word for the state: `queued`, `leased`, `running`, `cancelling` or `ended`.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self.state {
+            TrialState::Queued => "queued",
+            TrialState::Leased { .. } => "leased",
+            TrialState::Running { .. } => "running",
+            TrialState::Cancelling { .. } => "cancelling",
+            TrialState::Ended { .. } => "ended",
+        }
+    }
+}
+
+impl TrialEnd {
+    /// The measurement, if it was measured.
+    #[must_use]
+    pub fn measurement(&self) -> Option<&assay_measure::outcome::Measurement> {
+        match self {
+            Self::Reported { outcome: TrialOutcome::Measured(measurement) } => Some(measurement),
+            Self::Reported {
+                outcome: TrialOutcome::Failed(_) | TrialOutcome::Cancelled { .. },
+            }
+            | Self::Lost { .. }
+            | Self::NotRun { .. } => None,
+        }
+    }
+}
