@@ -4,7 +4,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 3] = ["assay/v1/agent.proto", "assay/v1/jobs.proto", "inference/inference.proto"];
+const FILES: [&str; 3] =
+    ["assay/v1/agent.proto", "assay/v1/jobs.proto", "inference/inference.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -14,7 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .bytes(".inference.ModelInferRequest.raw_input_contents")
         .bytes(".inference.ModelInferResponse.raw_output_contents")
-
+        .bytes(".assay.v1.ArtifactChunk.data")
+        .bytes(".assay.v1.UploadArtifactRequest.data")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -4,6 +4,12 @@
 //! Inference Protocol v2. Wire types stop at the door: [`agent`] and [`jobs`] turn them into validated
 //! domain types of `assay-measure`, and nothing beyond matches on them.
 
+pub mod agent;
+pub mod jobs;
+
+/// The version of the agent protocol. Both sides of `AgentService.Attach` must speak the same one.
+pub const PROTOCOL_VERSION: u32 = 1;
+
 /// Assay's own protocol, as generated from `proto/assay/v1`.
 #[expect(missing_docs, clippy::all, reason = "generated; documented in the .proto files")]
 pub mod v1 {
@@ -17,4 +23,5 @@ pub mod inference {
 }
 
 /// All of the above as an encoded `FileDescriptorSet`, for gRPC reflection.
-pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/assay_descriptor.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] =
+    include_bytes!(concat!(env!("OUT_DIR"), "/assay_descriptor.bin"));

@@ -1,0 +1,112 @@
+//! `agent.proto` to and from the domain: trial specifications, step reports, outcomes, machines.
+//!
+//! Every conversion from the wire validates: what comes out of it obeys the domain's own rules. What
+//! does not is [`Malformed`], with the field and the problem.
+
+pub(crate) mod hardware;
+mod outcome;
+pub(crate) mod trial_spec;
+
+use std::{fmt::Display, str::FromStr, time::Duration};
+
+use assay_measure::units::as_micros;
+use thiserror::Error;
+
+/// A message breaks a rule of the domain.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("malformed message: {field}: {problem}")]
+pub struct Malformed {
+    field: &'static str,
+    problem: String,
+}
+
+impl Malformed {
+    pub(crate) fn new(field: &'static str, problem: impl Display) -> Self {
+        Self { field, problem: problem.to_string() }
+    }
+
+    pub(crate) fn missing(field: &'static str) -> Self {
+        Self::new(field, "is missing")
+    }
+}
+
+impl From<Malformed> for tonic::Status {
+    fn from(malformed: Malformed) -> Self {
+        Self::invalid_argument(malformed.to_string())
+    }
+}
+
+/// Reads a text of the domain's grammar.
+pub(crate) fn parse<T>(field: &'static str, text: &str) -> Result<T, Malformed>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    text.parse().map_err(|error: T::Err| Malformed::new(field, error))
+}
+
+pub(crate) fn parse_all<T>(field: &'static str, texts: &[String]) -> Result<Vec<T>, Malformed>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    texts.iter().map(|text| parse(field, text)).collect()
+}
+
+pub(crate) fn texts<T: Display>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+/// Takes a message field that proto3 makes optional and the domain does not.
+pub(crate) fn required<W, T>(field: &'static str, value: Option<W>) -> Result<T, Malformed>
+where
+    T: TryFrom<W>,
+    T::Error: Display,
+{
+    value
+        .ok_or_else(|| Malformed::missing(field))?
+        .try_into()
+        .map_err(|error| Malformed::new(field, error))
+}
+
+/// Takes a message field that may be absent.
+pub(crate) fn optional<W, T>(field: &'static str, value: Option<W>) -> Result<Option<T>, Malformed>
+where
+    T: TryFrom<W>,
+    T::Error: Display,
+{
+    value.map(|value| value.try_into().map_err(|error| Malformed::new(field, error))).transpose()
+}
+
+pub(crate) fn all<W, T>(field: &'static str, values: Vec<W>) -> Result<Vec<T>, Malformed>
+where
+    T: TryFrom<W>,
+    T::Error: Display,
+{
+    values
+        .into_iter()
+        .map(|value| value.try_into().map_err(|error| Malformed::new(field, error)))
+        .collect()
+}
+
+pub(crate) fn finite(field: &'static str, value: f64) -> Result<f64, Malformed> {
+    if value.is_finite() { Ok(value) } else { Err(Malformed::new(field, "is not a finite number")) }
+}
+
+/// A day is the longest duration that any message may ask for.
+pub(crate) fn duration(field: &'static str, micros: u64) -> Result<Duration, Malformed> {
+    const LONGEST: Duration = Duration::from_secs(86_400);
+    let duration = Duration::from_micros(micros);
+    if duration <= LONGEST {
+        Ok(duration)
+    } else {
+        Err(Malformed::new(field, "is longer than a day"))
+    }
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    as_micros(duration)
+}
+
+#[cfg(test)]
+mod tests;

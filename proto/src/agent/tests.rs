@@ -1,0 +1,175 @@
+//! What is sent must come back the same, and what breaks a rule must be refused.
+
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+
+use assay_measure::{
+    configuration::Configuration,
+    hardware::{GpuUtilization, HostFacts, LimitInForce, Utilization},
+    outcome::{HarnessFigures, LatencyFigures, Measurement, TrialOutcome},
+    schedule::{Arrivals, Load, Phase},
+    search::{Answer, Confirmation, Drift, Estimate, LimitedBy, Mode, SearchPlan},
+    trial::{ArtifactRef, Payload, TrialSpec, Work},
+    units::{Bytes, Rate},
+    validity::{Finding, FindingName, Validity, Verdict},
+};
+
+use crate::v1;
+
+fn artifact(name: &str) -> ArtifactRef {
+    ArtifactRef {
+        name: name.to_owned(),
+        sha256: "a".repeat(64).parse().unwrap(),
+        size_bytes: Bytes::mib(45),
+    }
+}
+
+fn spec(work: Work) -> TrialSpec {
+    let mut configuration = Configuration::cpu(NonZeroU32::new(2).unwrap(), NonZeroU32::MIN);
+    configuration.environment = BTreeMap::from([("OMP_PROC_BIND".to_owned(), "true".to_owned())]);
+    TrialSpec {
+        id: "demo/0".parse().unwrap(),
+        instance_type: "ml.c5.large".parse().unwrap(),
+        emulated: Some(assay_measure::hardware::Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }),
+        configuration,
+        model: artifact("resnet18.pt"),
+        payload: Payload {
+            artifact: artifact("input.npy"),
+            is_archive: false,
+            content_type: "application/x-npy".to_owned(),
+        },
+        inputs: vec!["float32[1,3,224,224]".parse().unwrap()],
+        work,
+        ready_within: Duration::from_secs(60),
+        request_timeout: Duration::from_secs(30),
+    }
+}
+
+fn search() -> Work {
+    Work::Search(SearchPlan {
+        constraints: vec!["p95<=50ms".parse().unwrap()],
+        mode: Mode::Quick,
+        seed: 7,
+        max_duration: Duration::from_secs(75),
+        soak: None,
+        max_error_share: 0.01,
+    })
+}
+
+#[test]
+fn a_trial_spec_survives_the_wire() {
+    let rate = Rate::per_second(12.5).unwrap();
+    let fixed = Work::Fixed(vec![
+        Phase { load: Load::Closed { users: 3 }, duration: Duration::from_secs(5) },
+        Phase {
+            load: Load::Open { rate, arrivals: Arrivals::Constant, seed: 1 },
+            duration: Duration::from_secs(5),
+        },
+        Phase { load: Load::Replay { at_us: vec![0, 5, 5, 9] }, duration: Duration::from_secs(1) },
+    ]);
+    for work in [search(), fixed] {
+        let spec = spec(work);
+        assert_eq!(TrialSpec::try_from(v1::TrialSpec::from(spec.clone())).unwrap(), spec);
+    }
+}
+
+#[test]
+fn broken_specs_are_refused_with_the_field() {
+    let good = v1::TrialSpec::from(spec(search()));
+    let break_it = |change: &dyn Fn(&mut v1::TrialSpec)| {
+        let mut wire = good.clone();
+        change(&mut wire);
+        TrialSpec::try_from(wire).unwrap_err().to_string()
+    };
+    assert!(break_it(&|w| w.work = None).contains("work"));
+    assert!(break_it(&|w| w.id = "x".to_owned()).contains("id"));
+    assert!(break_it(&|w| w.ready_within_us = u64::MAX).contains("ready_within_us"));
+    assert!(break_it(&|w| w.inputs = vec!["float8[1]".to_owned()]).contains("inputs"));
+    let set_model = |name: &'static str| {
+        move |w: &mut v1::TrialSpec| w.model.as_mut().unwrap().name = name.to_owned()
+    };
+    assert!(break_it(&set_model("../etc/passwd")).contains("plain file name"));
+    assert!(break_it(&set_model("")).contains("plain file name"));
+    let workers = |w: &mut v1::TrialSpec| w.configuration.as_mut().unwrap().workers = 0;
+    assert!(break_it(&workers).contains("workers"));
+}
+
+fn measurement() -> Measurement {
+    let estimate = Estimate {
+        value: Rate::per_second(40.0).unwrap(),
+        low: Rate::per_second(39.0).unwrap(),
+        high: Rate::per_second(41.0).unwrap(),
+    };
+    let gpu = GpuUtilization { index: 0, power_w: Some(250.5), ..GpuUtilization::default() };
+    Measurement {
+        answer: Some(Answer {
+            capacity: estimate,
+            plateau: estimate,
+            plateau_users: 2,
+            limited_by: LimitedBy::Slo,
+            confirmation: Confirmation::Held,
+            answer_steps: vec![4, 5],
+            drift: Some(Drift { relative_change: -0.02 }),
+            precise: true,
+            samples: 3000,
+            out_of_time: false,
+        }),
+        latency: LatencyFigures { count: 9, mean_us: 1.5, p50_us: 2, ..LatencyFigures::default() },
+        utilization: Utilization { cpu_pct: Some(97.5), gpus: vec![gpu], ..Utilization::default() },
+        idle: None,
+        validity: Validity::from_findings(vec![Finding {
+            name: FindingName::CpuSteal,
+            value: 1.5,
+            threshold: 1.0,
+            severity: Verdict::Suspect,
+        }]),
+        host: HostFacts {
+            cpu_model: "EPYC".to_owned(),
+            vcpus: 2,
+            memory_bytes: Bytes::gib(4),
+            ..HostFacts::default()
+        },
+        limits_in_force: LimitInForce::ALL.to_vec(),
+        configuration: Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN),
+        harness: HarnessFigures {
+            cpu_share_pct: 1.0,
+            lag_p50_us: 5,
+            lag_p99_us: 50,
+            sampler_cpu_s: 0.1,
+        },
+        energy_j_per_inference: Some(0.7),
+        nan_outputs: 1,
+        calls: 10,
+        failed_calls: 1,
+        first_error: Some("500".to_owned()),
+        ready_after: Duration::from_millis(900),
+        took: Duration::from_secs(60),
+    }
+}
+
+#[test]
+fn every_ending_survives_the_wire() {
+    let failed = assay_measure::outcome::FailureKind::ALL.iter().map(|&kind| {
+        TrialOutcome::Failed(assay_measure::outcome::Failure {
+            kind,
+            message: "m".to_owned(),
+            detail: "d".to_owned(),
+        })
+    });
+    let others = [
+        TrialOutcome::Measured(Box::new(measurement())),
+        TrialOutcome::Cancelled { by: "jobs stop".to_owned() },
+    ];
+    for outcome in failed.chain(others) {
+        assert_eq!(
+            TrialOutcome::try_from(v1::TrialOutcome::from(outcome.clone())).unwrap(),
+            outcome
+        );
+    }
+}
+
+#[test]
+fn figures_that_are_no_numbers_are_refused() {
+    let mut wire = v1::Measurement::from(measurement());
+    wire.utilization.as_mut().unwrap().cpu_pct = Some(f64::NAN);
+    assert!(Measurement::try_from(wire).unwrap_err().to_string().contains("cpu_pct"));
+}

@@ -1,0 +1,203 @@
+//! `jobs.proto` to and from the domain: what users ask for.
+
+use assay_measure::{
+    job::{CandidateType, Demand, Goals, JobSpec, JobStatus, Sweep},
+    money::PricePerHour,
+};
+
+use crate::{
+    agent::{
+        Malformed, all, duration, micros, optional, parse, parse_all, required, texts,
+        trial_spec::{at_least_one, fixed_load, phases, rate},
+    },
+    v1,
+};
+
+impl From<JobSpec> for v1::JobSpec {
+    fn from(spec: JobSpec) -> Self {
+        Self {
+            name: spec.name.to_string(),
+            model: Some(spec.model.into()),
+            payload: Some(spec.payload.into()),
+            inputs: texts(&spec.inputs),
+            instance_types: spec.instance_types.into_iter().map(Into::into).collect(),
+            emulate: spec.emulate,
+            sweep: Some(spec.sweep.into()),
+            constraints: texts(&spec.constraints),
+            goals: spec.goals.map(Into::into),
+            mode: spec.mode.to_string(),
+            seed: spec.seed,
+            soak_us: spec.soak.map(micros),
+            fixed_load: spec.fixed_load.map(fixed_load),
+            region: spec.region,
+            demand: spec.demand.map(Into::into),
+            max_duration_us: micros(spec.max_duration),
+            price_overrides: spec
+                .price_overrides
+                .into_iter()
+                .map(|(instance_type, price)| v1::PriceOverride {
+                    instance_type: instance_type.to_string(),
+                    pico_usd_per_hour: price.pico_usd(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::JobSpec> for JobSpec {
+    type Error = Malformed;
+    fn try_from(wire: v1::JobSpec) -> Result<Self, Malformed> {
+        let price_overrides = wire
+            .price_overrides
+            .iter()
+            .map(|price| {
+                let instance_type = parse("price_overrides", &price.instance_type)?;
+                Ok((instance_type, PricePerHour::from_pico_usd(price.pico_usd_per_hour)))
+            })
+            .collect::<Result<_, Malformed>>()?;
+        if wire.region.is_empty() || wire.region.len() > 64 {
+            return Err(Malformed::new("region", "must have 1 to 64 characters"));
+        }
+        Ok(Self {
+            name: parse("name", &wire.name)?,
+            model: required("model", wire.model)?,
+            payload: required("payload", wire.payload)?,
+            inputs: parse_all("inputs", &wire.inputs)?,
+            instance_types: all("instance_types", wire.instance_types)?,
+            emulate: wire.emulate,
+            sweep: wire.sweep.unwrap_or_default().try_into()?,
+            constraints: parse_all("constraints", &wire.constraints)?,
+            goals: optional("goals", wire.goals)?,
+            mode: parse("mode", &wire.mode)?,
+            seed: wire.seed,
+            soak: wire.soak_us.map(|us| duration("soak_us", us)).transpose()?,
+            fixed_load: wire.fixed_load.map(phases).transpose()?,
+            region: wire.region,
+            demand: optional("demand", wire.demand)?,
+            max_duration: duration("max_duration_us", wire.max_duration_us)?,
+            price_overrides,
+        })
+    }
+}
+
+impl From<CandidateType> for v1::CandidateType {
+    fn from(candidate: CandidateType) -> Self {
+        Self {
+            name: candidate.name.to_string(),
+            shape: candidate.shape.map(Into::into),
+            price_pico_usd_per_hour: candidate.price.map(PricePerHour::pico_usd),
+        }
+    }
+}
+
+impl TryFrom<v1::CandidateType> for CandidateType {
+    type Error = Malformed;
+    fn try_from(wire: v1::CandidateType) -> Result<Self, Malformed> {
+        Ok(Self {
+            name: parse("instance_types", &wire.name)?,
+            shape: optional("shape", wire.shape)?,
+            price: wire.price_pico_usd_per_hour.map(PricePerHour::from_pico_usd),
+        })
+    }
+}
+
+impl From<Sweep> for v1::Sweep {
+    fn from(sweep: Sweep) -> Self {
+        let counts = |list: Vec<std::num::NonZeroU32>| list.into_iter().map(Into::into).collect();
+        Self {
+            workers: counts(sweep.workers),
+            intra_op_threads: counts(sweep.intra_op_threads),
+            max_batch: counts(sweep.max_batch),
+            max_batch_delay_us: sweep.max_batch_delay_us,
+            device: texts(&sweep.device),
+            dtype: texts(&sweep.dtype),
+            graph: texts(&sweep.graph),
+            allocator: texts(&sweep.allocator),
+        }
+    }
+}
+
+impl TryFrom<v1::Sweep> for Sweep {
+    type Error = Malformed;
+    fn try_from(wire: v1::Sweep) -> Result<Self, Malformed> {
+        let counts = |field, list: Vec<u32>| {
+            list.into_iter().map(|count| at_least_one(field, count)).collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self {
+            workers: counts("workers", wire.workers)?,
+            intra_op_threads: counts("intra_op_threads", wire.intra_op_threads)?,
+            max_batch: counts("max_batch", wire.max_batch)?,
+            max_batch_delay_us: wire.max_batch_delay_us,
+            device: parse_all("device", &wire.device)?,
+            dtype: parse_all("dtype", &wire.dtype)?,
+            graph: parse_all("graph", &wire.graph)?,
+            allocator: parse_all("allocator", &wire.allocator)?,
+        })
+    }
+}
+
+impl From<Goals> for v1::Goals {
+    fn from(goals: Goals) -> Self {
+        Self {
+            cost: goals.cost.to_string(),
+            latency: goals.latency.to_string(),
+            throughput: goals.throughput.to_string(),
+        }
+    }
+}
+
+impl TryFrom<v1::Goals> for Goals {
+    type Error = Malformed;
+    fn try_from(wire: v1::Goals) -> Result<Self, Malformed> {
+        Ok(Self {
+            cost: parse("cost", &wire.cost)?,
+            latency: parse("latency", &wire.latency)?,
+            throughput: parse("throughput", &wire.throughput)?,
+        })
+    }
+}
+
+impl From<Demand> for v1::Demand {
+    fn from(demand: Demand) -> Self {
+        Self { rate_per_s: demand.rate.as_per_second(), headroom_pct: demand.headroom_pct.into() }
+    }
+}
+
+impl TryFrom<v1::Demand> for Demand {
+    type Error = Malformed;
+    fn try_from(wire: v1::Demand) -> Result<Self, Malformed> {
+        let headroom_pct = u8::try_from(wire.headroom_pct)
+            .ok()
+            .filter(|pct| (1..=100).contains(pct))
+            .ok_or_else(|| Malformed::new("headroom_pct", "must lie between 1 and 100"))?;
+        Ok(Self { rate: rate("rate_per_s", wire.rate_per_s)?, headroom_pct })
+    }
+}
+
+impl From<JobStatus> for v1::JobStatus {
+    fn from(status: JobStatus) -> Self {
+        match status {
+            JobStatus::Pending => Self::Pending,
+            JobStatus::Running => Self::Running,
+            JobStatus::Stopping => Self::Stopping,
+            JobStatus::Completed => Self::Completed,
+            JobStatus::Failed => Self::Failed,
+            JobStatus::Stopped => Self::Stopped,
+        }
+    }
+}
+
+impl TryFrom<v1::JobStatus> for JobStatus {
+    type Error = Malformed;
+    fn try_from(wire: v1::JobStatus) -> Result<Self, Malformed> {
+        match wire {
+            v1::JobStatus::Unspecified => Err(Malformed::missing("status")),
+            v1::JobStatus::Pending => Ok(Self::Pending),
+            v1::JobStatus::Running => Ok(Self::Running),
+            v1::JobStatus::Stopping => Ok(Self::Stopping),
+            v1::JobStatus::Completed => Ok(Self::Completed),
+            v1::JobStatus::Failed => Ok(Self::Failed),
+            v1::JobStatus::Stopped => Ok(Self::Stopped),
+        }
+    }
+}
