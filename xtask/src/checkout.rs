@@ -21,10 +21,8 @@ impl Checkout {
         // Cargo sets the variable when it runs us; a moved checkout is then still found.
         let manifest_dir = env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = manifest_dir
-            .parent()
-            .context("xtask does not lie inside a checkout")?
-            .to_owned();
+        let root =
+            manifest_dir.parent().context("xtask does not lie inside a checkout")?.to_owned();
         Ok(Self { root })
     }
 

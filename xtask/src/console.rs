@@ -11,9 +11,7 @@ pub(crate) struct Console {
 impl Console {
     /// Looks once whether stderr is a terminal.
     pub(crate) fn new() -> Self {
-        Self {
-            terminal: io::stderr().is_terminal(),
-        }
+        Self { terminal: io::stderr().is_terminal() }
     }
 
     /// Whether somebody watches.
@@ -52,9 +50,7 @@ impl Progress {
     /// Adds to what is done, and redraws when the whole percentage changed.
     pub(crate) fn advance(&mut self, bytes: u64) {
         self.done_bytes += bytes;
-        let percent = (self.done_bytes * 100)
-            .checked_div(self.total_bytes)
-            .unwrap_or(100);
+        let percent = (self.done_bytes * 100).checked_div(self.total_bytes).unwrap_or(100);
         if self.terminal && self.shown_percent != Some(percent) {
             self.shown_percent = Some(percent);
             eprint!("\rxtask: {} {percent:3} %", self.label);

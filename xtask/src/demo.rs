@@ -33,19 +33,14 @@ pub(crate) fn run(
     build_release(checkout, console)?;
     let model = reference_model(checkout, console, "resnet18")?;
     let mut recommend = Command::new(checkout.release_binary("assay"));
-    recommend
-        .arg("recommend")
-        .arg(model)
-        .args(["--input", "float32[1,3,224,224]"]);
+    recommend.arg("recommend").arg(model).args(["--input", "float32[1,3,224,224]"]);
     recommend
         .args(["--instance-types", INSTANCE_TYPES, "--slo", SLO, "--quick"])
         .args(&arguments.more);
     console.say(&process::shown(&recommend));
     let status = process::status(&mut recommend)?;
     // A signal has no code; 130 is what Ctrl-C stands for everywhere else.
-    let code = status
-        .code()
-        .map_or(130, |code| u8::try_from(code).unwrap_or(1));
+    let code = status.code().map_or(130, |code| u8::try_from(code).unwrap_or(1));
     Ok(ExitCode::from(code))
 }
 

@@ -12,10 +12,7 @@ pub(crate) struct Hinted {
 impl Hinted {
     /// `message` says what failed, `hint` what to do about it; both lower-case fragments.
     pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            hint: hint.into(),
-        }
+        Self { message: message.into(), hint: hint.into() }
     }
 }
 
@@ -47,9 +44,7 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
 
 /// What helps against causes that can turn up anywhere.
 fn usual_hint(error: &anyhow::Error) -> Option<String> {
-    let io_error = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<io::Error>())?;
+    let io_error = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())?;
     (io_error.kind() == io::ErrorKind::StorageFull)
         .then(|| "free about 3 GiB on this disk (libtorch, its wheels, the build) and run the same command again".to_owned())
 }
@@ -81,10 +76,6 @@ mod tests {
         let error = Err::<(), _>(io::Error::from(io::ErrorKind::StorageFull))
             .context("cannot write a file")
             .unwrap_err();
-        assert!(
-            describe(&error).contains("hint: free about 3 GiB"),
-            "{}",
-            describe(&error)
-        );
+        assert!(describe(&error).contains("hint: free about 3 GiB"), "{}", describe(&error));
     }
 }

@@ -41,10 +41,7 @@ pub(crate) fn run(
         Some(dir) => ensure_in(dir, console)?,
         None => ensure(checkout, console)?,
     };
-    console.say(&format!(
-        "libtorch {VERSION} is ready in {}",
-        torch.display()
-    ));
+    console.say(&format!("libtorch {VERSION} is ready in {}", torch.display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -73,10 +70,7 @@ fn check_given(dir: &Path) -> Result<()> {
         ))?;
     if found != VERSION {
         bail!(Hinted::new(
-            format!(
-                "LIBTORCH={} is libtorch {found}, but {VERSION} is needed",
-                dir.display()
-            ),
+            format!("LIBTORCH={} is libtorch {found}, but {VERSION} is needed", dir.display()),
             "unset LIBTORCH to have the right one fetched",
         ));
     }
@@ -93,18 +87,12 @@ fn check_given(dir: &Path) -> Result<()> {
 /// Puts `#define TORCH_VERSION_MAJOR 2` and its two companions together.
 fn version_of_header(text: &str) -> Option<String> {
     let part = |name: &str| {
-        let line = text.lines().find_map(|line| {
-            line.strip_prefix("#define TORCH_VERSION_")?
-                .strip_prefix(name)
-        })?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("#define TORCH_VERSION_")?.strip_prefix(name))?;
         line.trim().parse::<u32>().ok()
     };
-    Some(format!(
-        "{}.{}.{}",
-        part("MAJOR ")?,
-        part("MINOR ")?,
-        part("PATCH ")?
-    ))
+    Some(format!("{}.{}.{}", part("MAJOR ")?, part("MINOR ")?, part("PATCH ")?))
 }
 
 fn ensure_in(dir: &Path, console: Console) -> Result<PathBuf> {
@@ -129,8 +117,7 @@ fn lock(dir: &Path, console: Console) -> Result<File> {
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     if file.try_lock().is_err() {
         console.say("another `cargo xtask` is setting up libtorch, waiting for it");
-        file.lock()
-            .with_context(|| format!("cannot lock {}", path.display()))?;
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     }
     Ok(file)
 }
@@ -169,10 +156,7 @@ mod tests {
         )
         .unwrap();
         let message = check_given(dir.path()).unwrap_err().to_string();
-        assert!(
-            message.contains("is libtorch 2.3.1, but 2.11.0 is needed"),
-            "{message}"
-        );
+        assert!(message.contains("is libtorch 2.3.1, but 2.11.0 is needed"), "{message}");
     }
 
     #[test]

@@ -11,10 +11,7 @@ use anyhow::{Context, Result, bail};
 /// The command as one would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
 /// Runs to the end and wants success.
@@ -28,9 +25,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs to the end, whatever comes of it.
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
-    command
-        .status()
-        .with_context(|| format!("cannot start `{}`", shown(command)))
+    command.status().with_context(|| format!("cannot start `{}`", shown(command)))
 }
 
 /// Runs to the end, wants success, and gives what was printed; stderr passes through.

@@ -43,11 +43,7 @@ enum PipCache {
 impl<'a> Fetch<'a> {
     /// With the Python found on the path.
     pub(crate) fn new(dir: &'a Path, console: Console) -> Self {
-        Self {
-            dir,
-            console,
-            pythons: vec!["python3".into(), "python".into()],
-        }
+        Self { dir, console, pythons: vec!["python3".into(), "python".into()] }
     }
 
     /// The verified files, in the order of `wheels`.
@@ -59,10 +55,7 @@ impl<'a> Fetch<'a> {
         let kept = self.dir.join(KEPT).join(wheel.file);
         if kept.exists() {
             if self.sum_of(&kept)? == wheel.sha256 {
-                self.console.say(&format!(
-                    "{} is already here, checksum verified",
-                    wheel.file
-                ));
+                self.console.say(&format!("{} is already here, checksum verified", wheel.file));
                 return Ok(kept);
             }
             self.console.say(&format!(
@@ -76,14 +69,10 @@ impl<'a> Fetch<'a> {
             let arrived = self.download(wheel, cache)?;
             let sum = self.sum_of(&arrived)?;
             if sum == wheel.sha256 {
-                self.console
-                    .say(&format!("{} fetched, checksum verified", wheel.file));
+                self.console.say(&format!("{} fetched, checksum verified", wheel.file));
                 return self.keep(&arrived, &kept);
             }
-            self.console.say(&format!(
-                "{} came with a wrong checksum, deleted",
-                wheel.file
-            ));
+            self.console.say(&format!("{} came with a wrong checksum, deleted", wheel.file));
             fs::remove_file(&arrived)
                 .with_context(|| format!("cannot remove {}", arrived.display()))?;
             wrong_sum = sum;
@@ -113,17 +102,12 @@ impl<'a> Fetch<'a> {
         let folder = self.dir.join(UNFINISHED);
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot create {}", folder.display()))?;
-        self.console
-            .say(&format!("fetching {} with pip", wheel.file));
+        self.console.say(&format!("fetching {} with pip", wheel.file));
         let mut command = pip_download(&python, wheel, cache, &folder);
         if self.console.is_terminal() {
-            command
-                .args(["--progress-bar", "on"])
-                .stdout(Stdio::from(io::stderr()));
+            command.args(["--progress-bar", "on"]).stdout(Stdio::from(io::stderr()));
         } else {
-            command
-                .args(["--quiet", "--progress-bar", "off"])
-                .stdout(Stdio::null());
+            command.args(["--quiet", "--progress-bar", "off"]).stdout(Stdio::null());
         }
         let output = command
             .stdin(Stdio::null())
@@ -135,11 +119,7 @@ impl<'a> Fetch<'a> {
         if output.status.success() && arrived.exists() {
             return Ok(arrived);
         }
-        Err(explain(
-            wheel,
-            &String::from_utf8_lossy(&output.stderr),
-            output.status.success(),
-        ))
+        Err(explain(wheel, &String::from_utf8_lossy(&output.stderr), output.status.success()))
     }
 
     fn python_with_pip(&self) -> Result<OsString> {
@@ -206,10 +186,7 @@ fn pip_download(python: &OsString, wheel: &Wheel, cache: PipCache, folder: &Path
         "--retries",
         "3",
     ]);
-    command
-        .args(["--platform", wheel.platform, "--dest"])
-        .arg(folder)
-        .arg(wheel.requirement);
+    command.args(["--platform", wheel.platform, "--dest"]).arg(folder).arg(wheel.requirement);
     if cache == PipCache::Avoid {
         command.arg("--no-cache-dir");
     }
@@ -223,16 +200,9 @@ fn explain(wheel: &Wheel, complaint: &str, success: bool) -> anyhow::Error {
     let said = complaint.to_lowercase();
     let hint = if said.contains("no space left") {
         "free about 3 GiB on this disk (libtorch, its wheels, the build) and run the same command again".to_owned()
-    } else if [
-        "connection",
-        "resolve",
-        "network",
-        "timed out",
-        "proxy",
-        "ssl",
-    ]
-    .iter()
-    .any(|word| said.contains(word))
+    } else if ["connection", "resolve", "network", "timed out", "proxy", "ssl"]
+        .iter()
+        .any(|word| said.contains(word))
     {
         format!(
             "check the network (pip honours HTTPS_PROXY and PIP_INDEX_URL), or put {} into .libtorch/wheels",
@@ -244,11 +214,8 @@ fn explain(wheel: &Wheel, complaint: &str, success: bool) -> anyhow::Error {
             wheel.requirement, wheel.file
         )
     };
-    let mut lines: Vec<&str> = complaint
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let mut lines: Vec<&str> =
+        complaint.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     // Retries repeat themselves: the last lines carry the reason.
     lines.dedup();
     let reason = lines[lines.len().saturating_sub(3)..].join("\n");
@@ -257,10 +224,7 @@ fn explain(wheel: &Wheel, complaint: &str, success: bool) -> anyhow::Error {
         (true, false) => "pip said nothing".to_owned(),
         (false, _) => reason,
     };
-    anyhow!(reason).context(Hinted::new(
-        format!("cannot fetch {}", wheel.requirement),
-        hint,
-    ))
+    anyhow!(reason).context(Hinted::new(format!("cannot fetch {}", wheel.requirement), hint))
 }
 
 #[cfg(test)]

@@ -60,10 +60,8 @@ fn describe(dir: &Path, wheels: &[Wheel]) -> Result<Value> {
     for folder in FOLDERS {
         count.add(&dir.join(folder))?;
     }
-    let sums: serde_json::Map<String, Value> = wheels
-        .iter()
-        .map(|wheel| (wheel.file.to_owned(), json!(wheel.sha256)))
-        .collect();
+    let sums: serde_json::Map<String, Value> =
+        wheels.iter().map(|wheel| (wheel.file.to_owned(), json!(wheel.sha256))).collect();
     Ok(json!({ "format": 1, "wheels_sha256": sums, "files": count.files, "bytes": count.bytes }))
 }
 
@@ -98,11 +96,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for folder in FOLDERS {
             fs::create_dir_all(dir.path().join(folder).join("lib")).unwrap();
-            fs::write(
-                dir.path().join(folder).join("lib/library.so"),
-                b"machine code",
-            )
-            .unwrap();
+            fs::write(dir.path().join(folder).join("lib/library.so"), b"machine code").unwrap();
         }
         write(dir.path(), for_architecture("x86_64").unwrap()).unwrap();
         dir
@@ -129,10 +123,7 @@ mod tests {
 
     #[test]
     fn a_set_up_from_other_wheels_is_not_taken_for_ours() {
-        assert!(!is_whole(
-            set_up().path(),
-            for_architecture("aarch64").unwrap()
-        ));
+        assert!(!is_whole(set_up().path(), for_architecture("aarch64").unwrap()));
     }
 
     #[test]

@@ -144,9 +144,7 @@ mod tests {
     fn zip(path: &Path, entries: &[(&str, &str)]) -> PathBuf {
         let mut writer = ZipWriter::new(File::create(path).unwrap());
         for (name, content) in entries {
-            writer
-                .start_file(*name, SimpleFileOptions::default())
-                .unwrap();
+            writer.start_file(*name, SimpleFileOptions::default()).unwrap();
             writer.write_all(content.as_bytes()).unwrap();
         }
         writer.finish().unwrap();
@@ -163,10 +161,7 @@ mod tests {
                     ("torch/nn.py", "pass"),
                 ],
             ),
-            zip(
-                &dir.join("nvidia.whl"),
-                &[("nvidia/cu13/lib/libcudart.so.13", "code")],
-            ),
+            zip(&dir.join("nvidia.whl"), &[("nvidia/cu13/lib/libcudart.so.13", "code")]),
         ]
     }
 
@@ -175,10 +170,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = whole_wheels(dir.path());
         replace(dir.path(), &WHEELS, &files, Console::new()).unwrap();
-        assert_eq!(
-            fs::read_to_string(dir.path().join("torch/lib/libtorch.so")).unwrap(),
-            "code"
-        );
+        assert_eq!(fs::read_to_string(dir.path().join("torch/lib/libtorch.so")).unwrap(), "code");
         assert!(dir.path().join("torch/include/torch/a.h").exists());
         assert!(dir.path().join("nvidia/cu13/lib/libcudart.so.13").exists());
         assert!(!dir.path().join("torch/nn.py").exists() && !dir.path().join(UNFINISHED).exists());
@@ -213,14 +205,8 @@ mod tests {
     fn an_entry_that_would_leave_the_folder_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let mut files = whole_wheels(dir.path());
-        files[0] = zip(
-            &dir.path().join("evil.whl"),
-            &[("torch/lib/../../../evil", "x")],
-        );
+        files[0] = zip(&dir.path().join("evil.whl"), &[("torch/lib/../../../evil", "x")]);
         let error = replace(dir.path(), &WHEELS, &files, Console::new()).unwrap_err();
-        assert!(
-            format!("{error:#}").contains("outside the folder"),
-            "{error:#}"
-        );
+        assert!(format!("{error:#}").contains("outside the folder"), "{error:#}");
     }
 }

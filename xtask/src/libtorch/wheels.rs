@@ -96,12 +96,7 @@ mod tests {
     fn every_sum_is_a_whole_sha_256_and_every_file_is_for_its_platform() {
         for architecture in ["x86_64", "aarch64"] {
             for wheel in for_architecture(architecture).unwrap() {
-                assert_eq!(
-                    hex::decode(wheel.sha256).unwrap().len(),
-                    32,
-                    "{}",
-                    wheel.file
-                );
+                assert_eq!(hex::decode(wheel.sha256).unwrap().len(), 32, "{}", wheel.file);
                 assert!(
                     wheel.file.contains(wheel.platform) && wheel.platform.ends_with(architecture),
                     "{}",
@@ -114,9 +109,6 @@ mod tests {
     #[test]
     fn an_unknown_architecture_is_an_error_with_a_hint() {
         let text = crate::failure::describe(&for_architecture("riscv64").unwrap_err());
-        assert!(
-            text.contains("riscv64") && text.contains("hint: build libtorch"),
-            "{text}"
-        );
+        assert!(text.contains("riscv64") && text.contains("hint: build libtorch"), "{text}");
     }
 }

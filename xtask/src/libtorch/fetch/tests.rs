@@ -1,3 +1,5 @@
+//! What fetching does when pip misbehaves: each test brings its own `python`.
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
@@ -34,12 +36,7 @@ fn with_pip(pip_download: &str) -> (tempfile::TempDir, OsString) {
 
 fn fetch(dir: &tempfile::TempDir, python: OsString) -> Result<PathBuf> {
     let console = Console::new();
-    Fetch {
-        dir: dir.path(),
-        console,
-        pythons: vec![python],
-    }
-    .one(&wheel())
+    Fetch { dir: dir.path(), console, pythons: vec![python] }.one(&wheel())
 }
 
 fn calls(dir: &tempfile::TempDir) -> Vec<String> {
@@ -87,10 +84,7 @@ fn a_wheel_that_is_right_at_the_second_attempt_is_taken() {
     let (dir, python) = with_pip(
         "if [ -e \"$dest/../second\" ]; then printf 'the wheel' > \"$dest/torch.whl\"; else touch \"$dest/../second\"; printf 'torn' > \"$dest/torch.whl\"; fi",
     );
-    assert_eq!(
-        fs::read_to_string(fetch(&dir, python).unwrap()).unwrap(),
-        RIGHT
-    );
+    assert_eq!(fs::read_to_string(fetch(&dir, python).unwrap()).unwrap(), RIGHT);
 }
 
 #[test]
@@ -98,10 +92,7 @@ fn a_kept_wheel_that_has_rotted_is_fetched_again() {
     let (dir, python) = with_pip("printf 'the wheel' > \"$dest/torch.whl\"");
     fs::create_dir(dir.path().join("wheels")).unwrap();
     fs::write(dir.path().join("wheels/torch.whl"), "the whe").unwrap();
-    assert_eq!(
-        fs::read_to_string(fetch(&dir, python).unwrap()).unwrap(),
-        RIGHT
-    );
+    assert_eq!(fs::read_to_string(fetch(&dir, python).unwrap()).unwrap(), RIGHT);
     assert_eq!(calls(&dir).len(), 1);
 }
 
@@ -132,10 +123,7 @@ fn a_full_disk_is_told_from_a_broken_network() {
 fn pip_that_delivers_another_file_is_an_error() {
     let (dir, python) = with_pip("printf 'the wheel' > \"$dest/other.whl\"");
     let text = describe(&fetch(&dir, python).unwrap_err());
-    assert!(
-        text.contains("pip ended well but without torch.whl"),
-        "{text}"
-    );
+    assert!(text.contains("pip ended well but without torch.whl"), "{text}");
 }
 
 #[test]
@@ -152,8 +140,5 @@ fn a_machine_without_python_or_pip_is_told_what_to_install() {
     fs::write(&python, "#!/bin/sh\n[ \"$1\" = --version ]\n").unwrap();
     fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
     let text = describe(&fetch(&dir, python.into_os_string()).unwrap_err());
-    assert!(
-        text.contains("has no pip") && text.contains("hint: install it"),
-        "{text}"
-    );
+    assert!(text.contains("has no pip") && text.contains("hint: install it"), "{text}");
 }

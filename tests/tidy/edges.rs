@@ -1,0 +1,122 @@
+//! Who may depend on whom: the folders' edges of ARCHITECTURE.md, and the packages that stay in one
+//! place.
+
+use crate::{assert_none, repository, repository::Package};
+
+/// What each package may use of ours. A package that is not listed here does not exist.
+const EDGES: &[(&str, &[&str])] = &[
+    ("assay-measure", &[]),
+    ("assay-proto", &["assay-measure"]),
+    ("assay-host", &["assay-proto", "assay-measure"]),
+    ("assay-agent", &["assay-proto", "assay-measure"]),
+    ("assay-planning", &["assay-measure"]),
+    ("assay-server", &["assay-proto", "assay-measure", "assay-planning"]),
+    ("assay", &["assay-server", "assay-proto", "assay-measure", "assay-planning"]),
+    (
+        "assay-tests",
+        &["assay-measure", "assay-proto", "assay-agent", "assay-planning", "assay-server"],
+    ),
+    ("xtask", &[]),
+];
+
+/// Packages of others that only these of ours may name.
+const WRAPPED: &[(&str, &[&str])] = &[
+    ("tch", &["assay-host"]),
+    ("torch-sys", &["assay-host"]),
+    ("sysinfo", &["assay-agent"]),
+    ("nvml-wrapper", &["assay-agent"]),
+    ("sqlx", &["assay-server"]),
+    ("clap", &["assay", "assay-agent", "assay-host", "xtask"]),
+    ("clap_complete", &["assay", "assay-agent", "assay-host"]),
+    ("clap_mangen", &["assay", "assay-agent", "assay-host"]),
+];
+
+/// What the pure packages may use of others: none of it does I/O, reads a clock or draws
+/// randomness by itself.
+const PURE: &[&str] = &[
+    "csv",
+    "hdrhistogram",
+    "indexmap",
+    "jiff",
+    "rand",
+    "rand_chacha",
+    "rand_distr",
+    "serde",
+    "serde_json",
+    "strsim",
+    "thiserror",
+];
+const PURE_PACKAGES: &[&str] = &["assay-measure", "assay-planning"];
+
+fn complaints(packages: &[Package]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for package in packages {
+        let Some((_, allowed)) = EDGES.iter().find(|(name, _)| *name == package.name) else {
+            complaints.push(format!("{} has no place in the list of allowed edges", package.name));
+            continue;
+        };
+        for used in package.dependencies.iter().chain(&package.dev_dependencies) {
+            let ours = EDGES.iter().any(|(name, _)| name == used);
+            if ours && !allowed.contains(&used.as_str()) {
+                complaints.push(format!("{} must not depend on {used}", package.name));
+            }
+            let wrapped = WRAPPED.iter().find(|(name, _)| name == used);
+            if let Some((_, owners)) = wrapped
+                && !owners.contains(&package.name.as_str())
+            {
+                complaints.push(format!(
+                    "{} must not depend on {used}, only {owners:?} may",
+                    package.name
+                ));
+            }
+        }
+        if PURE_PACKAGES.contains(&package.name.as_str()) {
+            let impure =
+                |used: &&String| !PURE.contains(&used.as_str()) && !used.starts_with("assay-");
+            for used in package.dependencies.iter().filter(impure) {
+                complaints.push(format!("{} is pure and {used} is not known to be", package.name));
+            }
+        }
+    }
+    complaints
+}
+
+#[test]
+fn packages_depend_only_along_the_allowed_edges() {
+    assert_none(&complaints(&repository::packages()));
+}
+
+fn package(name: &str, dependencies: &[&str]) -> Package {
+    let dependencies = dependencies.iter().map(|&dependency| dependency.to_owned()).collect();
+    Package { name: name.to_owned(), dependencies, dev_dependencies: Vec::new() }
+}
+
+#[test]
+fn the_core_depending_on_the_wire_is_noticed() {
+    let found = complaints(&[package("assay-measure", &["assay-proto", "serde"])]);
+    assert_eq!(found, ["assay-measure must not depend on assay-proto"]);
+}
+
+#[test]
+fn the_agent_depending_on_the_server_even_in_tests_only_is_noticed() {
+    let mut agent = package("assay-agent", &["assay-proto"]);
+    agent.dev_dependencies.push("assay-server".to_owned());
+    assert_eq!(complaints(&[agent]), ["assay-agent must not depend on assay-server"]);
+}
+
+#[test]
+fn libtorch_outside_the_model_host_is_noticed() {
+    let found = complaints(&[package("assay-host", &["tch"]), package("assay-agent", &["tch"])]);
+    assert_eq!(found, ["assay-agent must not depend on tch, only [\"assay-host\"] may"]);
+}
+
+#[test]
+fn an_impure_dependency_of_a_pure_package_is_noticed() {
+    let found = complaints(&[package("assay-planning", &["assay-measure", "tokio"])]);
+    assert_eq!(found, ["assay-planning is pure and tokio is not known to be"]);
+}
+
+#[test]
+fn a_package_that_nobody_placed_is_noticed() {
+    assert_eq!(complaints(&[package("assay-extra", &[])]).len(), 1);
+}
