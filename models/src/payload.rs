@@ -1,0 +1,236 @@
+//! Payloads: from a content type and a body to named tensors.
+//!
+//! Pure: nothing here reads a socket, a clock or libtorch, and no input makes it panic. Whether the
+//! tensors fit the model (count, names, element types, shapes) is the engine's question; decoders use
+//! what is known of the model only where the format leaves something open, such as the element type of
+//! a JSON number. Where the format allows it, tensors share the body's memory.
+
+mod csv_rows;
+mod image_file;
+mod json;
+mod npy;
+mod npz;
+mod raw;
+
+use std::fmt;
+
+use assay_measure::input_spec::{DType, InputSpec};
+use bytes::Bytes;
+use thiserror::Error;
+
+pub use self::image_file::{ImageSettings, ImageSettingsError};
+pub(crate) use self::npy::header as npy_header;
+pub(crate) use self::raw::byte_length;
+use crate::{engine::InputFacts, tensor::WireTensor};
+
+// Wire tensors are little-endian, and so is the memory of every machine that libtorch is built for.
+const _: () = assert!(cfg!(target_endian = "little"));
+
+/// A payload format that the host understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ContentType {
+    /// One array as NumPy saves it.
+    Npy,
+    /// Several named arrays as `numpy.savez` saves them.
+    Npz,
+    /// Nested arrays of numbers, or named ones in an object.
+    Json,
+    /// Rows of comma-separated numbers.
+    Csv,
+    /// The bare elements of one tensor whose type and shape were declared.
+    OctetStream,
+    /// A JPEG picture.
+    Jpeg,
+    /// A PNG picture.
+    Png,
+}
+
+impl ContentType {
+    /// Every format.
+    pub const ALL: [Self; 7] =
+        [Self::Npy, Self::Npz, Self::Json, Self::Csv, Self::OctetStream, Self::Jpeg, Self::Png];
+
+    /// Reads a `Content-Type` header; parameters such as `charset` are tolerated.
+    ///
+    /// # Errors
+    /// [`UnknownContentType`] lists the formats that are known.
+    pub fn parse(header: &str) -> Result<Self, UnknownContentType> {
+        let essence = header.split(';').next().unwrap_or_default().trim();
+        let same = |known: &str| essence.eq_ignore_ascii_case(known);
+        if same("image/jpg") {
+            return Ok(Self::Jpeg);
+        }
+        Self::ALL
+            .into_iter()
+            .find(|format| same(format.as_str()))
+            .ok_or_else(|| UnknownContentType(header.to_owned()))
+    }
+
+    /// The media type.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Npy => "application/x-npy",
+            Self::Npz => "application/x-npz",
+            Self::Json => "application/json",
+            Self::Csv => "text/csv",
+            Self::OctetStream => "application/octet-stream",
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+        }
+    }
+
+    /// Whether decoding a body of this size is work that must not hold up other connections.
+    #[must_use]
+    pub const fn is_slow_to_decode(self, body_bytes: usize) -> bool {
+        match self {
+            Self::Npy | Self::OctetStream => false,
+            Self::Json | Self::Csv | Self::Npz => body_bytes > 16 * 1024,
+            Self::Jpeg | Self::Png => true,
+        }
+    }
+}
+
+impl fmt::Display for ContentType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A `Content-Type` names no format that the host understands.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("content type {0:?} is not understood; known are {list}", list = ContentType::ALL.map(ContentType::as_str).join(", "))]
+pub struct UnknownContentType(pub String);
+
+/// What is known about one input of the model before the payload is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExpectedInput {
+    /// Its name, when it has one.
+    pub name: Option<String>,
+    /// Its element type, when declared.
+    pub dtype: Option<DType>,
+    /// Its shape, when declared; -1 is a free dimension.
+    pub shape: Option<Vec<i64>>,
+}
+
+impl From<&InputSpec> for ExpectedInput {
+    fn from(spec: &InputSpec) -> Self {
+        Self {
+            name: spec.name().map(str::to_owned),
+            dtype: Some(spec.dtype()),
+            shape: spec.shape().iter().map(|&dim| i64::try_from(dim).ok()).collect(),
+        }
+    }
+}
+
+impl From<&InputFacts> for ExpectedInput {
+    fn from(facts: &InputFacts) -> Self {
+        Self { name: Some(facts.name.clone()), dtype: facts.dtype, shape: facts.shape.clone() }
+    }
+}
+
+/// How payloads are decoded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecodeSettings {
+    /// How pictures become tensors.
+    pub image: ImageSettings,
+    /// The largest size, in bytes, of all decoded tensors together: a small archive can hold a large one.
+    pub limit_bytes: usize,
+}
+
+impl Default for DecodeSettings {
+    fn default() -> Self {
+        Self { image: ImageSettings::default(), limit_bytes: 256 * 1024 * 1024 }
+    }
+}
+
+/// Why a body is not a payload.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PayloadError {
+    /// The body is not what its content type says.
+    #[error("the {format} body is malformed {place}: {reason}")]
+    Malformed {
+        /// The format.
+        format: ContentType,
+        /// Where, in the format's own terms, preposition included: `in the header`, `at [0][3]`.
+        place: String,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A value cannot be an element of the expected type.
+    #[error("{value} {place} cannot be {dtype}: {reason}")]
+    WrongElement {
+        /// The value as written.
+        value: String,
+        /// Where it stands.
+        place: String,
+        /// The element type of that input.
+        dtype: DType,
+        /// Why not.
+        reason: String,
+    },
+    /// The size of the body does not fit the declared input.
+    #[error("the {format} body does not fit the declared input {declared}: {reason}")]
+    WrongSize {
+        /// The format.
+        format: ContentType,
+        /// The input as declared.
+        declared: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The format says nothing about type and shape, and neither does a declaration.
+    #[error("{format} needs {what}; declare inputs with --input NAME=DTYPE[SHAPE]")]
+    Undeclared {
+        /// The format.
+        format: ContentType,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// The decoded tensors would be larger than allowed.
+    #[error("the {format} body holds {size}, more than the limit of {limit}")]
+    TooLarge {
+        /// The format.
+        format: ContentType,
+        /// How much it holds, with unit.
+        size: String,
+        /// The limit, with unit.
+        limit: String,
+    },
+}
+
+impl PayloadError {
+    fn malformed(format: ContentType, place: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Malformed { format, place: place.into(), reason: reason.into() }
+    }
+
+    fn too_many_bytes(format: ContentType, size: u64, limit: usize) -> Self {
+        Self::TooLarge { format, size: format!("{size} bytes"), limit: format!("{limit} bytes") }
+    }
+}
+
+/// Reads the tensors of a payload.
+///
+/// # Errors
+/// [`PayloadError`] says what is wrong, and where.
+pub fn decode(
+    content_type: ContentType,
+    body: &Bytes,
+    expected: &[ExpectedInput],
+    settings: &DecodeSettings,
+) -> Result<Vec<WireTensor>, PayloadError> {
+    let one = |tensor: WireTensor| vec![tensor];
+    match content_type {
+        ContentType::Npy => npy::decode(body, expected.first()).map(one),
+        ContentType::Npz => npz::decode(body, expected, settings.limit_bytes),
+        ContentType::Json => json::decode(body, expected, settings.limit_bytes),
+        ContentType::Csv => csv_rows::decode(body, expected.first(), settings.limit_bytes).map(one),
+        ContentType::OctetStream => raw::decode(body, expected).map(one),
+        ContentType::Jpeg | ContentType::Png => {
+            image_file::decode(content_type, body, expected.first(), &settings.image).map(one)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
