@@ -1,0 +1,145 @@
+//! `bench host`: what the model host adds to libtorch.
+//!
+//! The limit is a bare loop over the same module in the same layout of workers and threads, with the
+//! same allocator settings. Loop and host are measured in turns, so that slow changes of the machine
+//! hit both alike.
+
+use std::{path::Path, process::Command};
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use super::{
+    Arguments,
+    figures::{Figure, number, verdict},
+    payload,
+    report::Section,
+    server::Server,
+};
+use crate::{checkout::Checkout, console::Console, demo, process::capture};
+
+/// Reference models that take one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Model {
+    /// 11.7 M parameters.
+    Resnet18,
+    /// 25.6 M parameters.
+    Resnet50,
+    /// 3.5 M parameters.
+    MobilenetV2,
+}
+
+impl Model {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Resnet18 => "resnet18",
+            Self::Resnet50 => "resnet50",
+            Self::MobilenetV2 => "mobilenet_v2",
+        }
+    }
+
+    /// The share of the bare loop that the host must reach.
+    fn goal(self) -> f64 {
+        match self {
+            Self::Resnet18 | Self::Resnet50 => 0.97,
+            Self::MobilenetV2 => 0.90,
+        }
+    }
+}
+
+const WORKERS: &str = "2";
+const INTRA_OP_THREADS: &str = "1";
+const INPUT: &str = "float32[1,3,224,224]";
+const SHAPE: [usize; 4] = [1, 3, 224, 224];
+
+/// All rounds of one model, in invocations per minute.
+#[derive(Debug, Default)]
+struct Rounds {
+    tuned_loop: Figure,
+    default_loop: Figure,
+    host: Figure,
+    of_tuned: Figure,
+    of_default: Figure,
+}
+
+/// Every asked model, one table row each.
+pub(crate) fn measure(
+    checkout: &Checkout,
+    console: Console,
+    arguments: &Arguments,
+) -> Result<Section> {
+    let mut body = String::from(
+        "| model | bare loop, tuned malloc | bare loop, default malloc | through the host | host / tuned | host / default | goal |\n|---|---|---|---|---|---|---|\n",
+    );
+    for &model in &arguments.models {
+        let rounds = measure_model(checkout, console, model, arguments.rounds.get())?;
+        body.push_str(&row(model, &rounds));
+    }
+    body.push_str(&format!(
+        "\nForwards or invocations per minute, batch 1, {WORKERS} workers × {INTRA_OP_THREADS} thread: median (least–greatest) of {} rounds, measured in turns. Through the host: the plateau that `assay-agent capacity` finds over HTTP on loopback with a 600 KB body, generator on the same cores.",
+        arguments.rounds
+    ));
+    Ok(Section { name: "host", title: "The model host against a bare loop", body })
+}
+
+fn measure_model(
+    checkout: &Checkout,
+    console: Console,
+    model: Model,
+    rounds: u32,
+) -> Result<Rounds> {
+    let file = demo::reference_model(checkout, console, model.name())?;
+    let body = file.with_extension("npy");
+    payload::write_npy(&body, &SHAPE)?;
+    let mut all = Rounds::default();
+    for round in 1..=rounds {
+        let tuned = bare_loop(checkout, &file, "tuned")?;
+        let default = bare_loop(checkout, &file, "default")?;
+        let host = through_host(checkout, &file, &body)?;
+        console.say(&format!(
+            "{} round {round} of {rounds}: bare loop {tuned:.0}/min tuned, {default:.0}/min default malloc, host {host:.0}/min",
+            model.name()
+        ));
+        all.tuned_loop.add(tuned);
+        all.default_loop.add(default);
+        all.host.add(host);
+        all.of_tuned.add(host / tuned);
+        all.of_default.add(host / default);
+    }
+    Ok(all)
+}
+
+fn bare_loop(checkout: &Checkout, model: &Path, allocator: &str) -> Result<f64> {
+    let mut command = Command::new(checkout.release_binary("assay-host"));
+    command.arg("bench-loop").arg(model).args(["--input", INPUT, "--allocator", allocator]);
+    command.args(["--workers", WORKERS, "--intra-op-threads", INTRA_OP_THREADS]);
+    command.args(["--duration", "10s", "-o", "json"]);
+    number(&capture(&mut command)?, "/forwards_per_min")
+}
+
+fn through_host(checkout: &Checkout, model: &Path, body: &Path) -> Result<f64> {
+    let mut serve = Command::new(checkout.release_binary("assay-host"));
+    serve.arg("serve").arg(model).args(["--listen", "127.0.0.1:0", "--input", INPUT]);
+    serve.args(["--workers", WORKERS, "--intra-op-threads", INTRA_OP_THREADS]);
+    let (_server, url, _) = Server::listening(&mut serve)?;
+    let mut capacity = Command::new(checkout.release_binary("assay-agent"));
+    capacity.arg("capacity").arg("--target").arg(format!("{url}/invocations"));
+    capacity.arg("--payload").arg(body).args(["--content-type", payload::CONTENT_TYPE]);
+    capacity.args(["--quick", "-o", "json"]);
+    number(&capture(&mut capacity)?, "/max_invocations_per_min")
+}
+
+fn row(model: Model, rounds: &Rounds) -> String {
+    let goal = model.goal();
+    format!(
+        "| {} | {} | {} | {} | {} | {} | ≥ {goal:.2} of tuned: {} |\n",
+        model.name(),
+        rounds.tuned_loop.shown(0),
+        rounds.default_loop.shown(0),
+        rounds.host.shown(0),
+        rounds.of_tuned.shown(3),
+        rounds.of_default.shown(3),
+        verdict(rounds.of_tuned.median() >= goal)
+    )
+}

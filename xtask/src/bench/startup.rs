@@ -1,0 +1,126 @@
+//! `bench startup`: how soon a model host is ready, what an idle agent costs, and that only the host
+//! carries libtorch.
+
+use std::{fs, process::Command, thread, time::Duration};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{
+    Arguments,
+    figures::{Figure, verdict},
+    report::Section,
+    server::Server,
+};
+use crate::{
+    checkout::Checkout,
+    console::Console,
+    demo,
+    process::{capture, wait_for},
+};
+
+const READY_GOAL: Duration = Duration::from_secs(2);
+const RESIDENT_GOAL_MIB: f64 = 25.0;
+const CPU_GOAL_PERCENT: f64 = 0.5;
+const IDLE: Duration = Duration::from_secs(60);
+const AGENT: &str = "bench";
+
+/// What an agent without work uses.
+#[derive(Debug)]
+struct Idle {
+    resident_mib: f64,
+    cpu_percent: f64,
+}
+
+/// All three, one table row each.
+pub(crate) fn measure(
+    checkout: &Checkout,
+    console: Console,
+    arguments: &Arguments,
+) -> Result<Section> {
+    let ready = host_ready(checkout, console, arguments.rounds.get())?;
+    let idle = idle_agent(checkout, console)?;
+    let mut body = String::from("| what | measured | goal |\n|---|---|---|\n");
+    body.push_str(&format!(
+        "| `assay-host serve mlp.pt` to `listening` | {} ms | < {} ms: {} |\n",
+        ready.shown(0),
+        READY_GOAL.as_millis(),
+        verdict(ready.median() < READY_GOAL.as_secs_f64() * 1000.0)
+    ));
+    body.push_str(&format!(
+        "| idle `assay-agent`, resident | {:.1} MiB | < {RESIDENT_GOAL_MIB} MiB: {} |\n",
+        idle.resident_mib,
+        verdict(idle.resident_mib < RESIDENT_GOAL_MIB)
+    ));
+    body.push_str(&format!(
+        "| idle `assay-agent`, CPU of one core | {:.2} % | < {CPU_GOAL_PERCENT} %: {} |\n",
+        idle.cpu_percent,
+        verdict(idle.cpu_percent < CPU_GOAL_PERCENT)
+    ));
+    for binary in ["assay", "assay-agent"] {
+        let linked = linked_torch(checkout, binary)?;
+        let shown = if linked.is_empty() { "none".to_owned() } else { linked.join(", ") };
+        body.push_str(&format!(
+            "| libtorch in `ldd {binary}` | {shown} | none: {} |\n",
+            verdict(linked.is_empty())
+        ));
+    }
+    body.push_str(&format!(
+        "\nReady: median (least–greatest) of {} starts. Idle: connected to `assay serve` on loopback, over {} s.",
+        arguments.rounds,
+        IDLE.as_secs()
+    ));
+    Ok(Section { name: "startup", title: "Start and idle", body })
+}
+
+fn host_ready(checkout: &Checkout, console: Console, rounds: u32) -> Result<Figure> {
+    let model = demo::reference_model(checkout, console, "mlp")?;
+    let mut ready = Figure::default();
+    for _ in 0..rounds {
+        let mut serve = Command::new(checkout.release_binary("assay-host"));
+        serve.arg("serve").arg(&model).args(["--listen", "127.0.0.1:0"]);
+        let (_server, _, took) = Server::listening(&mut serve)?;
+        ready.add(took.as_secs_f64() * 1000.0);
+    }
+    console.say(&format!("the host is ready after {} ms", ready.shown(0)));
+    Ok(ready)
+}
+
+fn idle_agent(checkout: &Checkout, console: Console) -> Result<Idle> {
+    let data_dir = checkout.target_dir().join("bench/coordinator");
+    if data_dir.exists() {
+        fs::remove_dir_all(&data_dir)
+            .with_context(|| format!("cannot remove {}", data_dir.display()))?;
+    }
+    let assay = checkout.release_binary("assay");
+    let mut serve = Command::new(&assay);
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir);
+    let (_server, url, _) = Server::listening(&mut serve)?;
+    let mut run = Command::new(checkout.release_binary("assay-agent"));
+    run.args(["run", "--server", &url, "--name", AGENT]);
+    let agent = Server::start(&mut run)?;
+    wait_for("the agent's registration", Duration::from_secs(30), || {
+        let listed =
+            capture(Command::new(&assay).args(["agents", "list", "--server", &url, "-o", "json"]))?;
+        let listed: Value =
+            serde_json::from_str(&listed).context("`assay agents list` printed no JSON")?;
+        Ok(listed.to_string().contains(&format!("\"{AGENT}\"")).then_some(()))
+    })?;
+    console.say(&format!("the agent is connected, watching it for {} s", IDLE.as_secs()));
+    // What it does on arrival is no idling.
+    thread::sleep(Duration::from_secs(5));
+    let before = agent.usage()?;
+    thread::sleep(IDLE);
+    let after = agent.usage()?;
+    Ok(Idle {
+        resident_mib: after.resident_bytes as f64 / f64::from(1 << 20),
+        cpu_percent: (after.cpu.saturating_sub(before.cpu)).as_secs_f64() / IDLE.as_secs_f64()
+            * 100.0,
+    })
+}
+
+fn linked_torch(checkout: &Checkout, binary: &str) -> Result<Vec<String>> {
+    let libraries = capture(Command::new("ldd").arg(checkout.release_binary(binary)))?;
+    let of_torch = |line: &&str| line.contains("torch") || line.contains("libc10");
+    Ok(libraries.lines().filter(of_torch).map(|line| line.trim().to_owned()).collect())
+}
