@@ -1,0 +1,141 @@
+//! `model.tar.gz`: finding the one model in it, and unpacking only that.
+//!
+//! The archive comes from somebody else: paths that lead out, links, devices and bombs are refused
+//! before a byte of the model is used. No path of the archive is ever used on the disk.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    path::{Component, Path, PathBuf},
+};
+
+use assay_measure::units::Bytes;
+use flate2::bufread::MultiGzDecoder;
+use tar::{Archive, Entry, EntryType};
+use tempfile::TempDir;
+
+use super::ArtifactError;
+
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// More entries than any model's archive has; reading their headers costs time.
+const MOST_ENTRIES: usize = 100_000;
+
+/// Returns the temporary folder, the model's path in it, and its name in the archive.
+pub(super) fn unpack(path: &Path, limit: Bytes) -> Result<(TempDir, PathBuf, String), ArtifactError> {
+    let file = File::open(path).map_err(|source| ArtifactError::Unreadable { path: path.to_owned(), source })?;
+    let unpack_error = |source| ArtifactError::Unpack { path: path.to_owned(), source };
+    let folder = tempfile::Builder::new().prefix("assay-model-").tempdir().map_err(unpack_error)?;
+    let model_path = folder.path().join("model.pt");
+    let bundle = Bundle { path, limit };
+    let stream = Limited { inner: MultiGzDecoder::new(BufReader::new(file)), left: limit.count() };
+    let mut archive = Archive::new(stream);
+    let mut models = Vec::new();
+    for (count, entry) in archive.entries().map_err(|error| bundle.damaged(&error))?.enumerate() {
+        let mut entry = entry.map_err(|error| bundle.damaged(&error))?;
+        if count >= MOST_ENTRIES {
+            return Err(ArtifactError::TooLarge { path: path.to_owned(), limit });
+        }
+        let Some(name) = bundle.model_name(&entry)? else { continue };
+        if models.is_empty() {
+            let mut out = File::create_new(&model_path).map_err(unpack_error)?;
+            bundle.copy(&mut entry, &mut out)?;
+        }
+        models.push(name);
+    }
+    // To the end, so that a file cut off behind the model is noticed as well.
+    let mut rest = archive.into_inner();
+    io::copy(&mut rest, &mut io::sink()).map_err(|error| bundle.damaged(&error))?;
+    match models.len() {
+        0 => Err(ArtifactError::NoModel(path.to_owned())),
+        1 => Ok((folder, model_path, models.remove(0))),
+        _ => Err(ArtifactError::SeveralModels { path: path.to_owned(), models }),
+    }
+}
+
+/// The archive that errors are about.
+struct Bundle<'a> {
+    path: &'a Path,
+    limit: Bytes,
+}
+
+impl Bundle<'_> {
+    fn damaged(&self, error: &io::Error) -> ArtifactError {
+        if error.get_ref().is_some_and(|inner| is_over_limit(inner)) {
+            return ArtifactError::TooLarge { path: self.path.to_owned(), limit: self.limit };
+        }
+        ArtifactError::Truncated { what: self.path.display().to_string(), detail: error.to_string() }
+    }
+
+    /// The entry's name if it is a model file; refuses what has no place in an archive of a model.
+    fn model_name<R: Read>(&self, entry: &Entry<'_, R>) -> Result<Option<String>, ArtifactError> {
+        let entry_path = entry.path().map_err(|error| self.damaged(&error))?;
+        let name = entry_path.to_string_lossy().into_owned();
+        let within = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        if !entry_path.components().all(within) {
+            return Err(ArtifactError::UnsafePath { path: self.path.to_owned(), entry: name });
+        }
+        let unsafe_entry =
+            |kind| Err(ArtifactError::UnsafeEntry { path: self.path.to_owned(), kind, entry: name.clone() });
+        match entry.header().entry_type() {
+            EntryType::Regular | EntryType::Continuous => Ok(is_model(&entry_path).then_some(name)),
+            EntryType::Directory | EntryType::XGlobalHeader => Ok(None),
+            EntryType::Symlink => unsafe_entry("a symbolic link"),
+            EntryType::Link => unsafe_entry("a hard link"),
+            EntryType::Char | EntryType::Block => unsafe_entry("a device"),
+            EntryType::Fifo => unsafe_entry("a pipe"),
+            _ => unsafe_entry("an entry of unknown type"),
+        }
+    }
+
+    fn copy(&self, entry: &mut impl Read, out: &mut File) -> Result<(), ArtifactError> {
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            let count = entry.read(&mut buffer).map_err(|error| self.damaged(&error))?;
+            if count == 0 {
+                return Ok(());
+            }
+            io::Write::write_all(out, buffer.get(..count).unwrap_or_default())
+                .map_err(|source| ArtifactError::Unpack { path: self.path.to_owned(), source })?;
+        }
+    }
+}
+
+/// A model file outside `code/`; `._x.pt` is what macOS puts beside `x.pt`.
+fn is_model(path: &Path) -> bool {
+    let in_code = path.components().find(|part| *part != Component::CurDir) == Some(Component::Normal("code".as_ref()));
+    let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("._"));
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
+    !in_code && !hidden && ending.is_some_and(|ending| ["pt", "pth", "ts", "torchscript"].contains(&ending.as_str()))
+}
+
+/// Counts what comes out of the decompressor, whatever the headers promise.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("more than the limit")]
+struct OverLimit;
+
+fn is_over_limit(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    // The tar reader wraps errors of the stream below it in its own.
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if error.is::<OverLimit>() || wrapped.is_some_and(is_over_limit) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(count as u64).ok_or_else(|| io::Error::other(OverLimit))?;
+        Ok(count)
+    }
+}

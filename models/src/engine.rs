@@ -1,0 +1,314 @@
+//! The engine: a bounded queue of requests in front of N worker threads, each running forward passes
+//! of one TorchScript module on M intra-op threads.
+//!
+//! Plain OS threads, no async runtime: a worker blocks in libtorch for milliseconds. Decoding payloads
+//! and answering over the network are the server's business; here tensors come in and go out.
+
+mod batch;
+mod devices;
+mod fit;
+mod nan;
+mod queue;
+mod rehearsal;
+mod team;
+mod worker;
+
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use assay_measure::{
+    configuration::{Allocator, Device, Graph, Precision},
+    input_spec::{DType, InputSpec},
+};
+use thiserror::Error;
+
+use self::{
+    fit::Signature,
+    queue::{Queue, Refusal},
+    rehearsal::Rehearsal,
+    team::Team,
+    worker::Request,
+};
+use crate::{
+    artifact::Artifact,
+    tensor::WireTensor,
+    torch::{self, Description, Module, TorchError},
+};
+
+/// How the engine runs the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// The model's name, as `/v2/models/NAME` shows it.
+    pub name: String,
+    /// Worker threads, each with its own forward pass.
+    pub workers: NonZeroU32,
+    /// OpenMP threads inside one forward pass.
+    pub intra_op_threads: NonZeroU32,
+    /// The largest number of requests joined into one forward pass; 1 is no batching.
+    pub max_batch: NonZeroU32,
+    /// How long a worker waits for a batch to fill.
+    pub max_batch_delay: Duration,
+    /// Where the model runs.
+    pub device: Device,
+    /// Numeric precision of weights and arithmetic.
+    pub dtype: Precision,
+    /// Whether the graph is rewritten before serving.
+    pub graph: Graph,
+    /// The memory settings that are in force in this process (see [`crate::allocator`]); reported, not set, here.
+    pub allocator: Allocator,
+    /// Requests that may wait; more are refused with [`InferError::Overloaded`].
+    pub queue_limit: usize,
+}
+
+/// What is known about the model that is being served.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelFacts {
+    /// The model's name.
+    pub name: String,
+    /// SHA-256 of the artifact's file, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+    /// Size of the artifact's file.
+    pub size_bytes: u64,
+    /// The arguments of `forward`, in order, `self` left out.
+    pub inputs: Vec<InputFacts>,
+    /// The outputs, as the warm-up run with the declared inputs returned them; empty when no input was declared.
+    pub outputs: Vec<OutputFacts>,
+    /// The number of parameters (elements, buffers left out).
+    pub parameters: u64,
+    /// `forward(x: Tensor) -> Tensor`.
+    pub signature: String,
+    /// The inputs as declared on the command line.
+    pub declared: Vec<InputSpec>,
+    /// The memory settings of the process.
+    pub allocator: Allocator,
+}
+
+/// One argument of `forward`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputFacts {
+    /// The argument's name in `forward`.
+    pub name: String,
+    /// The element type, when it was declared.
+    pub dtype: Option<DType>,
+    /// The shape, when it was declared; -1 is a free dimension (the first one, where the engine batches).
+    pub shape: Option<Vec<i64>>,
+    /// Whether `forward` has a default for it.
+    pub optional: bool,
+}
+
+/// One tensor that `forward` returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputFacts {
+    /// Its name: the dict key, `output`, or `output_0`, `output_1` …
+    pub name: String,
+    /// The element type.
+    pub dtype: DType,
+    /// The shape for the declared inputs; -1 is the batch dimension.
+    pub shape: Vec<i64>,
+}
+
+/// The answer to one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inferred {
+    /// The output tensors, in the order that `forward` returns them.
+    pub outputs: Vec<WireTensor>,
+    /// How many requests shared the forward pass.
+    pub batch_size: u32,
+    /// Time from [`Engine::submit`] to the start of the forward pass.
+    pub queue_us: u64,
+    /// Time of the forward pass, conversions of inputs and outputs included.
+    pub compute_us: u64,
+    /// How many elements of the outputs are NaN.
+    pub nan_outputs: u64,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InferError {
+    /// The inputs do not fit the model: wrong count, element type, shape or name.
+    #[error("{message}")]
+    Rejected {
+        /// What is wrong with which input.
+        message: String,
+    },
+    /// `forward` raised.
+    #[error("forward() raised in TorchScript: {message}")]
+    ModelRaised {
+        /// The exception's text.
+        message: String,
+    },
+    /// The queue is full.
+    #[error("the queue is full ({limit} requests are waiting)")]
+    Overloaded {
+        /// The queue's limit.
+        limit: usize,
+    },
+    /// The engine is shutting down.
+    #[error("the model host is stopping")]
+    Stopping,
+}
+
+/// Why a model cannot be served.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// libtorch cannot load the file.
+    #[error("libtorch cannot load {path}: {message}")]
+    Load {
+        /// The file.
+        path: String,
+        /// What libtorch says.
+        message: String,
+    },
+    /// The device does not exist here.
+    #[error("device {device} is not available: {message}")]
+    Device {
+        /// The device asked for.
+        device: Device,
+        /// Why not.
+        message: String,
+    },
+    /// The module has no `forward`, or one whose arguments are not tensors.
+    #[error("the model cannot be called: {message}")]
+    Signature {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The declared inputs do not fit `forward`, or the warm-up run with them failed.
+    #[error("the model does not run with the declared inputs: {source}")]
+    WarmUp {
+        /// What happened.
+        source: InferError,
+    },
+    /// Precision or graph cannot be applied.
+    #[error("cannot prepare the model ({what}): {message}")]
+    Prepare {
+        /// The setting.
+        what: String,
+        /// What libtorch says.
+        message: String,
+    },
+    /// A thread could not be started, or a worker died while starting.
+    #[error("cannot start a worker: {0}")]
+    Thread(String),
+}
+
+/// Receives the answer to one request, on a worker's thread: it must not block.
+pub type Reply = Box<dyn FnOnce(Result<Inferred, InferError>) + Send>;
+
+/// A loaded model with its workers.
+pub struct Engine {
+    facts: ModelFacts,
+    settings: EngineSettings,
+    signature: Signature,
+    queue: Arc<Queue<Request>>,
+    workers: Mutex<Option<Team>>,
+}
+
+impl Engine {
+    /// Loads the module, starts the workers and, when inputs are declared, runs each once or more with
+    /// them; returns when all workers are ready.
+    ///
+    /// # Errors
+    /// [`EngineError`] names what stands in the way.
+    pub fn start(artifact: &Artifact, declared: &[InputSpec], settings: &EngineSettings) -> Result<Self, EngineError> {
+        torch::use_one_interop_thread();
+        devices::open(settings.device)?;
+        let (module, description) = load(artifact, settings)?;
+        let message = |message| EngineError::Signature { message };
+        if !description.has_forward {
+            return Err(message("it has no forward()".to_owned()));
+        }
+        let signature = Signature::new(&description.arguments, declared).map_err(message)?;
+        let queue = Arc::new(Queue::new(settings.queue_limit));
+        let rehearsal = Rehearsal::new(&signature, declared)?;
+        let (team, outputs) = Team::start(Arc::new(module), &queue, settings, rehearsal)?;
+        let facts = ModelFacts {
+            name: settings.name.clone(),
+            sha256: artifact.sha256().to_owned(),
+            size_bytes: artifact.size_bytes(),
+            inputs: signature.inputs().to_vec(),
+            outputs,
+            parameters: description.parameters,
+            signature: description.signature(),
+            declared: declared.to_vec(),
+            allocator: settings.allocator,
+        };
+        Ok(Self { facts, settings: settings.clone(), signature, queue, workers: Mutex::new(Some(team)) })
+    }
+
+    /// What is known about the model.
+    #[must_use]
+    pub fn facts(&self) -> &ModelFacts {
+        &self.facts
+    }
+
+    /// How the engine was started.
+    #[must_use]
+    pub fn settings(&self) -> &EngineSettings {
+        &self.settings
+    }
+
+    /// How many requests wait for a worker.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Queues a request; never blocks. `reply` is called exactly once, from another thread or, when the
+    /// request is refused at once, from this one.
+    pub fn submit(&self, inputs: Vec<WireTensor>, reply: Reply) {
+        let inputs = match self.signature.fit(inputs) {
+            Ok(inputs) => inputs,
+            Err(message) => return reply(Err(InferError::Rejected { message })),
+        };
+        if let Err((refusal, request)) = self.queue.push(Request::new(inputs, reply)) {
+            request.refuse(match refusal {
+                Refusal::Full => InferError::Overloaded { limit: self.settings.queue_limit },
+                Refusal::Closed => InferError::Stopping,
+            });
+        }
+    }
+
+    /// Takes no more requests, finishes those that wait and joins the workers; those that are still busy
+    /// after [`GRACE`] (a model that hangs) are left behind.
+    pub fn shut_down(&self) {
+        self.queue.close();
+        let team = self.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(team) = team {
+            team.join(GRACE);
+        }
+    }
+}
+
+impl Drop for Engine {
+    /// Without [`Engine::shut_down`] the workers still end, but nobody waits for them.
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// How long [`Engine::shut_down`] waits for busy workers.
+pub const GRACE: Duration = Duration::from_secs(10);
+
+fn load(artifact: &Artifact, settings: &EngineSettings) -> Result<(Module, Description), EngineError> {
+    let failed = |error: TorchError| EngineError::Load {
+        path: artifact.path().display().to_string(),
+        message: error.to_string(),
+    };
+    let mut module = Module::load(artifact.model_path()).map_err(failed)?;
+    // Before it is frozen: that turns parameters into constants.
+    let description = module.describe().map_err(failed)?;
+    if description.has_forward {
+        module.prepare(settings.device, settings.dtype, settings.graph).map_err(|error| EngineError::Prepare {
+            what: format!("device={} dtype={} graph={}", settings.device, settings.dtype, settings.graph),
+            message: error.to_string(),
+        })?;
+    }
+    Ok((module, description))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! The worker threads: started, made ready, joined.
+
+use std::{
+    num::NonZeroU32,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use assay_measure::configuration::Device;
+
+use super::{
+    EngineError, EngineSettings, OutputFacts,
+    queue::Queue,
+    rehearsal::Rehearsal,
+    worker::{BatchTrust, Request, Worker},
+};
+use crate::torch::{self, Module};
+
+pub(super) struct Team {
+    threads: Vec<JoinHandle<()>>,
+    /// Disconnected when the last worker has ended.
+    ended: mpsc::Receiver<()>,
+}
+
+/// What all workers share.
+struct Shared {
+    module: Arc<Module>,
+    queue: Arc<Queue<Request>>,
+    trust: BatchTrust,
+    rehearsal: Rehearsal,
+    settings: EngineSettings,
+}
+
+type Ready = Result<Option<Vec<OutputFacts>>, EngineError>;
+
+impl Team {
+    /// Starts the workers, one module between them: its weights are then in memory and in the cache once.
+    /// The first compiles it; the others run it once each, at the same time.
+    pub(super) fn start(
+        module: Arc<Module>,
+        queue: &Arc<Queue<Request>>,
+        settings: &EngineSettings,
+        rehearsal: Rehearsal,
+    ) -> Result<(Self, Vec<OutputFacts>), EngineError> {
+        let shared = Arc::new(Shared {
+            module,
+            queue: Arc::clone(queue),
+            trust: BatchTrust::default(),
+            rehearsal,
+            settings: settings.clone(),
+        });
+        let (alive, ended) = mpsc::channel();
+        let (ready, readiness) = mpsc::channel();
+        let mut team = Self { threads: Vec::new(), ended };
+        let mut outputs = Vec::new();
+        let outcome = (|| {
+            team.add(&shared, 0, &alive, &ready)?;
+            outputs = wait(&readiness)?.unwrap_or_default();
+            for index in 1..settings.workers.get() {
+                team.add(&shared, index, &alive, &ready)?;
+            }
+            (1..settings.workers.get()).try_for_each(|_| wait(&readiness).map(drop))
+        })();
+        drop(alive);
+        match outcome {
+            Ok(()) => Ok((team, outputs)),
+            Err(error) => {
+                queue.close();
+                team.join(super::GRACE);
+                Err(error)
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        shared: &Arc<Shared>,
+        index: u32,
+        alive: &mpsc::Sender<()>,
+        ready: &mpsc::Sender<Ready>,
+    ) -> Result<(), EngineError> {
+        let (shared, alive, ready) = (Arc::clone(shared), alive.clone(), ready.clone());
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(|| prepare(&shared, index)));
+            let outcome = outcome.unwrap_or_else(|_| Err(EngineError::Thread("it panicked".to_owned())));
+            let failed = outcome.is_err();
+            // Nobody listens only when another worker failed to start, and then the queue is closed.
+            if ready.send(outcome).is_ok() && !failed {
+                shared.worker().run(&shared.queue);
+            }
+            drop(alive);
+        });
+        self.threads.push(thread.map_err(|error| EngineError::Thread(error.to_string()))?);
+        Ok(())
+    }
+
+    /// Joins workers that end within `grace`; one that is stuck inside the model is left behind.
+    pub(super) fn join(self, grace: Duration) {
+        if self.ended.recv_timeout(grace) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!("a worker is still inside the model and is left behind");
+            return;
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker had panicked");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn worker(&self) -> Worker<'_> {
+        Worker {
+            module: &self.module,
+            trust: &self.trust,
+            most: usize::try_from(self.settings.max_batch.get()).unwrap_or(usize::MAX),
+            delay: self.settings.max_batch_delay,
+        }
+    }
+}
+
+fn wait(readiness: &mpsc::Receiver<Ready>) -> Ready {
+    readiness.recv().unwrap_or_else(|_| Err(EngineError::Thread("it ended before it was ready".to_owned())))
+}
+
+/// Sets up the calling thread and warms it.
+fn prepare(shared: &Shared, index: u32) -> Ready {
+    torch::set_intra_op_threads(shared.settings.intra_op_threads.get());
+    if let Device::Cuda(device) = shared.settings.device {
+        torch::use_own_stream(device).map_err(|error| EngineError::Device {
+            device: shared.settings.device,
+            message: error.to_string(),
+        })?;
+    }
+    if index == 0 {
+        let batching = shared.settings.max_batch > NonZeroU32::MIN;
+        return shared.rehearsal.first_worker(&shared.module, batching).map(Some);
+    }
+    shared.rehearsal.again(&shared.module);
+    Ok(None)
+}

@@ -1,0 +1,526 @@
+//! libtorch, as far as the host needs it and tch does not bind it: TorchScript modules that are
+//! described, prepared (device, precision, graph) and called with tensors that own their memory.
+//!
+//! The C++ side is `torch/shim.cpp`. Together with [`crate::allocator`] this is all the unsafe code of
+//! the workspace; every function here is safe to call. Queues, threads and batches are in
+//! [`crate::engine`].
+#![expect(unsafe_code, reason = "the boundary to C++: pointers in, pointers out")]
+
+mod raw;
+
+use std::{
+    ffi::{CStr, CString, c_char, c_void},
+    path::Path,
+    ptr::{self, NonNull},
+    slice,
+    str::FromStr,
+};
+
+use assay_measure::{
+    configuration::{Device, Graph, Precision},
+    input_spec::DType,
+};
+use bytes::Bytes;
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::tensor::WireTensor;
+
+/// Something that libtorch says, shortened to its useful lines.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct TorchError(String);
+
+/// Why a call has no outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CallError {
+    /// The inputs do not fit `forward`.
+    #[error("{0}")]
+    Refused(String),
+    /// `forward` raised, or returned what is not a tensor.
+    #[error("{0}")]
+    Raised(String),
+}
+
+/// What a module says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Description {
+    /// The qualified name of its class.
+    pub class: String,
+    /// Elements in all parameters.
+    pub parameters: u64,
+    /// Elements in all buffers.
+    pub buffers: u64,
+    /// Elements per element type, by libtorch's name of it (`Float`, `BFloat16`).
+    pub parameter_types: std::collections::BTreeMap<String, u64>,
+    /// Whether there is a `forward`.
+    pub has_forward: bool,
+    /// Whether `forward` may write into its inputs, which are then copied first.
+    pub writes_inputs: bool,
+    /// The arguments of `forward` without `self`.
+    pub arguments: Vec<Argument>,
+    /// The types that `forward` returns.
+    pub returns: Vec<String>,
+    /// Names and shapes of the parameters (the first 4096).
+    pub weights: Vec<Weight>,
+    /// The first operators of `forward`, such as `aten::conv2d`.
+    pub operators: Vec<String>,
+}
+
+impl Description {
+    /// `forward(x: Tensor, scale: float = …) -> Tensor`
+    #[must_use]
+    pub fn signature(&self) -> String {
+        let arguments: Vec<String> = self
+            .arguments
+            .iter()
+            .map(|a| format!("{}: {}{}", a.name, a.type_name, if a.optional { " = …" } else { "" }))
+            .collect();
+        format!("forward({}) -> {}", arguments.join(", "), self.returns.join(", "))
+    }
+}
+
+/// One argument of `forward`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Argument {
+    /// Its name.
+    pub name: String,
+    /// Its TorchScript type, as written.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// What kind of argument that is.
+    pub kind: ArgumentKind,
+    /// Whether it has a default value.
+    pub optional: bool,
+}
+
+/// What can be given for an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ArgumentKind {
+    /// A tensor, or an optional one.
+    Tensor,
+    /// An integer; a tensor of one element serves.
+    Int,
+    /// A float; a tensor of one element serves.
+    Float,
+    /// A truth value; a tensor of one element serves.
+    Bool,
+    /// A list of tensors: takes all inputs when it is the only argument.
+    List,
+    /// A dict from names to tensors: takes all inputs when it is the only argument.
+    Dict,
+    /// Anything else, which no payload can fill.
+    Other,
+}
+
+/// One parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Weight {
+    /// Its dotted name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<i64>,
+}
+
+/// A TorchScript module, in evaluation mode. Calls may be made from several threads at once.
+#[derive(Debug)]
+pub struct Module {
+    raw: NonNull<raw::AssayModule>,
+    takes_dict: bool,
+}
+
+// SAFETY: a torch::jit::Module is a reference-counted handle with no thread affinity.
+unsafe impl Send for Module {}
+// SAFETY: the interpreter takes locks around what calls share (the compiled plans); everything else
+// behind `&Module` only reads. Preparing needs `&mut`.
+unsafe impl Sync for Module {}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from the shim and is freed once.
+        unsafe { raw::assay_module_free(self.raw.as_ptr()) }
+    }
+}
+
+impl Module {
+    /// Loads a TorchScript file onto the CPU.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn load(path: &Path) -> Result<Self, TorchError> {
+        let path = c_path(path)?;
+        // SAFETY: both pointers are valid for the call.
+        Self::made(|module| unsafe { raw::assay_module_load(path.as_ptr(), module) })
+    }
+
+    /// Compiles a module from TorchScript source (methods), with integer attributes.
+    ///
+    /// # Errors
+    /// What the TorchScript compiler says.
+    pub fn define(name: &str, source: &str, numbers: &[(&str, i64)]) -> Result<Self, TorchError> {
+        let (name, source) = (c_text(name)?, c_text(source)?);
+        let names = numbers.iter().map(|(name, _)| c_text(name)).collect::<Result<Vec<_>, _>>()?;
+        let name_pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
+        let values: Vec<i64> = numbers.iter().map(|&(_, value)| value).collect();
+        // SAFETY: all pointers are valid for the call, and both arrays have `values.len()` elements.
+        Self::made(|module| unsafe {
+            raw::assay_module_define(
+                name.as_ptr(),
+                source.as_ptr(),
+                values.as_ptr(),
+                name_pointers.as_ptr(),
+                values.len(),
+                module,
+            )
+        })
+    }
+
+    fn made(make: impl FnOnce(*mut *mut raw::AssayModule) -> *mut c_char) -> Result<Self, TorchError> {
+        let mut module = ptr::null_mut();
+        checked(make(&raw mut module))?;
+        let raw = NonNull::new(module).ok_or_else(|| TorchError("libtorch returned no module".to_owned()))?;
+        let mut module = Self { raw, takes_dict: false };
+        module.takes_dict = matches!(&*module.describe()?.arguments, [only] if only.kind == ArgumentKind::Dict);
+        Ok(module)
+    }
+
+    /// Writes the module to a file.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn save(&self, path: &Path) -> Result<(), TorchError> {
+        let path = c_path(path)?;
+        // SAFETY: both pointers are valid for the call.
+        checked(unsafe { raw::assay_module_save(self.raw.as_ptr(), path.as_ptr()) })
+    }
+
+    /// Moves the module to a device, converts its floating-point weights ([`Precision::Float32`] leaves
+    /// them as saved) and optimizes its graph.
+    ///
+    /// # Errors
+    /// What libtorch says.
+    pub fn prepare(&mut self, device: Device, precision: Precision, graph: Graph) -> Result<(), TorchError> {
+        let how = raw::AssayPreparation {
+            cuda_index: match device {
+                Device::Cpu => -1,
+                Device::Cuda(index) => i32::from(index),
+            },
+            scalar_type: match precision {
+                Precision::Float32 => -1,
+                Precision::Bfloat16 => scalar_type(DType::Bfloat16),
+                Precision::Float16 => scalar_type(DType::Float16),
+            },
+            optimize: i32::from(graph == Graph::Optimized),
+        };
+        // SAFETY: both pointers are valid for the call, and `&mut self` excludes calls meanwhile.
+        checked(unsafe { raw::assay_module_prepare(self.raw.as_ptr(), &raw const how) })
+    }
+
+    /// What the module says about itself.
+    ///
+    /// # Errors
+    /// When libtorch cannot print its types.
+    pub fn describe(&self) -> Result<Description, TorchError> {
+        let mut json = ptr::null_mut();
+        // SAFETY: both pointers are valid for the call.
+        checked(unsafe { raw::assay_module_describe(self.raw.as_ptr(), &raw mut json) })?;
+        serde_json::from_str(&taken(json)).map_err(|error| TorchError(error.to_string()))
+    }
+
+    /// Runs `forward` in inference mode. `None` leaves an argument to its default. The data of an input
+    /// is shared, not copied, and may outlive the call if the module keeps it.
+    ///
+    /// # Errors
+    /// [`CallError`] tells inputs that do not fit from a model that raises.
+    pub fn call(&self, inputs: &[Option<&WireTensor>]) -> Result<Vec<WireTensor>, CallError> {
+        let names: Vec<CString> = if self.takes_dict {
+            inputs.iter().map(|input| input.and_then(|i| CString::new(i.name.as_str()).ok()).unwrap_or_default()).collect()
+        } else {
+            Vec::new()
+        };
+        let mut arguments = Arguments(Vec::with_capacity(inputs.len()));
+        for (index, input) in inputs.iter().enumerate() {
+            arguments.0.push(match input {
+                Some(tensor) => raw_input(tensor, names.get(index))?,
+                None => absent_input(),
+            });
+        }
+        let mut outputs = ptr::null_mut();
+        let mut refused = 0;
+        // SAFETY: all pointers are valid for the call; shapes and names are borrowed from `inputs` and
+        // `names`, which outlive it, and data is kept alive by the owners.
+        let result = checked(unsafe {
+            raw::assay_module_call(
+                self.raw.as_ptr(),
+                arguments.0.as_mut_ptr(),
+                arguments.0.len(),
+                &raw mut outputs,
+                &raw mut refused,
+            )
+        });
+        result.map_err(|TorchError(message)| {
+            if refused == 0 { CallError::Raised(message) } else { CallError::Refused(message) }
+        })?;
+        let outputs = Outputs(NonNull::new(outputs).ok_or_else(|| CallError::Raised("no outputs".to_owned()))?);
+        outputs.read()
+    }
+}
+
+/// The inputs of a call; releases the owners that libtorch has not taken.
+struct Arguments(Vec<raw::AssayInput>);
+
+impl Drop for Arguments {
+    fn drop(&mut self) {
+        for argument in &self.0 {
+            // SAFETY: null when it was taken, ours otherwise.
+            unsafe { assay_release_owner(argument.owner) };
+        }
+    }
+}
+
+/// The outputs of a call while they are libtorch's.
+struct Outputs(NonNull<raw::AssayOutputs>);
+
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        // SAFETY: the pointer came from the shim and is freed once.
+        unsafe { raw::assay_outputs_free(self.0.as_ptr()) }
+    }
+}
+
+impl Outputs {
+    fn read(&self) -> Result<Vec<WireTensor>, CallError> {
+        // SAFETY: the pointer is valid until `self` is dropped.
+        let count = unsafe { raw::assay_outputs_count(self.0.as_ptr()) };
+        (0..count).map(|index| self.get(index)).collect()
+    }
+
+    fn get(&self, index: usize) -> Result<WireTensor, CallError> {
+        // SAFETY: `index` is below the count, and the view is valid until `self` is dropped.
+        let view = unsafe { raw::assay_outputs_get(self.0.as_ptr(), index) };
+        // SAFETY: a NUL-terminated string of the view.
+        let name = unsafe { CStr::from_ptr(view.name) }.to_string_lossy().into_owned();
+        let Some(dtype) = dtype_of(view.scalar_type) else {
+            return Err(CallError::Raised(format!(
+                "output {name:?} has an element type that cannot be sent (libtorch's number {})",
+                view.scalar_type
+            )));
+        };
+        let rank = usize::try_from(view.rank).unwrap_or(0);
+        // SAFETY: the shape has `rank` elements and the data `bytes` bytes; an empty slice must not be
+        // made from a null pointer, which libtorch uses for empty tensors.
+        let (shape, data) = unsafe {
+            (
+                if rank == 0 { &[][..] } else { slice::from_raw_parts(view.shape, rank) },
+                if view.bytes == 0 { &[][..] } else { slice::from_raw_parts(view.data.cast::<u8>(), view.bytes) },
+            )
+        };
+        Ok(WireTensor { name, dtype, shape: shape.to_vec(), data: Bytes::copy_from_slice(data) })
+    }
+}
+
+fn absent_input() -> raw::AssayInput {
+    raw::AssayInput {
+        name: c"".as_ptr(),
+        scalar_type: 0,
+        rank: -1,
+        shape: ptr::null(),
+        data: ptr::null_mut(),
+        owner: ptr::null_mut(),
+    }
+}
+
+/// Checks that the data fills the shape, and hands a share of it over.
+fn raw_input(tensor: &WireTensor, name: Option<&CString>) -> Result<raw::AssayInput, CallError> {
+    let expected = tensor.elements().and_then(|n| n.checked_mul(tensor.dtype.size_bytes()));
+    if expected != Some(tensor.data.len()) {
+        return Err(CallError::Refused(format!(
+            "{} bytes do not fill {}{:?}",
+            tensor.data.len(),
+            tensor.dtype,
+            tensor.shape
+        )));
+    }
+    let owner = Box::new(aligned(&tensor.data, tensor.dtype.size_bytes()));
+    // libtorch never writes here: inputs of a module that might are cloned in the shim.
+    let data = owner.as_ptr().cast_mut().cast::<c_void>();
+    Ok(raw::AssayInput {
+        name: name.map_or(c"".as_ptr(), |name| name.as_ptr()),
+        scalar_type: scalar_type(tensor.dtype),
+        rank: i32::try_from(tensor.shape.len()).map_err(|_| CallError::Refused("too many dimensions".to_owned()))?,
+        shape: tensor.shape.as_ptr(),
+        data,
+        owner: Box::into_raw(owner).cast::<c_void>(),
+    })
+}
+
+/// The same bytes where their first one is aligned for the element type: a share of them, or a copy.
+fn aligned(data: &Bytes, size_bytes: usize) -> Bytes {
+    if data.as_ptr().addr().is_multiple_of(size_bytes) {
+        return data.clone();
+    }
+    // malloc aligns for every element type, and Bytes keeps the vector where it is.
+    let copy = Bytes::from(data.to_vec());
+    debug_assert!(copy.as_ptr().addr().is_multiple_of(size_bytes));
+    copy
+}
+
+/// Drops the share of an input's memory; called by libtorch with the last reference.
+///
+/// # Safety
+/// `owner` is null or came from `Box::into_raw` of a `Bytes` and is released once.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn assay_release_owner(owner: *mut c_void) {
+    if !owner.is_null() {
+        // SAFETY: as promised by the caller.
+        drop(unsafe { Box::from_raw(owner.cast::<Bytes>()) });
+    }
+}
+
+/// libtorch's version.
+#[must_use]
+pub fn version() -> String {
+    taken(raw::assay_version())
+}
+
+/// The vector instructions that libtorch's kernels use here, such as `AVX512`.
+#[must_use]
+pub fn cpu_capability() -> String {
+    taken(raw::assay_cpu_capability())
+}
+
+/// libtorch's own words about its threads and how it was built.
+#[must_use]
+pub fn parallel_info() -> String {
+    taken(raw::assay_parallel_info())
+}
+
+/// Sets the threads between operators to one for the process: workers are the parallelism here.
+pub fn use_one_interop_thread() {
+    raw::assay_set_interop_threads(1);
+}
+
+/// Sets the OpenMP threads of operators called from *this* thread.
+pub fn set_intra_op_threads(threads: u32) {
+    raw::assay_set_intra_op_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+}
+
+/// The OpenMP threads of operators called from this thread.
+#[must_use]
+pub fn intra_op_threads() -> u32 {
+    u32::try_from(raw::assay_intra_op_threads()).unwrap_or(1)
+}
+
+/// Loads libtorch's CUDA half into the process; must come before anything else asks libtorch about CUDA.
+///
+/// # Errors
+/// What the dynamic loader says.
+pub fn load_cuda_library() -> Result<(), TorchError> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    // SAFETY: libtorch_cuda's initializers only register kernels, and it is never unloaded.
+    let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
+    library.map(std::mem::forget).map_err(|error| TorchError(error.to_string()))
+}
+
+/// How many CUDA devices libtorch can use; 0 until [`load_cuda_library`] was called.
+#[must_use]
+pub fn cuda_devices() -> u32 {
+    u32::try_from(raw::assay_cuda_devices()).unwrap_or(0)
+}
+
+/// Gives this thread a CUDA stream of its own, so that workers do not wait for each other.
+///
+/// # Errors
+/// What libtorch says.
+pub fn use_own_stream(cuda_index: u8) -> Result<(), TorchError> {
+    checked(raw::assay_use_own_stream(i32::from(cuda_index)))
+}
+
+/// libtorch's number of an element type (`c10::ScalarType`).
+fn scalar_type(dtype: DType) -> i32 {
+    match dtype {
+        DType::Uint8 => 0,
+        DType::Int8 => 1,
+        DType::Int16 => 2,
+        DType::Int32 => 3,
+        DType::Int64 => 4,
+        DType::Float16 => 5,
+        DType::Float32 => 6,
+        DType::Float64 => 7,
+        DType::Bool => 11,
+        DType::Bfloat16 => 15,
+    }
+}
+
+fn dtype_of(number: i32) -> Option<DType> {
+    DType::ALL.iter().copied().find(|&dtype| scalar_type(dtype) == number)
+}
+
+/// The element type by libtorch's name of it, such as `BFloat16`.
+#[must_use]
+pub fn dtype_by_torch_name(name: &str) -> Option<DType> {
+    match name {
+        "Float" => Some(DType::Float32),
+        "Double" => Some(DType::Float64),
+        "Half" => Some(DType::Float16),
+        "Long" => Some(DType::Int64),
+        "Int" => Some(DType::Int32),
+        "Short" => Some(DType::Int16),
+        "Char" => Some(DType::Int8),
+        "Byte" => Some(DType::Uint8),
+        _ => DType::from_str(&name.to_lowercase()).ok(),
+    }
+}
+
+fn c_text(text: &str) -> Result<CString, TorchError> {
+    CString::new(text).map_err(|_| TorchError(format!("{text:?} contains a NUL byte")))
+}
+
+fn c_path(path: &Path) -> Result<CString, TorchError> {
+    use std::os::unix::ffi::OsStrExt;
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| TorchError(format!("{path:?} contains a NUL byte")))
+}
+
+fn checked(message: *mut c_char) -> Result<(), TorchError> {
+    if message.is_null() { Ok(()) } else { Err(TorchError(useful_lines(&taken(message)))) }
+}
+
+/// Takes a text over from the shim.
+fn taken(text: *mut c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    // SAFETY: the shim returns NUL-terminated texts from strdup, each freed once, here.
+    unsafe {
+        let copy = CStr::from_ptr(text).to_string_lossy().into_owned();
+        raw::assay_free_text(text);
+        copy
+    }
+}
+
+/// The part of an exception's text that helps: what follows the traceback, without C++ frames.
+fn useful_lines(text: &str) -> String {
+    const MOST_CHARACTERS: usize = 600;
+    let text = text.split("\nException raised from ").next().unwrap_or(text);
+    let text = text.split("\nC++ CapturedTraceback:").next().unwrap_or(text).trim();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let start = lines.iter().rposition(|line| starts_an_exception(line));
+    let useful = lines.get(start.unwrap_or(0)..).unwrap_or_default().join("\n");
+    let useful = useful.strip_prefix("RuntimeError: ").unwrap_or(&useful).trim().to_owned();
+    match useful.char_indices().nth(MOST_CHARACTERS) {
+        Some((end, _)) => format!("{}…", useful.get(..end).unwrap_or_default()),
+        None => useful,
+    }
+}
+
+/// `RuntimeError: …`, `builtins.ValueError: …`
+fn starts_an_exception(line: &str) -> bool {
+    line.split_once(": ").is_some_and(|(name, _)| {
+        (name.ends_with("Error") || name.ends_with("Exception"))
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'_')
+    })
+}
+
+#[cfg(test)]
+mod tests;

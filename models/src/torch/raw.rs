@@ -1,0 +1,75 @@
+//! The declarations of `shim.h`, one to one.
+
+use std::ffi::{c_char, c_void};
+
+#[repr(C)]
+pub(super) struct AssayModule {
+    _opaque: [u8; 0],
+}
+
+#[repr(C)]
+pub(super) struct AssayOutputs {
+    _opaque: [u8; 0],
+}
+
+#[repr(C)]
+pub(super) struct AssayInput {
+    pub(super) name: *const c_char,
+    pub(super) scalar_type: i32,
+    pub(super) rank: i32,
+    pub(super) shape: *const i64,
+    pub(super) data: *mut c_void,
+    pub(super) owner: *mut c_void,
+}
+
+#[repr(C)]
+pub(super) struct AssayOutput {
+    pub(super) name: *const c_char,
+    pub(super) scalar_type: i32,
+    pub(super) rank: i32,
+    pub(super) shape: *const i64,
+    pub(super) data: *const c_void,
+    pub(super) bytes: usize,
+}
+
+#[repr(C)]
+pub(super) struct AssayPreparation {
+    pub(super) cuda_index: i32,
+    pub(super) scalar_type: i32,
+    pub(super) optimize: i32,
+}
+
+unsafe extern "C" {
+    pub(super) fn assay_free_text(text: *mut c_char);
+    pub(super) safe fn assay_version() -> *mut c_char;
+    pub(super) safe fn assay_set_interop_threads(threads: i32);
+    pub(super) safe fn assay_set_intra_op_threads(threads: i32);
+    pub(super) safe fn assay_intra_op_threads() -> i32;
+    pub(super) safe fn assay_cuda_devices() -> i32;
+    pub(super) safe fn assay_cpu_capability() -> *mut c_char;
+    pub(super) safe fn assay_parallel_info() -> *mut c_char;
+    pub(super) safe fn assay_use_own_stream(cuda_index: i32) -> *mut c_char;
+    pub(super) fn assay_module_load(path: *const c_char, module: *mut *mut AssayModule) -> *mut c_char;
+    pub(super) fn assay_module_define(
+        name: *const c_char,
+        source: *const c_char,
+        numbers: *const i64,
+        number_names: *const *const c_char,
+        count: usize,
+        module: *mut *mut AssayModule,
+    ) -> *mut c_char;
+    pub(super) fn assay_module_save(module: *const AssayModule, path: *const c_char) -> *mut c_char;
+    pub(super) fn assay_module_prepare(module: *mut AssayModule, how: *const AssayPreparation) -> *mut c_char;
+    pub(super) fn assay_module_describe(module: *const AssayModule, json: *mut *mut c_char) -> *mut c_char;
+    pub(super) fn assay_module_free(module: *mut AssayModule);
+    pub(super) fn assay_module_call(
+        module: *mut AssayModule,
+        inputs: *mut AssayInput,
+        count: usize,
+        outputs: *mut *mut AssayOutputs,
+        inputs_refused: *mut i32,
+    ) -> *mut c_char;
+    pub(super) fn assay_outputs_count(outputs: *const AssayOutputs) -> usize;
+    pub(super) fn assay_outputs_get(outputs: *const AssayOutputs, index: usize) -> AssayOutput;
+    pub(super) fn assay_outputs_free(outputs: *mut AssayOutputs);
+}

@@ -1,0 +1,451 @@
+#include "shim.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/csrc/jit/ir/alias_analysis.h>
+#include <torch/csrc/jit/passes/inliner.h>
+#include <torch/script.h>
+#include <torch/version.h>
+
+#include <cstring>
+#include <map>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+using torch::jit::IValue;
+
+struct AssayModule {
+  torch::jit::Module module;
+  std::optional<torch::jit::Method> forward;
+  c10::Device device = c10::Device(c10::kCPU);
+  std::optional<at::ScalarType> precision;
+  bool writes_inputs = false;
+};
+
+struct AssayOutputs {
+  struct Leaf {
+    std::string name;
+    at::Tensor tensor;
+  };
+  std::vector<Leaf> leaves;
+};
+
+namespace {
+
+char* text(const std::string& message) {
+  return strdup(message.c_str());
+}
+
+// Runs `body`; whatever it throws becomes a message.
+template <typename Body>
+char* guarded(Body&& body) {
+  try {
+    body();
+    return nullptr;
+  } catch (const c10::Error& error) {
+    return text(error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return text(error.what());
+  } catch (...) {
+    return text("an exception of unknown type");
+  }
+}
+
+// The request does not fit forward(): told apart from a model that raises.
+struct Refused : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+std::string quoted(const std::string& value) {
+  std::ostringstream out;
+  out << '"';
+  for (const char c : value) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out << '\\' << c;
+    } else if (byte < 0x20) {
+      char escape[8];
+      snprintf(escape, sizeof escape, "\\u%04x", byte);
+      out << escape;
+    } else {
+      out << c;
+    }
+  }
+  out << '"';
+  return out.str();
+}
+
+// The type inside Optional[...], or the type itself.
+c10::TypePtr unwrapped(const c10::TypePtr& type) {
+  if (const auto optional = type->cast<c10::OptionalType>()) {
+    return optional->getElementType();
+  }
+  return type;
+}
+
+// What an argument takes: "tensor", "int", "float", "bool", "list" or "dict" of tensors, "other".
+const char* argument_kind(const c10::TypePtr& declared) {
+  const auto type = unwrapped(declared);
+  if (type->isSubtypeOf(*c10::TensorType::get())) return "tensor";
+  if (type->kind() == c10::TypeKind::IntType) return "int";
+  if (type->kind() == c10::TypeKind::FloatType) return "float";
+  if (type->kind() == c10::TypeKind::BoolType) return "bool";
+  if (const auto list = type->cast<c10::ListType>()) {
+    if (list->getElementType()->isSubtypeOf(*c10::TensorType::get())) return "list";
+  }
+  if (const auto dict = type->cast<c10::DictType>()) {
+    if (dict->getKeyType()->kind() == c10::TypeKind::StringType &&
+        dict->getValueType()->isSubtypeOf(*c10::TensorType::get())) {
+      return "dict";
+    }
+  }
+  return "other";
+}
+
+// Whether forward() may write into the memory of its inputs; then they are copied first.
+bool may_write_inputs(const torch::jit::Method& forward) {
+  auto graph = forward.graph()->copy();
+  torch::jit::Inline(*graph);
+  const torch::jit::AliasDb aliases(graph);
+  for (size_t i = 1; i < graph->inputs().size(); ++i) {
+    if (aliases.hasWriters(graph->inputs()[i])) return true;
+  }
+  return false;
+}
+
+void find_forward(AssayModule& module) {
+  module.forward = module.module.find_method("forward");
+  module.writes_inputs = module.forward ? may_write_inputs(*module.forward) : true;
+}
+
+// Takes the owner out of `input`, so that the caller sees which ones were not reached.
+at::Tensor input_tensor(const AssayModule& module, AssayInput& input) {
+  const at::IntArrayRef shape(input.shape, static_cast<size_t>(input.rank));
+  const auto options = at::TensorOptions().dtype(static_cast<at::ScalarType>(input.scalar_type));
+  const std::shared_ptr<void> owner(std::exchange(input.owner, nullptr), assay_release_owner);
+  at::Tensor tensor = at::from_blob(input.data, shape, [owner](void*) {}, options);
+  if (module.writes_inputs && module.device.is_cpu()) tensor = tensor.clone();
+  if (module.precision && at::isFloatingType(tensor.scalar_type())) {
+    return tensor.to(module.device, *module.precision);
+  }
+  return module.device.is_cpu() ? tensor : tensor.to(module.device);
+}
+
+IValue argument_value(const c10::Argument& argument, const at::Tensor& tensor) {
+  const std::string kind = argument_kind(argument.type());
+  if (kind == "tensor") return tensor;
+  if (kind == "int" || kind == "float" || kind == "bool") {
+    if (tensor.numel() != 1) {
+      throw Refused("input \"" + argument.name() + "\" is a single number, got a tensor of " +
+                    std::to_string(tensor.numel()) + " elements");
+    }
+    if (kind == "int") return tensor.item().toLong();
+    if (kind == "bool") return tensor.item().toBool();
+    return tensor.item().toDouble();
+  }
+  throw Refused("input \"" + argument.name() + "\" is a " + argument.type()->repr_str() +
+                ", which a tensor cannot fill");
+}
+
+// Inputs whose name is empty are taken in order; the caller has already ordered named ones. A missing
+// one is marked by a rank of -1.
+std::vector<IValue> arguments(const AssayModule& module, AssayInput* inputs, size_t count) {
+  const auto& schema = module.forward->function().getSchema();
+  const auto& declared = schema.arguments();
+  std::vector<IValue> stack;
+  stack.reserve(declared.size());
+  if (declared.size() == 2) {
+    const std::string kind = argument_kind(declared[1].type());
+    if (kind == "list") {
+      c10::List<at::Tensor> list;
+      for (size_t i = 0; i < count; ++i) list.push_back(input_tensor(module, inputs[i]));
+      stack.emplace_back(std::move(list));
+      return stack;
+    }
+    if (kind == "dict") {
+      c10::Dict<std::string, at::Tensor> dict;
+      for (size_t i = 0; i < count; ++i) dict.insert(inputs[i].name, input_tensor(module, inputs[i]));
+      stack.emplace_back(std::move(dict));
+      return stack;
+    }
+  }
+  for (size_t i = 0; i < count; ++i) {
+    const auto& argument = declared.at(i + 1);
+    if (inputs[i].rank < 0) {
+      if (!argument.default_value()) throw Refused("input \"" + argument.name() + "\" is missing");
+      stack.push_back(*argument.default_value());
+    } else {
+      stack.push_back(argument_value(argument, input_tensor(module, inputs[i])));
+    }
+  }
+  return stack;
+}
+
+// One output and the way to it: keys of dicts and fields of named tuples, or plain positions.
+struct Path {
+  std::string keys;
+  bool named = false;
+};
+
+Path below(const Path& path, const std::string& step, bool named) {
+  return {path.keys.empty() ? step : path.keys + "_" + step, path.named || named};
+}
+
+void flatten(const IValue& value, const Path& path, std::vector<std::pair<Path, at::Tensor>>& out) {
+  if (value.isTensor()) {
+    if (value.toTensor().defined()) out.emplace_back(path, value.toTensor());
+  } else if (value.isTuple()) {
+    const auto& elements = value.toTupleRef().elements();
+    const auto type = value.type()->cast<c10::TupleType>();
+    const auto schema = type ? type->schema() : nullptr;
+    for (size_t i = 0; i < elements.size(); ++i) {
+      const bool named = schema && i < schema->arguments().size();
+      flatten(elements[i], below(path, named ? schema->arguments()[i].name() : std::to_string(i), named), out);
+    }
+  } else if (value.isList()) {
+    const auto list = value.toList();
+    for (size_t i = 0; i < list.size(); ++i) flatten(list.get(i), below(path, std::to_string(i), false), out);
+  } else if (value.isGenericDict()) {
+    for (const auto& entry : value.toGenericDict()) {
+      std::ostringstream key;
+      if (entry.key().isString()) {
+        key << entry.key().toStringRef();
+      } else {
+        key << entry.key();
+      }
+      flatten(entry.value(), below(path, key.str(), true), out);
+    }
+  } else if (value.isInt()) {
+    out.emplace_back(path, at::scalar_tensor(value.toInt(), at::kLong));
+  } else if (value.isDouble()) {
+    out.emplace_back(path, at::scalar_tensor(value.toDouble(), at::kDouble));
+  } else if (value.isBool()) {
+    out.emplace_back(path, at::scalar_tensor(value.toBool(), at::kBool));
+  } else if (!value.isNone()) {
+    throw std::runtime_error("RuntimeError: the model returns a " + value.tagKind() + ", which is not a tensor");
+  }
+}
+
+AssayOutputs* collect(const AssayModule& module, const IValue& value) {
+  std::vector<std::pair<Path, at::Tensor>> found;
+  flatten(value, {}, found);
+  auto outputs = std::make_unique<AssayOutputs>();
+  for (size_t i = 0; i < found.size(); ++i) {
+    auto& [path, tensor] = found[i];
+    std::string name = path.keys;
+    if (!path.named) name = found.size() == 1 ? "output" : "output_" + std::to_string(i);
+    if (module.precision && tensor.scalar_type() == *module.precision) tensor = tensor.to(at::kFloat);
+    if (tensor.layout() != at::kStrided) tensor = tensor.to_dense();
+    if (tensor.is_quantized()) tensor = tensor.dequantize();
+    outputs->leaves.push_back({name, tensor.to(c10::kCPU).resolve_conj().resolve_neg().contiguous()});
+  }
+  return outputs.release();
+}
+
+AssayModule* described(torch::jit::Module module) {
+  auto owned = std::make_unique<AssayModule>();
+  owned->module = std::move(module);
+  owned->module.eval();
+  find_forward(*owned);
+  return owned.release();
+}
+
+std::string describe(const AssayModule& module) {
+  std::ostringstream out;
+  int64_t parameters = 0;
+  int64_t buffers = 0;
+  std::map<std::string, int64_t> types;
+  for (const auto& parameter : module.module.parameters()) {
+    parameters += parameter.numel();
+    types[c10::toString(parameter.scalar_type())] += parameter.numel();
+  }
+  for (const auto& buffer : module.module.buffers()) buffers += buffer.numel();
+  out << "{\"parameters\":" << parameters << ",\"buffers\":" << buffers << ",\"parameter_types\":{";
+  const char* separator = "";
+  for (const auto& [name, count] : types) {
+    out << separator << quoted(name) << ":" << count;
+    separator = ",";
+  }
+  out << "},\"class\":" << quoted(module.module.type()->name() ? module.module.type()->name()->qualifiedName() : "");
+  out << ",\"has_forward\":" << (module.forward ? "true" : "false");
+  out << ",\"writes_inputs\":" << (module.writes_inputs ? "true" : "false") << ",\"arguments\":[";
+  separator = "";
+  if (module.forward) {
+    const auto& schema = module.forward->function().getSchema();
+    for (size_t i = 1; i < schema.arguments().size(); ++i) {
+      const auto& argument = schema.arguments()[i];
+      out << separator << "{\"name\":" << quoted(argument.name()) << ",\"type\":" << quoted(argument.type()->repr_str())
+          << ",\"kind\":" << quoted(argument_kind(argument.type()))
+          << ",\"optional\":" << (argument.default_value() ? "true" : "false") << "}";
+      separator = ",";
+    }
+    out << "],\"returns\":[";
+    separator = "";
+    for (const auto& returned : schema.returns()) {
+      out << separator << quoted(returned.type()->repr_str());
+      separator = ",";
+    }
+  } else {
+    out << "],\"returns\":[";
+  }
+  out << "],\"weights\":[";
+  separator = "";
+  size_t listed = 0;
+  for (const auto& parameter : module.module.named_parameters()) {
+    if (++listed > 4096) break;
+    out << separator << "{\"name\":" << quoted(parameter.name) << ",\"shape\":[";
+    for (int64_t i = 0; i < parameter.value.dim(); ++i) out << (i ? "," : "") << parameter.value.size(i);
+    out << "]}";
+    separator = ",";
+  }
+  out << "],\"operators\":[";
+  separator = "";
+  if (module.forward) {
+    auto graph = module.forward->graph()->copy();
+    torch::jit::Inline(*graph);
+    listed = 0;
+    for (const auto* node : graph->nodes()) {
+      const std::string kind = node->kind().toQualString();
+      if (kind.rfind("aten::", 0) != 0) continue;
+      if (++listed > 64) break;
+      out << separator << quoted(kind);
+      separator = ",";
+    }
+  }
+  out << "]}";
+  return out.str();
+}
+
+}  // namespace
+
+void assay_free_text(char* message) {
+  free(message);
+}
+
+char* assay_version(void) {
+  return text(TORCH_VERSION);
+}
+
+void assay_set_interop_threads(int32_t threads) {
+  // libtorch refuses a second call, and any call after the first parallel work: both are harmless.
+  free(guarded([&] { at::set_num_interop_threads(threads); }));
+}
+
+void assay_set_intra_op_threads(int32_t threads) {
+  free(guarded([&] { at::set_num_threads(threads); }));
+}
+
+int32_t assay_intra_op_threads(void) {
+  return at::get_num_threads();
+}
+
+int32_t assay_cuda_devices(void) {
+  int32_t count = 0;
+  free(guarded([&] { count = at::hasCUDA() ? static_cast<int32_t>(at::detail::getCUDAHooks().deviceCount()) : 0; }));
+  return count;
+}
+
+char* assay_parallel_info(void) {
+  std::string info;
+  free(guarded([&] { info = at::get_parallel_info(); }));
+  return text(info);
+}
+
+char* assay_cpu_capability(void) {
+  std::string info;
+  free(guarded([&] { info = at::get_cpu_capability(); }));
+  return text(info);
+}
+
+char* assay_use_own_stream(int32_t cuda_index) {
+  return guarded([&] {
+    const c10::Device device(c10::kCUDA, static_cast<c10::DeviceIndex>(cuda_index));
+    const c10::impl::VirtualGuardImpl guard(c10::kCUDA);
+    guard.setDevice(device);
+    guard.exchangeStream(guard.getStreamFromGlobalPool(device));
+  });
+}
+
+char* assay_module_load(const char* path, AssayModule** module) {
+  return guarded([&] { *module = described(torch::jit::load(path, c10::kCPU)); });
+}
+
+char* assay_module_define(const char* name, const char* source, const int64_t* numbers,
+                          const char* const* number_names, size_t count, AssayModule** module) {
+  return guarded([&] {
+    torch::jit::Module made(name);
+    for (size_t i = 0; i < count; ++i) made.register_attribute(number_names[i], c10::IntType::get(), numbers[i]);
+    made.define(source);
+    *module = described(std::move(made));
+  });
+}
+
+char* assay_module_save(const AssayModule* module, const char* path) {
+  return guarded([&] { module->module.save(path); });
+}
+
+char* assay_module_prepare(AssayModule* module, const AssayPreparation* how) {
+  return guarded([&] {
+    if (how->cuda_index >= 0) {
+      module->device = c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(how->cuda_index));
+      module->module.to(module->device);
+    }
+    if (how->scalar_type >= 0) {
+      module->precision = static_cast<at::ScalarType>(how->scalar_type);
+      module->module.to(*module->precision);
+    }
+    if (how->optimize != 0) {
+      auto frozen = torch::jit::freeze(module->module);
+      module->module = torch::jit::optimize_for_inference(frozen);
+    }
+    find_forward(*module);
+  });
+}
+
+char* assay_module_describe(const AssayModule* module, char** json) {
+  return guarded([&] { *json = text(describe(*module)); });
+}
+
+void assay_module_free(AssayModule* module) {
+  delete module;
+}
+
+char* assay_module_call(AssayModule* module, AssayInput* inputs, size_t count, AssayOutputs** outputs,
+                        int32_t* inputs_refused) {
+  *inputs_refused = 0;
+  return guarded([&] {
+    const c10::InferenceMode inference;
+    try {
+      *outputs = collect(*module, (*module->forward)(arguments(*module, inputs, count)));
+    } catch (const Refused&) {
+      *inputs_refused = 1;
+      throw;
+    }
+  });
+}
+
+size_t assay_outputs_count(const AssayOutputs* outputs) {
+  return outputs->leaves.size();
+}
+
+AssayOutput assay_outputs_get(const AssayOutputs* outputs, size_t index) {
+  const auto& leaf = outputs->leaves[index];
+  return {leaf.name.c_str(),
+          static_cast<int32_t>(leaf.tensor.scalar_type()),
+          static_cast<int32_t>(leaf.tensor.dim()),
+          leaf.tensor.sizes().data(),
+          leaf.tensor.const_data_ptr(),
+          leaf.tensor.nbytes()};
+}
+
+void assay_outputs_free(AssayOutputs* outputs) {
+  delete outputs;
+}
