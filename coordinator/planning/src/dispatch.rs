@@ -3,7 +3,9 @@
 //! One trial at a time per physical host, whatever the number of agents on it; the oldest job first,
 //! within a job the order of its plan; nothing for agents that are draining.
 
-use assay_measure::ids::{AgentName, TrialId};
+use std::collections::BTreeSet;
+
+use assay_measure::ids::{AgentName, HostFingerprint, TrialId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -34,5 +36,24 @@ pub struct Assignment {
 /// Decides what runs next. The caller grants the leases, in this order.
 #[must_use]
 pub fn assign(waiting: &[WaitingTrial], fleet: &[AgentView]) -> Vec<Assignment> {
-    todo!("{waiting:?}{fleet:?}")
+    let mut occupied: BTreeSet<&HostFingerprint> =
+        fleet.iter().filter(|agent| agent.busy).map(|agent| &agent.fingerprint).collect();
+    let mut oldest_first: Vec<&WaitingTrial> = waiting.iter().collect();
+    oldest_first.sort_by_key(|trial| (trial.job_created_at, trial.id.job(), trial.index));
+    let mut assignments = Vec::new();
+    for trial in oldest_first {
+        let free = fleet
+            .iter()
+            .filter(|agent| !agent.draining && !occupied.contains(&agent.fingerprint))
+            .filter(|agent| trial.placement.allows(agent))
+            .min_by_key(|agent| &agent.name);
+        if let Some(agent) = free {
+            occupied.insert(&agent.fingerprint);
+            assignments.push(Assignment { trial: trial.id.clone(), agent: agent.name.clone() });
+        }
+    }
+    assignments
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,10 +11,11 @@ use std::time::Duration;
 use assay_measure::{
     configuration::Configuration,
     hardware::Shape,
-    ids::{HostFingerprint, InstanceTypeName, TrialId},
+    ids::{HostFingerprint, InstanceTypeName, JobName, TrialId},
     job::JobSpec,
-    outcome::TrialOutcome,
-    trial::TrialSpec,
+    outcome::{Failure, FailureKind, TrialOutcome},
+    search::SearchPlan,
+    trial::{TrialSpec, Work},
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -22,10 +23,19 @@ use thiserror::Error;
 use crate::{
     catalogue::{Catalogue, UnknownInstanceType},
     fleet::AgentView,
+    sweep,
 };
+
+mod sites;
+mod timing;
+
+use sites::{Site, Sites};
 
 /// More candidates than this are a mistake in the sweep.
 pub const MOST_CANDIDATES: usize = 500;
+
+/// The largest share of calls that may fail.
+const MOST_ERRORS: f64 = 0.01;
 
 /// What to do for a job.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,6 +88,17 @@ pub enum Placement {
     Emulated(HostFingerprint),
 }
 
+impl Placement {
+    /// Whether an agent's machine is such a place.
+    #[must_use]
+    pub fn allows(&self, agent: &AgentView) -> bool {
+        match self {
+            Self::Native(instance_type) => agent.instance_type == *instance_type,
+            Self::Emulated(fingerprint) => agent.may_emulate && agent.fingerprint == *fingerprint,
+        }
+    }
+}
+
 /// A candidate that was asked for and cannot be measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
@@ -126,7 +147,29 @@ impl PlanError {
 /// [`PlanError`] when a type is unknown, there is nothing to measure on yet, or the sweep is too large.
 /// A type that is known but cannot be measured is a rejection in the plan instead.
 pub fn plan(job: &JobSpec, catalogue: &Catalogue, fleet: &[AgentView]) -> Result<Plan, PlanError> {
-    todo!("{job:?}{catalogue:?}{fleet:?}")
+    check_instance_types(job, catalogue, fleet)?;
+    let sites = Sites::new(job, catalogue, fleet);
+    let wanted = sites.wanted();
+    if wanted.is_empty() || (job.emulate && sites.nobody_is_there()) {
+        return Err(PlanError::NoAgents);
+    }
+    let count = wanted.len().saturating_mul(sweep::upper_bound(&job.sweep));
+    if count > MOST_CANDIDATES {
+        return Err(PlanError::TooMany { count });
+    }
+    let mut plan = Plan::default();
+    for candidate_type in &wanted {
+        match sites.find(candidate_type) {
+            Ok(site) => plan.add_site(job, &site),
+            Err(reason) => plan.rejections.push(Rejection {
+                instance_type: candidate_type.name.clone(),
+                configuration: None,
+                reason,
+            }),
+        }
+    }
+    plan.share_out_time(job, fleet);
+    Ok(plan)
 }
 
 /// Refuses instance types that neither the catalogue nor the fleet knows and that come without a shape.
@@ -139,7 +182,13 @@ pub fn check_instance_types(
     catalogue: &Catalogue,
     fleet: &[AgentView],
 ) -> Result<(), UnknownInstanceType> {
-    todo!("{job:?}{catalogue:?}{fleet:?}")
+    for wanted in &job.instance_types {
+        let offered = fleet.iter().any(|agent| agent.instance_type == wanted.name);
+        if wanted.shape.is_none() && !offered {
+            catalogue.require(wanted.name.as_str())?;
+        }
+    }
+    Ok(())
 }
 
 impl Plan {
@@ -157,13 +206,145 @@ impl Plan {
     /// Roughly how long the whole plan takes, given that machines work side by side.
     #[must_use]
     pub fn expected(&self) -> Duration {
-        todo!()
+        let mut by_place: Vec<(&Placement, Duration)> = Vec::new();
+        for trial in &self.trials {
+            match by_place.iter_mut().find(|(place, _)| *place == &trial.placement) {
+                Some((_, sum)) => *sum += trial.expected,
+                None => by_place.push((&trial.placement, trial.expected)),
+            }
+        }
+        by_place.into_iter().map(|(_, sum)| sum).max().unwrap_or_default()
     }
 
     /// Takes in how a trial ended: when a shared one ran out of memory, the candidates with more
     /// memory than it allowed get a new trial, which is added to the plan. Returns the names of new
     /// trials; empty in every other case, and when called twice for the same trial.
     pub fn after_outcome(&mut self, id: &TrialId, outcome: &TrialOutcome) -> Vec<TrialId> {
-        todo!("{id}{outcome:?}")
+        let TrialOutcome::Failed(Failure { kind: FailureKind::OutOfMemory, .. }) = outcome else {
+            return Vec::new();
+        };
+        let Some(exhausted) = self.trial(id).cloned() else { return Vec::new() };
+        let Some(limit) = exhausted.spec.emulated else { return Vec::new() };
+        let larger = |candidate: &Candidate| {
+            candidate.trial == *id && candidate.shape.memory_bytes > limit.memory_bytes
+        };
+        let Some(next) =
+            self.candidates.iter().filter(|c| larger(c)).min_by_key(|c| c.shape.memory_bytes)
+        else {
+            return Vec::new();
+        };
+        let memory_bytes = next.shape.memory_bytes;
+        let mut again = exhausted;
+        again.spec.id = self.next_id(&id.job());
+        again.spec.emulated = Some(Shape { memory_bytes, ..limit });
+        again.spec.instance_type = next.instance_type.clone();
+        for candidate in self.candidates.iter_mut().filter(|candidate| larger(candidate)) {
+            candidate.trial = again.spec.id.clone();
+        }
+        let added = again.spec.id.clone();
+        self.trials.push(again);
+        vec![added]
+    }
+
+    fn next_id(&self, job: &JobName) -> TrialId {
+        TrialId::of(job, u32::try_from(self.trials.len()).unwrap_or(u32::MAX).saturating_add(1))
+    }
+
+    fn add_site(&mut self, job: &JobSpec, site: &Site) {
+        let swept = sweep::configurations(&job.sweep, site.room());
+        self.warnings.extend(site.warning.clone());
+        for configuration in swept.oversubscribed {
+            self.warnings.push(format!(
+                "{} {configuration}: more threads than the {} vCPU, as asked",
+                site.name, site.shape.vcpus
+            ));
+        }
+        for (configuration, reason) in swept.misfits {
+            let instance_type = site.name.clone();
+            self.rejections.push(Rejection {
+                instance_type,
+                configuration: Some(configuration),
+                reason,
+            });
+        }
+        for configuration in swept.configurations {
+            let trial = self.shared_trial(site, &configuration).unwrap_or_else(|| {
+                let id = self.next_id(&job.name);
+                self.trials.push(planned_trial(job, site, configuration.clone(), id.clone()));
+                id
+            });
+            self.candidates.push(Candidate {
+                instance_type: site.name.clone(),
+                shape: site.shape,
+                emulated: site.is_emulated(),
+                configuration,
+                trial,
+                foreign_architecture: site.foreign_architecture,
+            });
+        }
+    }
+
+    /// The trial that already measures this shape and configuration by emulation, now held to the
+    /// smaller memory of the two.
+    fn shared_trial(&mut self, site: &Site, configuration: &Configuration) -> Option<TrialId> {
+        if !site.may_share_trials() {
+            return None;
+        }
+        let shared = self.trials.iter_mut().find(|trial| {
+            trial.placement == site.placement
+                && trial.spec.configuration == *configuration
+                && trial.spec.emulated.is_some_and(|shape| shape.vcpus == site.shape.vcpus)
+        })?;
+        if let Some(shape) = &mut shared.spec.emulated {
+            shape.memory_bytes = shape.memory_bytes.min(site.shape.memory_bytes);
+        }
+        Some(shared.spec.id.clone())
+    }
+
+    fn share_out_time(&mut self, job: &JobSpec, fleet: &[AgentView]) {
+        let budget = timing::budget(job, timing::longest_queue(&self.trials, fleet));
+        self.warnings.extend(budget.warning);
+        for trial in &mut self.trials {
+            trial.expected = timing::expected(job, budget.per_search);
+            if let Work::Search(search) = &mut trial.spec.work {
+                search.max_duration = budget.per_search;
+            }
+        }
     }
 }
+
+fn planned_trial(
+    job: &JobSpec,
+    site: &Site,
+    configuration: Configuration,
+    id: TrialId,
+) -> PlannedTrial {
+    let work = match &job.fixed_load {
+        Some(phases) => Work::Fixed(phases.clone()),
+        None => Work::Search(SearchPlan {
+            constraints: job.constraints.clone(),
+            mode: job.mode,
+            // The same arrivals for every candidate make their differences sharper than the single figures.
+            seed: job.seed,
+            max_duration: Duration::ZERO,
+            soak: job.soak,
+            max_error_share: MOST_ERRORS,
+        }),
+    };
+    let spec = TrialSpec {
+        id,
+        instance_type: site.name.clone(),
+        emulated: site.is_emulated().then_some(site.shape),
+        configuration,
+        model: job.model.clone(),
+        payload: job.payload.clone(),
+        inputs: job.inputs.clone(),
+        work,
+        ready_within: timing::ready_within(&job.model),
+        request_timeout: timing::request_timeout(&job.constraints),
+    };
+    PlannedTrial { spec, placement: site.placement.clone(), expected: Duration::ZERO }
+}
+
+#[cfg(test)]
+mod tests;
