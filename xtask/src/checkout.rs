@@ -47,6 +47,17 @@ impl Checkout {
         self.target_dir().join("release").join(name)
     }
 
+    /// That binary as a command, in an environment that says nothing about where things are: it must
+    /// find libtorch and its companions by itself.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.release_binary(name));
+        for variable in ["LD_LIBRARY_PATH", "LIBTORCH", "ASSAY_SERVER", "ASSAY_AGENT", "ASSAY_HOST"]
+        {
+            command.env_remove(variable);
+        }
+        command
+    }
+
     /// The same cargo that runs us, in the root folder.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -1,10 +1,6 @@
 //! `cargo xtask demo`: from a fresh checkout to a ranking of instance types for a real ResNet-18.
 
-use std::{
-    ffi::OsString,
-    fs,
-    process::{Command, ExitCode},
-};
+use std::{ffi::OsString, fs, process::ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -32,7 +28,7 @@ pub(crate) fn run(
     libtorch::ensure(checkout, console)?;
     build_release(checkout, console)?;
     let model = reference_model(checkout, console, "resnet18")?;
-    let mut recommend = Command::new(checkout.release_binary("assay"));
+    let mut recommend = checkout.program("assay");
     recommend.arg("recommend").arg(model).args(["--input", "float32[1,3,224,224]"]);
     recommend
         .args(["--instance-types", INSTANCE_TYPES, "--slo", SLO, "--quick"])
@@ -70,10 +66,6 @@ pub(crate) fn reference_model(
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let path = folder.join(format!("{name}.pt"));
     console.say(&format!("writing the reference model {}", path.display()));
-    process::capture(
-        Command::new(checkout.release_binary("assay-host"))
-            .args(["reference", name, "--out"])
-            .arg(&path),
-    )?;
+    process::capture(checkout.program("assay-host").args(["reference", name, "--out"]).arg(&path))?;
     Ok(path)
 }

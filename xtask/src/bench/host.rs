@@ -4,7 +4,7 @@
 //! same allocator settings. Loop and host are measured in turns, so that slow changes of the machine
 //! hit both alike.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -111,7 +111,7 @@ fn measure_model(
 }
 
 fn bare_loop(checkout: &Checkout, model: &Path, allocator: &str) -> Result<f64> {
-    let mut command = Command::new(checkout.release_binary("assay-host"));
+    let mut command = checkout.program("assay-host");
     command.arg("bench-loop").arg(model).args(["--input", INPUT, "--allocator", allocator]);
     command.args(["--workers", WORKERS, "--intra-op-threads", INTRA_OP_THREADS]);
     command.args(["--duration", "10s", "-o", "json"]);
@@ -119,11 +119,11 @@ fn bare_loop(checkout: &Checkout, model: &Path, allocator: &str) -> Result<f64> 
 }
 
 fn through_host(checkout: &Checkout, model: &Path, body: &Path) -> Result<f64> {
-    let mut serve = Command::new(checkout.release_binary("assay-host"));
+    let mut serve = checkout.program("assay-host");
     serve.arg("serve").arg(model).args(["--listen", "127.0.0.1:0", "--input", INPUT]);
     serve.args(["--workers", WORKERS, "--intra-op-threads", INTRA_OP_THREADS]);
     let (_server, url, _) = Server::listening(&mut serve)?;
-    let mut capacity = Command::new(checkout.release_binary("assay-agent"));
+    let mut capacity = checkout.program("assay-agent");
     capacity.arg("capacity").arg("--target").arg(format!("{url}/invocations"));
     capacity.arg("--payload").arg(body).args(["--content-type", payload::CONTENT_TYPE]);
     capacity.args(["--quick", "-o", "json"]);

@@ -77,7 +77,7 @@ fn host_ready(checkout: &Checkout, console: Console, rounds: u32) -> Result<Figu
     let model = demo::reference_model(checkout, console, "mlp")?;
     let mut ready = Figure::default();
     for _ in 0..rounds {
-        let mut serve = Command::new(checkout.release_binary("assay-host"));
+        let mut serve = checkout.program("assay-host");
         serve.arg("serve").arg(&model).args(["--listen", "127.0.0.1:0"]);
         let (_server, _, took) = Server::listening(&mut serve)?;
         ready.add(took.as_secs_f64() * 1000.0);
@@ -92,16 +92,16 @@ fn idle_agent(checkout: &Checkout, console: Console) -> Result<Idle> {
         fs::remove_dir_all(&data_dir)
             .with_context(|| format!("cannot remove {}", data_dir.display()))?;
     }
-    let assay = checkout.release_binary("assay");
-    let mut serve = Command::new(&assay);
+    let mut serve = checkout.program("assay");
     serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir);
     let (_server, url, _) = Server::listening(&mut serve)?;
-    let mut run = Command::new(checkout.release_binary("assay-agent"));
+    let mut run = checkout.program("assay-agent");
     run.args(["run", "--server", &url, "--name", AGENT]);
     let agent = Server::start(&mut run)?;
     wait_for("the agent's registration", Duration::from_secs(30), || {
-        let listed =
-            capture(Command::new(&assay).args(["agents", "list", "--server", &url, "-o", "json"]))?;
+        let listed = capture(
+            checkout.program("assay").args(["agents", "list", "--server", &url, "-o", "json"]),
+        )?;
         let listed: Value =
             serde_json::from_str(&listed).context("`assay agents list` printed no JSON")?;
         Ok(listed.to_string().contains(&format!("\"{AGENT}\"")).then_some(()))
@@ -120,7 +120,9 @@ fn idle_agent(checkout: &Checkout, console: Console) -> Result<Idle> {
 }
 
 fn linked_torch(checkout: &Checkout, binary: &str) -> Result<Vec<String>> {
-    let libraries = capture(Command::new("ldd").arg(checkout.release_binary(binary)))?;
+    let libraries = capture(
+        Command::new("ldd").env_remove("LD_LIBRARY_PATH").arg(checkout.release_binary(binary)),
+    )?;
     let of_torch = |line: &&str| line.contains("torch") || line.contains("libc10");
     Ok(libraries.lines().filter(of_torch).map(|line| line.trim().to_owned()).collect())
 }
