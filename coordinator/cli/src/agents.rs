@@ -1,0 +1,114 @@
+//! `assay agents`: the fleet.
+
+use assay_proto::v1;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::{
+    cli::AgentsCommand,
+    client::Client,
+    config::Settings,
+    failure::{ExitCode, Failure},
+    figures,
+    jobs::time,
+    output::{self, Listing},
+};
+
+/// Performs one of the commands.
+pub(crate) async fn run(command: &AgentsCommand, settings: &Settings) -> Result<ExitCode, Failure> {
+    let mut client = Client::connect(settings).await?;
+    match command {
+        AgentsCommand::List => {
+            let agents = client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
+            listing(&agents).write(settings.output)?;
+        }
+        AgentsCommand::Describe { name } => {
+            let agents = client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
+            let agent = agents.iter().find(|agent| agent.name == *name).ok_or_else(|| {
+                Failure::new(ExitCode::NotFound, format!("no agent {name:?}")).hint("assay agents list")
+            })?;
+            let text = serde_json::to_string_pretty(&object(agent))
+                .map_err(|error| Failure::failed("cannot write JSON").because(&error))?;
+            output::write(&text)?;
+        }
+        AgentsCommand::Drain { name } => drain(&mut client, name, DRAIN).await?,
+        AgentsCommand::Undrain { name } => drain(&mut client, name, UNDRAIN).await?,
+        AgentsCommand::Forget { name } => {
+            client.fleet.forget_agent(v1::ForgetAgentRequest { name: name.clone() }).await?;
+        }
+    }
+    Ok(ExitCode::Done)
+}
+
+const DRAIN: bool = true;
+const UNDRAIN: bool = false;
+
+async fn drain(client: &mut Client, name: &str, draining: bool) -> Result<(), Failure> {
+    let request = v1::DrainAgentRequest { name: name.to_owned(), draining };
+    client.fleet.drain_agent(request).await?;
+    Ok(())
+}
+
+fn state(agent: &v1::Agent) -> &'static str {
+    match (agent.connected, agent.draining, agent.running_trial_id.is_some()) {
+        (false, _, _) => "lost",
+        (true, true, _) => "draining",
+        (true, false, true) => "busy",
+        (true, false, false) => "idle",
+    }
+}
+
+fn listing(agents: &[v1::Agent]) -> Listing {
+    let now = Timestamp::now();
+    let rows = agents.iter().map(|agent| {
+        let host = agent.host.clone().unwrap_or_default();
+        vec![
+            agent.name.clone(),
+            agent.instance_type.clone(),
+            state(agent).to_owned(),
+            agent.running_trial_id.clone().unwrap_or_else(|| "-".to_owned()),
+            format!("{} vCPU", host.vcpus),
+            assay_measure::units::Bytes::new(host.memory_bytes).to_string(),
+            host.gpus.len().to_string(),
+            time(agent.last_seen_at).map_or_else(|| "-".to_owned(), |then| figures::ago(then, now)),
+        ]
+    });
+    Listing {
+        header: vec!["NAME", "INSTANCE", "STATE", "TRIAL", "CPU", "MEMORY", "GPUS", "SEEN"],
+        rows: rows.collect(),
+        json: agents.iter().map(object).collect(),
+        empty: "no agents; `assay-agent run --server URL` on a machine attaches it".to_owned(),
+    }
+}
+
+fn object(agent: &v1::Agent) -> serde_json::Value {
+    let host = agent.host.clone().unwrap_or_default();
+    let mut object = json!({
+        "name": agent.name,
+        "instance_type": agent.instance_type,
+        "instance_type_source": agent.instance_type_source,
+        "state": state(agent),
+        "connected": agent.connected,
+        "draining": agent.draining,
+        "agent_version": agent.agent_version,
+        "host_fingerprint": agent.host_fingerprint,
+        "labels": agent.labels,
+        "host": {
+            "cpu_model": host.cpu_model,
+            "vcpus": host.vcpus,
+            "memory_bytes": host.memory_bytes,
+            "kernel": host.kernel,
+            "architecture": host.architecture,
+            "gpus": host.gpus.iter().map(|gpu| json!({
+                "index": gpu.index, "name": gpu.name, "memory_bytes": gpu.memory_bytes,
+            })).collect::<Vec<_>>(),
+        },
+    });
+    if let Some(trial) = &agent.running_trial_id {
+        object["running_trial_id"] = json!(trial);
+    }
+    if let Some(at) = time(agent.last_seen_at) {
+        object["last_seen_at"] = json!(at.to_string());
+    }
+    object
+}

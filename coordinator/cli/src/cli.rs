@@ -1,0 +1,428 @@
+//! The command line as clap sees it: names, flags, defaults. What they do stands elsewhere.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use assay_measure::{
+    ids::JobName,
+    input_spec::InputSpec,
+    job::{CandidateType, Goals, JobStatus},
+    money::PricePerHour,
+    slo::Slo,
+    units::{Rate, parse_duration},
+};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::EXIT_CODES;
+
+const STYLES: styling::Styles = styling::Styles::styled()
+    .header(styling::AnsiColor::Green.on_default().bold())
+    .usage(styling::AnsiColor::Green.on_default().bold())
+    .literal(styling::AnsiColor::Cyan.on_default().bold())
+    .placeholder(styling::AnsiColor::Cyan.on_default());
+
+/// Which machine should serve your model: measured under load, ranked by cost per inference.
+#[derive(Debug, Parser)]
+#[command(name = "assay", version, styles = STYLES, after_help = "`assay help exit-codes` lists the exit codes.", disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Coordinator to talk to, such as http://127.0.0.1:7440
+    #[arg(long, global = true, env = "ASSAY_SERVER", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// File with the token for the coordinator
+    #[arg(long, global = true, env = "ASSAY_TOKEN_FILE", value_name = "PATH")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Certificate authority of the coordinator (PEM), if it is not one of the system's
+    #[arg(long, global = true, env = "ASSAY_CA_CERT", value_name = "PATH")]
+    pub(crate) ca_cert: Option<PathBuf>,
+    /// How results are written to standard output [default: table]
+    #[arg(short, long, global = true, env = "ASSAY_OUTPUT", value_name = "FORMAT")]
+    pub(crate) output: Option<OutputFormat>,
+    /// Nothing but results and errors
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// More of what happens (-vv for everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use colour [default: auto]
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(crate) color: Option<ColorChoice>,
+    /// Configuration file instead of ./assay.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OutputFormat {
+    /// For people
+    Table,
+    /// For people with wide screens
+    Wide,
+    /// One JSON document
+    Json,
+    /// One JSON object per line
+    Jsonl,
+    /// Comma-separated values
+    Csv,
+    /// A Markdown table
+    Md,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ColorChoice {
+    /// On a terminal that wants it
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// From a model to a ranking of instance types, in one command
+    Recommend(Box<RecommendArgs>),
+    /// Run the coordinator that agents and clients connect to
+    Serve(ServeArgs),
+    /// Look after the fleet
+    #[command(subcommand)]
+    Agents(AgentsCommand),
+    /// Jobs on a coordinator
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// The price catalogue
+    #[command(subcommand)]
+    Prices(PricesCommand),
+    /// Write a job's results as a file
+    Export(ExportArgs),
+    /// Check this machine and the connection to the coordinator
+    Doctor(DoctorArgs),
+    /// Show the configuration in force
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages into a directory
+    Man {
+        /// The directory; made when missing
+        dir: PathBuf,
+    },
+    /// Explain a command, or a topic: exit-codes
+    Help {
+        /// The command or topic
+        topic: Vec<String>,
+    },
+}
+
+/// `assay recommend`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = EXIT_CODES)]
+pub(crate) struct RecommendArgs {
+    /// TorchScript model (.pt), or a model.tar.gz that holds one
+    pub(crate) model: PathBuf,
+    /// Input of the model, NAME=DTYPE[SHAPE] or DTYPE[SHAPE]; repeat for several
+    #[arg(long = "input", value_name = "SPEC")]
+    pub(crate) inputs: Vec<InputSpec>,
+    /// Request body to send: a file, or a directory or .tar.gz of several
+    #[arg(long, value_name = "PATH")]
+    pub(crate) payload: Option<PathBuf>,
+    /// Content-Type of the payload [default: by its file name]
+    #[arg(long, value_name = "TYPE", requires = "payload")]
+    pub(crate) content_type: Option<String>,
+    /// Candidates, comma-separated: catalogue types, or own shapes NAME=VCPUSxMEMORY[@USD_PER_HOUR]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
+    pub(crate) instance_types: Vec<CandidateType>,
+    /// Configurations to try, such as workers=1,2; repeat for several settings [default: a small grid]
+    #[arg(long, value_name = "SETTING=VALUES")]
+    pub(crate) sweep: Vec<String>,
+    /// Constraint that must hold, such as p95<=50ms; repeat for several
+    #[arg(long = "slo", value_name = "METRIC<=LIMIT")]
+    pub(crate) slos: Vec<Slo>,
+    /// What matters how much, such as cost=highest,latency=low [default: cost per inference alone]
+    #[arg(long, value_name = "GOALS")]
+    pub(crate) goal: Option<Goals>,
+    /// About a minute per configuration, wider intervals, no burn-in
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Seed of all randomness
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Hold each answer for so long as well
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) soak: Option<Duration>,
+    /// A fixed load instead of the search: users:N, phases:…, stairs:… or trace:FILE
+    #[arg(long, value_name = "LOAD")]
+    pub(crate) load: Option<String>,
+    /// Region whose prices count
+    #[arg(long, default_value = "us-east-1", value_name = "REGION")]
+    pub(crate) region: String,
+    /// Load the deployment must carry, such as 40000/min
+    #[arg(long, value_name = "RATE")]
+    pub(crate) demand: Option<Rate>,
+    /// Share of its capacity that an instance may be used to at that demand
+    #[arg(long, default_value = "70%", value_name = "PERCENT", value_parser = parse_percent, requires = "demand")]
+    pub(crate) headroom: u8,
+    /// The whole job ends by then
+    #[arg(long, default_value = "30m", value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) max_duration: Duration,
+    /// Own prices: instance_type,region,usd_per_hour,source,as_of
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prices: Option<PathBuf>,
+    /// Price of every candidate that has none of its own
+    #[arg(long, value_name = "USD")]
+    pub(crate) price_per_hour: Option<PricePerHour>,
+    /// Name of the job [default: from model and time]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<JobName>,
+    /// Keep the store of a run without a server in this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) save: Option<PathBuf>,
+    /// Create the job on the server and return
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// The agent program [default: beside assay]
+    #[arg(long, env = "ASSAY_AGENT", value_name = "PATH")]
+    pub(crate) agent_binary: Option<PathBuf>,
+    /// The model host program [default: beside the agent]
+    #[arg(long, env = "ASSAY_HOST", value_name = "PATH")]
+    pub(crate) host_binary: Option<PathBuf>,
+}
+
+/// `assay serve`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on; port 0 takes any free one
+    #[arg(long, default_value = "127.0.0.1:7440", value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// Directory of the store, the models and the payloads [default: ./assay-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Certificate chain (PEM); needed off loopback
+    #[arg(long, value_name = "PATH", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key (PEM)
+    #[arg(long, value_name = "PATH", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Own prices: instance_type,region,usd_per_hour,source,as_of
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prices: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentsCommand {
+    /// Every agent that is or was connected
+    List,
+    /// One agent
+    Describe {
+        /// Its name
+        name: String,
+    },
+    /// Let an agent finish what it runs and give it nothing new
+    Drain {
+        /// Its name
+        name: String,
+    },
+    /// Take a drain back
+    Undrain {
+        /// Its name
+        name: String,
+    },
+    /// Forget an agent that is not connected
+    Forget {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobsCommand {
+    /// Start a job from a file
+    Create {
+        /// The job (TOML); its keys are the long flags of `assay recommend`
+        #[arg(short = 'f', long, value_name = "FILE")]
+        file: PathBuf,
+        /// Name of the job instead of the file's
+        #[arg(long, value_name = "NAME")]
+        name: Option<JobName>,
+    },
+    /// Jobs, newest first
+    List {
+        /// Only jobs in this state
+        #[arg(long, value_name = "STATUS")]
+        status: Option<JobStatus>,
+        /// Only jobs whose name contains this
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        name_contains: String,
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: u32,
+    },
+    /// One job with its ranking
+    Describe {
+        /// Its name
+        name: String,
+        /// Rank by these goals instead of the job's own
+        #[arg(long, value_name = "GOALS")]
+        goal: Option<Goals>,
+        /// Size for this load
+        #[arg(long, value_name = "RATE")]
+        demand: Option<Rate>,
+        /// Share of its capacity that an instance may be used to
+        #[arg(long, default_value = "70%", value_name = "PERCENT", value_parser = parse_percent)]
+        headroom: u8,
+    },
+    /// Follow a job to its end; Ctrl-C stops watching, never the job
+    Watch {
+        /// Its name
+        name: String,
+    },
+    /// Stop a job; what was measured stands
+    Stop {
+        /// Its name
+        name: String,
+    },
+    /// Everything that happened to a job
+    Logs {
+        /// Its name
+        name: String,
+    },
+    /// Delete a job that has ended; its name stays taken
+    Delete {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PricesCommand {
+    /// Every price
+    List {
+        /// Region
+        #[arg(long, default_value = "us-east-1")]
+        region: String,
+        /// Only instance types whose name contains this
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        name_contains: String,
+    },
+    /// The price of one instance type
+    Get {
+        /// Instance type
+        instance_type: String,
+        /// Region
+        #[arg(long, default_value = "us-east-1")]
+        region: String,
+    },
+    /// Set an own price on a coordinator
+    Set {
+        /// Instance type
+        instance_type: String,
+        /// Dollars per hour
+        #[arg(long, value_name = "USD")]
+        per_hour: PricePerHour,
+        /// Region
+        #[arg(long, default_value = "us-east-1")]
+        region: String,
+        /// Where the price comes from
+        #[arg(long, default_value = "set by hand")]
+        source: String,
+    },
+    /// Bring the prices of a file to a coordinator
+    Import {
+        /// The file: instance_type,region,usd_per_hour,source,as_of
+        file: PathBuf,
+    },
+    /// Look for mistakes in a price file
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// `assay export`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The job
+    pub(crate) job: String,
+    /// Format of the file
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    pub(crate) format: ExportFormat,
+    /// Where to; - is standard output
+    #[arg(short = 'O', long = "out", value_name = "PATH", default_value = "-")]
+    pub(crate) out: PathBuf,
+}
+
+/// What `assay export` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// The assay.job/1 document
+    Json,
+    /// One row per candidate
+    Csv,
+    /// Markdown
+    Md,
+}
+
+/// `assay doctor`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// The agent program [default: beside assay]
+    #[arg(long, env = "ASSAY_AGENT", value_name = "PATH")]
+    pub(crate) agent_binary: Option<PathBuf>,
+    /// The model host program [default: beside the agent]
+    #[arg(long, env = "ASSAY_HOST", value_name = "PATH")]
+    pub(crate) host_binary: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Every setting and its value
+    Show {
+        /// Say where each value comes from
+        #[arg(long)]
+        origin: bool,
+    },
+}
+
+/// Reads `70%` or `70` as a whole number of per cent from 1 to 100.
+fn parse_percent(text: &str) -> Result<u8, String> {
+    let number = text.trim().trim_end_matches('%').trim();
+    match number.parse::<u8>() {
+        Ok(percent) if (1..=100).contains(&percent) => Ok(percent),
+        Ok(_) | Err(_) => Err(format!("{text:?} is not a share; write it like 70%, between 1% and 100%")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_share_needs_to_lie_between_1_and_100() {
+        assert_eq!(parse_percent("70%"), Ok(70));
+        for bad in ["0%", "101", "x", "-5%", ""] {
+            assert!(parse_percent(bad).is_err(), "{bad:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A coordinator inside this process, and an agent child on this machine: what `assay recommend`
+//! uses when no server is named. Jobs go the same way as in a fleet: gRPC over loopback.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use assay_proto::v1;
+use assay_server::{
+    server::{RunningServer, Server},
+    settings::{Listen, ServerSettings},
+};
+use rustix::process::{Pid, Signal};
+use tempfile::TempDir;
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, Command},
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{binaries, client::Client, failure::Failure};
+
+/// The name of the agent on this machine.
+const AGENT_NAME: &str = "this-machine";
+const ATTACHED_WITHIN: Duration = Duration::from_secs(20);
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+/// How much of the agent's log is kept for the case that it fails.
+const KEPT_LOG: usize = 16 << 10;
+
+/// The programs and places that an embedded run uses.
+#[derive(Debug)]
+pub(crate) struct EmbeddedOptions<'a> {
+    pub(crate) save: Option<&'a Path>,
+    pub(crate) agent_binary: Option<&'a Path>,
+    pub(crate) host_binary: Option<&'a Path>,
+    pub(crate) verbose: bool,
+}
+
+/// Coordinator and agent while they live.
+pub(crate) struct Embedded {
+    server: RunningServer,
+    agent: Child,
+    agent_log: Option<tokio::task::JoinHandle<String>>,
+    url: String,
+    /// Held so that the directory lives as long as the store in it.
+    _scratch: Option<TempDir>,
+}
+
+impl Embedded {
+    /// Starts both, and waits until the agent is attached.
+    pub(crate) async fn start(options: EmbeddedOptions<'_>) -> Result<Self, Failure> {
+        let agent_binary =
+            binaries::find("assay-agent", options.agent_binary, "--agent-binary", "ASSAY_AGENT")?;
+        let host_binary = match options.host_binary {
+            Some(path) => binaries::find("assay-host", Some(path), "--host-binary", "ASSAY_HOST")?,
+            None => host_beside(&agent_binary)?,
+        };
+        let (data_dir, scratch) = place(options.save)?;
+        let listen = Listen::At(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let server = Server::start(ServerSettings::new(listen, data_dir.clone()))
+            .await
+            .map_err(crate::serve::start_failure)?;
+        let url = format!("http://{}", server.address());
+        let mut agent = spawn_agent(&agent_binary, &host_binary, &url, &data_dir)?;
+        let agent_log = agent.stderr.take().map(|stderr| tokio::spawn(keep_log(stderr, options.verbose)));
+        let mut embedded = Self { server, agent, agent_log, url, _scratch: scratch };
+        match embedded.wait_attached().await {
+            Ok(()) => Ok(embedded),
+            Err(failure) => {
+                embedded.shut_down().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Where the coordinator listens.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Waits until the agent has ended; it should not while a job runs.
+    pub(crate) async fn agent_ended(&mut self) -> Failure {
+        let ended = match self.agent.wait().await {
+            Ok(status) => format!("the agent ended: {status}"),
+            Err(error) => format!("the agent is lost: {error}"),
+        };
+        let failure = Failure::failed(ended);
+        match self.take_log().await {
+            Some(line) => failure.cause(line),
+            None => failure,
+        }
+    }
+
+    /// Ends the agent, then the coordinator. The agent ends its model host.
+    pub(crate) async fn shut_down(mut self) {
+        let pid = self.agent.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // The child has not been waited for, so the pid is still its own; it may have ended.
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+            if timeout(ENDS_WITHIN, self.agent.wait()).await.is_err() {
+                tracing::warn!(?pid, "the agent did not end in time and is killed");
+                // Already gone is as good as killed.
+                drop(self.agent.kill().await);
+            }
+        }
+        if let Some(log) = self.agent_log.take() {
+            log.abort();
+        }
+        self.server.shut_down(ENDS_WITHIN).await;
+    }
+
+    async fn wait_attached(&mut self) -> Result<(), Failure> {
+        let mut client = Client::connect_to(&self.url).await?;
+        let deadline = Instant::now() + ATTACHED_WITHIN;
+        loop {
+            let agents = client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
+            if agents.iter().any(|agent| agent.connected) {
+                return Ok(());
+            }
+            if let Ok(Some(_)) = self.agent.try_wait() {
+                return Err(self.agent_ended().await);
+            }
+            if Instant::now() > deadline {
+                return Err(Failure::failed(format!("the agent did not attach within {ATTACHED_WITHIN:?}"))
+                    .hint("`assay-agent doctor` checks this machine"));
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The last line that the agent wrote.
+    async fn take_log(&mut self) -> Option<String> {
+        let log = timeout(Duration::from_secs(1), self.agent_log.take()?).await.ok()?.ok()?;
+        log.lines().rev().find(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned())
+    }
+}
+
+fn host_beside(agent_binary: &Path) -> Result<PathBuf, Failure> {
+    let beside = agent_binary.with_file_name("assay-host");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    binaries::find("assay-host", None, "--host-binary", "ASSAY_HOST")
+}
+
+fn place(save: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), Failure> {
+    if let Some(directory) = save {
+        return Ok((directory.to_owned(), None));
+    }
+    let scratch = tempfile::Builder::new()
+        .prefix("assay-")
+        .tempdir()
+        .map_err(|error| Failure::failed("cannot make a temporary directory").because(&error))?;
+    Ok((scratch.path().to_owned(), Some(scratch)))
+}
+
+/// The agent gets a process group of its own: Ctrl-C on the terminal reaches only this process, which
+/// then ends the job in order. It dies with this process however that dies.
+fn spawn_agent(agent: &Path, host: &Path, url: &str, data_dir: &Path) -> Result<Child, Failure> {
+    Command::new(agent)
+        .args(["run", "--server", url, "--name", AGENT_NAME, "--emulate", "--exit-with-parent"])
+        .arg("--host-binary")
+        .arg(host)
+        .arg("--cache-dir")
+        .arg(data_dir.join("agent-cache"))
+        .env_remove("ASSAY_TOKEN_FILE")
+        .env_remove("ASSAY_SERVER")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| Failure::failed(format!("cannot start {}", agent.display())).because(&error))
+}
+
+async fn keep_log(mut stderr: tokio::process::ChildStderr, verbose: bool) -> String {
+    let mut kept = Vec::new();
+    let mut piece = vec![0; 4096];
+    while let Ok(read) = stderr.read(&mut piece).await {
+        if read == 0 {
+            break;
+        }
+        if verbose {
+            anstream::eprint!("{}", String::from_utf8_lossy(&piece[..read]));
+        }
+        kept.extend_from_slice(&piece[..read]);
+        let excess = kept.len().saturating_sub(KEPT_LOG);
+        kept.drain(..excess);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}

@@ -1,0 +1,312 @@
+//! From what a user wrote (flags or a job file) to a complete job: files found and hashed, sweep and
+//! load read, a name made up. Nothing is sent yet.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use assay_measure::{
+    ids::JobName,
+    input_spec::InputSpec,
+    job::{CandidateType, Demand, Goals, JobSpec, Sweep},
+    money::PricePerHour,
+    schedule::{Load, Phase, fixed_load::FixedLoad},
+    search::Mode,
+    slo::Slo,
+    trial::{ArtifactRef, Payload},
+    units::{Rate, parse_duration},
+};
+use assay_planning::price_file::{PriceFileFormat, PriceTable};
+use jiff::Timestamp;
+
+use crate::{
+    artifact::{self, LocalFile},
+    cli::RecommendArgs,
+    failure::Failure,
+    payload_files,
+};
+
+/// How long a fixed load of users is held when it does not say so itself.
+const FIXED_LOAD_DURATION: Duration = Duration::from_secs(60);
+
+/// A job ready to be created, and the files it needs.
+#[derive(Debug)]
+pub(crate) struct PreparedJob {
+    pub(crate) spec: JobSpec,
+    pub(crate) model: LocalFile,
+    pub(crate) payload: LocalFile,
+}
+
+/// What a user asked for, before any file was opened.
+#[derive(Clone, Debug)]
+pub(crate) struct JobRequest {
+    pub(crate) model: PathBuf,
+    pub(crate) inputs: Vec<InputSpec>,
+    pub(crate) payload: Option<PathBuf>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) instance_types: Vec<CandidateType>,
+    pub(crate) sweep: Vec<String>,
+    pub(crate) slos: Vec<Slo>,
+    pub(crate) goal: Option<Goals>,
+    pub(crate) quick: bool,
+    pub(crate) seed: u64,
+    pub(crate) soak: Option<Duration>,
+    pub(crate) load: Option<String>,
+    pub(crate) region: String,
+    pub(crate) demand: Option<Rate>,
+    pub(crate) headroom: u8,
+    pub(crate) max_duration: Duration,
+    pub(crate) prices: Option<PathBuf>,
+    pub(crate) price_per_hour: Option<PricePerHour>,
+    pub(crate) name: Option<JobName>,
+    /// Types without an agent are emulated.
+    pub(crate) emulate: bool,
+}
+
+impl From<&RecommendArgs> for JobRequest {
+    fn from(args: &RecommendArgs) -> Self {
+        Self {
+            model: args.model.clone(),
+            inputs: args.inputs.clone(),
+            payload: args.payload.clone(),
+            content_type: args.content_type.clone(),
+            instance_types: args.instance_types.clone(),
+            sweep: args.sweep.clone(),
+            slos: args.slos.clone(),
+            goal: args.goal,
+            quick: args.quick,
+            seed: args.seed,
+            soak: args.soak,
+            load: args.load.clone(),
+            region: args.region.clone(),
+            demand: args.demand,
+            headroom: args.headroom,
+            max_duration: args.max_duration,
+            prices: args.prices.clone(),
+            price_per_hour: args.price_per_hour,
+            name: args.name.clone(),
+            emulate: true,
+        }
+    }
+}
+
+impl JobRequest {
+    /// Opens and checks every file, and settles what was left open. Made-up files go to `scratch`.
+    pub(crate) fn prepare(self, scratch: &Path) -> Result<PreparedJob, Failure> {
+        let model = artifact::hash(&self.model).map_err(|failure| failure.hint(MODEL_HINT))?;
+        let (payload, description) = payload_files::prepare(&self, scratch)?;
+        let mut sweep = Sweep::default();
+        for text in &self.sweep {
+            sweep.add(text).map_err(|error| Failure::usage(format!("--sweep {text}")).because(&error))?;
+        }
+        let price_overrides = self.price_overrides()?;
+        let fixed_load = self.load.as_deref().map(|text| read_load(text)).transpose()?;
+        let name = match self.name {
+            Some(name) => name,
+            None => made_up_name(&self.model, Timestamp::now()),
+        };
+        let spec = JobSpec {
+            name,
+            model: model.reference(),
+            payload: Payload { artifact: payload.reference(), ..description },
+            inputs: self.inputs,
+            instance_types: self.instance_types,
+            emulate: self.emulate,
+            sweep,
+            constraints: self.slos,
+            goals: self.goal,
+            mode: if self.quick { Mode::Quick } else { Mode::Full },
+            seed: self.seed,
+            soak: self.soak,
+            fixed_load,
+            region: self.region,
+            demand: self.demand.map(|rate| Demand { rate, headroom_pct: self.headroom }),
+            max_duration: self.max_duration,
+            price_overrides,
+        };
+        Ok(PreparedJob { spec, model, payload })
+    }
+
+    /// The user's own prices: of `--prices` first, of `--price-per-hour` for candidates without one.
+    fn price_overrides(&self) -> Result<Vec<(assay_measure::ids::InstanceTypeName, PricePerHour)>, Failure> {
+        let mut prices = Vec::new();
+        if let Some(path) = &self.prices {
+            let table = read_prices(path)?;
+            let of_region = table.rows().iter().filter(|row| row.region == self.region);
+            prices.extend(of_region.map(|row| (row.instance_type.clone(), row.usd_per_hour)));
+        }
+        if let Some(price) = self.price_per_hour {
+            let own = self.instance_types.iter().filter(|candidate| candidate.price.is_none());
+            let mut names: Vec<_> = own.map(|candidate| candidate.name.clone()).collect();
+            if names.is_empty() && self.instance_types.is_empty() {
+                names.extend("local".parse());
+            }
+            names.retain(|name| !prices.iter().any(|(priced, _)| priced == name));
+            prices.extend(names.into_iter().map(|name| (name, price)));
+        }
+        Ok(prices)
+    }
+}
+
+const MODEL_HINT: &str = "give a TorchScript file, such as torch.jit.trace(model, example).save(\"model.pt\"); \
+                          `assay-host reference resnet18 --out resnet18.pt` writes one to try";
+
+/// Reads a price file.
+pub(crate) fn read_prices(path: &Path) -> Result<PriceTable, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!("cannot read the price file {}", path.display())).because(&error)
+    })?;
+    let format = PriceFileFormat::of_file_name(&path.display().to_string());
+    PriceTable::parse(&text, format).map_err(|error| {
+        Failure::usage(format!("the price file {} is wrong", path.display()))
+            .because(&error)
+            .hint("CSV needs the columns instance_type,region,usd_per_hour,source,as_of")
+    })
+}
+
+/// Reads `users:…`, `phases:…`, `stairs:…` or `trace:FILE`.
+fn read_load(text: &str) -> Result<Vec<Phase>, Failure> {
+    if let Some(path) = text.strip_prefix("trace:") {
+        return read_trace(Path::new(path)).map(|phase| vec![phase]);
+    }
+    let load: FixedLoad =
+        text.parse().map_err(|error| Failure::usage(format!("--load {text}")).because(&error))?;
+    Ok(load.phases(FIXED_LOAD_DURATION))
+}
+
+/// A trace is one intended send time per line, as seconds since the first; `#` begins a comment.
+fn read_trace(path: &Path) -> Result<Phase, Failure> {
+    let wrong = || Failure::usage(format!("cannot replay the trace {}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong().because(&error))?;
+    let mut at_us: Vec<u64> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        if line.is_empty() {
+            continue;
+        }
+        let at = line
+            .parse()
+            .ok()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .map(assay_measure::units::as_micros)
+            .filter(|at| at_us.last().is_none_or(|last| last <= at));
+        let Some(at) = at else {
+            return Err(wrong()
+                .cause(format!("line {}: {line:?} is not a time in seconds at or after the one before", number + 1)));
+        };
+        at_us.push(at);
+    }
+    let last = *at_us.last().ok_or_else(|| wrong().cause("it holds no times"))?;
+    Ok(Phase { load: Load::Replay { at_us }, duration: Duration::from_micros(last + 1) })
+}
+
+/// `resnet18-20261122-143005`: of the file's stem and the time, always a valid name.
+fn made_up_name(model: &Path, now: Timestamp) -> JobName {
+    let stem = model.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = stem.split('.').next().unwrap_or_default();
+    let mut clean: String =
+        stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
+    clean = clean.trim_matches('-').to_owned();
+    if clean.is_empty() {
+        clean.push_str("job");
+    }
+    let name = format!("{clean}-{}", now.strftime("%Y%m%d-%H%M%S"));
+    JobName::new(name).expect("letters, digits and inner hyphens, at most 56 of them")
+}
+
+/// A job file: its keys are the long flags of `assay recommend`.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct JobFile {
+    model: PathBuf,
+    #[serde(default)]
+    input: Vec<InputSpec>,
+    payload: Option<PathBuf>,
+    content_type: Option<String>,
+    #[serde(default)]
+    instance_types: Vec<String>,
+    #[serde(default)]
+    sweep: Vec<String>,
+    #[serde(default)]
+    slo: Vec<Slo>,
+    goal: Option<String>,
+    #[serde(default)]
+    quick: bool,
+    seed: Option<u64>,
+    soak: Option<String>,
+    load: Option<String>,
+    region: Option<String>,
+    demand: Option<String>,
+    headroom: Option<u8>,
+    max_duration: Option<String>,
+    prices: Option<PathBuf>,
+    price_per_hour: Option<String>,
+    name: Option<JobName>,
+    emulate: Option<bool>,
+}
+
+/// Reads a job file; paths in it are relative to its folder.
+pub(crate) fn read_job_file(path: &Path) -> Result<JobRequest, Failure> {
+    let wrong = || Failure::usage(format!("the job file {} is not valid", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::usage(format!("cannot read the job file {}", path.display())).because(&error)
+    })?;
+    let file: JobFile = toml::from_str(&text).map_err(|error| {
+        wrong()
+            .cause(error.to_string().trim_end())
+            .hint("its keys are the long flags of `assay recommend`, such as model, input, slo")
+    })?;
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let beside = |path: PathBuf| folder.join(path);
+    Ok(JobRequest {
+        model: beside(file.model),
+        inputs: file.input,
+        payload: file.payload.map(beside),
+        content_type: file.content_type,
+        instance_types: file
+            .instance_types
+            .iter()
+            .map(|text| text.parse().map_err(|error| wrong().because(&error)))
+            .collect::<Result<_, _>>()?,
+        sweep: file.sweep,
+        slos: file.slo,
+        goal: parsed(file.goal, wrong)?,
+        quick: file.quick,
+        seed: file.seed.unwrap_or(1),
+        soak: file
+            .soak
+            .map(|text| parse_duration(&text).map_err(|error| wrong().because(&error)))
+            .transpose()?,
+        load: file.load,
+        region: file.region.unwrap_or_else(|| "us-east-1".to_owned()),
+        demand: parsed(file.demand, wrong)?,
+        headroom: file.headroom.unwrap_or(70).clamp(1, 100),
+        max_duration: match file.max_duration {
+            Some(text) => parse_duration(&text).map_err(|error| wrong().because(&error))?,
+            None => Duration::from_secs(30 * 60),
+        },
+        prices: file.prices.map(beside),
+        price_per_hour: parsed(file.price_per_hour, wrong)?,
+        name: file.name,
+        emulate: file.emulate.unwrap_or(true),
+    })
+}
+
+fn parsed<T>(text: Option<String>, wrong: impl Fn() -> Failure) -> Result<Option<T>, Failure>
+where
+    T: std::str::FromStr,
+    T::Err: std::error::Error + 'static,
+{
+    text.map(|text| text.parse().map_err(|error: T::Err| wrong().because(&error))).transpose()
+}
+
+/// The reference under which a file travels.
+impl LocalFile {
+    pub(crate) fn reference(&self) -> ArtifactRef {
+        ArtifactRef { name: self.name.clone(), sha256: self.sha256.clone(), size_bytes: self.size }
+    }
+}
+
+#[cfg(test)]
+mod tests;

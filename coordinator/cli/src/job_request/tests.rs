@@ -1,0 +1,126 @@
+//! Requests become complete jobs, or say what is wrong with them.
+
+use std::fs;
+
+use assay_measure::search::Mode;
+
+use super::*;
+
+fn request(model: &Path) -> JobRequest {
+    JobRequest {
+        model: model.to_owned(),
+        inputs: vec!["float32[1,4]".parse().unwrap()],
+        payload: None,
+        content_type: None,
+        instance_types: vec!["ml.c5.large".parse().unwrap()],
+        sweep: vec!["workers=1,2".to_owned()],
+        slos: Vec::new(),
+        goal: None,
+        quick: true,
+        seed: 3,
+        soak: None,
+        load: None,
+        region: "us-east-1".to_owned(),
+        demand: None,
+        headroom: 70,
+        max_duration: Duration::from_secs(60),
+        prices: None,
+        price_per_hour: None,
+        name: None,
+        emulate: true,
+    }
+}
+
+fn model_in(dir: &Path) -> PathBuf {
+    let path = dir.join("resnet18.pt");
+    fs::write(&path, b"not really a model").unwrap();
+    path
+}
+
+#[test]
+fn a_request_becomes_a_whole_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let prepared = request(&model_in(dir.path())).prepare(dir.path()).unwrap();
+    assert_eq!(prepared.spec.mode, Mode::Quick);
+    assert_eq!(prepared.spec.payload.content_type, "application/x-npy");
+    assert_eq!(prepared.spec.payload.artifact, prepared.payload.reference());
+    assert!(prepared.spec.name.as_str().starts_with("resnet18-"), "{}", prepared.spec.name);
+    assert_eq!(prepared.spec.sweep.workers.len(), 2);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = model_in(dir.path());
+    let error = |change: &dyn Fn(&mut JobRequest)| {
+        let mut request = request(&model);
+        change(&mut request);
+        request.prepare(dir.path()).unwrap_err().to_string()
+    };
+    assert!(error(&|r| r.model = dir.path().join("gone.pt")).contains("cannot read"));
+    assert!(error(&|r| r.inputs.clear()).contains("nothing says what the model takes"));
+    assert!(error(&|r| r.sweep = vec!["wrkers=2".to_owned()]).contains("wrkers"));
+    assert!(error(&|r| r.load = Some("users:none".to_owned())).contains("users:none"));
+    assert!(error(&|r| r.payload = Some(dir.path().join("gone.npy"))).contains("cannot read"));
+    assert!(error(&|r| r.prices = Some(dir.path().join("gone.csv"))).contains("price file"));
+    fs::write(dir.path().join("blob"), b"x").unwrap();
+    assert!(error(&|r| r.payload = Some(dir.path().join("blob"))).contains("--content-type"));
+}
+
+#[test]
+fn a_directory_of_payloads_travels_as_one_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    let payloads = dir.path().join("payloads");
+    fs::create_dir(&payloads).unwrap();
+    let mut request = request(&model_in(dir.path()));
+    request.payload = Some(payloads.clone());
+    let empty = request.clone().prepare(dir.path()).unwrap_err().to_string();
+    assert!(empty.contains("holds no files"), "{empty}");
+    fs::write(payloads.join("a.json"), b"[1]").unwrap();
+    fs::write(payloads.join("b.json"), b"[2]").unwrap();
+    let prepared = request.clone().prepare(dir.path()).unwrap();
+    assert!(prepared.spec.payload.is_archive);
+    assert_eq!(prepared.spec.payload.content_type, "application/json");
+    fs::write(payloads.join("c.npy"), b"x").unwrap();
+    assert!(request.prepare(dir.path()).unwrap_err().to_string().contains("--content-type"));
+}
+
+#[test]
+fn a_trace_must_ascend() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("trace.txt");
+    fs::write(&path, "# seconds\n0\n0.5\n0.5\n1.25\n").unwrap();
+    let phase = read_trace(&path).unwrap();
+    assert_eq!(phase.load, Load::Replay { at_us: vec![0, 500_000, 500_000, 1_250_000] });
+    for bad in ["", "1\n0.5\n", "x\n", "-1\n", "NaN\n"] {
+        fs::write(&path, bad).unwrap();
+        assert!(read_trace(&path).is_err(), "{bad:?} was accepted");
+    }
+}
+
+#[test]
+fn a_job_file_reads_like_the_flags_and_refuses_unknown_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("job.toml");
+    fs::write(
+        &path,
+        "model = \"resnet18.pt\"\ninput = [\"float32[1,4]\"]\nslo = [\"p95<=50ms\"]\nquick = true\n\
+         instance-types = [\"ml.c5.large\"]\ndemand = \"40000/min\"\nmax-duration = \"10m\"\n",
+    )
+    .unwrap();
+    let request = read_job_file(&path).unwrap();
+    assert_eq!(request.model, dir.path().join("resnet18.pt"));
+    assert_eq!(request.max_duration, Duration::from_secs(600));
+    fs::write(&path, "model = \"x\"\nslos = []\n").unwrap();
+    let error = read_job_file(&path).unwrap_err().to_string();
+    assert!(error.contains("slos") && error.contains('^'), "{error}");
+}
+
+#[test]
+fn any_file_name_makes_a_valid_job_name() {
+    let now: Timestamp = "2026-11-22T14:30:05Z".parse().unwrap();
+    assert_eq!(made_up_name(Path::new("/a/resnet18.pt"), now).as_str(), "resnet18-20261122-143005");
+    for odd in ["", "..", "---.pt", "é è.pt", &"x".repeat(200)] {
+        made_up_name(Path::new(odd), now);
+    }
+}

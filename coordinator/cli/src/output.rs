@@ -1,0 +1,120 @@
+//! Standard output: the one place where results are written.
+
+use std::io::Write;
+
+use assay_planning::{export, report::JobReport};
+use terminal_size::{Width, terminal_size_of};
+
+use crate::{
+    cli::OutputFormat,
+    failure::Failure,
+    report_table::{self, Layout},
+};
+
+/// Writes text and a final newline. A reader who has gone away is no error.
+pub(crate) fn write(text: &str) -> Result<(), Failure> {
+    let mut stdout = anstream::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| {
+        if text.ends_with('\n') { Ok(()) } else { stdout.write_all(b"\n") }
+    });
+    match written.and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::failed("cannot write to standard output").because(&error)),
+    }
+}
+
+/// Writes a job's report as asked.
+pub(crate) fn report(report: &JobReport, format: OutputFormat) -> Result<(), Failure> {
+    write(&rendered(report, format)?)
+}
+
+/// A job's report as text.
+pub(crate) fn rendered(report: &JobReport, format: OutputFormat) -> Result<String, Failure> {
+    let json = |error: serde_json::Error| Failure::failed("cannot write the report as JSON").because(&error);
+    match format {
+        OutputFormat::Table => Ok(report_table::render(report, Layout { wide: false, width: width() })),
+        OutputFormat::Wide => Ok(report_table::render(report, Layout { wide: true, width: None })),
+        OutputFormat::Json => serde_json::to_string_pretty(report).map_err(json),
+        OutputFormat::Jsonl => export::jsonl(report).map_err(json),
+        OutputFormat::Csv => export::csv(report)
+            .map_err(|error| Failure::failed("cannot write the report as CSV").because(&error)),
+        OutputFormat::Md => Ok(export::markdown(report)),
+    }
+}
+
+/// A list of things, each a row of cells and a JSON object.
+pub(crate) struct Listing {
+    pub(crate) header: Vec<&'static str>,
+    pub(crate) rows: Vec<Vec<String>>,
+    pub(crate) json: Vec<serde_json::Value>,
+    /// Said instead of an empty table.
+    pub(crate) empty: String,
+}
+
+impl Listing {
+    /// Writes the list as asked.
+    pub(crate) fn write(self, format: OutputFormat) -> Result<(), Failure> {
+        let json = |value: &serde_json::Value| value.to_string();
+        match format {
+            OutputFormat::Table | OutputFormat::Wide if self.rows.is_empty() => {
+                anstream::eprintln!("{}", self.empty);
+                Ok(())
+            }
+            OutputFormat::Table => write(&self.table(width())),
+            OutputFormat::Wide => write(&self.table(None)),
+            OutputFormat::Json => {
+                let text = serde_json::to_string_pretty(&self.json)
+                    .map_err(|error| Failure::failed("cannot write JSON").because(&error))?;
+                write(&text)
+            }
+            OutputFormat::Jsonl => {
+                write(&self.json.iter().map(json).collect::<Vec<_>>().join("\n"))
+            }
+            OutputFormat::Csv => write(&self.csv()?),
+            OutputFormat::Md => write(&self.markdown()),
+        }
+    }
+
+    fn table(&self, width: Option<u16>) -> String {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::NOTHING);
+        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+        if let Some(width) = width {
+            table.set_width(width);
+        }
+        table.set_header(self.header.clone());
+        for row in &self.rows {
+            table.add_row(row);
+        }
+        table.to_string()
+    }
+
+    fn csv(&self) -> Result<String, Failure> {
+        let failed = |error: csv::Error| Failure::failed("cannot write CSV").because(&error);
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let names = self.header.iter().map(|name| name.to_lowercase().replace(' ', "_"));
+        writer.write_record(names).map_err(failed)?;
+        for row in &self.rows {
+            writer.write_record(row).map_err(failed)?;
+        }
+        let bytes = writer
+            .into_inner()
+            .map_err(|error| Failure::failed("cannot write CSV").because(error.error()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn markdown(&self) -> String {
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+        let escape = |cell: &String| cell.replace('|', "\\|");
+        let mut text = line(self.header.iter().map(ToString::to_string).collect());
+        text += &line(self.header.iter().map(|_| "---".to_owned()).collect());
+        text.extend(self.rows.iter().map(|row| line(row.iter().map(escape).collect())));
+        text
+    }
+}
+
+/// The width of the terminal behind standard output, if there is one.
+fn width() -> Option<u16> {
+    terminal_size_of(std::io::stdout()).map(|(Width(width), _)| width)
+}

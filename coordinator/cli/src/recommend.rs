@@ -1,0 +1,144 @@
+//! `assay recommend`: from a model to a ranking. With a server the job runs in its fleet; without one
+//! a coordinator and an agent are started here, and the job goes exactly the same way.
+
+use assay_measure::job::JobStatus;
+use assay_planning::report::JobReport;
+use assay_proto::v1;
+
+use crate::{
+    artifact,
+    cli::{OutputFormat, RecommendArgs},
+    client::Client,
+    config::Settings,
+    embedded::{Embedded, EmbeddedOptions},
+    failure::{ExitCode, Failure},
+    figures,
+    follow::{self, Ended},
+    job_request::{JobRequest, PreparedJob},
+    output,
+    progress::ProgressView,
+};
+
+/// Runs the job and prints its ranking.
+pub(crate) async fn run(args: &RecommendArgs, settings: &Settings) -> Result<ExitCode, Failure> {
+    let scratch = tempfile::tempdir()
+        .map_err(|error| Failure::failed("cannot make a temporary directory").because(&error))?;
+    let prepared = JobRequest::from(args).prepare(scratch.path())?;
+    if settings.server.is_some() {
+        let mut client = Client::connect(settings).await?;
+        return run_job(&mut client, prepared, args, settings).await;
+    }
+    if args.detach {
+        return Err(Failure::usage("--detach needs a coordinator that goes on without this command")
+            .hint("give --server, or leave --detach out"));
+    }
+    let mut embedded = Embedded::start(EmbeddedOptions {
+        save: args.save.as_deref(),
+        agent_binary: args.agent_binary.as_deref().or(settings.agent_binary.as_deref()),
+        host_binary: args.host_binary.as_deref().or(settings.host_binary.as_deref()),
+        verbose: settings.verbose > 0,
+    })
+    .await?;
+    let result = async {
+        let mut client = Client::connect_to(embedded.url()).await?;
+        tokio::select! {
+            result = run_job(&mut client, prepared, args, settings) => result,
+            failure = embedded.agent_ended() => Err(failure),
+        }
+    }
+    .await;
+    embedded.shut_down().await;
+    result
+}
+
+async fn run_job(
+    client: &mut Client,
+    prepared: PreparedJob,
+    args: &RecommendArgs,
+    settings: &Settings,
+) -> Result<ExitCode, Failure> {
+    let mut view = ProgressView::new(settings.quiet, settings.verbose > 0);
+    let name = prepared.spec.name.to_string();
+    create(client, prepared, &view).await?;
+    if args.detach {
+        output::write(&name)?;
+        return Ok(ExitCode::Done);
+    }
+    let ended = follow::until_end(client, &name, &mut view).await?;
+    view.finish();
+    let report = report_of(client, &name).await?;
+    if !settings.quiet && matches!(settings.output, OutputFormat::Table | OutputFormat::Wide) {
+        anstream::eprintln!();
+    }
+    output::report(&report, settings.output)?;
+    Ok(match ended {
+        Ended::Interrupted => ExitCode::Interrupted,
+        Ended::ByItself => exit_code(&report),
+    })
+}
+
+/// Uploads what the job needs, creates it, and says what is planned.
+pub(crate) async fn create(
+    client: &mut Client,
+    prepared: PreparedJob,
+    view: &ProgressView,
+) -> Result<v1::CreateJobResponse, Failure> {
+    let model = &prepared.model;
+    view.line(&format!("  Model    {}  {}  sha256:{}", model.name, model.size, short(model.sha256.as_str())));
+    artifact::upload(client, &prepared.model).await?;
+    artifact::upload(client, &prepared.payload).await?;
+    let limit = prepared.spec.max_duration;
+    let request = v1::CreateJobRequest { spec: Some(prepared.spec.into()) };
+    let created = client.jobs.create_job(request).await?.into_inner();
+    let expected = created.trials.iter().map(|trial| trial.expected_us).sum();
+    let types = created.job.as_ref().map_or(0, |job| job.instance_types.len());
+    view.line(&format!(
+        "  Plan     {types} instance type{}, {} trial{}, about {} (limit {})",
+        plural(types),
+        created.trials.len(),
+        plural(created.trials.len()),
+        figures::clock(std::time::Duration::from_micros(expected)),
+        figures::clock(limit),
+    ));
+    for warning in &created.warnings {
+        view.line(&format!("  warning: {warning}"));
+    }
+    Ok(created)
+}
+
+const fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// The first and last four digits of a checksum.
+fn short(sha256: &str) -> String {
+    format!("{}…{}", &sha256[..4], &sha256[sha256.len() - 4..])
+}
+
+/// Asks for the report of a job, ranked by its own goals.
+pub(crate) async fn report_of(client: &mut Client, name: &str) -> Result<JobReport, Failure> {
+    let request = v1::GetJobRequest { name: name.to_owned(), goals: None, demand: None };
+    let answer = client.jobs.get_job(request).await?.into_inner();
+    parse_report(&answer.report_json)
+}
+
+/// Reads an `assay.job/1` document.
+pub(crate) fn parse_report(json: &str) -> Result<JobReport, Failure> {
+    serde_json::from_str(json).map_err(|error| {
+        Failure::failed("the server's report cannot be read")
+            .because(&error)
+            .hint("are `assay` and the coordinator of the same version?")
+    })
+}
+
+/// What a finished job means for scripts.
+pub(crate) fn exit_code(report: &JobReport) -> ExitCode {
+    match report.status {
+        JobStatus::Failed => ExitCode::Failed,
+        JobStatus::Stopped | JobStatus::Stopping => ExitCode::Stopped,
+        JobStatus::Pending | JobStatus::Running => ExitCode::Done,
+        JobStatus::Completed if !report.ranking.is_empty() => ExitCode::Done,
+        JobStatus::Completed if report.rejected.is_empty() => ExitCode::Failed,
+        JobStatus::Completed => ExitCode::NothingMeets,
+    }
+}

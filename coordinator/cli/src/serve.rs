@@ -1,0 +1,70 @@
+//! `assay serve`: the coordinator, until a signal ends it.
+
+use std::time::Duration;
+
+use assay_server::{
+    server::Server,
+    settings::{Listen, ServerSettings, TlsFiles},
+    start_error::StartError,
+};
+
+use crate::{
+    cli::ServeArgs,
+    config::Settings,
+    failure::{ExitCode, Failure},
+    follow, output,
+};
+
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+const DEFAULT_DATA_DIR: &str = "assay-data";
+
+/// Serves until SIGINT or SIGTERM. A second signal ends it at once.
+pub(crate) async fn run(args: &ServeArgs, settings: &Settings) -> Result<ExitCode, Failure> {
+    let data_dir = args.data_dir.clone().unwrap_or_else(|| DEFAULT_DATA_DIR.into());
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => {
+            Some(TlsFiles { cert: cert.clone(), key: key.clone() })
+        }
+        (_, _) => None,
+    };
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let server = Server::start(ServerSettings {
+        tls,
+        token_file: settings.token_file.clone(),
+        price_file: args.prices.clone(),
+        ..ServerSettings::new(Listen::At(args.listen), data_dir)
+    })
+    .await
+    .map_err(start_failure)?;
+    output::write(&format!("listening {scheme}://{}", server.address()))?;
+    follow::interrupted().await?;
+    tokio::select! {
+        () = server.shut_down(ENDS_WITHIN) => {}
+        signal = follow::interrupted() => signal?,
+    }
+    Ok(ExitCode::Done)
+}
+
+/// A coordinator that cannot start, in the words for people.
+pub(crate) fn start_failure(error: StartError) -> Failure {
+    let code = match &error {
+        StartError::Unprotected(_)
+        | StartError::Tls(_)
+        | StartError::Tokens(_)
+        | StartError::PricesUnreadable { .. }
+        | StartError::PricesMalformed { .. } => ExitCode::Usage,
+        StartError::Listen { .. }
+        | StartError::Socket(_)
+        | StartError::DataDir(_)
+        | StartError::Store(_)
+        | StartError::Artifacts { .. } => ExitCode::Failed,
+    };
+    let mut failure = Failure::new(code, &error);
+    if let Some(source) = std::error::Error::source(&error) {
+        failure = failure.because(source);
+    }
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
