@@ -57,7 +57,14 @@ impl Door {
         } else {
             facts.inputs.iter().map(ExpectedInput::from).collect()
         };
-        Self { engine, statistics, expected, decode, max_payload_bytes, stopping: AtomicBool::new(false) }
+        Self {
+            engine,
+            statistics,
+            expected,
+            decode,
+            max_payload_bytes,
+            stopping: AtomicBool::new(false),
+        }
     }
 
     /// What is known about the model.

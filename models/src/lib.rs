@@ -13,8 +13,19 @@
 
 pub mod artifact;
 pub mod clock;
+pub mod door;
 pub mod engine;
+pub mod http;
+mod oip;
+pub mod oip_grpc;
+mod oip_http;
 pub mod payload;
+pub mod reference;
+mod refusal;
+mod request_body;
+pub mod response;
 pub mod sample;
+pub mod server;
+pub mod statistics;
 pub mod tensor;
 pub mod torch;

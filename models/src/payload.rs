@@ -19,6 +19,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use self::image_file::{ImageSettings, ImageSettingsError};
+pub(crate) use self::json::NumberArray;
 pub(crate) use self::npy::header as npy_header;
 pub(crate) use self::raw::byte_length;
 use crate::{engine::InputFacts, tensor::WireTensor};

@@ -50,13 +50,18 @@ impl ResponseFormat {
     /// # Errors
     /// [`NotAcceptable`] when none is wanted.
     pub fn negotiate(accept: Option<&str>) -> Result<Self, NotAcceptable> {
-        let Some(accept) = accept.filter(|accept| !accept.trim().is_empty()) else { return Ok(Self::Json) };
+        let Some(accept) = accept.filter(|accept| !accept.trim().is_empty()) else {
+            return Ok(Self::Json);
+        };
         let ranges: Vec<(&str, f32)> = accept.split(',').map(range_and_weight).collect();
         let mut best: Option<(Self, f32, u8)> = None;
         for format in Self::ALL {
-            let wish = ranges.iter().filter_map(|&(range, weight)| Some((weight, exactness(range, format)?)));
+            let wish = ranges
+                .iter()
+                .filter_map(|&(range, weight)| Some((weight, exactness(range, format)?)));
             let Some((weight, exact)) = wish.max_by_key(|&(_, exact)| exact) else { continue };
-            if weight > 0.0 && best.is_none_or(|(_, w, e)| weight > w || (weight >= w && exact > e)) {
+            if weight > 0.0 && best.is_none_or(|(_, w, e)| weight > w || (weight >= w && exact > e))
+            {
                 best = Some((format, weight, exact));
             }
         }
@@ -88,7 +93,9 @@ pub enum NotAcceptable {
     #[error("nothing that {0:?} accepts can be sent; known are {list}", list = ResponseFormat::ALL.map(ResponseFormat::as_str).join(", "))]
     Format(String),
     /// One array cannot hold several outputs.
-    #[error("application/x-npy holds one array, and the model has {0} outputs; accept application/x-npz")]
+    #[error(
+        "application/x-npy holds one array, and the model has {0} outputs; accept application/x-npz"
+    )]
     SeveralOutputs(usize),
 }
 
@@ -174,7 +181,8 @@ fn to_json(outputs: &[WireTensor]) -> Vec<u8> {
     out
 }
 
-fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
+/// Appends the value's JSON form.
+pub(crate) fn write_json<T: serde::Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
     serde_json::to_writer(out, value).expect("numbers and text always have a JSON form");
 }
 

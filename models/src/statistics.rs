@@ -1,14 +1,14 @@
 //! Counters and times of the running host, cheap enough for every request: relaxed atomics, no locks.
 //!
 //! Each figure is exact on its own; a snapshot taken while requests are answered may show a request in
-//! one figure and not yet in the next. This file holds the host's door's only clock readings.
+//! one figure and not yet in the next.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
-use crate::engine::Inferred;
+use crate::{clock, engine::Inferred};
 
 /// How often something happened, and how long it took altogether.
 #[derive(Debug, Default)]
@@ -122,7 +122,7 @@ impl Statistics {
     #[must_use]
     pub fn request_arrived(&self) -> Request<'_> {
         self.requests.fetch_add(1, Relaxed);
-        let now = Instant::now();
+        let now = clock::now();
         Request { statistics: self, arrived: now, phase_began: now, outcome: Outcome::Abandoned }
     }
 
@@ -138,8 +138,7 @@ impl Statistics {
         let size = usize::try_from(answer.batch_size.max(1)).unwrap_or(usize::MAX);
         let cell = &self.by_batch_size[(size - 1).min(self.by_batch_size.len() - 1)];
         cell.add(compute_ns);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.last_inference_ms.store(u64::try_from(now.as_millis()).unwrap_or(0), Relaxed);
+        self.last_inference_ms.store(clock::unix_time_ms(), Relaxed);
     }
 
     /// All figures now.
@@ -148,7 +147,10 @@ impl Statistics {
         let batches = self.by_batch_size.iter().zip(1u64..).filter_map(|(cell, size)| {
             // Every member of a batch reports the pass's time: divide what was counted per request.
             let Duration { count, ns } = cell.read();
-            (count > 0).then_some(Batches { size, passes: Duration { count: count.div_ceil(size), ns: ns / size } })
+            (count > 0).then_some(Batches {
+                size,
+                passes: Duration { count: count.div_ceil(size), ns: ns / size },
+            })
         });
         Snapshot {
             requests: self.requests.load(Relaxed),
@@ -185,7 +187,7 @@ enum Outcome {
 impl Request<'_> {
     /// The payload has been read off the network: decoding begins.
     pub fn body_read(&mut self) {
-        self.phase_began = Instant::now();
+        self.phase_began = clock::now();
         self.arrived = self.phase_began;
     }
 
@@ -196,7 +198,7 @@ impl Request<'_> {
 
     /// The outputs are there: encoding begins.
     pub fn outputs_arrived(&mut self) {
-        self.phase_began = Instant::now();
+        self.phase_began = clock::now();
     }
 
     /// The answer is encoded.
@@ -226,7 +228,7 @@ impl Drop for Request<'_> {
 }
 
 fn elapsed_ns(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    u64::try_from(clock::now().saturating_duration_since(since).as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -246,7 +248,13 @@ mod tests {
         }
         let snapshot = statistics.snapshot();
         let passes = |count, ns| Duration { count, ns };
-        assert_eq!(snapshot.batches, [Batches { size: 1, passes: passes(1, 10_000) }, Batches { size: 3, passes: passes(2, 40_000) }]);
+        assert_eq!(
+            snapshot.batches,
+            [
+                Batches { size: 1, passes: passes(1, 10_000) },
+                Batches { size: 3, passes: passes(2, 40_000) }
+            ]
+        );
         assert_eq!((snapshot.batch_count(), snapshot.nan_outputs), (3, 12));
         assert_eq!(snapshot.queue, passes(7, 21_000));
     }
@@ -265,6 +273,9 @@ mod tests {
         statistics.request_arrived().failed();
         drop(statistics.request_arrived());
         let snapshot = statistics.snapshot();
-        assert_eq!((snapshot.requests, snapshot.success.count, snapshot.fail.count, snapshot.abandoned), (3, 1, 2, 1));
+        assert_eq!(
+            (snapshot.requests, snapshot.success.count, snapshot.fail.count, snapshot.abandoned),
+            (3, 1, 2, 1)
+        );
     }
 }

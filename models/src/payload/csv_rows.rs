@@ -16,11 +16,17 @@ pub(super) fn decode(
     limit_bytes: usize,
 ) -> Result<WireTensor, PayloadError> {
     let dtype = expected.and_then(|input| input.dtype).unwrap_or(DType::Float32);
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(body.as_ref());
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(body.as_ref());
     let mut record = csv::StringRecord::new();
     let (mut data, mut rows, mut columns) = (Vec::new(), 0usize, 0usize);
-    while reader.read_record(&mut record).map_err(|error| malformed("in the text", error.to_string()))? {
+    while reader
+        .read_record(&mut record)
+        .map_err(|error| malformed("in the text", error.to_string()))?
+    {
         rows += 1;
         if rows == 1 {
             columns = record.len();
@@ -29,10 +35,15 @@ pub(super) fn decode(
             return Err(malformed(&format!("in row {rows}"), reason));
         }
         for (index, cell) in record.iter().enumerate() {
-            append(&mut data, cell, dtype).map_err(|reason| wrong_cell(cell, rows, index + 1, dtype, reason))?;
+            append(&mut data, cell, dtype)
+                .map_err(|reason| wrong_cell(cell, rows, index + 1, dtype, reason))?;
         }
         if data.len() > limit_bytes {
-            return Err(PayloadError::too_many_bytes(ContentType::Csv, data.len() as u64, limit_bytes));
+            return Err(PayloadError::too_many_bytes(
+                ContentType::Csv,
+                data.len() as u64,
+                limit_bytes,
+            ));
         }
     }
     if rows == 0 {
@@ -46,7 +57,13 @@ fn malformed(place: &str, reason: impl Into<String>) -> PayloadError {
     PayloadError::malformed(ContentType::Csv, place, reason)
 }
 
-fn wrong_cell(cell: &str, row: usize, column: usize, dtype: DType, reason: &'static str) -> PayloadError {
+fn wrong_cell(
+    cell: &str,
+    row: usize,
+    column: usize,
+    dtype: DType,
+    reason: &'static str,
+) -> PayloadError {
     let header = if row == 1 && !cell.is_empty() { " (the format has no header row)" } else { "" };
     PayloadError::WrongElement {
         value: format!("{:?}", cell.chars().take(40).collect::<String>()),
@@ -62,8 +79,12 @@ fn append(data: &mut Vec<u8>, cell: &str, dtype: DType) -> Result<(), &'static s
     match dtype {
         DType::Float64 => data.extend(cell.parse::<f64>().map_err(|_| FLOAT)?.to_le_bytes()),
         DType::Float32 => data.extend(cell.parse::<f32>().map_err(|_| FLOAT)?.to_le_bytes()),
-        DType::Float16 => data.extend(f16::from_f64(cell.parse().map_err(|_| FLOAT)?).to_le_bytes()),
-        DType::Bfloat16 => data.extend(bf16::from_f64(cell.parse().map_err(|_| FLOAT)?).to_le_bytes()),
+        DType::Float16 => {
+            data.extend(f16::from_f64(cell.parse().map_err(|_| FLOAT)?).to_le_bytes())
+        }
+        DType::Bfloat16 => {
+            data.extend(bf16::from_f64(cell.parse().map_err(|_| FLOAT)?).to_le_bytes())
+        }
         DType::Int64 => data.extend(cell.parse::<i64>().map_err(|_| INTEGER)?.to_le_bytes()),
         DType::Int32 => data.extend(cell.parse::<i32>().map_err(|_| INTEGER)?.to_le_bytes()),
         DType::Int16 => data.extend(cell.parse::<i16>().map_err(|_| INTEGER)?.to_le_bytes()),
@@ -82,7 +103,9 @@ fn shape_of(rows: usize, columns: usize, declared: Option<&[i64]>) -> Vec<i64> {
     let as_dim = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
     let as_written = vec![as_dim(rows), as_dim(columns)];
     let Some(declared) = declared else { return as_written };
-    let product = |dims: &[i64]| dims.iter().try_fold(1i64, |all, &dim| all.checked_mul(dim)).filter(|&n| n >= 0);
+    let product = |dims: &[i64]| {
+        dims.iter().try_fold(1i64, |all, &dim| all.checked_mul(dim)).filter(|&n| n >= 0)
+    };
     if product(declared) == Some(as_dim(rows * columns)) && declared.len() != 2 {
         return declared.to_vec();
     }

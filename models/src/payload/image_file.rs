@@ -49,7 +49,14 @@ impl Default for ImageSettings {
 
 impl fmt::Display for ImageSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resize_shorter_side, crop_width, crop_height, mean: [r, g, b], std: [sr, sg, sb], max_pixels } = self;
+        let Self {
+            resize_shorter_side,
+            crop_width,
+            crop_height,
+            mean: [r, g, b],
+            std: [sr, sg, sb],
+            max_pixels,
+        } = self;
         write!(
             f,
             "shorter side to {resize_shorter_side} (bilinear), centre {crop_width}x{crop_height}, RGB / 255, \
@@ -62,7 +69,9 @@ impl fmt::Display for ImageSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ImageSettingsError {
     /// The crop does not fit into the resized picture.
-    #[error("the centre of {width}x{height} does not fit into a picture whose shorter side is {side}")]
+    #[error(
+        "the centre of {width}x{height} does not fit into a picture whose shorter side is {side}"
+    )]
     Crop {
         /// Width of the crop.
         width: u32,
@@ -86,13 +95,16 @@ impl ImageSettings {
     /// [`ImageSettingsError`] names the first that does not.
     pub fn check(&self) -> Result<(), ImageSettingsError> {
         let Self { resize_shorter_side: side, crop_width: width, crop_height: height, .. } = *self;
-        if let Some(size) = [side, width, height].into_iter().find(|size| !(1..=16384).contains(size)) {
+        if let Some(size) =
+            [side, width, height].into_iter().find(|size| !(1..=16384).contains(size))
+        {
             return Err(ImageSettingsError::Size(size));
         }
         if width.max(height) > side {
             return Err(ImageSettingsError::Crop { width, height, side });
         }
-        let usable = self.mean.iter().all(|v| v.is_finite()) && self.std.iter().all(|v| v.is_finite() && *v > 0.0);
+        let usable = self.mean.iter().all(|v| v.is_finite())
+            && self.std.iter().all(|v| v.is_finite() && *v > 0.0);
         if usable { Ok(()) } else { Err(ImageSettingsError::Normalization) }
     }
 
@@ -101,16 +113,25 @@ impl ImageSettings {
     #[must_use]
     pub fn for_input(&self, input: Option<&ExpectedInput>) -> Self {
         let dims = match input.and_then(|input| input.shape.as_deref()) {
-            Some([3, height, width] | [_, 3, height, width]) => (u32::try_from(*height), u32::try_from(*width)),
+            Some([3, height, width] | [_, 3, height, width]) => {
+                (u32::try_from(*height), u32::try_from(*width))
+            }
             _ => return self.clone(),
         };
-        let (Ok(crop_height @ 1..=16384), Ok(crop_width @ 1..=16384)) = dims else { return self.clone() };
+        let (Ok(crop_height @ 1..=16384), Ok(crop_width @ 1..=16384)) = dims else {
+            return self.clone();
+        };
         if (crop_width, crop_height) == (self.crop_width, self.crop_height) {
             return self.clone();
         }
-        let proportion = f64::from(self.resize_shorter_side) / f64::from(self.crop_width.max(self.crop_height).max(1));
+        let proportion = f64::from(self.resize_shorter_side)
+            / f64::from(self.crop_width.max(self.crop_height).max(1));
         let side = f64::from(crop_width.max(crop_height)) * proportion;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "both factors are at most 16384")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "both factors are at most 16384"
+        )]
         let resize_shorter_side = (side.round() as u32).max(crop_width).max(crop_height);
         Self { resize_shorter_side, crop_width, crop_height, ..self.clone() }
     }
@@ -132,8 +153,14 @@ pub(super) fn decode(
     Ok(WireTensor { name: String::new(), dtype: DType::Float32, shape, data })
 }
 
-fn read_picture(format: ContentType, body: &Bytes, max_pixels: u64) -> Result<RgbImage, PayloadError> {
-    let malformed = |error: image::ImageError| PayloadError::malformed(format, "in the picture", error.to_string());
+fn read_picture(
+    format: ContentType,
+    body: &Bytes,
+    max_pixels: u64,
+) -> Result<RgbImage, PayloadError> {
+    let malformed = |error: image::ImageError| {
+        PayloadError::malformed(format, "in the picture", error.to_string())
+    };
     let kind = if format == ContentType::Png { ImageFormat::Png } else { ImageFormat::Jpeg };
     let mut reader = ImageReader::with_format(Cursor::new(body.as_ref()), kind);
     let mut limits = Limits::default();
@@ -146,7 +173,12 @@ fn read_picture(format: ContentType, body: &Bytes, max_pixels: u64) -> Result<Rg
     Ok(DynamicImage::from_decoder(decoder).map_err(malformed)?.into_rgb8())
 }
 
-fn check_pixels(format: ContentType, width: u32, height: u32, max_pixels: u64) -> Result<(), PayloadError> {
+fn check_pixels(
+    format: ContentType,
+    width: u32,
+    height: u32,
+    max_pixels: u64,
+) -> Result<(), PayloadError> {
     let pixels = u64::from(width) * u64::from(height);
     if pixels <= max_pixels {
         return Ok(());
@@ -155,7 +187,11 @@ fn check_pixels(format: ContentType, width: u32, height: u32, max_pixels: u64) -
     Err(PayloadError::TooLarge { format, size, limit: format!("{max_pixels} pixels") })
 }
 
-fn resize(format: ContentType, picture: RgbImage, settings: &ImageSettings) -> Result<RgbImage, PayloadError> {
+fn resize(
+    format: ContentType,
+    picture: RgbImage,
+    settings: &ImageSettings,
+) -> Result<RgbImage, PayloadError> {
     let (width, height) = picture.dimensions();
     let shorter = width.min(height);
     if shorter == 0 {
@@ -165,10 +201,17 @@ fn resize(format: ContentType, picture: RgbImage, settings: &ImageSettings) -> R
     if shorter == side {
         return Ok(picture);
     }
-    let scaled = |length: u32| u32::try_from(u64::from(length) * u64::from(side) / u64::from(shorter)).unwrap_or(u32::MAX);
+    let scaled = |length: u32| {
+        u32::try_from(u64::from(length) * u64::from(side) / u64::from(shorter)).unwrap_or(u32::MAX)
+    };
     let (new_width, new_height) = (scaled(width), scaled(height));
     // A long thin picture grows by its longer side.
-    check_pixels(format, new_width, new_height, settings.max_pixels.max(u64::from(side) * u64::from(side)))?;
+    check_pixels(
+        format,
+        new_width,
+        new_height,
+        settings.max_pixels.max(u64::from(side) * u64::from(side)),
+    )?;
     Ok(imageops::resize(&picture, new_width, new_height, imageops::FilterType::Triangle))
 }
 
@@ -178,7 +221,8 @@ fn normalize(picture: &RgbImage, left: u32, top: u32, settings: &ImageSettings) 
     let plane = width as usize * height as usize;
     let mut values = vec![0f32; 3 * plane];
     let factor: [f32; 3] = std::array::from_fn(|channel| 1.0 / (255.0 * settings.std[channel]));
-    let offset: [f32; 3] = std::array::from_fn(|channel| settings.mean[channel] / settings.std[channel]);
+    let offset: [f32; 3] =
+        std::array::from_fn(|channel| settings.mean[channel] / settings.std[channel]);
     let row_bytes = picture.width() as usize * 3;
     let rows = picture.as_raw().chunks_exact(row_bytes).skip(top as usize).take(height as usize);
     for (row_index, row) in rows.enumerate() {

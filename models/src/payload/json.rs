@@ -7,8 +7,12 @@
 
 use std::fmt;
 
+use assay_measure::input_spec::DType;
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 use super::{ContentType, ExpectedInput, PayloadError};
 use crate::tensor::WireTensor;
@@ -18,6 +22,8 @@ mod scalars;
 use self::scalars::Scalar;
 
 const MAX_DIMENSIONS: usize = 8;
+/// The most numbers in an array inside another document.
+const MAX_NUMBERS: usize = 16 * 1024 * 1024;
 /// Keys that other servers' clients send beside the arrays and that change nothing here.
 const IGNORED_KEYS: [&str; 3] = ["parameters", "signature_name", "id"];
 
@@ -31,17 +37,25 @@ pub(super) fn decode(
     let arrays = Document { expected, limit }
         .deserialize(&mut reader)
         .and_then(|arrays| reader.end().map(|()| arrays))
-        .map_err(|error| PayloadError::malformed(ContentType::Json, "", explain(body, &error)).tidy())?;
+        .map_err(|error| {
+            PayloadError::malformed(ContentType::Json, "", explain(body, &error)).tidy()
+        })?;
     if arrays.is_empty() {
-        return Err(PayloadError::malformed(ContentType::Json, "at the top", "the object names no array"));
+        return Err(PayloadError::malformed(
+            ContentType::Json,
+            "at the top",
+            "the object names no array",
+        ));
     }
     arrays
         .into_iter()
         .enumerate()
         .map(|(index, array)| {
-            let named = expected.iter().find(|input| !array.name.is_empty() && input.name.as_ref() == Some(&array.name));
+            let named = expected
+                .iter()
+                .find(|input| !array.name.is_empty() && input.name.as_ref() == Some(&array.name));
             let dtype = named.or(expected.get(index)).and_then(|input| input.dtype);
-            scalars::to_tensor(array, dtype)
+            array.into_tensor(dtype)
         })
         .collect()
 }
@@ -54,14 +68,18 @@ impl PayloadError {
                 Some((what, place)) => Self::malformed(format, format!("at line {place}"), what),
                 None => Self::malformed(format, "somewhere", reason),
             },
-            other @ (Self::WrongElement { .. } | Self::WrongSize { .. } | Self::Undeclared { .. } | Self::TooLarge { .. }) => other,
+            other @ (Self::WrongElement { .. }
+            | Self::WrongSize { .. }
+            | Self::Undeclared { .. }
+            | Self::TooLarge { .. }) => other,
         }
     }
 }
 
 /// JSON has no NaN: say so instead of "expected value".
 fn explain(body: &[u8], error: &serde_json::Error) -> String {
-    let line = body.split(|&byte| byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let line =
+        body.split(|&byte| byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
     let at = error.column().saturating_sub(1).min(line.len());
     let start = line[..at].iter().rposition(|byte| !is_word(byte)).map_or(0, |before| before + 1);
@@ -70,17 +88,36 @@ fn explain(body: &[u8], error: &serde_json::Error) -> String {
         b"NaN" | b"-NaN" | b"nan" | b"Infinity" | b"-Infinity" | b"inf" | b"-inf" => {
             let word = String::from_utf8_lossy(&word);
             let (line, column) = (error.line(), error.column());
-            format!("{word} is not JSON (use application/x-npy for such values) at line {line} column {column}")
+            format!(
+                "{word} is not JSON (use application/x-npy for such values) at line {line} column {column}"
+            )
         }
         _ => error.to_string(),
     }
 }
 
 /// One array as read: all numbers in order, and how many there are at each depth.
-struct Array {
+#[derive(Debug)]
+pub(crate) struct NumberArray {
     name: String,
     shape: Vec<usize>,
     values: Vec<Scalar>,
+}
+
+impl NumberArray {
+    /// The numbers as elements of a type, or of the one that suits them when there is none.
+    pub(crate) fn into_tensor(self, dtype: Option<DType>) -> Result<WireTensor, PayloadError> {
+        scalars::to_tensor(self, dtype)
+    }
+}
+
+/// Reads one array inside another document; there it is called `data`.
+impl<'de> Deserialize<'de> for NumberArray {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut filling = Filling::new("data".to_owned(), MAX_NUMBERS);
+        Level { filling: &mut filling, depth: 0 }.deserialize(deserializer)?;
+        Ok(filling.into_array())
+    }
 }
 
 /// The whole body.
@@ -96,33 +133,38 @@ impl Document<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Document<'_> {
-    type Value = Vec<Array>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Array>, D::Error> {
+    type Value = Vec<NumberArray>;
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Vec<NumberArray>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Document<'_> {
-    type Value = Vec<Array>;
+    type Value = Vec<NumberArray>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of numbers, or an object of arrays")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Vec<Array>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Vec<NumberArray>, A::Error> {
         let mut filling = Filling::new(String::new(), self.limit);
         Level { filling: &mut filling, depth: 0 }.visit_seq(seq)?;
         Ok(vec![filling.into_array()])
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Array>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<NumberArray>, A::Error> {
         let (mut wrapped, mut named) = (Vec::new(), Vec::new());
         while let Some(key) = map.next_key::<String>()? {
             if IGNORED_KEYS.contains(&key.as_str()) && !self.expects(&key) {
                 map.next_value::<IgnoredAny>()?;
             } else if key == "inputs" || key == "instances" {
                 let plain = self.expects(&key);
-                for array in map.next_value_seed(Wrapped { key, limit: self.limit, keep_name: plain })? {
+                for array in
+                    map.next_value_seed(Wrapped { key, limit: self.limit, keep_name: plain })?
+                {
                     push_new(if array.name.is_empty() { &mut wrapped } else { &mut named }, array)?;
                 }
             } else {
@@ -140,7 +182,10 @@ impl<'de> Visitor<'de> for Document<'_> {
     }
 }
 
-fn push_new<E: serde::de::Error>(arrays: &mut Vec<Array>, array: Array) -> Result<(), E> {
+fn push_new<E: serde::de::Error>(
+    arrays: &mut Vec<NumberArray>,
+    array: NumberArray,
+) -> Result<(), E> {
     if arrays.iter().any(|known| known.name == array.name) {
         return Err(E::custom(format!("the array {:?} is given twice", array.name)));
     }
@@ -148,7 +193,11 @@ fn push_new<E: serde::de::Error>(arrays: &mut Vec<Array>, array: Array) -> Resul
     Ok(())
 }
 
-fn read_array<'de, A: MapAccess<'de>>(map: &mut A, name: String, limit: usize) -> Result<Array, A::Error> {
+fn read_array<'de, A: MapAccess<'de>>(
+    map: &mut A,
+    name: String,
+    limit: usize,
+) -> Result<NumberArray, A::Error> {
     let mut filling = Filling::new(name, limit);
     map.next_value_seed(Level { filling: &mut filling, depth: 0 })?;
     Ok(filling.into_array())
@@ -163,14 +212,17 @@ struct Wrapped {
 }
 
 impl<'de> DeserializeSeed<'de> for Wrapped {
-    type Value = Vec<Array>;
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Array>, D::Error> {
+    type Value = Vec<NumberArray>;
+    fn deserialize<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Vec<NumberArray>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl Wrapped {
-    fn one<E>(self, fill: impl FnOnce(Level<'_>) -> Result<(), E>) -> Result<Vec<Array>, E> {
+    fn one<E>(self, fill: impl FnOnce(Level<'_>) -> Result<(), E>) -> Result<Vec<NumberArray>, E> {
         let mut filling = Filling::new(self.key, self.limit);
         fill(Level { filling: &mut filling, depth: 0 })?;
         let mut array = filling.into_array();
@@ -182,34 +234,37 @@ impl Wrapped {
 }
 
 impl<'de> Visitor<'de> for Wrapped {
-    type Value = Vec<Array>;
+    type Value = Vec<NumberArray>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an array of numbers or an object of named arrays under {:?}", self.key)
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Array>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<NumberArray>, A::Error> {
         let mut arrays = Vec::new();
         while let Some(name) = map.next_key::<String>()? {
             if name.is_empty() {
-                return Err(A::Error::custom(format!("an array under {:?} has an empty name", self.key)));
+                return Err(A::Error::custom(format!(
+                    "an array under {:?} has an empty name",
+                    self.key
+                )));
             }
             push_new(&mut arrays, read_array(&mut map, name, self.limit)?)?;
         }
         Ok(arrays)
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Vec<Array>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Vec<NumberArray>, A::Error> {
         self.one(|level| level.visit_seq(seq))
     }
-    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Vec<Array>, E> {
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Vec<NumberArray>, E> {
         self.one(|level| level.visit_i64(value))
     }
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Vec<Array>, E> {
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Vec<NumberArray>, E> {
         self.one(|level| level.visit_u64(value))
     }
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Vec<Array>, E> {
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Vec<NumberArray>, E> {
         self.one(|level| level.visit_f64(value))
     }
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Vec<Array>, E> {
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Vec<NumberArray>, E> {
         self.one(|level| level.visit_bool(value))
     }
 }
@@ -228,12 +283,19 @@ struct Filling {
 
 impl Filling {
     fn new(name: String, limit: usize) -> Self {
-        Self { name, limit, lengths: Vec::new(), number_depth: None, path: Vec::new(), values: Vec::new() }
+        Self {
+            name,
+            limit,
+            lengths: Vec::new(),
+            number_depth: None,
+            path: Vec::new(),
+            values: Vec::new(),
+        }
     }
 
-    fn into_array(self) -> Array {
+    fn into_array(self) -> NumberArray {
         let shape = self.lengths.into_iter().map(|length| length.unwrap_or(0)).collect();
-        Array { name: self.name, shape, values: self.values }
+        NumberArray { name: self.name, shape, values: self.values }
     }
 
     /// `inputs[0][3]`.
@@ -244,7 +306,10 @@ impl Filling {
     fn push<E: serde::de::Error>(&mut self, depth: usize, value: Scalar) -> Result<(), E> {
         let expected = *self.number_depth.get_or_insert(depth);
         if expected != depth || self.lengths.len() > depth {
-            return Err(E::custom(format!("ragged: a number stands at {}, where other rows have an array", self.place())));
+            return Err(E::custom(format!(
+                "ragged: a number stands at {}, where other rows have an array",
+                self.place()
+            )));
         }
         if self.values.len() >= self.limit {
             return Err(E::custom(format!("more than {} numbers, the limit", self.limit)));
@@ -269,7 +334,10 @@ impl<'de> DeserializeSeed<'de> for Level<'_> {
 
 impl Level<'_> {
     fn refuse<E: serde::de::Error>(&self, what: &str) -> E {
-        E::custom(format!("{what} stands at {}, where a number or an array of numbers was expected", self.filling.place()))
+        E::custom(format!(
+            "{what} stands at {}, where a number or an array of numbers was expected",
+            self.filling.place()
+        ))
     }
 }
 
@@ -284,10 +352,15 @@ impl<'de> Visitor<'de> for Level<'_> {
         let Self { filling, depth } = self;
         if filling.number_depth.is_some_and(|numbers| numbers <= depth) {
             let place = filling.place();
-            return Err(A::Error::custom(format!("ragged: an array stands at {place}, where other rows have a number")));
+            return Err(A::Error::custom(format!(
+                "ragged: an array stands at {place}, where other rows have a number"
+            )));
         }
         if depth >= MAX_DIMENSIONS {
-            return Err(A::Error::custom(format!("arrays are nested more than {MAX_DIMENSIONS} deep at {}", filling.place())));
+            return Err(A::Error::custom(format!(
+                "arrays are nested more than {MAX_DIMENSIONS} deep at {}",
+                filling.place()
+            )));
         }
         if filling.lengths.len() == depth {
             filling.lengths.push(None);
@@ -302,7 +375,9 @@ impl<'de> Visitor<'de> for Level<'_> {
         let expected = *filling.lengths[depth].get_or_insert(length);
         if expected != length {
             let place = filling.place();
-            return Err(A::Error::custom(format!("ragged: {place} has {length} elements, the arrays before it have {expected}")));
+            return Err(A::Error::custom(format!(
+                "ragged: {place} has {length} elements, the arrays before it have {expected}"
+            )));
         }
         Ok(())
     }

@@ -22,15 +22,20 @@ struct Header {
     data_start: usize,
 }
 
-pub(super) fn decode(body: &Bytes, expected: Option<&ExpectedInput>) -> Result<WireTensor, PayloadError> {
+pub(super) fn decode(
+    body: &Bytes,
+    expected: Option<&ExpectedInput>,
+) -> Result<WireTensor, PayloadError> {
     let header = read_header(body)?;
     let (dtype, big_endian) = element_type(&header.descr, expected.and_then(|input| input.dtype))?;
-    let wanted = byte_length(dtype, &header.shape)
-        .ok_or_else(|| in_header(format!("shape {:?} has a negative dimension or too many elements", header.shape)))?;
+    let wanted = byte_length(dtype, &header.shape).ok_or_else(|| {
+        in_header(format!("shape {:?} has a negative dimension or too many elements", header.shape))
+    })?;
     let data = body.slice(header.data_start..);
     if data.len() != wanted {
         let shape = &header.shape;
-        let reason = format!("{} bytes follow the header, but {dtype}{shape:?} takes {wanted}", data.len());
+        let reason =
+            format!("{} bytes follow the header, but {dtype}{shape:?} takes {wanted}", data.len());
         return Err(PayloadError::malformed(ContentType::Npy, "after the header", reason));
     }
     let width = dtype.size_bytes();
@@ -76,7 +81,8 @@ fn read_header(body: &[u8]) -> Result<Header, PayloadError> {
     let rest = body.strip_prefix(MAGIC).ok_or_else(|| {
         PayloadError::malformed(ContentType::Npy, "at byte 0", "it does not start with \\x93NUMPY")
     })?;
-    let truncated = || in_header(format!("the body ends after {} bytes, inside the header", body.len()));
+    let truncated =
+        || in_header(format!("the body ends after {} bytes, inside the header", body.len()));
     let (version, rest) = rest.split_first_chunk::<2>().ok_or_else(truncated)?;
     let (length, length_bytes) = match version[0] {
         1 => (usize::from(u16::from_le_bytes(*rest.first_chunk().ok_or_else(truncated)?)), 2),
@@ -84,21 +90,30 @@ fn read_header(body: &[u8]) -> Result<Header, PayloadError> {
             let length = u32::from_le_bytes(*rest.first_chunk().ok_or_else(truncated)?);
             (usize::try_from(length).map_err(|_| truncated())?, 4)
         }
-        other => return Err(in_header(format!("format version {other} is not known (1, 2 and 3 are)"))),
+        other => {
+            return Err(in_header(format!("format version {other} is not known (1, 2 and 3 are)")));
+        }
     };
     let text_start = MAGIC.len() + 2 + length_bytes;
-    let data_start = text_start.checked_add(length).filter(|&end| end <= body.len()).ok_or_else(truncated)?;
-    let text = std::str::from_utf8(&body[text_start..data_start]).map_err(|_| in_header("it is not text"))?;
+    let data_start =
+        text_start.checked_add(length).filter(|&end| end <= body.len()).ok_or_else(truncated)?;
+    let text = std::str::from_utf8(&body[text_start..data_start])
+        .map_err(|_| in_header("it is not text"))?;
     parse_header_text(text, data_start)
 }
 
 /// Parses `{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3), }`, keys in any order.
 fn parse_header_text(text: &str, data_start: usize) -> Result<Header, PayloadError> {
     let (mut descr, mut fortran_order, mut shape) = (None, None, None);
-    let mut rest = text.trim().strip_prefix('{').ok_or_else(|| in_header("it is no dictionary"))?.trim_start();
+    let mut rest =
+        text.trim().strip_prefix('{').ok_or_else(|| in_header("it is no dictionary"))?.trim_start();
     while !rest.starts_with('}') {
         let (key, after) = quoted(rest)?;
-        let value = after.trim_start().strip_prefix(':').ok_or_else(|| in_header("a key has no value"))?.trim_start();
+        let value = after
+            .trim_start()
+            .strip_prefix(':')
+            .ok_or_else(|| in_header("a key has no value"))?
+            .trim_start();
         rest = match key {
             "descr" if value.starts_with('[') => {
                 return Err(in_header("structured arrays are not tensors"));
@@ -151,14 +166,21 @@ fn parse_shape(dims: &str) -> Result<Vec<i64>, PayloadError> {
         parts.pop();
     }
     if parts.len() > MAX_DIMENSIONS {
-        return Err(in_header(format!("{} dimensions, at most {MAX_DIMENSIONS} are allowed", parts.len())));
+        return Err(in_header(format!(
+            "{} dimensions, at most {MAX_DIMENSIONS} are allowed",
+            parts.len()
+        )));
     }
     // Python 2 wrote long integers with an L.
     parts
         .into_iter()
         .map(|part| {
             let number = part.strip_suffix('L').unwrap_or(part);
-            number.parse().ok().filter(|&dim: &i64| dim >= 0).ok_or_else(|| in_header(format!("shape has {part:?}")))
+            number
+                .parse()
+                .ok()
+                .filter(|&dim: &i64| dim >= 0)
+                .ok_or_else(|| in_header(format!("shape has {part:?}")))
         })
         .collect()
 }
@@ -192,7 +214,10 @@ fn refusal(descr: &str, code: &str) -> Cow<'static, str> {
         Some(b'O') => Cow::Borrowed("object arrays hold Python objects, not numbers"),
         Some(b'c') => format!("complex elements ({descr}) are not supported").into(),
         Some(b'S' | b'U') => format!("text elements ({descr}) are not supported").into(),
-        Some(b'u') => format!("{descr} is not supported: of the unsigned types only uint8 is, cast it to int64").into(),
+        Some(b'u') => format!(
+            "{descr} is not supported: of the unsigned types only uint8 is, cast it to int64"
+        )
+        .into(),
         _ => format!("element type {descr:?} is not supported").into(),
     }
 }
@@ -207,8 +232,10 @@ fn to_row_major(data: &Bytes, shape: &[i64], width: usize) -> Bytes {
     if dims.iter().filter(|&&dim| dim != 1).count() < 2 {
         return data.clone();
     }
-    let strides: Vec<usize> =
-        dims.iter().scan(width, |stride, &dim| Some(std::mem::replace(stride, *stride * dim))).collect();
+    let strides: Vec<usize> = dims
+        .iter()
+        .scan(width, |stride, &dim| Some(std::mem::replace(stride, *stride * dim)))
+        .collect();
     let mut out = Vec::with_capacity(data.len());
     let mut index = vec![0usize; dims.len()];
     let mut offset = 0;

@@ -17,7 +17,8 @@ pub(super) fn decode(
     expected: &[ExpectedInput],
     limit_bytes: usize,
 ) -> Result<Vec<WireTensor>, PayloadError> {
-    let mut archive = ZipArchive::new(Cursor::new(body.as_ref())).map_err(|error| in_archive(&error))?;
+    let mut archive =
+        ZipArchive::new(Cursor::new(body.as_ref())).map_err(|error| in_archive(&error))?;
     if archive.is_empty() || archive.len() > MAX_MEMBERS {
         let reason = format!("it holds {} arrays; 1 to {MAX_MEMBERS} are allowed", archive.len());
         return Err(PayloadError::malformed(ContentType::Npz, "in the archive", reason));
@@ -27,7 +28,10 @@ pub(super) fn decode(
         .map(|index| {
             let (name, bytes) = member(&mut archive, index, body, left, limit_bytes)?;
             left -= bytes.len();
-            let input = expected.iter().find(|input| input.name.as_deref() == Some(&name)).or(expected.get(index));
+            let input = expected
+                .iter()
+                .find(|input| input.name.as_deref() == Some(&name))
+                .or(expected.get(index));
             let tensor = npy::decode(&bytes, input).map_err(|error| in_member(&name, error))?;
             Ok(WireTensor { name, ..tensor })
         })
@@ -45,23 +49,36 @@ fn member(
     let mut file = archive.by_index(index).map_err(|error| in_archive(&error))?;
     let file_name = file.name().map_err(|error| in_archive(&error))?.into_owned();
     let name = file_name.strip_suffix(".npy").ok_or_else(|| {
-        PayloadError::malformed(ContentType::Npz, format!("at member {file_name:?}"), "its name does not end in .npy")
+        PayloadError::malformed(
+            ContentType::Npz,
+            format!("at member {file_name:?}"),
+            "its name does not end in .npy",
+        )
     })?;
     let too_large = |size: u64| PayloadError::too_many_bytes(ContentType::Npz, size, limit_bytes);
     let declared = usize::try_from(file.size()).map_err(|_| too_large(file.size()))?;
     if declared > left {
         return Err(too_large(limit_bytes as u64 - left as u64 + declared as u64));
     }
-    if file.compression() == CompressionMethod::Stored && !file.encrypted() && file.compressed_size() == file.size() {
+    if file.compression() == CompressionMethod::Stored
+        && !file.encrypted()
+        && file.compressed_size() == file.size()
+    {
         let start = file.data_start().and_then(|start| usize::try_from(start).ok());
-        let range = start.and_then(|start| Some(start..start.checked_add(declared).filter(|&end| end <= body.len())?));
+        let range = start.and_then(|start| {
+            Some(start..start.checked_add(declared).filter(|&end| end <= body.len())?)
+        });
         if let Some(range) = range {
             return Ok((name.to_owned(), body.slice(range)));
         }
     }
     let mut bytes = Vec::with_capacity(declared);
     let read = file.by_ref().take(left as u64 + 1).read_to_end(&mut bytes).map_err(|error| {
-        PayloadError::malformed(ContentType::Npz, format!("at member {file_name:?}"), error.to_string())
+        PayloadError::malformed(
+            ContentType::Npz,
+            format!("at member {file_name:?}"),
+            error.to_string(),
+        )
     })?;
     // The directory may lie about the size: what counts is what came out.
     if read > left {

@@ -11,7 +11,9 @@ use crate::tensor::WireTensor;
 
 /// The size of a tensor's data; `None` when a dimension is negative or the product overflows.
 pub(crate) fn byte_length(dtype: DType, shape: &[i64]) -> Option<usize> {
-    shape.iter().try_fold(dtype.size_bytes(), |bytes, &dim| bytes.checked_mul(usize::try_from(dim).ok()?))
+    shape
+        .iter()
+        .try_fold(dtype.size_bytes(), |bytes, &dim| bytes.checked_mul(usize::try_from(dim).ok()?))
 }
 
 pub(super) fn decode(body: &Bytes, expected: &[ExpectedInput]) -> Result<WireTensor, PayloadError> {
@@ -24,7 +26,11 @@ pub(super) fn decode(body: &Bytes, expected: &[ExpectedInput]) -> Result<WireTen
             let mut declared = many.iter().filter(|input| input.dtype.is_some());
             match (declared.next(), declared.next()) {
                 (Some(input), None) => input,
-                _ => return Err(undeclared("a model with exactly one declared input (use application/x-npz)")),
+                _ => {
+                    return Err(undeclared(
+                        "a model with exactly one declared input (use application/x-npz)",
+                    ));
+                }
             }
         }
     };
@@ -36,12 +42,18 @@ pub(super) fn decode(body: &Bytes, expected: &[ExpectedInput]) -> Result<WireTen
         declared: describe(dtype, declared),
         reason,
     })?;
-    Ok(WireTensor { name: input.name.clone().unwrap_or_default(), dtype, shape, data: body.clone() })
+    Ok(WireTensor {
+        name: input.name.clone().unwrap_or_default(),
+        dtype,
+        shape,
+        data: body.clone(),
+    })
 }
 
 /// `float32[1,3,224,224]`, a free dimension shown as `?`.
 pub(super) fn describe(dtype: DType, shape: &[i64]) -> String {
-    let dims: Vec<String> = shape.iter().map(|&dim| if dim < 0 { "?".to_owned() } else { dim.to_string() }).collect();
+    let dims: Vec<String> =
+        shape.iter().map(|&dim| if dim < 0 { "?".to_owned() } else { dim.to_string() }).collect();
     format!("{dtype}[{}]", dims.join(","))
 }
 
@@ -50,7 +62,9 @@ fn fit(dtype: DType, declared: &[i64], size: usize) -> Result<Vec<i64>, String> 
     let mut shape = declared.to_vec();
     let free = shape.iter().filter(|&&dim| dim < 0).count();
     if free > 1 {
-        return Err(format!("{free} of its dimensions are free, so its shape cannot be told from its size"));
+        return Err(format!(
+            "{free} of its dimensions are free, so its shape cannot be told from its size"
+        ));
     }
     let growing = shape.iter().position(|&dim| dim < 0).unwrap_or(0);
     if free == 1 {

@@ -14,10 +14,17 @@ mod pictures;
 mod text;
 
 fn expected(declarations: &[&str]) -> Vec<ExpectedInput> {
-    declarations.iter().map(|text| ExpectedInput::from(&text.parse::<InputSpec>().unwrap())).collect()
+    declarations
+        .iter()
+        .map(|text| ExpectedInput::from(&text.parse::<InputSpec>().unwrap()))
+        .collect()
 }
 
-fn decode_with(format: ContentType, body: impl Into<Bytes>, declared: &[&str]) -> Result<Vec<WireTensor>, PayloadError> {
+fn decode_with(
+    format: ContentType,
+    body: impl Into<Bytes>,
+    declared: &[&str],
+) -> Result<Vec<WireTensor>, PayloadError> {
     decode(format, &body.into(), &expected(declared), &DecodeSettings::default())
 }
 
@@ -45,13 +52,20 @@ fn content_types_are_read_with_parameters_and_in_any_case() {
 #[test]
 fn an_unknown_content_type_is_answered_with_the_known_ones() {
     let message = ContentType::parse("text/html").unwrap_err().to_string();
-    assert!(message.contains("\"text/html\"") && message.contains("application/x-npy") && message.contains("image/png"));
+    assert!(
+        message.contains("\"text/html\"")
+            && message.contains("application/x-npy")
+            && message.contains("image/png")
+    );
 }
 
 #[test]
 fn an_empty_body_is_no_payload_of_any_type() {
     for format in ContentType::ALL {
-        assert!(decode_with(format, "", &["float32[1,3,8,8]"]).is_err(), "{format} took an empty body");
+        assert!(
+            decode_with(format, "", &["float32[1,3,8,8]"]).is_err(),
+            "{format} took an empty body"
+        );
     }
 }
 
@@ -85,7 +99,10 @@ proptest! {
 fn sample(format: ContentType) -> Vec<u8> {
     match format {
         ContentType::Npy => arrays::npy("<f4", false, "(2, 3)", &[0; 24]),
-        ContentType::Npz => arrays::npz(&[("a.npy", &arrays::npy("<f4", false, "(2, 3)", &[7; 24]))], CompressionMethod::Deflated),
+        ContentType::Npz => arrays::npz(
+            &[("a.npy", &arrays::npy("<f4", false, "(2, 3)", &[7; 24]))],
+            CompressionMethod::Deflated,
+        ),
         ContentType::Json => br#"{"inputs": {"a": [[1, 2.5, -3e2], [4, 5, 6]]}}"#.to_vec(),
         ContentType::Csv => b"1,2,3\n4,5,6\n".to_vec(),
         ContentType::OctetStream => vec![1; 24],

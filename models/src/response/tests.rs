@@ -10,7 +10,12 @@ fn tensor(name: &str, dtype: DType, shape: &[i64], data: impl Into<Bytes>) -> Wi
 }
 
 fn floats(name: &str, shape: &[i64], values: &[f32]) -> WireTensor {
-    tensor(name, DType::Float32, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
+    tensor(
+        name,
+        DType::Float32,
+        shape,
+        values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>(),
+    )
 }
 
 fn json_of(outputs: &[WireTensor]) -> String {
@@ -37,20 +42,33 @@ fn one_output_is_an_array_and_several_are_an_object() {
     let one = floats("output", &[2, 1], &[1.5, -0.1]);
     let mask = tensor("mask", DType::Bool, &[2], vec![1, 0]);
     assert_eq!(json_of(std::slice::from_ref(&one)), r#"{"outputs":[[1.5],[-0.1]]}"#);
-    assert_eq!(json_of(&[one, mask]), r#"{"outputs":{"output":[[1.5],[-0.1]],"mask":[true,false]}}"#);
-    assert_eq!(json_of(&[tensor("n", DType::Int64, &[], (-7i64).to_le_bytes().to_vec())]), r#"{"outputs":-7}"#);
-    assert_eq!(json_of(&[tensor("n", DType::Float32, &[2, 0], Bytes::new())]), r#"{"outputs":[[],[]]}"#);
+    assert_eq!(
+        json_of(&[one, mask]),
+        r#"{"outputs":{"output":[[1.5],[-0.1]],"mask":[true,false]}}"#
+    );
+    assert_eq!(
+        json_of(&[tensor("n", DType::Int64, &[], (-7i64).to_le_bytes().to_vec())]),
+        r#"{"outputs":-7}"#
+    );
+    assert_eq!(
+        json_of(&[tensor("n", DType::Float32, &[2, 0], Bytes::new())]),
+        r#"{"outputs":[[],[]]}"#
+    );
 }
 
 #[test]
 fn nan_and_infinity_are_null_in_json() {
-    assert_eq!(json_of(&[floats("x", &[3], &[f32::NAN, f32::INFINITY, 1.0])]), r#"{"outputs":[null,null,1.0]}"#);
+    assert_eq!(
+        json_of(&[floats("x", &[3], &[f32::NAN, f32::INFINITY, 1.0])]),
+        r#"{"outputs":[null,null,1.0]}"#
+    );
 }
 
 #[test]
 fn every_format_can_be_read_back() {
     for dtype in DType::ALL {
-        let data: Vec<u8> = (0..6 * dtype.size_bytes()).map(|i| u8::try_from(i % 2).unwrap()).collect();
+        let data: Vec<u8> =
+            (0..6 * dtype.size_bytes()).map(|i| u8::try_from(i % 2).unwrap()).collect();
         let output = tensor("y", *dtype, &[2, 3], data);
         let declared = InputSpec::new(Some("y".to_owned()), *dtype, vec![2, 3]).unwrap();
         for (format, content_type) in [
@@ -59,7 +77,13 @@ fn every_format_can_be_read_back() {
             (ResponseFormat::OctetStream, ContentType::OctetStream),
         ] {
             let body = encode(format, std::slice::from_ref(&output)).unwrap().body;
-            let read = decode(content_type, &body, &[ExpectedInput::from(&declared)], &DecodeSettings::default()).unwrap();
+            let read = decode(
+                content_type,
+                &body,
+                &[ExpectedInput::from(&declared)],
+                &DecodeSettings::default(),
+            )
+            .unwrap();
             let named = WireTensor { name: "y".to_owned(), ..read[0].clone() };
             assert_eq!((read.len(), named), (1, output.clone()), "{dtype} as {content_type}");
         }

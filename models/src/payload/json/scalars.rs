@@ -4,7 +4,7 @@
 use assay_measure::input_spec::DType;
 use half::{bf16, f16};
 
-use super::{Array, PayloadError};
+use super::{NumberArray, PayloadError};
 use crate::tensor::WireTensor;
 
 /// A number as JSON has it.
@@ -61,7 +61,10 @@ pub(super) fn place(name: &str, path: &[usize]) -> String {
     if place.is_empty() { "the top".to_owned() } else { place }
 }
 
-pub(super) fn to_tensor(array: Array, dtype: Option<DType>) -> Result<WireTensor, PayloadError> {
+pub(super) fn to_tensor(
+    array: NumberArray,
+    dtype: Option<DType>,
+) -> Result<WireTensor, PayloadError> {
     let dtype = dtype.unwrap_or_else(|| natural_type(&array.values));
     let mut data = Vec::with_capacity(array.values.len() * dtype.size_bytes());
     for (index, &value) in array.values.iter().enumerate() {
@@ -72,7 +75,8 @@ pub(super) fn to_tensor(array: Array, dtype: Option<DType>) -> Result<WireTensor
             reason: reason.to_owned(),
         })?;
     }
-    let shape = array.shape.iter().map(|&length| i64::try_from(length).unwrap_or(i64::MAX)).collect();
+    let shape =
+        array.shape.iter().map(|&length| i64::try_from(length).unwrap_or(i64::MAX)).collect();
     Ok(WireTensor { name: array.name, dtype, shape, data: data.into() })
 }
 
@@ -90,10 +94,17 @@ fn natural_type(values: &[Scalar]) -> DType {
 fn append(data: &mut Vec<u8>, value: Scalar, dtype: DType) -> Result<(), &'static str> {
     match dtype {
         DType::Float64 => data.extend(float(value)?.to_le_bytes()),
-        #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest float is what is asked; overflow is checked")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "rounding to the nearest float is what is asked; overflow is checked"
+        )]
         DType::Float32 => data.extend(finite(float(value)? as f32, f32::is_finite)?.to_le_bytes()),
-        DType::Float16 => data.extend(finite(f16::from_f64(float(value)?), |v| v.is_finite())?.to_le_bytes()),
-        DType::Bfloat16 => data.extend(finite(bf16::from_f64(float(value)?), |v| v.is_finite())?.to_le_bytes()),
+        DType::Float16 => {
+            data.extend(finite(f16::from_f64(float(value)?), |v| v.is_finite())?.to_le_bytes())
+        }
+        DType::Bfloat16 => {
+            data.extend(finite(bf16::from_f64(float(value)?), |v| v.is_finite())?.to_le_bytes())
+        }
         DType::Int64 => data.extend(value.as_integer::<i64>()?.to_le_bytes()),
         DType::Int32 => data.extend(value.as_integer::<i32>()?.to_le_bytes()),
         DType::Int16 => data.extend(value.as_integer::<i16>()?.to_le_bytes()),

@@ -15,7 +15,9 @@ pub(super) fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u
 pub(super) fn npz(members: &[(&str, &[u8])], compression: CompressionMethod) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, bytes) in members {
-        writer.start_file(*name, SimpleFileOptions::default().compression_method(compression)).unwrap();
+        writer
+            .start_file(*name, SimpleFileOptions::default().compression_method(compression))
+            .unwrap();
         writer.write_all(bytes).unwrap();
     }
     writer.finish().unwrap().into_inner()
@@ -53,10 +55,14 @@ fn a_little_endian_array_shares_the_bodys_memory() {
 #[test]
 fn big_endian_and_fortran_order_are_converted() {
     let big: Vec<u8> = [1.5f32, -2.0].iter().flat_map(|v| v.to_be_bytes()).collect();
-    assert_eq!(floats(&decode_with(ContentType::Npy, npy(">f4", false, "(2,)", &big), &[]).unwrap()[0]), [1.5, -2.0]);
+    assert_eq!(
+        floats(&decode_with(ContentType::Npy, npy(">f4", false, "(2,)", &big), &[]).unwrap()[0]),
+        [1.5, -2.0]
+    );
     // Columns of [[1, 2, 3], [4, 5, 6]].
     let columns = f32_bytes(&[1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
-    let tensor = decode_with(ContentType::Npy, npy("<f4", true, "(2, 3)", &columns), &[]).unwrap().remove(0);
+    let tensor =
+        decode_with(ContentType::Npy, npy("<f4", true, "(2, 3)", &columns), &[]).unwrap().remove(0);
     assert_eq!(floats(&tensor), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
 }
 
@@ -75,7 +81,10 @@ fn versions_two_and_three_have_a_longer_length_field() {
 #[test]
 fn two_byte_integers_are_bfloat16_when_that_was_declared() {
     let body = npy("<u2", false, "(1,)", &[0x80, 0x3f]);
-    assert_eq!(decode_with(ContentType::Npy, body.clone(), &["bfloat16[1]"]).unwrap()[0].dtype, DType::Bfloat16);
+    assert_eq!(
+        decode_with(ContentType::Npy, body.clone(), &["bfloat16[1]"]).unwrap()[0].dtype,
+        DType::Bfloat16
+    );
     assert!(message(ContentType::Npy, body, &["int64[1]"]).contains("cast it to int64"));
 }
 
@@ -103,7 +112,12 @@ fn the_members_of_an_npz_are_named_inputs_stored_or_deflated() {
     let a = npy("<f4", false, "(2,)", &f32_bytes(&[1.0, 2.0]));
     let b = npy("<i8", false, "(1, 1)", &9i64.to_le_bytes());
     for compression in [CompressionMethod::Stored, CompressionMethod::Deflated] {
-        let tensors = decode_with(ContentType::Npz, npz(&[("a.npy", &a), ("mask.npy", &b)], compression), &[]).unwrap();
+        let tensors = decode_with(
+            ContentType::Npz,
+            npz(&[("a.npy", &a), ("mask.npy", &b)], compression),
+            &[],
+        )
+        .unwrap();
         assert_eq!(tensors.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["a", "mask"]);
         assert_eq!((floats(&tensors[0]), integers(&tensors[1])), (vec![1.0, 2.0], vec![9]));
     }
@@ -122,9 +136,14 @@ fn an_archive_that_unpacks_beyond_the_limit_is_refused() {
 #[test]
 fn a_bad_npz_is_refused_with_the_members_name() {
     let short = npy("<f4", false, "(3,)", &[0; 4]);
-    let message_of = |members: &[(&str, &[u8])]| message(ContentType::Npz, npz(members, CompressionMethod::Stored), &[]);
+    let message_of = |members: &[(&str, &[u8])]| {
+        message(ContentType::Npz, npz(members, CompressionMethod::Stored), &[])
+    };
     assert!(message_of(&[("x.npy", &short)]).contains("after the header of \"x\""));
-    assert!(message_of(&[("x.txt", b"hello")]).contains("member \"x.txt\": its name does not end in .npy"));
+    assert!(
+        message_of(&[("x.txt", b"hello")])
+            .contains("member \"x.txt\": its name does not end in .npy")
+    );
     assert!(message_of(&[]).contains("holds 0 arrays"));
     assert!(message(ContentType::Npz, "not a zip", &[]).contains("in the archive"));
 }
@@ -132,18 +151,25 @@ fn a_bad_npz_is_refused_with_the_members_name() {
 #[test]
 fn raw_bytes_take_the_declared_shape_and_a_free_batch() {
     let shape_of = |length: usize, declared: &str| {
-        decode_with(ContentType::OctetStream, vec![0; length], &[declared]).map(|tensors| tensors[0].shape.clone())
+        decode_with(ContentType::OctetStream, vec![0; length], &[declared])
+            .map(|tensors| tensors[0].shape.clone())
     };
     assert_eq!(shape_of(24, "float32[1,2,3]"), Ok(vec![1, 2, 3]));
     assert_eq!(shape_of(72, "float32[1,2,3]"), Ok(vec![3, 2, 3]));
     assert_eq!(shape_of(8, "int64[]"), Ok(vec![]));
     let error = shape_of(25, "x=float32[1,2,3]").unwrap_err().to_string();
-    assert!(error.contains("float32[1,2,3]") && error.contains("25 bytes, which is no multiple of 24"), "{error}");
+    assert!(
+        error.contains("float32[1,2,3]") && error.contains("25 bytes, which is no multiple of 24"),
+        "{error}"
+    );
     assert!(shape_of(16, "int64[]").is_err());
 }
 
 #[test]
 fn raw_bytes_without_a_declaration_are_refused_with_the_flag_that_helps() {
     assert!(message(ContentType::OctetStream, "1234", &[]).contains("--input NAME=DTYPE[SHAPE]"));
-    assert!(message(ContentType::OctetStream, "1234", &["a=float32[1]", "b=float32[1]"]).contains("application/x-npz"));
+    assert!(
+        message(ContentType::OctetStream, "1234", &["a=float32[1]", "b=float32[1]"])
+            .contains("application/x-npz")
+    );
 }

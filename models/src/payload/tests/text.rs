@@ -12,7 +12,11 @@ fn json_message(body: &str, declared: &[&str]) -> String {
 
 #[test]
 fn nested_arrays_are_a_tensor_bare_or_wrapped() {
-    for body in ["[[1, 2, 3], [4, 5, 6]]", r#"{"inputs": [[1,2,3],[4,5,6]]}"#, r#"{"id": "x", "instances": [[1,2,3],[4,5,6]], "parameters": {"k": ["v"]}}"#] {
+    for body in [
+        "[[1, 2, 3], [4, 5, 6]]",
+        r#"{"inputs": [[1,2,3],[4,5,6]]}"#,
+        r#"{"id": "x", "instances": [[1,2,3],[4,5,6]], "parameters": {"k": ["v"]}}"#,
+    ] {
         let tensors = json(body, &["float32[2,3]"]);
         assert_eq!(tensors.len(), 1);
         assert_eq!((tensors[0].name.as_str(), tensors[0].shape.as_slice()), ("", &[2, 3][..]));
@@ -22,9 +26,15 @@ fn nested_arrays_are_a_tensor_bare_or_wrapped() {
 
 #[test]
 fn named_arrays_are_several_inputs_each_with_its_own_type() {
-    for body in [r#"{"inputs": {"mask": [true], "tokens": [[1, 2]]}}"#, r#"{"mask": [true], "tokens": [[1, 2]]}"#] {
+    for body in [
+        r#"{"inputs": {"mask": [true], "tokens": [[1, 2]]}}"#,
+        r#"{"mask": [true], "tokens": [[1, 2]]}"#,
+    ] {
         let tensors = json(body, &["tokens=int64[1,2]", "mask=bool[1]"]);
-        assert_eq!(tensors.iter().map(|t| (t.name.as_str(), t.dtype)).collect::<Vec<_>>(), [("mask", DType::Bool), ("tokens", DType::Int64)]);
+        assert_eq!(
+            tensors.iter().map(|t| (t.name.as_str(), t.dtype)).collect::<Vec<_>>(),
+            [("mask", DType::Bool), ("tokens", DType::Int64)]
+        );
     }
 }
 
@@ -56,7 +66,10 @@ fn ragged_arrays_are_refused_with_the_path() {
 fn tokens_that_are_not_json_are_named() {
     for token in ["NaN", "-Infinity", "Infinity"] {
         let message = json_message(&format!("[[1.0,\n {token}]]"), &[]);
-        assert!(message.contains(&format!("{token} is not JSON")) && message.contains("line 2"), "{message}");
+        assert!(
+            message.contains(&format!("{token} is not JSON")) && message.contains("line 2"),
+            "{message}"
+        );
     }
 }
 
@@ -81,8 +94,14 @@ fn what_is_no_number_is_refused_with_its_place() {
 
 #[test]
 fn a_number_that_does_not_fit_the_declared_type_is_refused_with_its_place() {
-    assert_eq!(json_message("[[1, 2.5]]", &["int64[1,2]"]), "2.5 at [0][1] cannot be int64: it is no integer (or too large for one)");
-    assert!(json_message("[300]", &["uint8[1]"]).contains("300 at [0] cannot be uint8: it is out of range"));
+    assert_eq!(
+        json_message("[[1, 2.5]]", &["int64[1,2]"]),
+        "2.5 at [0][1] cannot be int64: it is no integer (or too large for one)"
+    );
+    assert!(
+        json_message("[300]", &["uint8[1]"])
+            .contains("300 at [0] cannot be uint8: it is out of range")
+    );
     assert!(json_message("[1e300]", &["float32[1]"]).contains("out of range"));
     assert!(json_message("[2]", &["bool[1]"]).contains("neither true, false"));
 }
@@ -116,7 +135,10 @@ fn csv(body: &str, declared: &[&str]) -> WireTensor {
 #[test]
 fn csv_rows_are_items() {
     let tensor = csv("1, 2,3\r\n4,5,6\r\n", &[]);
-    assert_eq!((tensor.shape.clone(), floats(&tensor)), (vec![2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+    assert_eq!(
+        (tensor.shape.clone(), floats(&tensor)),
+        (vec![2, 3], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    );
     assert_eq!(csv("1,2,3,4\n5,6,7,8\n", &["float32[1,2,2]"]).shape, [2, 2, 2]);
     assert_eq!(csv("1,2,3,4\n", &["float32[4]"]).shape, [4]);
     assert_eq!(csv("1,2\n3,4\n", &["float32[1,1,2,2]"]).shape, [1, 1, 2, 2]);
@@ -125,9 +147,16 @@ fn csv_rows_are_items() {
 
 #[test]
 fn a_bad_cell_is_refused_with_row_and_column() {
-    let message_of = |body: &str, declared: &str| message(ContentType::Csv, body.to_owned(), &[declared]);
-    assert_eq!(message_of("1,2\n3,x\n", "float32[2,2]"), "\"x\" in row 2, column 2 cannot be float32: it is no number");
+    let message_of =
+        |body: &str, declared: &str| message(ContentType::Csv, body.to_owned(), &[declared]);
+    assert_eq!(
+        message_of("1,2\n3,x\n", "float32[2,2]"),
+        "\"x\" in row 2, column 2 cannot be float32: it is no number"
+    );
     assert!(message_of("width,height\n1,2\n", "float32[1,2]").contains("no header row"));
-    assert!(message_of("1,2\n3\n", "float32[2,2]").contains("in row 2: it has 1 columns, the first row has 2"));
+    assert!(
+        message_of("1,2\n3\n", "float32[2,2]")
+            .contains("in row 2: it has 1 columns, the first row has 2")
+    );
     assert!(message_of("1.5\n", "int64[1,1]").contains("cannot be int64"));
 }

@@ -1,0 +1,136 @@
+//! SageMaker's container contract, `GET /ping` and `POST /invocations`, and the router of everything HTTP.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use bytes::Bytes;
+
+use crate::{
+    door::Door,
+    oip_http,
+    payload::{self, ContentType},
+    refusal::Refusal,
+    request_body,
+    response::{self, Encoded, ResponseFormat},
+    statistics,
+    tensor::WireTensor,
+};
+
+/// For answers of bare elements: what they are.
+const OUTPUTS_HEADER: HeaderName = HeaderName::from_static("x-assay-outputs");
+
+/// All HTTP routes; no fallback, so that it can be merged with others (see [`not_found`]).
+pub fn router(door: Arc<Door>) -> Router {
+    Router::new()
+        .route("/ping", get(ping))
+        .route("/invocations", post(invocations))
+        .merge(oip_http::router())
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(door)
+}
+
+/// The answer for a path that nothing is served under.
+pub async fn not_found(request: Request) -> Response {
+    let is_grpc = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc {
+        return tonic::Status::unimplemented(format!("no method {}", request.uri().path()))
+            .into_http();
+    }
+    Refusal::new(StatusCode::NOT_FOUND, format!("nothing is served at {}", request.uri().path()))
+        .hint("GET /ping, POST /invocations, GET /v2, POST /v2/models/NAME/infer")
+        .into_response()
+}
+
+async fn method_not_allowed(request: Request) -> Response {
+    let error = format!("{} is not allowed at {}", request.method(), request.uri().path());
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).into_response()
+}
+
+async fn ping(State(door): State<Arc<Door>>) -> Response {
+    if door.is_ready() {
+        return StatusCode::OK.into_response();
+    }
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the model host is stopping").into_response()
+}
+
+async fn invocations(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let mut counted = door.statistics().request_arrived();
+    match invoke(&door, request, &mut counted).await {
+        Ok(response) => {
+            counted.answered();
+            response
+        }
+        Err(refusal) => {
+            counted.failed();
+            refusal.into_response()
+        }
+    }
+}
+
+async fn invoke(
+    door: &Arc<Door>,
+    request: Request,
+    counted: &mut statistics::Request<'_>,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let content_type = content_type(&parts.headers)?;
+    let accept = parts
+        .headers
+        .get(header::ACCEPT)
+        .map(|value| value.to_str().unwrap_or("an unreadable header"));
+    let format = ResponseFormat::negotiate(accept)?;
+    let body = request_body::read(&parts.headers, body, door.max_payload_bytes()).await?;
+    counted.body_read();
+    let inputs = decode(door, content_type, body).await?;
+    counted.decoded();
+    let inferred = door.infer(inputs).await?;
+    counted.outputs_arrived();
+    Ok(to_response(format, response::encode(format, &inferred.outputs)?))
+}
+
+fn content_type(headers: &HeaderMap) -> Result<ContentType, Refusal> {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .map_or("", |value| value.to_str().unwrap_or("an unreadable header"));
+    Ok(ContentType::parse(value)?)
+}
+
+/// Decodes at once what is quick, and pictures and long texts on a thread that may take its time.
+async fn decode(
+    door: &Arc<Door>,
+    content_type: ContentType,
+    body: Bytes,
+) -> Result<Vec<WireTensor>, Refusal> {
+    if !content_type.is_slow_to_decode(body.len()) {
+        return Ok(payload::decode(content_type, &body, door.expected(), door.decode_settings())?);
+    }
+    let shared = Arc::clone(door);
+    tokio::task::spawn_blocking(move || {
+        payload::decode(content_type, &body, shared.expected(), shared.decode_settings())
+    })
+    .await
+    .map_err(|error| {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the payload could not be decoded")
+            .because(error.to_string())
+    })?
+    .map_err(Refusal::from)
+}
+
+fn to_response(format: ResponseFormat, Encoded { body, layout }: Encoded) -> Response {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(format.as_str()));
+    if let Some(layout) = layout.and_then(|layout| HeaderValue::try_from(layout).ok()) {
+        response.headers_mut().insert(OUTPUTS_HEADER, layout);
+    }
+    response
+}

@@ -1,0 +1,244 @@
+//! The Open Inference Protocol v2, as far as HTTP and gRPC share it: names of element types, what is
+//! said about server and model, statistics, and the checks of a request.
+
+use assay_measure::input_spec::DType;
+use assay_proto::inference::{
+    DataType, InferBatchStatistics, InferStatistics, ModelConfig, ModelDynamicBatching, ModelInput,
+    ModelMetadataResponse, ModelOutput, ModelStatistics, ServerMetadataResponse, StatisticDuration,
+    model_metadata_response::TensorMetadata,
+};
+use thiserror::Error;
+
+use crate::{
+    door::Door, engine::InferError, payload::byte_length, statistics::Duration, tensor::WireTensor,
+};
+
+/// The only version of the only model.
+pub(crate) const VERSION: &str = "1";
+const PLATFORM: &str = "pytorch_torchscript";
+
+/// Why a request of the protocol has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum OipError {
+    #[error("model {asked:?} is not served here; the model is {served:?}")]
+    UnknownModel { asked: String, served: String },
+    #[error("model {model:?} has version \"1\" only, not {asked:?}")]
+    UnknownVersion { model: String, asked: String },
+    #[error("{0}")]
+    Invalid(String),
+    #[error(transparent)]
+    Infer(#[from] InferError),
+}
+
+impl OipError {
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid(message.into())
+    }
+}
+
+/// The protocol's name of an element type.
+pub(crate) const fn datatype(dtype: DType) -> &'static str {
+    match dtype {
+        DType::Float32 => "FP32",
+        DType::Float64 => "FP64",
+        DType::Float16 => "FP16",
+        DType::Bfloat16 => "BF16",
+        DType::Int64 => "INT64",
+        DType::Int32 => "INT32",
+        DType::Int16 => "INT16",
+        DType::Int8 => "INT8",
+        DType::Uint8 => "UINT8",
+        DType::Bool => "BOOL",
+    }
+}
+
+const fn data_type(dtype: DType) -> DataType {
+    match dtype {
+        DType::Float32 => DataType::TypeFp32,
+        DType::Float64 => DataType::TypeFp64,
+        DType::Float16 => DataType::TypeFp16,
+        DType::Bfloat16 => DataType::TypeBf16,
+        DType::Int64 => DataType::TypeInt64,
+        DType::Int32 => DataType::TypeInt32,
+        DType::Int16 => DataType::TypeInt16,
+        DType::Int8 => DataType::TypeInt8,
+        DType::Uint8 => DataType::TypeUint8,
+        DType::Bool => DataType::TypeBool,
+    }
+}
+
+/// The element type of an input.
+pub(crate) fn dtype_of(input: &str, word: &str) -> Result<DType, OipError> {
+    DType::ALL.iter().copied().find(|&dtype| datatype(dtype) == word).ok_or_else(|| {
+        let known: Vec<&str> = DType::ALL.iter().map(|&dtype| datatype(dtype)).collect();
+        OipError::invalid(format!(
+            "input {input:?} has datatype {word:?}; known are {}",
+            known.join(", ")
+        ))
+    })
+}
+
+/// Whether the request is about the model that is served.
+pub(crate) fn check_model(door: &Door, name: &str, version: &str) -> Result<(), OipError> {
+    let served = &door.facts().name;
+    if name != served {
+        return Err(OipError::UnknownModel { asked: name.to_owned(), served: served.clone() });
+    }
+    if !version.is_empty() && version != VERSION {
+        return Err(OipError::UnknownVersion { model: name.to_owned(), asked: version.to_owned() });
+    }
+    Ok(())
+}
+
+/// A tensor whose data has the size that its type and shape ask for.
+pub(crate) fn checked(tensor: WireTensor) -> Result<WireTensor, OipError> {
+    let WireTensor { name, dtype, shape, data } = &tensor;
+    match byte_length(*dtype, shape) {
+        Some(wanted) if wanted == data.len() => Ok(tensor),
+        Some(wanted) => Err(OipError::invalid(format!(
+            "input {name:?} has {} bytes, but {}{shape:?} takes {wanted}",
+            data.len(),
+            datatype(*dtype)
+        ))),
+        None => Err(OipError::invalid(format!(
+            "input {name:?} has the shape {shape:?}, which no tensor can have"
+        ))),
+    }
+}
+
+/// The outputs that were asked for, in that order; all of them when none was named.
+pub(crate) fn select<'a>(
+    outputs: &'a [WireTensor],
+    requested: impl ExactSizeIterator<Item = &'a str>,
+) -> Result<Vec<&'a WireTensor>, OipError> {
+    if requested.len() == 0 {
+        return Ok(outputs.iter().collect());
+    }
+    let find = |name: &str| {
+        outputs.iter().find(|output| output.name == name).ok_or_else(|| {
+            let known: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+            OipError::invalid(format!(
+                "the model has no output {name:?}; it has {}",
+                known.join(", ")
+            ))
+        })
+    };
+    requested.map(find).collect()
+}
+
+/// Parameters that would change what is read or written, and that the host does not have.
+pub(crate) fn check_parameter(owner: &str, name: &str) -> Result<(), OipError> {
+    if name == "classification" || name.starts_with("shared_memory") {
+        return Err(OipError::invalid(format!(
+            "{owner} has the parameter {name:?}, which is not supported"
+        )));
+    }
+    Ok(())
+}
+
+/// Who answers.
+pub(crate) fn server_metadata() -> ServerMetadataResponse {
+    ServerMetadataResponse {
+        name: "assay-host".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        extensions: ["binary_tensor_data", "model_configuration", "statistics"]
+            .map(str::to_owned)
+            .to_vec(),
+    }
+}
+
+/// Inputs and outputs of the model; what was not declared has no datatype and one free dimension.
+pub(crate) fn model_metadata(door: &Door) -> ModelMetadataResponse {
+    let facts = door.facts();
+    let input = |(index, input): (usize, &crate::payload::ExpectedInput)| TensorMetadata {
+        name: input_name(input.name.as_deref(), index),
+        datatype: input.dtype.map(datatype).unwrap_or_default().to_owned(),
+        shape: input.shape.clone().unwrap_or_else(|| vec![-1]),
+    };
+    let output = |output: &crate::engine::OutputFacts| TensorMetadata {
+        name: output.name.clone(),
+        datatype: datatype(output.dtype).to_owned(),
+        shape: output.shape.clone(),
+    };
+    ModelMetadataResponse {
+        name: facts.name.clone(),
+        versions: vec![VERSION.to_owned()],
+        platform: PLATFORM.to_owned(),
+        inputs: door.expected().iter().enumerate().map(input).collect(),
+        outputs: facts.outputs.iter().map(output).collect(),
+    }
+}
+
+fn input_name(name: Option<&str>, index: usize) -> String {
+    name.map_or_else(|| format!("input_{index}"), str::to_owned)
+}
+
+/// The configuration in Triton's terms. Where the engine joins requests, the batch dimension is not
+/// part of `dims` but allowed by `max_batch_size`.
+pub(crate) fn model_config(door: &Door) -> ModelConfig {
+    let (facts, settings) = (door.facts(), door.settings());
+    let free_batch = |shape: &[i64]| shape.first() == Some(&-1);
+    let batches = settings.max_batch.get() > 1
+        && !door.expected().is_empty()
+        && door.expected().iter().all(|input| input.shape.as_deref().is_some_and(free_batch));
+    let dims = |shape: &[i64]| {
+        if batches && free_batch(shape) { shape[1..].to_vec() } else { shape.to_vec() }
+    };
+    let input = |(index, input): (usize, &crate::payload::ExpectedInput)| ModelInput {
+        name: input_name(input.name.as_deref(), index),
+        data_type: input.dtype.map_or(DataType::TypeInvalid, data_type).into(),
+        dims: input.shape.as_deref().map_or_else(|| vec![-1], dims),
+    };
+    let output = |output: &crate::engine::OutputFacts| ModelOutput {
+        name: output.name.clone(),
+        data_type: data_type(output.dtype).into(),
+        dims: dims(&output.shape),
+    };
+    ModelConfig {
+        name: facts.name.clone(),
+        platform: PLATFORM.to_owned(),
+        max_batch_size: if batches {
+            i32::try_from(settings.max_batch.get()).unwrap_or(i32::MAX)
+        } else {
+            0
+        },
+        input: door.expected().iter().enumerate().map(input).collect(),
+        output: facts.outputs.iter().map(output).collect(),
+        dynamic_batching: (settings.max_batch.get() > 1).then(|| ModelDynamicBatching {
+            preferred_batch_size: Vec::new(),
+            max_queue_delay_microseconds: u64::try_from(settings.max_batch_delay.as_micros())
+                .unwrap_or(u64::MAX),
+        }),
+        backend: "pytorch".to_owned(),
+    }
+}
+
+/// Cumulative statistics in Triton's terms.
+pub(crate) fn model_statistics(door: &Door) -> ModelStatistics {
+    let snapshot = door.statistics().snapshot();
+    let duration = |Duration { count, ns }: Duration| Some(StatisticDuration { count, ns });
+    let batch_stats = snapshot.batches.iter().map(|batches| InferBatchStatistics {
+        batch_size: batches.size,
+        compute_input: None,
+        compute_infer: duration(batches.passes),
+        compute_output: None,
+    });
+    ModelStatistics {
+        name: door.facts().name.clone(),
+        version: VERSION.to_owned(),
+        last_inference: snapshot.last_inference_ms,
+        inference_count: snapshot.compute_infer.count,
+        execution_count: snapshot.batch_count(),
+        inference_stats: Some(InferStatistics {
+            success: duration(snapshot.success),
+            fail: duration(snapshot.fail),
+            queue: duration(snapshot.queue),
+            compute_input: duration(snapshot.compute_input),
+            compute_infer: duration(snapshot.compute_infer),
+            compute_output: duration(snapshot.compute_output),
+            cache_hit: duration(Duration::default()),
+            cache_miss: duration(Duration::default()),
+        }),
+        batch_stats: batch_stats.collect(),
+    }
+}

@@ -1,0 +1,357 @@
+//! Listening and shutting down: one listener speaks HTTP/1.1 and HTTP/2, gRPC included, by what the
+//! caller sends first.
+//!
+//! Sockets and protocols live on a small async runtime of their own; the model runs on the engine's
+//! threads. On SIGTERM or Ctrl-C no more connections are taken, what is in flight gets five seconds, and
+//! a second signal ends even that.
+
+use std::{io, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
+
+use assay_proto::{
+    FILE_DESCRIPTOR_SET, inference::grpc_inference_service_server::GrpcInferenceServiceServer,
+};
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use thiserror::Error;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::{
+    door::{Door, Infer},
+    http,
+    oip_grpc::OipGrpc,
+    payload::DecodeSettings,
+};
+
+mod listen;
+
+pub use self::listen::{BindError, Bound, ListenAddress, ListenAddressError};
+
+/// What is in flight when the host is told to stop has this long to finish.
+const GRACE: Duration = Duration::from_secs(5);
+/// A connection on which no request begins, or none gets whole headers, is closed after this long.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// HTTP/2: a caller that answers no ping is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// HTTP/2 windows that let a picture's tensor through without waiting for permission.
+const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+const MAX_CONCURRENT_STREAMS: u32 = 1024;
+/// Threads for payloads that take long to decode.
+const DECODE_THREADS: usize = 4;
+
+/// How the host serves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerSettings {
+    /// How payloads are decoded.
+    pub decode: DecodeSettings,
+    /// The largest request body.
+    pub max_payload_bytes: usize,
+    /// Threads for sockets and protocols.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            decode: DecodeSettings::default(),
+            max_payload_bytes: 64 * 1024 * 1024,
+            threads: NonZeroUsize::MIN,
+        }
+    }
+}
+
+/// Serving failed.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The async runtime could not be started.
+    #[error("cannot start the server's threads")]
+    Runtime(#[source] io::Error),
+    /// The signals that end the host could not be listened for.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// A listening socket could not be handed to the runtime.
+    #[error("cannot serve on {address}")]
+    Listener {
+        /// Where it listens.
+        address: String,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// gRPC reflection could not read its own descriptors.
+    #[error("cannot describe the gRPC services")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Serves until SIGTERM or Ctrl-C. `ready` is called once, with the first listener's address, when
+/// callers can connect.
+///
+/// # Errors
+/// [`ServeError`], before `ready` was called.
+pub fn serve(
+    bound: Vec<Bound>,
+    engine: Arc<dyn Infer>,
+    settings: &ServerSettings,
+    ready: impl FnOnce(&str),
+) -> Result<(), ServeError> {
+    let runtime = runtime(settings.threads.get()).map_err(ServeError::Runtime)?;
+    let outcome = runtime.block_on(async {
+        let stop = Stop::default();
+        let mut signals = JoinSet::new();
+        signals.spawn(watch_signals(&stop).map_err(ServeError::Signals)?);
+        serve_until(bound, engine, settings, ready, stop).await
+    });
+    // A decoder that is still at work must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
+}
+
+fn runtime(threads: usize) -> io::Result<Runtime> {
+    // One thread is this very one: no hand-over between threads on the path of a request.
+    let mut builder = if threads == 1 {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    builder
+        .worker_threads(threads)
+        .max_blocking_threads(DECODE_THREADS)
+        .thread_name("assay-server")
+        .enable_all()
+        .build()
+}
+
+/// When to stop: gently first, at once if asked again.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// No more connections; finish what is in flight.
+    pub gently: CancellationToken,
+    /// Leave everything.
+    pub now: CancellationToken,
+}
+
+/// Stops gently on the first SIGTERM or Ctrl-C, at once on the second.
+fn watch_signals(stop: &Stop) -> io::Result<impl Future<Output = ()> + 'static> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let asked = [stop.gently.clone(), stop.now.clone()];
+    Ok(async move {
+        for ask in asked {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            ask.cancel();
+        }
+    })
+}
+
+/// Serves until told to stop; see [`serve`].
+///
+/// # Errors
+/// [`ServeError`], before `ready` was called.
+pub async fn serve_until(
+    bound: Vec<Bound>,
+    engine: Arc<dyn Infer>,
+    settings: &ServerSettings,
+    ready: impl FnOnce(&str),
+    stop: Stop,
+) -> Result<(), ServeError> {
+    let door = Arc::new(Door::new(engine, settings.decode.clone(), settings.max_payload_bytes));
+    let router = router(Arc::clone(&door)).await?;
+    let address = bound.first().map(Bound::url).unwrap_or_default();
+    let mut listeners = JoinSet::new();
+    for bound in bound {
+        let url = bound.url();
+        let failed = |source| ServeError::Listener { address: url.clone(), source };
+        tracing::info!(address = %url, "listening");
+        match bound {
+            Bound::Tcp { listener, .. } => {
+                let listener = TcpListener::from_std(listener).map_err(failed)?;
+                listeners.spawn(accept_tcp(listener, router.clone(), stop.clone()));
+            }
+            Bound::Unix { listener, file } => {
+                let listener = UnixListener::from_std(listener).map_err(failed)?;
+                listeners.spawn(accept_unix(listener, file, router.clone(), stop.clone()));
+            }
+        }
+    }
+    ready(&address);
+    stop.gently.cancelled().await;
+    door.stop_being_ready();
+    while let Some(ended) = listeners.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a listener failed");
+        }
+    }
+    Ok(())
+}
+
+/// Every protocol in one router.
+async fn router(door: Arc<Door>) -> Result<Router, ServeError> {
+    let limit = door.max_payload_bytes();
+    let grpc = GrpcInferenceServiceServer::new(OipGrpc::new(Arc::clone(&door)))
+        .max_decoding_message_size(limit)
+        .max_encoding_message_size(usize::MAX)
+        .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<GrpcInferenceServiceServer<OipGrpc>>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name("inference.GRPCInferenceService")
+            .with_service_name("grpc.health.v1.Health")
+    };
+    let grpc = Routes::new(grpc)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .into_axum_router();
+    // tonic brings a fallback of its own; ours answers both kinds of callers.
+    Ok(grpc.fallback(http::not_found).merge(http::router(door)).with_state(()))
+}
+
+async fn accept_tcp(listener: TcpListener, router: Router, stop: Stop) {
+    let mut connections = Connections::new(router, stop.clone());
+    loop {
+        tokio::select! {
+            () = stop.gently.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    // Answers are written whole: waiting to fill a packet would only add latency.
+                    drop(stream.set_nodelay(true));
+                    connections.serve(stream);
+                }
+                Err(error) => rest_after(&error).await,
+            },
+            () = connections.reap() => {}
+        }
+    }
+    drop(listener);
+    connections.drain().await;
+}
+
+async fn accept_unix(listener: UnixListener, file: listen::SocketFile, router: Router, stop: Stop) {
+    let mut connections = Connections::new(router, stop.clone());
+    loop {
+        tokio::select! {
+            () = stop.gently.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => connections.serve(stream),
+                Err(error) => rest_after(&error).await,
+            },
+            () = connections.reap() => {}
+        }
+    }
+    drop(listener);
+    drop(file);
+    connections.drain().await;
+}
+
+/// Too many open files pass when connections end; until then accepting would only spin.
+async fn rest_after(error: &io::Error) {
+    tracing::warn!(%error, "cannot accept a connection");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// The connections of one listener.
+struct Connections {
+    tasks: JoinSet<()>,
+    builder: Builder<TokioExecutor>,
+    router: Router,
+    stop: Stop,
+}
+
+impl Connections {
+    fn new(router: Router, stop: Stop) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_concurrent_streams(MAX_CONCURRENT_STREAMS);
+        Self { tasks: JoinSet::new(), builder, router, stop }
+    }
+
+    fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&mut self, stream: S) {
+        let (builder, stop) = (self.builder.clone(), self.stop.gently.clone());
+        let service = TowerToHyperService::new(self.router.clone());
+        self.tasks.spawn(async move {
+            let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            // Callers go away in every way there is; nothing here is lost by it.
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended early");
+            }
+        });
+    }
+
+    /// Takes note of one connection that has ended; waits for ever when there is none.
+    async fn reap(&mut self) {
+        match self.tasks.join_next().await {
+            Some(ended) => report(ended),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the connections under the grace period, then leaves them.
+    async fn drain(mut self) {
+        let all = async {
+            while let Some(ended) = self.tasks.join_next().await {
+                report(ended);
+            }
+        };
+        let (grace, now) = (tokio::time::sleep(GRACE), self.stop.now.clone());
+        tokio::select! {
+            () = all => return,
+            () = grace => {}
+            () = now.cancelled() => {}
+        }
+        let left = self.tasks.len();
+        tracing::warn!(connections = left, "stopped with requests still in flight");
+        self.tasks.shutdown().await;
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "serving a connection panicked");
+    }
+}
+
+/// The default number of server threads: one where cores are few, for the model needs them.
+#[must_use]
+pub fn default_threads() -> NonZeroUsize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if cores > 4 { NonZeroUsize::MIN.saturating_add(1) } else { NonZeroUsize::MIN }
+}
+
+/// An address that the operating system chose is part of what is announced.
+fn url_of(address: SocketAddr) -> String {
+    format!("http://{address}")
+}

@@ -1,0 +1,202 @@
+//! Where the host listens: TCP or a Unix socket, bound before the model is loaded so that a port in
+//! use is found out at once.
+
+use std::{
+    fmt, fs, io,
+    net::{SocketAddr, TcpListener},
+    os::unix::{
+        fs::FileTypeExt,
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use thiserror::Error;
+
+use super::url_of;
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An IP address and port; port 0 lets the operating system choose.
+    Tcp(SocketAddr),
+    /// A socket file.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A text is no address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "{0:?} is no address to listen on; write it like 127.0.0.1:8080, [::1]:8080 or unix:/run/host.sock"
+)]
+pub struct ListenAddressError(String);
+
+impl FromStr for ListenAddress {
+    type Err = ListenAddressError;
+    fn from_str(text: &str) -> Result<Self, ListenAddressError> {
+        let bad = || ListenAddressError(text.to_owned());
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() { Err(bad()) } else { Ok(Self::Unix(path.into())) };
+        }
+        match text.strip_prefix("localhost:") {
+            Some(port) => port
+                .parse()
+                .map(|port: u16| Self::Tcp(([127, 0, 0, 1], port).into()))
+                .map_err(|_| bad()),
+            None => text.parse().map(Self::Tcp).map_err(|_| bad()),
+        }
+    }
+}
+
+/// An address cannot be listened on.
+#[derive(Debug, Error)]
+pub enum BindError {
+    /// Somebody else listens there.
+    #[error("{0} is in use")]
+    InUse(ListenAddress),
+    /// The operating system refuses.
+    #[error("cannot listen on {address}")]
+    Refused {
+        /// Where.
+        address: ListenAddress,
+        /// What it says.
+        source: io::Error,
+    },
+}
+
+/// A listening socket.
+#[derive(Debug)]
+pub enum Bound {
+    /// TCP.
+    Tcp {
+        /// The socket.
+        listener: TcpListener,
+        /// The address, its port chosen.
+        address: SocketAddr,
+    },
+    /// A Unix socket.
+    Unix {
+        /// The socket.
+        listener: UnixListener,
+        /// Its file.
+        file: SocketFile,
+    },
+}
+
+impl Bound {
+    /// Starts to listen. Callers that connect now wait until they are served.
+    ///
+    /// # Errors
+    /// [`BindError::InUse`] when somebody else does.
+    pub fn bind(address: &ListenAddress) -> Result<Self, BindError> {
+        let bound = match address {
+            ListenAddress::Tcp(socket) => bind_tcp(*socket),
+            ListenAddress::Unix(path) => bind_unix(path),
+        };
+        bound.map_err(|source| {
+            if source.kind() == io::ErrorKind::AddrInUse {
+                BindError::InUse(address.clone())
+            } else {
+                BindError::Refused { address: address.clone(), source }
+            }
+        })
+    }
+
+    /// `http://127.0.0.1:8080` or `unix:/run/host.sock`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self {
+            Self::Tcp { address, .. } => url_of(*address),
+            Self::Unix { file, .. } => format!("unix:{}", file.path.display()),
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<Bound> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok(Bound::Tcp { listener, address })
+}
+
+fn bind_unix(path: &Path) -> io::Result<Bound> {
+    let listener = match UnixListener::bind(path) {
+        // A file that nobody listens behind was left by a host that was killed.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_abandoned(path) => {
+            fs::remove_file(path)?;
+            UnixListener::bind(path)?
+        }
+        other => other?,
+    };
+    listener.set_nonblocking(true)?;
+    Ok(Bound::Unix { listener, file: SocketFile { path: path.to_owned() } })
+}
+
+/// Connecting to any other kind of file is refused as well, and such a file must not be removed.
+fn is_abandoned(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    is_socket
+        && UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// A socket's file, removed when nobody listens behind it any more.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Gone already is as good as removed.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_survive_their_own_text() {
+        for text in ["127.0.0.1:0", "[::1]:8080", "unix:/tmp/a.sock"] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
+        }
+        assert_eq!("localhost:80".parse::<ListenAddress>().unwrap().to_string(), "127.0.0.1:80");
+        for bad in ["", "unix:", "8080", "127.0.0.1", "localhost:x", "http://127.0.0.1:1"] {
+            assert!(bad.parse::<ListenAddress>().is_err(), "{bad:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_named() {
+        let first = Bound::bind(&"127.0.0.1:0".parse().unwrap()).unwrap();
+        let Bound::Tcp { address, .. } = &first else { panic!("no TCP socket") };
+        let error = Bound::bind(&ListenAddress::Tcp(*address)).unwrap_err();
+        assert_eq!(error.to_string(), format!("{address} is in use"));
+    }
+
+    #[test]
+    fn an_abandoned_socket_file_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let address = ListenAddress::Unix(path.clone());
+        let first = Bound::bind(&address).unwrap();
+        assert!(matches!(Bound::bind(&address), Err(BindError::InUse(_))));
+        drop(first);
+        assert!(!path.exists());
+        fs::write(&path, "a file of somebody's").unwrap();
+        assert!(Bound::bind(&address).is_err() && path.exists());
+    }
+}
