@@ -129,7 +129,11 @@ impl Iterator for SendTimes<'_> {
             self.source = Source::Nothing;
             return None;
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, below end_us")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "not negative, below end_us"
+        )]
         Some(at_us as u64)
     }
 }

@@ -5,11 +5,26 @@
 //! so the search may ask for the next one while the last is still in flight ([`Next::Wait`] says
 //! when it needs an observation first).
 
+mod ceiling;
+mod clock;
+mod confirmation;
+mod deterministic_queue;
+mod drift;
+mod engine;
+mod estimation;
+mod main_run;
+mod observed;
+mod plateau_run;
+mod queue_model;
+mod replay;
+mod staircase;
+mod stop_rule;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{schedule::Load, slo::Slo, units::Rate};
+use crate::{schedule::Load, slo::Slo, statistics::MeanInterval, units::Rate};
 
 /// What to search for, and how long it may take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +62,48 @@ pub enum Next {
     Wait,
     /// The search is over; a step still in flight may be cut short.
     Done(Box<Answer>),
+    /// There is no capacity to find; a step still in flight may be cut short.
+    Failed(SearchFailure),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum SearchFailure {
+    /// No call was answered, and none failed either.
+    #[error("the target answered no call at all")]
+    NoAnswer,
+    /// Not one call was answered without an error.
+    #[error("all of the first {calls} calls failed")]
+    AllCallsFailed {
+        /// How many.
+        calls: u64,
+    },
+    /// More calls fail than are allowed, even of a lone user or at the lowest rate tried.
+    #[error("{:.1} % of calls fail even under little load, {:.1} % are allowed", share * 100.0, allowed * 100.0)]
+    TooManyErrors {
+        /// The share of failed calls, in [0, 1].
+        share: f64,
+        /// The share that the plan allows.
+        allowed: f64,
+    },
+    /// Even a lone user's requests miss the constraint: the capacity within it is zero.
+    #[error(
+        "{:.1} % of a lone user's requests take longer than {constraint} allows (their median is {:.1} ms)",
+        missed_share * 100.0,
+        lone_median_us / 1000.0
+    )]
+    ConstraintUnreachable {
+        /// The constraint.
+        constraint: Slo,
+        /// The share of a lone user's requests that miss it, in [0, 1].
+        missed_share: f64,
+        /// Median latency of a lone user's requests, in microseconds.
+        lone_median_us: f64,
+    },
+    /// The time allowed ended before anything could be said.
+    #[error("the time allowed is too short for an answer")]
+    OutOfTime,
 }
 
 crate::configuration::word_enum!(
@@ -203,7 +260,7 @@ pub struct Drift {
 /// The state machine.
 #[derive(Debug)]
 pub struct Search {
-    plan: SearchPlan,
+    engine: engine::Engine,
 }
 
 /// An observation does not fit what was asked.
@@ -212,4 +269,47 @@ pub enum UnexpectedObservation {
     /// The step was never asked for, or was observed already.
     #[error("step {0} is not in flight")]
     NotInFlight(u32),
+    /// Steps end in the order in which they were asked for.
+    #[error("step {index} was observed before step {expected}")]
+    OutOfOrder {
+        /// The step observed.
+        index: u32,
+        /// The one to observe first.
+        expected: u32,
+    },
+}
+
+impl Search {
+    /// A search that has not begun. Every plan is accepted: one that leaves no time, or allows no
+    /// rate, ends in a [`SearchFailure`].
+    #[must_use]
+    pub fn new(plan: SearchPlan) -> Self {
+        Self { engine: engine::Engine::new(plan) }
+    }
+
+    /// What to do now.
+    ///
+    /// With nothing in flight it is a step or the end. While one step of the main run or the soak is
+    /// in flight it may already be the following step, which `continues` it; otherwise [`Next::Wait`].
+    /// A step that `continues` must be asked for before its predecessor ends. At the end the same
+    /// answer comes again and again.
+    pub fn next(&mut self) -> Next {
+        self.engine.next()
+    }
+
+    /// Takes what became of a step.
+    ///
+    /// # Errors
+    /// [`UnexpectedObservation`] when the step is not the oldest one in flight; nothing changes then.
+    pub fn observe(&mut self, observation: &StepObservation) -> Result<(), UnexpectedObservation> {
+        self.engine.observe(observation)
+    }
+}
+
+/// An interval of throughputs as an estimate; what is not a rate becomes zero.
+fn estimate_of(found: MeanInterval) -> Estimate {
+    let rate = |per_second: f64| Rate::per_second(per_second.max(0.0)).unwrap_or(Rate::ZERO);
+    let value = rate(found.mean);
+    let high = Rate::per_second(found.mean + found.half_width).unwrap_or(value);
+    Estimate { value, low: rate(found.mean - found.half_width), high }
 }

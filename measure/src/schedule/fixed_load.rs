@@ -85,19 +85,27 @@ impl FixedLoad {
     #[must_use]
     pub fn phases(&self, default_duration: Duration) -> Vec<Phase> {
         match self {
-            Self::Users { users, duration } => vec![closed(users.get(), duration.unwrap_or(default_duration))],
+            Self::Users { users, duration } => {
+                vec![closed(users.get(), duration.unwrap_or(default_duration))]
+            }
             Self::Phases(ramps) => ramps.iter().flat_map(Ramp::stretches).collect(),
             Self::Stairs { steps, users_per_step, duration } => (1..=steps.get())
-                .map(|step| closed(step.saturating_mul(users_per_step.get()), *duration / steps.get()))
+                .map(|step| {
+                    closed(step.saturating_mul(users_per_step.get()), *duration / steps.get())
+                })
                 .collect(),
         }
     }
 
     fn checked(self, text: &str) -> Result<Self, FixedLoadError> {
         let (stretches, length, most_users) = match &self {
-            Self::Users { users, duration } => (1, duration.unwrap_or(Duration::from_secs(1)), users.get()),
+            Self::Users { users, duration } => {
+                (1, duration.unwrap_or(Duration::from_secs(1)), users.get())
+            }
             Self::Phases(ramps) => (
-                ramps.iter().fold(0, |sum: usize, ramp| sum.saturating_add(ramp.users_added() as usize + 1)),
+                ramps.iter().fold(0, |sum: usize, ramp| {
+                    sum.saturating_add(ramp.users_added() as usize + 1)
+                }),
                 ramps.iter().fold(Duration::ZERO, |sum, ramp| sum.saturating_add(ramp.duration)),
                 ramps.iter().map(Ramp::final_users).max().unwrap_or(0),
             ),
@@ -118,7 +126,8 @@ impl FixedLoad {
 impl Ramp {
     /// How many users join while it lasts, the last instant not included.
     fn users_added(&self) -> u32 {
-        let added = u128::from(self.spawn_per_minute) * self.duration.as_nanos().saturating_sub(1) / MINUTE_NANOS;
+        let added = u128::from(self.spawn_per_minute) * self.duration.as_nanos().saturating_sub(1)
+            / MINUTE_NANOS;
         u32::try_from(added).unwrap_or(u32::MAX)
     }
 
@@ -129,13 +138,17 @@ impl Ramp {
     fn stretches(&self) -> impl Iterator<Item = Phase> + '_ {
         (0..=self.users_added()).map(|added| {
             let end = self.joins_at(added.saturating_add(1)).min(self.duration);
-            closed(self.initial_users.get().saturating_add(added), end.saturating_sub(self.joins_at(added)))
+            closed(
+                self.initial_users.get().saturating_add(added),
+                end.saturating_sub(self.joins_at(added)),
+            )
         })
     }
 
     /// When the so-manieth user joins: every `60 s / spawn_per_minute`.
     fn joins_at(&self, added: u32) -> Duration {
-        let nanos = (u128::from(added) * MINUTE_NANOS).checked_div(u128::from(self.spawn_per_minute));
+        let nanos =
+            (u128::from(added) * MINUTE_NANOS).checked_div(u128::from(self.spawn_per_minute));
         match nanos {
             None if added == 0 => Duration::ZERO,
             None => Duration::MAX,
@@ -164,7 +177,11 @@ fn ramp(text: &str) -> Result<Ramp, FixedLoadError> {
         "0" => 0,
         some => count(some)?.get(),
     };
-    Ok(Ramp { initial_users: count(initial)?, spawn_per_minute, duration: parse_duration(duration)? })
+    Ok(Ramp {
+        initial_users: count(initial)?,
+        spawn_per_minute,
+        duration: parse_duration(duration)?,
+    })
 }
 
 impl FromStr for FixedLoad {
@@ -200,11 +217,19 @@ impl fmt::Display for FixedLoad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Users { users, duration: None } => write!(f, "users:{users}"),
-            Self::Users { users, duration: Some(duration) } => write!(f, "users:{users}/{}", Exact(*duration)),
+            Self::Users { users, duration: Some(duration) } => {
+                write!(f, "users:{users}/{}", Exact(*duration))
+            }
             Self::Phases(ramps) => {
                 for (number, ramp) in ramps.iter().enumerate() {
                     f.write_str(if number == 0 { "phases:" } else { "," })?;
-                    write!(f, "{}+{}/{}", ramp.initial_users, ramp.spawn_per_minute, Exact(ramp.duration))?;
+                    write!(
+                        f,
+                        "{}+{}/{}",
+                        ramp.initial_users,
+                        ramp.spawn_per_minute,
+                        Exact(ramp.duration)
+                    )?;
                 }
                 Ok(())
             }
@@ -250,7 +275,11 @@ mod tests {
 
     fn users_and_seconds(text: &str) -> Vec<(u32, f64)> {
         let load: FixedLoad = text.parse().unwrap();
-        assert_eq!(load.to_string().parse::<FixedLoad>().unwrap(), load, "{load} does not read back");
+        assert_eq!(
+            load.to_string().parse::<FixedLoad>().unwrap(),
+            load,
+            "{load} does not read back"
+        );
         load.phases(Duration::from_secs(60))
             .into_iter()
             .map(|phase| match phase.load {
@@ -269,7 +298,10 @@ mod tests {
     #[test]
     fn phases_add_users_by_the_minute() {
         // Two users join per minute: after 30 s and 60 s; at 90 s the phase is over.
-        assert_eq!(users_and_seconds("phases:1+2/90s,5+0/10s"), vec![(1, 30.0), (2, 30.0), (3, 30.0), (5, 10.0)]);
+        assert_eq!(
+            users_and_seconds("phases:1+2/90s,5+0/10s"),
+            vec![(1, 30.0), (2, 30.0), (3, 30.0), (5, 10.0)]
+        );
     }
 
     #[test]

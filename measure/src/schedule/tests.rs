@@ -70,7 +70,8 @@ fn recorded_times_are_cut_at_the_end_of_the_step() {
 
 #[test]
 fn derived_seeds_differ_by_purpose_and_number() {
-    let mut seeds: Vec<u64> = (0..50).flat_map(|n| (0..5).map(move |p| derive_seed(9, p, n))).collect();
+    let mut seeds: Vec<u64> =
+        (0..50).flat_map(|n| (0..5).map(move |p| derive_seed(9, p, n))).collect();
     seeds.sort_unstable();
     seeds.dedup();
     assert_eq!(seeds.len(), 250);

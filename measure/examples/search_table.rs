@@ -1,0 +1,122 @@
+//! Prints how close the capacity search comes on servers whose capacity is known.
+//!
+//! `cargo run --release -p assay-measure --example search_table -- [repetitions] [first seed] [letters]`
+
+#[path = "../tests/support/simulated_server.rs"]
+#[expect(dead_code, reason = "the tests use parts that the table does not")]
+mod simulated_server;
+
+use std::time::Duration;
+
+use assay_measure::{
+    search::{Mode, Next, Search, SearchPlan},
+    slo::Slo,
+};
+use simulated_server::{Server, ServerKind, drive, known_servers, simulated_truth};
+
+#[expect(clippy::print_stdout, reason = "printing the table is what this program is for")]
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let repetitions: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(20);
+    let first_seed: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(5000);
+    let letters = arguments.next().unwrap_or_default();
+    println!(
+        "{repetitions} repetitions; bias and rmse in % of the true rate, time in simulated seconds"
+    );
+    println!(
+        "{:34} {:6} {:>8} {:>7} {:>6} {:>7} {:>9} {:>7} {:>6} {:>5} {:>7} {:>7}",
+        "server",
+        "mode",
+        "true/s",
+        "bias",
+        "rmse",
+        ">+5 %",
+        "coverage",
+        "half",
+        "time",
+        "held",
+        "precise",
+        "drift"
+    );
+    for kind in known_servers() {
+        if !letters.is_empty() && !letters.contains(&kind.name[..1]) {
+            continue;
+        }
+        let slo: Slo = kind.constraint.parse().expect("the constraints are written here");
+        let truth = simulated_truth(&kind, slo.limit(), slo.miss_budget(), 1_500_000, 3);
+        for mode in [Mode::Quick, Mode::Full] {
+            let row = Row::measure(&kind, slo, mode, truth, first_seed..first_seed + repetitions);
+            println!("{:34} {mode:6} {truth:8.2} {row}", kind.name);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Row {
+    errors: Vec<f64>,
+    half_widths: Vec<f64>,
+    seconds: Vec<f64>,
+    covered: u32,
+    held: u32,
+    precise: u32,
+    drifted: u32,
+}
+
+impl Row {
+    fn measure(
+        kind: &ServerKind,
+        slo: Slo,
+        mode: Mode,
+        truth: f64,
+        seeds: std::ops::Range<u64>,
+    ) -> Self {
+        let mut row = Self::default();
+        for seed in seeds {
+            let plan = SearchPlan {
+                constraints: vec![slo],
+                mode,
+                seed,
+                max_duration: Duration::from_secs(900),
+                soak: None,
+                max_error_share: 0.01,
+            };
+            let finished = drive(Search::new(plan), Server::new(kind.clone(), seed));
+            row.seconds.push(finished.seconds);
+            if let Next::Done(answer) = finished.end {
+                let [value, low, high] =
+                    [answer.capacity.value, answer.capacity.low, answer.capacity.high]
+                        .map(f64::from);
+                row.errors.push(100.0 * (value / truth - 1.0));
+                row.half_widths.push(100.0 * (high / low).ln() / 2.0);
+                row.covered += u32::from(low <= truth && truth <= high);
+                row.held +=
+                    u32::from(answer.confirmation == assay_measure::search::Confirmation::Held);
+                row.precise += u32::from(answer.precise);
+                row.drifted += u32::from(answer.drift.is_some());
+            }
+        }
+        row
+    }
+}
+
+impl std::fmt::Display for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let squares: Vec<f64> = self.errors.iter().map(|error| error * error).collect();
+        let optimistic = self.errors.iter().filter(|error| **error > 5.0).count();
+        let share = |count: u32| 100.0 * f64::from(count) / self.seconds.len().max(1) as f64;
+        write!(
+            f,
+            "{:+7.2} {:6.2} {:6.0} {:9.0} {:7.2} {:6.0} {:5.0} {:7.0} {:7.0}",
+            mean(&self.errors),
+            mean(&squares).sqrt(),
+            100.0 * optimistic as f64 / self.seconds.len().max(1) as f64,
+            share(self.covered),
+            mean(&self.half_widths),
+            mean(&self.seconds),
+            share(self.held),
+            share(self.precise),
+            share(self.drifted),
+        )
+    }
+}

@@ -1,0 +1,346 @@
+//! The open-loop run: probes that fix the model coarsely, then segments without a pause, each steered
+//! to the rate at which the constraints are just met as far as is known.
+//!
+//! Because the run stays near the answer, a wrong model costs precision, not correctness: replay only
+//! cancels the luck of the arrivals.
+
+use std::time::Duration;
+
+use super::{
+    LimitedBy, Mode, Purpose, StepObservation, StepPlan,
+    ceiling::Ceiling,
+    drift,
+    engine::{Order, Room, open_loop},
+    estimation::RunEstimate,
+    observed::{Calls, longest_us, segment},
+    queue_model::{GRID_STEP, Limit, QueueModel},
+    replay::Trace,
+    staircase::Plateau,
+    stop_rule::{Progress, StopRule},
+};
+use crate::units::as_micros;
+
+/// Lengths of the probes. Full mode takes a second, longer one, so that its run begins near the root.
+const QUICK_PROBES: &[Duration] = &[Duration::from_secs(4)];
+const FULL_PROBES: &[Duration] = &[Duration::from_secs(4), Duration::from_secs(6)];
+/// The target is never asked for more than this share of what closed loop got out of it: closer to
+/// saturation no queue comes to rest within a run.
+const LARGEST_SHARE_OF_PLATEAU: f64 = 0.985;
+/// The rate changes at most by this factor per segment: early estimates are rough.
+const LARGEST_STEP_UP: f64 = 1.25;
+const LARGEST_STEP_DOWN: f64 = 0.7;
+/// A queue that takes so many times the constraint, and a second, to work off is not worth waiting
+/// for within the run.
+const BACKLOG_LIMITS: f64 = 6.0;
+const BACKLOG_US: f64 = 1e6;
+/// A segment shorter than this share of the usual one is not worth beginning.
+const SHORTEST_SEGMENT: f64 = 0.4;
+/// Verdicts of one segment must be in before the next one ends, with this much to spare.
+const VERDICT_SLACK: f64 = 1.25;
+/// Segments in a row that the generator may spoil before the rate is taken to be beyond it.
+const SPOILED_IN_A_ROW: u32 = 2;
+
+/// The open-loop run so far.
+#[derive(Debug)]
+pub(super) struct MainRun {
+    pub(super) model: QueueModel,
+    pub(super) trace: Trace,
+    pub(super) ceiling: Ceiling,
+    /// The largest rate to ask for, and why.
+    pub(super) cap: (f64, LimitedBy),
+    pub(super) rule: StopRule,
+    /// Segments that the generator or errors spoiled.
+    pub(super) spoiled: Vec<bool>,
+    /// Segments before this one no longer count.
+    pub(super) counted_from: usize,
+    /// Where on the grid the last inversions ended, per constraint.
+    pub(super) positions: Vec<f64>,
+    /// A change of the target's speed, ever since the first main segment.
+    pub(super) drift: Option<f64>,
+    pub(super) estimate: Option<RunEstimate>,
+    seed: u64,
+    probes: &'static [Duration],
+    planned: u64,
+    planned_main: Duration,
+    next_rate: f64,
+    restarts: bool,
+    throttled: bool,
+    lagged: u32,
+    last_miss_us: Option<u64>,
+    met: bool,
+    cut_short: bool,
+    last_failed_share: f64,
+}
+
+impl MainRun {
+    pub(super) fn new(
+        mode: Mode,
+        seed: u64,
+        limits: Vec<Limit>,
+        plateau: &Plateau,
+        throttled: bool,
+    ) -> Self {
+        let throughput = plateau.throughput.value.as_per_second();
+        let mut run = Self {
+            model: QueueModel::fitted(throughput, plateau.lone_us),
+            positions: vec![0.0; limits.len()],
+            trace: Trace::new(limits),
+            ceiling: Ceiling::none(),
+            cap: (throughput * LARGEST_SHARE_OF_PLATEAU, plateau.limited_by),
+            rule: StopRule::of(mode),
+            spoiled: Vec::new(),
+            counted_from: 0,
+            drift: None,
+            estimate: None,
+            seed,
+            probes: match mode {
+                Mode::Quick => QUICK_PROBES,
+                Mode::Full => FULL_PROBES,
+            },
+            planned: 0,
+            planned_main: Duration::ZERO,
+            next_rate: 0.0,
+            restarts: true,
+            throttled,
+            lagged: 0,
+            last_miss_us: None,
+            met: false,
+            cut_short: false,
+            last_failed_share: 0.0,
+        };
+        run.next_rate = run.allowed_rate().min(run.cap.0);
+        run
+    }
+
+    /// The next segment may follow the last one without a pause.
+    pub(super) fn may_continue(&self) -> bool {
+        !self.restarts && !self.met && self.planned > self.probes.len() as u64
+    }
+
+    /// Time ran out before the run had seen enough.
+    pub(super) const fn was_cut_short(&self) -> bool {
+        self.cut_short
+    }
+
+    /// The share of failed calls, when no rate was found at which few enough fail.
+    pub(super) fn errors_at_every_rate(&self) -> Option<f64> {
+        let (_, by) = self.ceiling.limit()?;
+        (by == LimitedBy::Errors && self.ceiling.estimate().is_none())
+            .then_some(self.last_failed_share)
+    }
+
+    /// The next probe or segment; `None` when the run has seen enough, or nothing more fits.
+    pub(super) fn order(
+        &mut self,
+        continues: bool,
+        verdict_after: Duration,
+        room: Room,
+    ) -> Option<Order> {
+        if self.met {
+            return None;
+        }
+        let number = self.planned;
+        let probe =
+            usize::try_from(number).ok().and_then(|number| self.probes.get(number)).copied();
+        let usual = probe.unwrap_or(self.rule.segment).max(verdict_after.mul_f64(VERDICT_SLACK));
+        let left_of_run = self.rule.longest.max(usual).saturating_sub(self.planned_main);
+        let wanted = if probe.is_some() { usual } else { usual.min(left_of_run) };
+        let duration = wanted.min(room.0);
+        self.cut_short |= duration < wanted;
+        if duration < usual.mul_f64(SHORTEST_SEGMENT) {
+            return None;
+        }
+        self.planned += 1;
+        if probe.is_none() {
+            self.planned_main += duration;
+            self.restarts = false;
+        }
+        Some(Order {
+            purpose: if probe.is_some() { Purpose::Probe } else { Purpose::Main },
+            load: open_loop(self.next_rate, self.seed, Purpose::Main, number),
+            duration,
+            continues: continues && probe.is_none(),
+        })
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        step: &StepPlan,
+        rate: f64,
+        observation: &StepObservation,
+        max_error_share: f64,
+    ) {
+        let limits = self.trace.limits().to_vec();
+        let mut seen = segment(observation, &limits, self.model.servers, &mut self.last_miss_us);
+        seen.rate = rate;
+        seen.from_idle = !step.continues;
+        let is_first_of_run =
+            step.purpose == Purpose::Main && self.planned_main_segments_seen() == 0;
+        if is_first_of_run {
+            self.counted_from = self.trace.segments().len();
+        }
+        let spoiled = self.judge_rate(rate, observation, max_error_share);
+        self.spoiled.push(spoiled);
+        self.trace.push(seen);
+        self.update(rate);
+        self.restarts |= spoiled || self.backlog_is_hopeless(observation);
+    }
+
+    fn planned_main_segments_seen(&self) -> usize {
+        self.trace.segments().len().saturating_sub(self.probes.len())
+    }
+
+    /// Keeps book of rates at which calls fail or the generator lags; true when the segment says
+    /// nothing about latency.
+    fn judge_rate(
+        &mut self,
+        rate: f64,
+        observation: &StepObservation,
+        max_error_share: f64,
+    ) -> bool {
+        self.lagged = if observation.generator_saturated { self.lagged + 1 } else { 0 };
+        if self.lagged >= SPOILED_IN_A_ROW {
+            self.ceiling.rate_was_bad(rate, LimitedBy::Generator);
+        }
+        let calls = Calls::of(&observation.samples);
+        let fails = calls.fail_beyond(max_error_share);
+        if fails {
+            self.ceiling.rate_was_bad(rate, LimitedBy::Errors);
+            self.last_failed_share = calls.failed_share();
+        }
+        if !fails && self.lagged == 0 && calls.answered > 0 {
+            self.ceiling.rate_was_good(rate);
+        }
+        fails || self.lagged > 0
+    }
+
+    fn backlog_is_hopeless(&self, observation: &StepObservation) -> bool {
+        let longest_limit =
+            self.trace.limits().iter().map(|limit| limit.latency_us).fold(0.0, f64::max);
+        let hopeless_us = BACKLOG_LIMITS * longest_limit + BACKLOG_US;
+        let outstanding_us =
+            Calls::of(&observation.samples).outstanding as f64 * 1e6 / self.cap.0.max(1e-6);
+        outstanding_us > hopeless_us || longest_us(&observation.samples) as f64 > hopeless_us
+    }
+
+    /// The rate at which the model meets every constraint, wherever the inversions stand.
+    fn allowed_rate(&mut self) -> f64 {
+        self.allowed_rate_at(&self.positions.clone())
+    }
+
+    pub(super) fn allowed_rate_at(&mut self, positions: &[f64]) -> f64 {
+        let limits = self.trace.limits().to_vec();
+        let rates = limits.iter().zip(positions).enumerate();
+        rates
+            .map(|(number, (limit, at))| self.model.allowed_rate(number, *limit, *at))
+            .fold(f64::INFINITY, f64::min)
+    }
+
+    /// The inversions over some segments, per constraint.
+    pub(super) fn positions_for(&mut self, included: &[usize]) -> Vec<f64> {
+        let from = self.positions.clone();
+        (0..from.len())
+            .map(|number| self.trace.invert(&self.model, number, included, from[number]))
+            .collect()
+    }
+
+    /// The segments that count.
+    pub(super) fn included(&self) -> Vec<usize> {
+        let from = self.counted_from.max(self.trace.first_kept());
+        (from..self.trace.segments().len()).filter(|at| !self.spoiled[*at]).collect()
+    }
+
+    fn update(&mut self, last_rate: f64) {
+        let included = self.included();
+        if !included.is_empty() {
+            self.positions = self.positions_for(&included);
+            self.trace
+                .settle_near(self.positions.iter().sum::<f64>() / self.positions.len() as f64);
+        }
+        let wanted = self.allowed_rate().min(self.cap.0);
+        let held_back = self.ceiling.limit().map_or(f64::INFINITY, |(most, _)| most);
+        self.next_rate =
+            wanted.clamp(last_rate * LARGEST_STEP_DOWN, last_rate * LARGEST_STEP_UP).min(held_back);
+        if included.is_empty() || self.planned_main_segments_seen() == 0 {
+            return;
+        }
+        let estimate = RunEstimate::of(self, &included);
+        let drifting = self.find_drift(&included, estimate.half_width);
+        if drifting {
+            self.counted_from = included[included.len() / 2];
+        }
+        self.met = self.rule.is_met(&self.progress(&included, &estimate, drifting));
+        self.estimate = Some(estimate);
+    }
+
+    fn find_drift(&mut self, included: &[usize], half_width: Option<f64>) -> bool {
+        let paces: Vec<f64> =
+            included.iter().filter_map(|at| self.trace.segments()[*at].pace_us).collect();
+        let mut found = drift::of_pace(&paces);
+        if let (None, Some(half_width)) = (found, half_width)
+            && included.len() >= 8
+        {
+            let (first, second) = included.split_at(included.len() / 2);
+            let (before, after) = (self.positions_for(first), self.positions_for(second));
+            found = before.iter().zip(&after).find_map(|(before, after)| {
+                drift::of_multipliers(before * GRID_STEP, after * GRID_STEP, half_width)
+            });
+        }
+        self.drift = found.or(self.drift);
+        found.is_some()
+    }
+
+    fn progress(&self, included: &[usize], estimate: &RunEstimate, drifting: bool) -> Progress {
+        let segments = self.trace.segments();
+        let lasting = |segment: &usize| {
+            segments[*segment].ended_us.saturating_sub(segments[*segment].started_us)
+        };
+        let main_began = segments.get(self.probes.len()).map_or(0, |segment| segment.started_us);
+        let now = segments.last().map_or(0, |segment| segment.ended_us);
+        let budget = self.trace.limits().iter().map(|limit| limit.budget).fold(1.0, f64::min);
+        let episodes = included.iter().map(|at| segments[*at].episodes).sum();
+        Progress {
+            half_width: estimate.half_width,
+            // At a rate that is held back for another reason, misses are not what is waited for.
+            episodes: if estimate.limited_by == LimitedBy::Slo {
+                episodes
+            } else {
+                self.rule.episodes
+            },
+            drifting,
+            elapsed: Duration::from_micros(now.saturating_sub(main_began)),
+            counted: Duration::from_micros(included.iter().map(lasting).sum()),
+            rate: estimate.value,
+            budget,
+            throttled: self.throttled,
+        }
+    }
+
+    /// The rule is satisfied by what was seen, time aside.
+    pub(super) fn is_precise(&self) -> bool {
+        self.met
+    }
+
+    /// Steps whose latencies belong to a rate.
+    pub(super) fn steps_near(&self, rate: f64) -> Vec<u32> {
+        const NEAR: f64 = 0.02;
+        let segments = self.trace.segments();
+        self.included()
+            .into_iter()
+            .filter(|at| (segments[*at].rate / rate - 1.0).abs() <= NEAR)
+            .map(|at| segments[at].index)
+            .collect()
+    }
+
+    /// Requests in the segments that count.
+    pub(super) fn requests(&self) -> u64 {
+        self.included().into_iter().map(|at| self.trace.segments()[at].requests).sum()
+    }
+}
+
+/// The longest that a verdict can take, in whole milliseconds.
+pub(super) fn verdict_after(limits: &[Limit]) -> Duration {
+    let longest = limits.iter().map(|limit| limit.latency_us).fold(0.0, f64::max);
+    let longest = Duration::try_from_secs_f64(longest / 1e6).unwrap_or_default();
+    Duration::from_millis(as_micros(longest).div_ceil(1000) + 1)
+}

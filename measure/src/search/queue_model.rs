@@ -1,0 +1,136 @@
+//! The fitted model of the target: first come, first served, by `c` servers of equal service time.
+//!
+//! Its one free parameter is a multiplier of the service time. [`super::replay`] finds the multiplier
+//! that explains what was observed; this file turns a multiplier into the rate that a constraint
+//! allows. Multipliers lie on a geometric grid, and what lies between is interpolated.
+
+use std::collections::BTreeMap;
+
+use super::deterministic_queue::{SMALLEST_UTILIZATION, largest_utilization};
+use crate::slo::Slo;
+
+/// The natural logarithm of the ratio of neighbouring multipliers. Interpolation over 1.5 % is wrong
+/// by less than 0.01 %, far below any interval that a search can reach.
+pub(super) const GRID_STEP: f64 = 0.015;
+/// The grid reaches from 1/5 to 5: beyond that the staircase has told nothing about the target.
+pub(super) const GRID_REACH: i32 = 107;
+/// More servers than users would ever be tried with.
+const MOST_SERVERS: f64 = 4096.0;
+
+/// The multiplier at a position of the grid, which may be fractional.
+pub(super) fn multiplier(position: f64) -> f64 {
+    (position * GRID_STEP).exp()
+}
+
+/// One latency constraint as the model sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Limit {
+    /// A request that takes longer misses.
+    pub(super) latency_us: f64,
+    /// The share that may miss.
+    pub(super) budget: f64,
+}
+
+impl Limit {
+    pub(super) fn of(slo: &Slo) -> Self {
+        Self { latency_us: slo.limit().as_secs_f64() * 1e6, budget: slo.miss_budget() }
+    }
+}
+
+/// First come, first served, by equal servers.
+#[derive(Clone, Debug)]
+pub(super) struct QueueModel {
+    /// Requests served at once.
+    pub(super) servers: usize,
+    /// Service time at multiplier 1, in microseconds.
+    pub(super) service_us: f64,
+    /// Time that a request takes on top without occupying a server (network, parsing).
+    pub(super) overhead_us: f64,
+    /// Rates found so far, per constraint and grid position.
+    roots: BTreeMap<(usize, i32), f64>,
+}
+
+impl QueueModel {
+    /// From the closed loop: `plateau` answers per second at saturation, `lone_us` the median
+    /// latency of a request that is alone. Little's law gives the number of servers.
+    pub(super) fn fitted(plateau: f64, lone_us: f64) -> Self {
+        let plateau = plateau.max(1e-6);
+        // `max` before `min` also turns NaN into one server.
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "within 1..=4096"
+        )]
+        let servers = (plateau * lone_us / 1e6).round().max(1.0).min(MOST_SERVERS) as usize;
+        let service_us = servers as f64 * 1e6 / plateau;
+        Self {
+            servers,
+            service_us,
+            overhead_us: (lone_us - service_us).max(0.0),
+            roots: BTreeMap::new(),
+        }
+    }
+
+    /// The largest rate per second at which constraint `number` holds, at a position of the grid.
+    pub(super) fn allowed_rate(&mut self, number: usize, limit: Limit, position: f64) -> f64 {
+        let below = position.floor();
+        #[expect(clippy::cast_possible_truncation, reason = "positions stay within the grid")]
+        let grid = below as i32;
+        let (low, high) =
+            (self.root_at(number, limit, grid), self.root_at(number, limit, grid + 1));
+        (low.ln() + (high.ln() - low.ln()) * (position - below)).exp()
+    }
+
+    /// What the servers can do at most, per second, at a position of the grid.
+    pub(super) fn saturation(&self, position: f64) -> f64 {
+        self.servers as f64 * 1e6 / (self.service_us * multiplier(position))
+    }
+
+    fn root_at(&mut self, number: usize, limit: Limit, grid: i32) -> f64 {
+        if let Some(root) = self.roots.get(&(number, grid)) {
+            return *root;
+        }
+        let service = self.service_us * multiplier(f64::from(grid));
+        let wait = (limit.latency_us - self.overhead_us - service) / service;
+        let utilization =
+            largest_utilization(self.servers, wait, limit.budget).max(SMALLEST_UTILIZATION);
+        let root = utilization * self.saturation(f64::from(grid));
+        self.roots.insert((number, grid), root);
+        root
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P95_50MS: Limit = Limit { latency_us: 50_000.0, budget: 0.05 };
+
+    #[test]
+    fn littles_law_tells_the_servers_apart() {
+        let single = QueueModel::fitted(100.0, 10_000.0);
+        assert_eq!((single.servers, single.service_us), (1, 10_000.0));
+        let four = QueueModel::fitted(200.0, 20_000.0);
+        assert_eq!((four.servers, four.service_us), (4, 20_000.0));
+        let distant = QueueModel::fitted(100.0, 12_000.0);
+        assert_eq!((distant.servers, distant.overhead_us), (1, 2_000.0));
+    }
+
+    #[test]
+    fn the_rate_falls_as_service_gets_slower() {
+        let mut model = QueueModel::fitted(100.0, 10_000.0);
+        assert!((model.allowed_rate(0, P95_50MS, 0.0) - 69.377).abs() < 1e-3);
+        let rates: Vec<f64> =
+            (-20..120).map(|k| model.allowed_rate(0, P95_50MS, f64::from(k) + 0.3)).collect();
+        assert!(rates.is_sorted_by(|before, after| before >= after), "{rates:?}");
+        assert!(rates.iter().all(|rate| rate.is_finite() && *rate > 0.0));
+    }
+
+    #[test]
+    fn nonsense_from_the_staircase_gives_a_usable_model() {
+        for (plateau, lone) in [(0.0, 0.0), (1e9, 1e12), (f64::NAN, 5.0), (5.0, f64::NAN)] {
+            let mut model = QueueModel::fitted(plateau, lone);
+            assert!(model.allowed_rate(0, P95_50MS, 0.0).is_finite());
+        }
+    }
+}

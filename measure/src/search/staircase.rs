@@ -1,0 +1,194 @@
+//! The staircase: more and more users in closed loop until throughput no longer grows.
+//!
+//! It tells how much the target can do at all, how long a request takes alone, and whether a search
+//! makes sense: a target that fails, or that misses the constraint even when it has nothing else to
+//! do, has no capacity to look for.
+
+use std::time::Duration;
+
+use super::{
+    Estimate, LimitedBy, Mode, SearchFailure, StepObservation, estimate_of,
+    observed::{Calls, median_latency_us, misses, throughputs},
+    queue_model::Limit,
+};
+use crate::{
+    slo::Slo,
+    statistics::{MeanInterval, binomial_at_least, mean, mean_interval},
+};
+
+/// Throughput that grows by less than this from one level to the next does not grow.
+const LEAST_GAIN: f64 = 0.03;
+/// The plateau begins where throughput reaches this share of the largest.
+const PLATEAU_SHARE: f64 = 0.97;
+/// Fewer users than this do not end the staircase: a second user often gains nothing on a target
+/// that the fourth one wakes up.
+const FEWEST_USERS_AT_END: u32 = 4;
+/// More users than this are more than one load generator should hold.
+const MOST_USERS: u32 = 4096;
+/// How long a level lasts, and the lone user's, whose latency shapes the model.
+const LEVEL: Duration = Duration::from_millis(1500);
+const LONE_LEVEL: Duration = Duration::from_secs(2);
+/// The longest that a level is stretched for the sake of answers.
+const LONGEST_LEVEL: Duration = Duration::from_secs(6);
+/// Answers that a level should see: with fewer, throughput is worse than its least gain.
+const ANSWERS_PER_LEVEL: f64 = 30.0;
+/// Answers without which a level says nothing, however long they take.
+const FEWEST_ANSWERS: f64 = 4.0;
+/// Throughput windows per level; a dozen degrees of freedom come together at the plateau.
+const WINDOWS: usize = 4;
+/// A lone user misses too often for chance when chance would do it less often than this.
+const LONE_MISS_LEVEL: f64 = 1e-3;
+
+/// One level of the staircase.
+#[derive(Clone, Debug)]
+struct Level {
+    index: u32,
+    users: u32,
+    throughput: f64,
+    windows: Vec<f64>,
+}
+
+/// The staircase so far.
+#[derive(Debug)]
+pub(super) struct Staircase {
+    mode: Mode,
+    levels: Vec<Level>,
+    lone_us: f64,
+    stale_levels: u32,
+    ended_by: Option<LimitedBy>,
+}
+
+/// What the staircase found.
+#[derive(Clone, Debug)]
+pub(super) struct Plateau {
+    /// Throughput per second.
+    pub(super) throughput: Estimate,
+    /// The fewest users that reach 97 % of it.
+    pub(super) users: u32,
+    /// Median latency of a lone request.
+    pub(super) lone_us: f64,
+    /// Why throughput does not grow.
+    pub(super) limited_by: LimitedBy,
+    /// The steps at that number of users.
+    pub(super) steps: Vec<u32>,
+}
+
+impl Staircase {
+    pub(super) fn new(mode: Mode) -> Self {
+        Self { mode, levels: Vec::new(), lone_us: 0.0, stale_levels: 0, ended_by: None }
+    }
+
+    /// Users and duration of the next level; `None` when the plateau was reached.
+    pub(super) fn next_level(&self, expected_throughput: f64) -> Option<(u32, Duration)> {
+        let Some(last) = self.levels.last() else {
+            return Some((1, stretched(LONE_LEVEL, expected_throughput)));
+        };
+        let next = last.users.saturating_mul(2);
+        let ended = self.ended_by.is_some() || next > MOST_USERS;
+        (!ended).then(|| (next, stretched(LEVEL, self.largest())))
+    }
+
+    /// The levels so far give a plateau.
+    pub(super) fn has_levels(&self) -> bool {
+        !self.levels.is_empty()
+    }
+
+    pub(super) fn observe(
+        &mut self,
+        users: u32,
+        observation: &StepObservation,
+        constraints: &[Slo],
+        max_error_share: f64,
+    ) -> Result<(), SearchFailure> {
+        let calls = Calls::of(&observation.samples);
+        if self.levels.is_empty() {
+            self.lone_us = check_lone_user(observation, calls, constraints, max_error_share)?;
+        } else if calls.fail_beyond(max_error_share) {
+            self.ended_by = Some(LimitedBy::Errors);
+            return Ok(());
+        }
+        let windows = throughputs(observation, WINDOWS);
+        let throughput = mean(&windows)
+            .unwrap_or(calls.answered as f64 * 1e6 / observation.elapsed_us.max(1) as f64);
+        let grew = throughput > self.largest() * (1.0 + LEAST_GAIN);
+        self.levels.push(Level { index: observation.index, users, throughput, windows });
+        self.stale_levels = if grew { 0 } else { self.stale_levels + 1 };
+        let stale_levels_at_end = match self.mode {
+            Mode::Quick => 1,
+            Mode::Full => 2,
+        };
+        if observation.generator_saturated {
+            self.ended_by = Some(LimitedBy::Generator);
+        } else if self.stale_levels >= stale_levels_at_end && users >= FEWEST_USERS_AT_END {
+            self.ended_by = Some(LimitedBy::Saturation);
+        }
+        Ok(())
+    }
+
+    /// What was found; `None` before the first level.
+    pub(super) fn plateau(&self) -> Option<Plateau> {
+        let largest = self.largest();
+        let on_plateau: Vec<&Level> = self
+            .levels
+            .iter()
+            .filter(|level| level.throughput >= PLATEAU_SHARE * largest)
+            .collect();
+        let first = on_plateau.first()?;
+        let windows: Vec<f64> =
+            on_plateau.iter().flat_map(|level| level.windows.iter().copied()).collect();
+        let found =
+            mean_interval(&windows).unwrap_or(MeanInterval { mean: largest, half_width: largest });
+        Some(Plateau {
+            throughput: estimate_of(found),
+            users: first.users,
+            lone_us: self.lone_us,
+            limited_by: self.ended_by.unwrap_or(LimitedBy::Saturation),
+            steps: vec![first.index],
+        })
+    }
+
+    fn largest(&self) -> f64 {
+        self.levels.iter().map(|level| level.throughput).fold(0.0, f64::max)
+    }
+}
+
+/// Long enough for the answers that a level needs, at a throughput seen before.
+fn stretched(least: Duration, throughput: f64) -> Duration {
+    let lasting = |answers: f64| {
+        Duration::try_from_secs_f64(answers / throughput.max(1e-3)).unwrap_or(LONGEST_LEVEL)
+    };
+    lasting(ANSWERS_PER_LEVEL).clamp(least, LONGEST_LEVEL.max(lasting(FEWEST_ANSWERS)))
+}
+
+/// The median latency of a lone user, if the target answers one at all and within the constraints.
+fn check_lone_user(
+    observation: &StepObservation,
+    calls: Calls,
+    constraints: &[Slo],
+    max_error_share: f64,
+) -> Result<f64, SearchFailure> {
+    if calls.answered == 0 && calls.failed > 0 {
+        return Err(SearchFailure::AllCallsFailed { calls: calls.failed });
+    }
+    if calls.fail_beyond(max_error_share) {
+        return Err(SearchFailure::TooManyErrors {
+            share: calls.failed_share(),
+            allowed: max_error_share,
+        });
+    }
+    let lone_us = median_latency_us(&observation.samples).ok_or(SearchFailure::NoAnswer)?;
+    let asked = observation.samples.len() as u64;
+    for constraint in constraints {
+        let limit = Limit::of(constraint);
+        let missed =
+            observation.samples.iter().filter(|sample| misses(sample, limit)).count() as u64;
+        if binomial_at_least(missed, asked, limit.budget) < LONE_MISS_LEVEL {
+            return Err(SearchFailure::ConstraintUnreachable {
+                constraint: *constraint,
+                missed_share: missed as f64 / asked as f64,
+                lone_median_us: lone_us,
+            });
+        }
+    }
+    Ok(lone_us)
+}
