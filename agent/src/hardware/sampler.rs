@@ -1,0 +1,249 @@
+//! Samples the machine once a second, and whenever it is told to, on a thread of its own.
+//!
+//! The thread's own CPU time is measured: the weight of the harness is part of every result. It
+//! keeps every sample of a trial (an hour is 3 600 of a few hundred bytes), so that a window can be
+//! cut afterwards for any step.
+
+use std::{
+    fs, io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use assay_measure::{hardware::Utilization, units::Bytes};
+
+use crate::{
+    clock::{Clock, thread_cpu_ns},
+    hardware::{
+        nvml::Gpus,
+        proc_files,
+        window::{Basis, HostUse, Sample, summarize},
+    },
+};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// The inode number of the process-id namespace that a machine starts with (`PROC_PID_INIT_INO`).
+const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// A running sampler; dropping it stops the thread.
+#[derive(Debug)]
+pub struct Sampler {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    basis: Basis,
+}
+
+#[derive(Debug)]
+struct Shared {
+    clock: Clock,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stop: bool,
+    /// Samples asked for, and how many of these were taken.
+    asked: u64,
+    answered: u64,
+    host: Option<u32>,
+    samples: Vec<Sample>,
+    cpu_ns: u64,
+}
+
+impl Shared {
+    /// A panic of the sampling thread leaves samples that are still right.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sampler {
+    /// Starts sampling. The model may use `model_cpus` and `memory`.
+    ///
+    /// # Errors
+    /// When the thread cannot be created.
+    pub fn start(clock: Clock, model_cpus: Vec<u32>, memory: Bytes) -> io::Result<Self> {
+        let shared =
+            Arc::new(Shared { clock, state: Mutex::new(State::default()), wake: Condvar::new() });
+        let basis = Basis {
+            model_cpus: model_cpus.clone(),
+            memory,
+            ticks_per_s: rustix::param::clock_ticks_per_second() as f64,
+            process_ids_comparable: fs::read_link("/proc/self/ns/pid")
+                .is_ok_and(|namespace| namespace.as_os_str() == FIRST_PID_NAMESPACE),
+        };
+        let for_thread = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("sampler".to_owned())
+            .spawn(move || sample_until_stopped(&for_thread, &model_cpus))?;
+        Ok(Self { shared, thread: Some(thread), basis })
+    }
+
+    /// From now on the model host is this process, or there is none.
+    pub fn watch_host(&self, process_id: Option<u32>) {
+        self.shared.lock().host = process_id;
+    }
+
+    /// Takes a sample at once, so that a window can begin or end here; returns the moment. Returns
+    /// before the sample is taken: whoever paces load must not wait for file reads.
+    pub fn mark(&self) -> u64 {
+        self.shared.lock().asked += 1;
+        self.shared.wake.notify_all();
+        self.shared.clock.now_ns()
+    }
+
+    /// The utilization between two moments, from the samples nearest to them.
+    #[must_use]
+    pub fn window(&self, from_ns: u64, to_ns: u64) -> Utilization {
+        let mut state = self.shared.lock();
+        // The sample that ends the window may still be under way.
+        while state.answered < state.asked && !state.stop {
+            let (guard, waited) = self
+                .shared
+                .wake
+                .wait_timeout(state, Duration::from_millis(200))
+                .unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+            if waited.timed_out() {
+                break;
+            }
+        }
+        let nearest = |at_ns: u64| {
+            let samples = state.samples.iter().enumerate();
+            samples.min_by_key(|(_, sample)| sample.at_ns.abs_diff(at_ns)).map(|(index, _)| index)
+        };
+        match (nearest(from_ns), nearest(to_ns)) {
+            (Some(first), Some(last)) if first < last => {
+                summarize(&state.samples[first..=last], &self.basis)
+            }
+            _ => Utilization::default(),
+        }
+    }
+
+    /// CPU time that sampling has cost so far, in seconds.
+    #[must_use]
+    pub fn cpu_seconds(&self) -> f64 {
+        self.shared.lock().cpu_ns as f64 / 1e9
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.shared.lock().stop = true;
+        self.shared.wake.notify_all();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the hardware sampler panicked; utilization is incomplete");
+        }
+    }
+}
+
+fn sample_until_stopped(shared: &Shared, model_cpus: &[u32]) {
+    let gpus = Gpus::open().ok();
+    loop {
+        let (asked, host) = {
+            let state = shared.lock();
+            (state.asked, state.host)
+        };
+        let sample = take_sample(shared.clock, host, model_cpus, gpus.as_ref());
+        let mut state = shared.lock();
+        state.samples.push(sample);
+        state.answered = asked;
+        state.cpu_ns = thread_cpu_ns();
+        shared.wake.notify_all();
+        let (state, _) = shared
+            .wake
+            .wait_timeout_while(state, INTERVAL, |state| !state.stop && state.asked == asked)
+            .unwrap_or_else(PoisonError::into_inner);
+        if state.stop {
+            return;
+        }
+    }
+}
+
+fn take_sample(clock: Clock, host: Option<u32>, model_cpus: &[u32], gpus: Option<&Gpus>) -> Sample {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    // All counters at once, the slow levels afterwards: shares need the counters to be of one moment.
+    let at_ns = clock.now_ns();
+    let cpus = proc_files::cpu_ticks(&read("/proc/stat"));
+    let own_ticks = proc_files::process_stat(&read("/proc/self/stat")).map(|stat| stat.ticks);
+    let host = host.and_then(host_use);
+    Sample {
+        at_ns,
+        cpus,
+        own_ticks,
+        host,
+        available: proc_files::machine_memory(&read("/proc/meminfo")).available,
+        swapped_pages: proc_files::memory_events(&read("/proc/vmstat")).swapped_pages,
+        cpu_mhz: mean_clock(model_cpus),
+        gpus: gpus.map(Gpus::sample).unwrap_or_default(),
+    }
+}
+
+/// The use of a process and all its descendants; absent once it is gone.
+#[must_use]
+pub fn host_use(process_id: u32) -> Option<HostUse> {
+    let page_size = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    let mut found = HostUse::default();
+    let mut waiting = vec![process_id];
+    // A tree this large is no model host; the bound also ends a walk that a reused id sends in circles.
+    while let Some(id) = waiting.pop().filter(|_| found.process_ids.len() < 64) {
+        let Ok(text) = fs::read_to_string(format!("/proc/{id}/stat")) else { continue };
+        let Some(stat) = proc_files::process_stat(&text) else { continue };
+        found.ticks = found.ticks.saturating_add(stat.ticks);
+        let resident = stat.resident_pages.saturating_mul(page_size);
+        found.resident = Bytes::new(found.resident.count().saturating_add(resident));
+        found.process_ids.push(id);
+        // Children of the main thread; hosts that fork from others are not known.
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        waiting.extend(children.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+    }
+    (!found.process_ids.is_empty()).then_some(found)
+}
+
+fn mean_clock(cpus: &[u32]) -> Option<f64> {
+    let scaled = |cpu: &u32| {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq");
+        fs::read_to_string(path).ok()?.trim().parse::<f64>().ok().map(|kilohertz| kilohertz / 1000.0)
+    };
+    let mut clocks: Vec<f64> = cpus.iter().filter_map(scaled).collect();
+    if clocks.is_empty() {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let all = proc_files::cpu_clocks(&cpuinfo);
+        clocks = all.into_iter().filter_map(|(cpu, mhz)| cpus.contains(&cpu).then_some(mhz)).collect();
+    }
+    (!clocks.is_empty()).then(|| clocks.iter().sum::<f64>() / clocks.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hardware::facts::Machine;
+
+    #[test]
+    fn a_window_over_this_machine_sees_our_own_work() {
+        let machine = Machine::here();
+        let clock = Clock::start();
+        let sampler = Sampler::start(clock, machine.cpus.clone(), machine.memory).unwrap();
+        sampler.watch_host(Some(std::process::id()));
+        let from = sampler.mark();
+        let mut sum = 0u64;
+        while clock.now_ns() < from + 300_000_000 {
+            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(7));
+        }
+        let figures = sampler.window(from, sampler.mark());
+        assert!(figures.samples >= 2, "{figures:?}");
+        assert!(figures.host_cpu_pct.is_some_and(|pct| pct > 0.0), "{figures:?}");
+        assert!(figures.host_memory_bytes.is_some_and(|bytes| bytes > Bytes::mib(1)), "{figures:?}");
+        assert!(figures.machine_available_bytes.is_some(), "{figures:?}");
+        assert!(sampler.cpu_seconds() > 0.0);
+    }
+
+    #[test]
+    fn a_process_that_is_gone_has_no_use() {
+        assert_eq!(host_use(u32::MAX), None);
+    }
+}
