@@ -28,7 +28,7 @@ pub(crate) fn run(
     console.say("building the binaries");
     process::run(checkout.cargo().args(["build", "--workspace", "--bins"]))?;
     console.say("running every test");
-    process::run(tests(checkout, console).args(&arguments.filters))?;
+    process::run(tests(checkout, console).arg("--").args(&arguments.filters))?;
     if arguments.filters.is_empty() {
         console.say("running the doc tests");
         process::run(checkout.cargo().args(["test", "--workspace", "--doc"]))?;
