@@ -1,8 +1,15 @@
 //! Whether a measurement can be believed: findings, each with its figure and threshold, and a verdict.
+//!
+//! [`judge`] turns evidence into findings. It reads no clock and no machine: what was not observed is
+//! absent from the evidence and gives no finding.
 
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::word_enum;
+
+mod judging;
+
+pub use judging::{ClosedLoopEvidence, Evidence, GeneratorEvidence, MachineEvidence, judge, thresholds};
 
 word_enum!(
     /// How far a measurement can be trusted.
