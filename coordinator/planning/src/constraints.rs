@@ -1,1 +1,172 @@
 //! Does a measured candidate hold the constraints, and if not, how far off is it?
+//!
+//! A search steers to the very rate at which the constraint is just met, so its own latency figures lie
+//! on either side of the limit by chance: there the verdict is that of the confirmation, which allows
+//! for sampling error. A fixed load is not steered, so its figures are compared as they are.
+
+use std::time::Duration;
+
+use assay_measure::{
+    outcome::{LatencyFigures, Measurement, StepReport},
+    search::Confirmation,
+    slo::{Slo, SloMetric},
+    units::as_micros,
+};
+
+/// A constraint that does not hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Miss {
+    /// What was seen and how far off it is, for people.
+    pub reason: String,
+    /// The figure over its limit: 1.1 is ten per cent over. At least 1.
+    pub ratio: f64,
+}
+
+/// The first constraint that a measurement misses, if any; the worst when the figures tell.
+#[must_use]
+pub fn missed(constraints: &[Slo], measurement: &Measurement) -> Option<Miss> {
+    let first = constraints.first()?;
+    let Some(answer) = &measurement.answer else {
+        return worst(constraints, &measurement.latency, "under the load given");
+    };
+    match answer.confirmation {
+        Confirmation::Held | Confirmation::NotRun | Confirmation::NotNeeded => None,
+        Confirmation::Missed => {
+            let rate = format!("at {:.0}/min", answer.capacity.value.as_per_minute());
+            Some(worst(constraints, &measurement.latency, &rate).unwrap_or_else(|| Miss {
+                reason: format!("fresh load {rate} did not hold {first}"),
+                ratio: 1.0,
+            }))
+        }
+    }
+}
+
+/// How far off a lone request is, told from the steps of a search that found even that too slow.
+#[must_use]
+pub fn missed_by_a_lone_request(constraints: &[Slo], steps: &[StepReport]) -> Option<Miss> {
+    let lone = steps
+        .iter()
+        .filter(|step| step.users == Some(1) && step.latency.count > 0)
+        .max_by_key(|step| {
+            // The longest such step says most.
+            step.latency.count
+        })?;
+    worst(constraints, &lone.latency, "of a lone request")
+}
+
+/// The figure that a constraint limits.
+#[must_use]
+pub fn figure(metric: SloMetric, latency: &LatencyFigures) -> u64 {
+    match metric {
+        SloMetric::P50 => latency.p50_us,
+        SloMetric::P90 => latency.p90_us,
+        SloMetric::P95 => latency.p95_us,
+        SloMetric::P99 => latency.p99_us,
+    }
+}
+
+fn worst(constraints: &[Slo], latency: &LatencyFigures, circumstance: &str) -> Option<Miss> {
+    constraints
+        .iter()
+        .filter_map(|slo| {
+            let (seen, limit) = (figure(slo.metric(), latency), as_micros(slo.limit()));
+            (seen > limit).then(|| Miss {
+                reason: format!(
+                    "{} {circumstance} is {}, {} over",
+                    slo.metric(),
+                    shown_latency(seen),
+                    shown_latency(seen - limit)
+                ),
+                ratio: seen as f64 / limit as f64,
+            })
+        })
+        .max_by(|a, b| a.ratio.total_cmp(&b.ratio))
+}
+
+/// A latency as people write it: `850 µs`, `61 ms`, `1.25 s`.
+#[must_use]
+pub fn shown_latency(micros: u64) -> String {
+    let duration = Duration::from_micros(micros);
+    let trimmed = |value: f64, decimals: usize| {
+        let text = format!("{value:.decimals$}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    match micros {
+        0..1000 => format!("{micros} µs"),
+        1000..1_000_000 => format!("{} ms", trimmed(duration.as_secs_f64() * 1e3, 1)),
+        _ => format!("{} s", trimmed(duration.as_secs_f64(), 2)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use assay_measure::{hardware::Utilization, search::Purpose, units::Rate};
+
+    use super::*;
+    use crate::testing;
+
+    fn slo(text: &str) -> Slo {
+        text.parse().unwrap()
+    }
+
+    fn step(users: u32, p95_us: u64) -> StepReport {
+        StepReport {
+            index: 0,
+            purpose: Purpose::Staircase,
+            users: Some(users),
+            offered: None,
+            achieved: Rate::per_second(10.0).unwrap(),
+            duration: Duration::from_secs(2),
+            latency: testing::latency(p95_us),
+            failed_calls: 0,
+            missed_calls: None,
+            accepted: Some(false),
+            utilization: Utilization::default(),
+            histogram: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_searched_answer_is_judged_by_its_confirmation_and_not_by_chance() {
+        let mut measurement = testing::measurement(2310.0, 20.0);
+        measurement.latency = testing::latency(50_300);
+        assert_eq!(missed(&[slo("p95<=50ms")], &measurement), None);
+        measurement.answer.as_mut().unwrap().confirmation = Confirmation::Missed;
+        let miss = missed(&[slo("p95<=50ms")], &measurement).unwrap();
+        assert_eq!(miss.reason, "p95 at 2310/min is 50.3 ms, 300 µs over");
+        let miss = missed(&[slo("p95<=80ms")], &measurement).unwrap();
+        assert_eq!(miss.reason, "fresh load at 2310/min did not hold p95<=80ms");
+        assert_eq!(missed(&[], &measurement), None);
+    }
+
+    #[test]
+    fn a_fixed_load_is_judged_by_its_figures_and_the_worst_constraint_is_named() {
+        let mut measurement = testing::measurement(2310.0, 20.0);
+        measurement.answer = None;
+        assert_eq!(missed(&[slo("p95<=50ms")], &measurement), None);
+        let miss = missed(&[slo("p95<=40ms"), slo("p50<=7ms")], &measurement).unwrap();
+        assert_eq!(miss.reason, "p50 under the load given is 28 ms, 21 ms over");
+        assert!((miss.ratio - 4.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_lone_request_that_is_too_slow_says_how_far_off_it_is() {
+        let steps = [step(2, 200_000), step(1, 61_000)];
+        let miss = missed_by_a_lone_request(&[slo("p95<=50ms")], &steps).unwrap();
+        assert_eq!(miss.reason, "p95 of a lone request is 61 ms, 11 ms over");
+        assert_eq!(missed_by_a_lone_request(&[slo("p95<=50ms")], &steps[..1]), None);
+    }
+
+    #[test]
+    fn latencies_read_as_people_write_them() {
+        for (micros, shown) in [
+            (850, "850 µs"),
+            (61_000, "61 ms"),
+            (61_340, "61.3 ms"),
+            (1_250_000, "1.25 s"),
+            (2_000_000, "2 s"),
+        ] {
+            assert_eq!(shown_latency(micros), shown);
+        }
+    }
+}

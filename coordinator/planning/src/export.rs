@@ -1,25 +1,258 @@
 //! A report as CSV, Markdown or JSON lines.
 
-use crate::report::JobReport;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::{
+    constraints::shown_latency,
+    report::{Entry, JobReport, StepEntry},
+};
 
 /// One row per candidate, in the order ranking, rejected, failed.
 ///
 /// # Errors
 /// When the CSV writer fails, which memory does not.
 pub fn csv(report: &JobReport) -> Result<String, csv::Error> {
-    todo!("{report:?}")
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for (list, entry) in entries(report) {
+        writer.serialize(CandidateRow::of(&report.name, list, entry))?;
+    }
+    text_of(writer)
+}
+
+/// One row per step of load, of every candidate in the order of [`csv`].
+///
+/// # Errors
+/// When the CSV writer fails, which memory does not.
+pub fn steps_csv(report: &JobReport) -> Result<String, csv::Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for (_, entry) in entries(report) {
+        for (number, step) in entry.steps.iter().enumerate() {
+            writer.serialize(StepRow::of(&report.name, entry, number, step))?;
+        }
+    }
+    text_of(writer)
 }
 
 /// A table of the ranking, then what was rejected and failed, then warnings.
 #[must_use]
 pub fn markdown(report: &JobReport) -> String {
-    todo!("{report:?}")
+    let mut text =
+        format!("# {}\n\nModel `{}`, status {}.\n", report.name, report.model.name, report.status);
+    if !report.ranking.is_empty() {
+        text.push_str(
+            "\n| # | Instance type | Configuration | Score | $/1M | $/hour | p95 | Max inv/min | CPU | Tied with |\n\
+             |--:|---|---|--:|--:|--:|--:|--:|--:|---|\n",
+        );
+        for entry in &report.ranking {
+            text.push_str(&markdown_row(entry));
+        }
+        if report.ranking.iter().any(|entry| entry.emulated) {
+            text.push_str(
+                "\n\\* emulated on another machine: compare shapes with it, not clouds.\n",
+            );
+        }
+    }
+    for (title, list) in [("Rejected", &report.rejected), ("Failed", &report.failed)] {
+        if !list.is_empty() {
+            let _ = write!(text, "\n## {title}\n\n");
+        }
+        for entry in list {
+            let reason = cell(entry.reason.as_deref().unwrap_or("no reason was given"));
+            let _ = writeln!(text, "- {}: {reason}", described(entry));
+        }
+    }
+    let recommendation = match (&report.recommendation, &report.no_recommendation_reason) {
+        (Some(best), _) => described(best),
+        (None, Some(reason)) => format!("none: {}", cell(reason)),
+        (None, None) => "none".to_owned(),
+    };
+    let _ = write!(text, "\nRecommendation: {recommendation}\n");
+    for warning in &report.warnings {
+        let _ = write!(text, "\n> warning: {}\n", cell(warning));
+    }
+    text
 }
 
-/// One candidate per line, each with the field `list` (`ranking`, `rejected` or `failed`) and `job`.
+/// One candidate per line, each with the fields `job` and `list` (`ranking`, `rejected` or `failed`).
 ///
 /// # Errors
 /// When a figure cannot be written as JSON.
 pub fn jsonl(report: &JobReport) -> Result<String, serde_json::Error> {
-    todo!("{report:?}")
+    #[derive(Serialize)]
+    struct Line<'a> {
+        job: &'a str,
+        list: &'static str,
+        #[serde(flatten)]
+        entry: &'a Entry,
+    }
+    let mut text = String::new();
+    for (list, entry) in entries(report) {
+        text.push_str(&serde_json::to_string(&Line { job: &report.name, list, entry })?);
+        text.push('\n');
+    }
+    Ok(text)
 }
+
+fn entries(report: &JobReport) -> impl Iterator<Item = (&'static str, &Entry)> {
+    let ranking = report.ranking.iter().map(|entry| ("ranking", entry));
+    let rejected = report.rejected.iter().map(|entry| ("rejected", entry));
+    let failed = report.failed.iter().map(|entry| ("failed", entry));
+    ranking.chain(rejected).chain(failed)
+}
+
+/// The columns of [`csv`]; a missing figure is an empty field.
+#[derive(Serialize)]
+struct CandidateRow<'a> {
+    job: &'a str,
+    list: &'static str,
+    rank: Option<u32>,
+    score: Option<f64>,
+    instance_type: &'a str,
+    emulated: bool,
+    configuration: Option<String>,
+    usd_per_hour: Option<f64>,
+    price_estimate: Option<bool>,
+    cost_per_hour_usd: Option<f64>,
+    cost_per_inference_usd: Option<f64>,
+    cost_per_million_usd: Option<f64>,
+    max_invocations_per_min: Option<f64>,
+    max_invocations_low: Option<f64>,
+    max_invocations_high: Option<f64>,
+    plateau_invocations_per_min: Option<f64>,
+    latency_mean_us: Option<f64>,
+    latency_p50_us: Option<u64>,
+    latency_p90_us: Option<u64>,
+    latency_p95_us: Option<u64>,
+    latency_p99_us: Option<u64>,
+    cpu_utilization_pct: Option<f64>,
+    memory_utilization_pct: Option<f64>,
+    energy_j_per_inference: Option<f64>,
+    meets: bool,
+    verdict: Option<&'static str>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> CandidateRow<'a> {
+    fn of(job: &'a str, list: &'static str, entry: &'a Entry) -> Self {
+        let latency = entry.latency_us.as_ref();
+        Self {
+            job,
+            list,
+            rank: entry.rank,
+            score: entry.score,
+            instance_type: &entry.instance_type,
+            emulated: entry.emulated,
+            configuration: entry.configuration.as_ref().map(ToString::to_string),
+            usd_per_hour: entry.price.as_ref().map(|price| price.usd_per_hour),
+            price_estimate: entry.price.as_ref().map(|price| price.estimate),
+            cost_per_hour_usd: entry.cost_per_hour_usd,
+            cost_per_inference_usd: entry.cost_per_inference_usd,
+            cost_per_million_usd: entry.cost_per_million_usd,
+            max_invocations_per_min: entry.max_invocations_per_min,
+            max_invocations_low: entry.max_invocations_ci95.map(|[low, _]| low),
+            max_invocations_high: entry.max_invocations_ci95.map(|[_, high]| high),
+            plateau_invocations_per_min: entry.plateau_invocations_per_min,
+            latency_mean_us: latency.map(|figures| figures.mean),
+            latency_p50_us: latency.map(|figures| figures.p50),
+            latency_p90_us: latency.map(|figures| figures.p90),
+            latency_p95_us: latency.map(|figures| figures.p95),
+            latency_p99_us: latency.map(|figures| figures.p99),
+            cpu_utilization_pct: entry.cpu_utilization_pct,
+            memory_utilization_pct: entry.memory_utilization_pct,
+            energy_j_per_inference: entry.energy_j_per_inference,
+            meets: entry.meets,
+            verdict: entry.validity.as_ref().map(|validity| validity.verdict.word()),
+            reason: entry.reason.as_deref(),
+        }
+    }
+}
+
+/// The columns of [`steps_csv`].
+#[derive(Serialize)]
+struct StepRow<'a> {
+    job: &'a str,
+    instance_type: &'a str,
+    configuration: Option<String>,
+    step: usize,
+    purpose: &'static str,
+    users: Option<u32>,
+    offered_per_min: Option<f64>,
+    achieved_per_min: f64,
+    duration_s: f64,
+    latency_mean_us: Option<f64>,
+    latency_p50_us: Option<u64>,
+    latency_p95_us: Option<u64>,
+    latency_p99_us: Option<u64>,
+    errors: u64,
+    accepted: Option<bool>,
+}
+
+impl<'a> StepRow<'a> {
+    fn of(job: &'a str, entry: &'a Entry, number: usize, step: &StepEntry) -> Self {
+        let latency = step.latency_us.as_ref();
+        Self {
+            job,
+            instance_type: &entry.instance_type,
+            configuration: entry.configuration.as_ref().map(ToString::to_string),
+            step: number,
+            purpose: step.purpose.word(),
+            users: step.users,
+            offered_per_min: step.offered_per_min,
+            achieved_per_min: step.achieved_per_min,
+            duration_s: step.duration_s,
+            latency_mean_us: latency.map(|figures| figures.mean),
+            latency_p50_us: latency.map(|figures| figures.p50),
+            latency_p95_us: latency.map(|figures| figures.p95),
+            latency_p99_us: latency.map(|figures| figures.p99),
+            errors: step.errors,
+            accepted: step.accepted,
+        }
+    }
+}
+
+fn text_of(writer: csv::Writer<Vec<u8>>) -> Result<String, csv::Error> {
+    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn markdown_row(entry: &Entry) -> String {
+    let number = |value: Option<f64>, decimals: usize| {
+        value.map_or("–".to_owned(), |value| format!("{value:.decimals$}"))
+    };
+    let capacity = match (entry.max_invocations_per_min, entry.max_invocations_ci95) {
+        (Some(value), Some([low, high])) => format!("{value:.0} ± {:.0}", (high - low) / 2.0),
+        (value, _) => number(value, 0),
+    };
+    let estimate = if entry.price.as_ref().is_some_and(|price| price.estimate) { "~" } else { "" };
+    let ties: Vec<String> = entry.tied_with.iter().map(|rank| format!("#{rank}")).collect();
+    format!(
+        "| {} | {}{} | {} | {} | {} | {estimate}{} | {} | {capacity} | {} | {} |\n",
+        entry.rank.map_or(String::new(), |rank| rank.to_string()),
+        cell(&entry.instance_type),
+        if entry.emulated { "\\*" } else { "" },
+        cell(&entry.configuration.as_ref().map(ToString::to_string).unwrap_or_default()),
+        number(entry.score, 1),
+        number(entry.cost_per_million_usd, 3),
+        number(entry.cost_per_hour_usd, 4),
+        entry.latency_us.map_or("–".to_owned(), |figures| shown_latency(figures.p95)),
+        entry.cpu_utilization_pct.map_or("–".to_owned(), |share| format!("{share:.0} %")),
+        ties.join(" "),
+    )
+}
+
+fn described(entry: &Entry) -> String {
+    match &entry.configuration {
+        Some(configuration) => cell(&format!("{}, {configuration}", entry.instance_type)),
+        None => cell(&entry.instance_type),
+    }
+}
+
+/// Text from elsewhere must not break out of its table cell or line.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,11 +5,23 @@ use std::collections::BTreeMap;
 use assay_measure::{
     ids::{InstanceTypeName, TrialId},
     job::{Demand, Goals, JobSpec, JobStatus},
-    outcome::StepReport,
+    outcome::{Failure, FailureKind, Measurement, StepReport, TrialOutcome},
+    slo::SloMetric,
+    validity::Verdict,
 };
 use jiff::Timestamp;
 
-use crate::{planner::Plan, prices::PriceQuote, report::JobReport, trial_state::TrialEnd};
+use crate::{
+    constraints,
+    planner::{Candidate, Plan, PlannedTrial},
+    prices::PriceQuote,
+    ranking::{self, Contender, Place, RankedBy},
+    report::{Entry, JobReport, ModelReport, ProgressReport, SCHEMA},
+    trial_state::TrialEnd,
+};
+
+mod entry;
+mod remarks;
 
 /// Everything that a report is made of.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,5 +67,187 @@ pub struct Overrides {
 /// The report.
 #[must_use]
 pub fn build(facts: &JobFacts, overrides: Overrides) -> JobReport {
-    todo!("{facts:?}{overrides:?}")
+    let goals = overrides.goals.or(facts.spec.goals);
+    let demand = overrides.demand.or(facts.spec.demand);
+    let mut lists = sort_out(facts, demand);
+    let (ranked_by, ranking) = ranked(facts, goals, &mut lists);
+    let reason = remarks::no_recommendation(facts, &ranking, &lists);
+    let warnings = remarks::of_job(facts, ranked_by, &ranking, &lists);
+    let model = &facts.spec.model;
+    JobReport {
+        schema: SCHEMA.to_owned(),
+        name: facts.spec.name.to_string(),
+        status: facts.status,
+        created_at: facts.created_at,
+        finished_at: facts.finished_at,
+        model: ModelReport {
+            name: model.name.clone(),
+            sha256: model.sha256.to_string(),
+            size_bytes: model.size_bytes.count(),
+        },
+        goals,
+        constraints: facts.spec.constraints.clone(),
+        ranked_by,
+        progress: progress(facts),
+        recommendation: ranking.first().cloned(),
+        no_recommendation_reason: reason,
+        ranking,
+        rejected: lists.rejected.into_iter().map(|(entry, _)| entry).collect(),
+        failed: lists.failed.into_iter().map(|(entry, _)| entry).collect(),
+        warnings,
+    }
 }
+
+/// Candidates by what came of them, before they are ranked.
+#[derive(Default)]
+struct Lists {
+    /// Measured, believable, within the constraints.
+    contenders: Vec<(Entry, Contender)>,
+    /// With how far off they are, where that is known.
+    rejected: Vec<(Entry, Option<f64>)>,
+    failed: Vec<(Entry, WhyFailed)>,
+}
+
+/// Why a candidate is in the list of failed ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WhyFailed {
+    Unbelievable,
+    NotMeasured,
+}
+
+fn sort_out(facts: &JobFacts, demand: Option<Demand>) -> Lists {
+    let mut lists = Lists::default();
+    for rejection in &facts.plan.rejections {
+        lists.rejected.push((entry::of_rejection(facts, rejection), None));
+    }
+    for candidate in &facts.plan.candidates {
+        let Some(trial) = facts.trials.get(&candidate.trial) else { continue };
+        let Some(end) = &trial.end else { continue };
+        match end {
+            TrialEnd::Reported { outcome: TrialOutcome::Measured(measurement) } => {
+                judge_measured(facts, candidate, trial, measurement, demand, &mut lists);
+            }
+            TrialEnd::Reported { outcome: TrialOutcome::Failed(failure) } => {
+                judge_failed(facts, candidate, trial, failure, &mut lists);
+            }
+            TrialEnd::Reported { outcome: TrialOutcome::Cancelled { by } } => {
+                lists.failed_because(facts, candidate, trial, format!("cancelled by {by}"));
+            }
+            TrialEnd::Lost { losses, last_agent } => {
+                let reason = format!("lost {losses} times, the last time with agent {last_agent}");
+                lists.failed_because(facts, candidate, trial, reason);
+            }
+            TrialEnd::NotRun { by } => {
+                lists.failed_because(
+                    facts,
+                    candidate,
+                    trial,
+                    format!("not measured: cancelled by {by}"),
+                );
+            }
+        }
+    }
+    lists
+}
+
+fn judge_measured(
+    facts: &JobFacts,
+    candidate: &Candidate,
+    trial: &TrialFacts,
+    measurement: &Measurement,
+    demand: Option<Demand>,
+    lists: &mut Lists,
+) {
+    let capacity = entry::capacity_of(measurement, &trial.steps);
+    let mut entry = entry::of_measurement(facts, candidate, trial, measurement, demand);
+    if measurement.validity.verdict == Verdict::Invalid {
+        entry.reason = Some(remarks::unbelievable(measurement, trial.repeats));
+        lists.failed.push((entry, WhyFailed::Unbelievable));
+        return;
+    }
+    let Some(capacity) = capacity.filter(|capacity| capacity.value.count() > 0) else {
+        entry.reason = Some("no call was answered".to_owned());
+        lists.failed.push((entry, WhyFailed::NotMeasured));
+        return;
+    };
+    if let Some(miss) = constraints::missed(&facts.spec.constraints, measurement) {
+        entry.reason = Some(miss.reason);
+        lists.rejected.push((entry, Some(miss.ratio)));
+        return;
+    }
+    entry.meets = true;
+    let metric = facts.spec.constraints.first().map_or(SloMetric::P95, |slo| slo.metric());
+    let contender = Contender {
+        name: format!("{} {}", candidate.instance_type, candidate.configuration),
+        per_hour: entry::endpoint_price(facts, &candidate.instance_type),
+        capacity,
+        latency_us: constraints::figure(metric, &measurement.latency),
+    };
+    lists.contenders.push((entry, contender));
+}
+
+fn judge_failed(
+    facts: &JobFacts,
+    candidate: &Candidate,
+    trial: &TrialFacts,
+    failure: &Failure,
+    lists: &mut Lists,
+) {
+    let mut entry = entry::without_figures(facts, candidate, trial);
+    entry.reason = Some(failure.message.clone());
+    entry.detail = Some(failure.detail.clone()).filter(|detail| !detail.is_empty());
+    if failure.kind != FailureKind::TooSlow {
+        lists.failed.push((entry, WhyFailed::NotMeasured));
+        return;
+    }
+    let miss = constraints::missed_by_a_lone_request(&facts.spec.constraints, &trial.steps);
+    let ratio = miss.as_ref().map(|miss| miss.ratio);
+    entry.reason = miss.map(|miss| miss.reason).or(entry.reason);
+    lists.rejected.push((entry, ratio));
+}
+
+impl Lists {
+    fn failed_because(
+        &mut self,
+        facts: &JobFacts,
+        candidate: &Candidate,
+        trial: &TrialFacts,
+        reason: String,
+    ) {
+        let entry =
+            Entry { reason: Some(reason), ..entry::without_figures(facts, candidate, trial) };
+        self.failed.push((entry, WhyFailed::NotMeasured));
+    }
+}
+
+/// Takes the contenders out of the lists and ranks them; those without a price go to the rejected.
+fn ranked(facts: &JobFacts, goals: Option<Goals>, lists: &mut Lists) -> (RankedBy, Vec<Entry>) {
+    let (entries, contenders): (Vec<Entry>, Vec<Contender>) =
+        std::mem::take(&mut lists.contenders).into_iter().unzip();
+    let ranking = ranking::rank(&contenders, goals);
+    for &index in &ranking.unpriced {
+        let mut entry = entries[index].clone();
+        entry.reason = Some(remarks::unpriced(facts, &entry.instance_type));
+        lists.rejected.push((entry, None));
+    }
+    let placed = |place: &Place| Entry {
+        rank: Some(place.rank),
+        score: Some(place.score),
+        score_ci95: Some([place.score_ci95.0, place.score_ci95.1]),
+        tied_with: place.tied_with.clone(),
+        ..entries[place.contender].clone()
+    };
+    (ranking.by, ranking.places.iter().map(placed).collect())
+}
+
+fn progress(facts: &JobFacts) -> ProgressReport {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let has_ended = |trial: &&PlannedTrial| {
+        facts.trials.get(&trial.spec.id).is_some_and(|trial| trial.end.is_some())
+    };
+    let ended = facts.plan.trials.iter().filter(has_ended).count();
+    ProgressReport { trials: count(facts.plan.trials.len()), ended: count(ended) }
+}
+
+#[cfg(test)]
+mod tests;

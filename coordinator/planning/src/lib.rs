@@ -28,3 +28,6 @@ pub mod report;
 pub mod sizing;
 pub mod sweep;
 pub mod trial_state;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,254 @@
+//! What people should know before they act on a report, in sentences.
+
+use assay_measure::{
+    hardware::LimitInForce,
+    job::JobStatus,
+    outcome::Measurement,
+    search::Mode,
+    validity::{Finding, FindingName, Verdict},
+};
+
+use super::{JobFacts, Lists, TrialFacts, WhyFailed};
+use crate::{catalogue, planner::Candidate, ranking::RankedBy, report::Entry};
+
+/// The hypervisor's share is mentioned from half of the suspicious figure on.
+const WORTH_MENTIONING_STEAL_PCT: f64 = 0.5;
+
+/// About one measured candidate.
+pub(super) fn of_candidate(
+    facts: &JobFacts,
+    candidate: &Candidate,
+    trial: &TrialFacts,
+    measurement: &Measurement,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if candidate.emulated {
+        about_emulation(candidate, measurement, &mut warnings);
+    }
+    if catalogue::is_burstable(&candidate.instance_type) {
+        warnings.push(format!(
+            "{} lives on burst credits; a test of minutes cannot show what it does without them (--soak 10m)",
+            candidate.instance_type
+        ));
+    }
+    if let Some(quote) = facts.prices.get(&candidate.instance_type).filter(|quote| quote.estimate) {
+        let how = quote.note.as_deref().unwrap_or("not a sourced hosting price");
+        warnings.push(format!("the price is an estimate: {how}"));
+    }
+    about_steal(measurement, &mut warnings);
+    let suspicious =
+        measurement.validity.findings.iter().filter(|found| found.severity != Verdict::Valid);
+    warnings.extend(suspicious.filter(|found| found.name != FindingName::CpuSteal).map(told));
+    if measurement.nan_outputs > 0 {
+        warnings.push(format!(
+            "{} of {} calls returned NaN",
+            measurement.nan_outputs, measurement.calls
+        ));
+    }
+    if measurement.failed_calls > 0 {
+        let first = measurement
+            .first_error
+            .as_deref()
+            .map(|error| format!("; the first: {error}"))
+            .unwrap_or_default();
+        warnings.push(format!(
+            "{} of {} calls failed{first}",
+            measurement.failed_calls, measurement.calls
+        ));
+    }
+    if trial.repeats > 0 {
+        warnings.push(format!(
+            "measured {} times; the figures before could not be believed",
+            trial.repeats + 1
+        ));
+    }
+    if measurement.answer.is_none() {
+        warnings.push("a fixed load shows what was carried, not the most that could be".to_owned());
+    }
+    warnings
+}
+
+fn about_emulation(candidate: &Candidate, measurement: &Measurement, warnings: &mut Vec<String>) {
+    let host = &measurement.host;
+    warnings.push(format!(
+        "emulated on {}, {} vCPU: compare shapes with it, not clouds",
+        host.cpu_model, host.vcpus
+    ));
+    if candidate.foreign_architecture {
+        warnings.push(format!(
+            "{} has processors of another architecture than {}; its real figures will differ",
+            candidate.instance_type, host.architecture
+        ));
+    }
+    let in_force = &measurement.limits_in_force;
+    let processors = [LimitInForce::CpuSetCgroup, LimitInForce::CpuSetAffinity];
+    if !in_force.iter().any(|limit| processors.contains(limit)) {
+        warnings.push(format!("the processors were not limited to {} vCPU", candidate.shape.vcpus));
+    }
+    if in_force.iter().all(|limit| processors.contains(limit)) {
+        warnings.push(format!("memory was not limited to {}", candidate.shape.memory_bytes));
+    }
+}
+
+fn about_steal(measurement: &Measurement, warnings: &mut Vec<String>) {
+    let found =
+        measurement.validity.findings.iter().find(|found| found.name == FindingName::CpuSteal);
+    let threshold = found.map_or(1.0, |found| found.threshold);
+    let stolen = found.map(|found| found.value).or(measurement.utilization.steal_pct);
+    if let Some(stolen) = stolen.filter(|stolen| *stolen >= WORTH_MENTIONING_STEAL_PCT) {
+        warnings.push(format!(
+            "{stolen:.1} % of CPU time was stolen by the hypervisor during the run (suspect above {threshold} %)"
+        ));
+    }
+}
+
+fn told(found: &Finding) -> String {
+    let (value, threshold) = (found.value, found.threshold);
+    let limit = format!("(limit {threshold:.4})").replace(".0000", "");
+    let limit = if limit.contains('.') {
+        format!("{})", limit.trim_end_matches(')').trim_end_matches('0'))
+    } else {
+        limit
+    };
+    match found.name {
+        FindingName::GeneratorLag => {
+            format!("the load generator sent up to {value:.0} µs late {limit}")
+        }
+        FindingName::GeneratorSaturated => "the load generator could not offer the load".to_owned(),
+        FindingName::CpuSteal => {
+            format!("{value:.1} % of CPU time was stolen by the hypervisor {limit}")
+        }
+        FindingName::OtherLoad => {
+            format!("other processes used {value:.1} % of a processor {limit}")
+        }
+        FindingName::Swapping => format!("{value:.1} pages were swapped per second {limit}"),
+        FindingName::MemoryPressure => format!("only {value:.1} % of memory was available {limit}"),
+        FindingName::Drift => format!("the target's speed moved by {value:.1} % {limit}"),
+        FindingName::IntervalTooWide => format!("the interval is ± {value:.1} % wide {limit}"),
+        FindingName::Errors => format!("{value:.2} % of calls failed {limit}"),
+        FindingName::TooFewSamples => format!("the percentile rests on {value:.0} calls {limit}"),
+        FindingName::LittleLaw => {
+            format!("users and throughput × latency differ by {value:.1} % {limit}")
+        }
+        FindingName::ConfirmationMissed => {
+            "fresh load at the answer did not hold the constraint".to_owned()
+        }
+        FindingName::GpuShared => "other processes used the GPU".to_owned(),
+        FindingName::GpuThrottled => "the GPU ran slower for heat or power".to_owned(),
+        FindingName::BurstCredits => "burst credits may have helped".to_owned(),
+        FindingName::Frequency => format!("the processor's clock moved by {value:.1} % {limit}"),
+        FindingName::NanOutputs => format!("{value:.0} outputs held NaN"),
+        FindingName::OutOfTime => "the search ran out of time".to_owned(),
+        FindingName::NoBurnIn => {
+            "the machine was not heated, so throttling may be missed".to_owned()
+        }
+    }
+}
+
+/// Why figures are not used.
+pub(super) fn unbelievable(measurement: &Measurement, repeats: u32) -> String {
+    let gravest: Vec<String> = measurement
+        .validity
+        .findings
+        .iter()
+        .filter(|found| found.severity == Verdict::Invalid)
+        .map(told)
+        .collect();
+    let times =
+        if repeats > 0 { format!(", measured {} times", repeats + 1) } else { String::new() };
+    format!("its figures cannot be believed{times}: {}", gravest.join("; "))
+}
+
+/// Why a measured candidate is not in the ranking by cost.
+pub(super) fn unpriced(facts: &JobFacts, instance_type: &str) -> String {
+    let is_zero = facts
+        .prices
+        .iter()
+        .any(|(name, quote)| name.as_str() == instance_type && quote.usd_per_hour.pico_usd() == 0);
+    if is_zero {
+        return format!(
+            "the price of instance type {instance_type:?} is zero, so cost cannot be ranked"
+        );
+    }
+    format!("no price for instance type {instance_type:?}, so cost cannot be ranked")
+}
+
+/// Why nothing is recommended; `None` when something is.
+pub(super) fn no_recommendation(
+    facts: &JobFacts,
+    ranking: &[Entry],
+    lists: &Lists,
+) -> Option<String> {
+    if !ranking.is_empty() {
+        return None;
+    }
+    let measured_but_missed =
+        lists.rejected.iter().filter_map(|(entry, ratio)| Some((entry, (*ratio)?)));
+    if let Some((closest, _)) = measured_but_missed.min_by(|a, b| a.1.total_cmp(&b.1)) {
+        let reason = closest.reason.as_deref().unwrap_or_default();
+        return Some(format!(
+            "no candidate meets the constraints; the closest is {}{}: {reason}",
+            closest.instance_type,
+            closest.configuration.as_ref().map(|used| format!(", {used}")).unwrap_or_default()
+        ));
+    }
+    if !facts.status.is_final() {
+        return Some("no candidate has been measured yet".to_owned());
+    }
+    let reason = |entry: &Entry| {
+        format!("{}: {}", entry.instance_type, entry.reason.as_deref().unwrap_or_default())
+    };
+    let unbelievable =
+        lists.failed.iter().filter(|(_, why)| *why == WhyFailed::Unbelievable).count();
+    if unbelievable > 0 && unbelievable == lists.failed.len() {
+        return Some(format!("none of the {unbelievable} measurements can be believed"));
+    }
+    if let Some((first, _)) = lists.failed.first() {
+        return Some(format!("no candidate could be measured; {}", reason(first)));
+    }
+    if let Some((first, _)) = lists.rejected.first() {
+        return Some(format!("no candidate can be recommended; {}", reason(first)));
+    }
+    Some(match facts.status {
+        JobStatus::Stopped => "the job was stopped before anything was measured".to_owned(),
+        JobStatus::Pending
+        | JobStatus::Running
+        | JobStatus::Stopping
+        | JobStatus::Completed
+        | JobStatus::Failed => "there was nothing to measure".to_owned(),
+    })
+}
+
+/// About the job as a whole.
+pub(super) fn of_job(
+    facts: &JobFacts,
+    by: RankedBy,
+    ranking: &[Entry],
+    lists: &Lists,
+) -> Vec<String> {
+    let mut warnings = facts.warnings.clone();
+    warnings.extend(facts.plan.warnings.iter().cloned());
+    let everyone = ranking.iter().chain(lists.rejected.iter().map(|(entry, _)| entry));
+    let mut unpriced_types: Vec<&str> = everyone
+        .filter(|entry| entry.meets && entry.cost_per_hour_usd.is_none_or(|usd| usd <= 0.0))
+        .map(|entry| entry.instance_type.as_str())
+        .collect();
+    unpriced_types.sort_unstable();
+    unpriced_types.dedup();
+    for name in unpriced_types {
+        warnings
+            .push(format!("{} (assay prices set {name} --per-hour USD)", unpriced(facts, name)));
+    }
+    if by == RankedBy::Throughput && !ranking.is_empty() {
+        warnings.push("no candidate has a price, so the ranking is by throughput".to_owned());
+    }
+    if let Some(best) = ranking.first().filter(|best| !best.tied_with.is_empty()) {
+        let ranks: Vec<String> = best.tied_with.iter().map(|rank| format!("#{rank}")).collect();
+        warnings.push(format!("#1 is tied with {}: their intervals overlap", ranks.join(", ")));
+    }
+    if facts.spec.mode == Mode::Quick && facts.spec.fixed_load.is_none() && !ranking.is_empty() {
+        warnings
+            .push("quick mode does not heat the machine, so throttling may be missed".to_owned());
+    }
+    warnings
+}
