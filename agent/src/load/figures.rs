@@ -1,0 +1,301 @@
+//! What a step came to, in numbers: counts, errors by kind, histograms, the generator's own weight.
+//!
+//! Every sending thread fills its own part; parts are merged on the caller's thread.
+
+use std::{fmt, time::Duration};
+
+use assay_measure::{outcome::LatencyFigures, search::StepObservation};
+use hdrhistogram::Histogram;
+
+/// The longest time a histogram tells apart: 10 minutes.
+pub const HISTOGRAM_LIMIT_US: u64 = 600_000_000;
+
+/// Median lag above which an open-loop schedule was not kept. A scheduler's hiccups on saturated cores
+/// stay far below it at the median; a generator that cannot keep up passes it within a second.
+pub const SATURATED_LAG_US: u64 = 5_000;
+
+/// Share of a core that a sending thread uses when it, and not the target, limits a closed loop.
+pub const SATURATED_CPU_SHARE: f64 = 0.95;
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// No connection could be made.
+    Connect,
+    /// No answer in time.
+    Timeout,
+    /// The connection broke before the answer was whole.
+    Reset,
+    /// An answer with an error status.
+    Status,
+    /// An answer that breaks the protocol or a limit.
+    Malformed,
+}
+
+impl ErrorKind {
+    /// The word used in JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::Status => "status",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// Failed requests by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ErrorCounts {
+    /// No connection could be made.
+    pub connect: u64,
+    /// No answer in time.
+    pub timeout: u64,
+    /// The connection broke.
+    pub reset: u64,
+    /// An error status.
+    pub status: u64,
+    /// Broken protocol.
+    pub malformed: u64,
+}
+
+impl ErrorCounts {
+    /// All of them.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.connect + self.timeout + self.reset + self.status + self.malformed
+    }
+
+    /// Counts one more.
+    pub fn add(&mut self, kind: ErrorKind) {
+        match kind {
+            ErrorKind::Connect => self.connect += 1,
+            ErrorKind::Timeout => self.timeout += 1,
+            ErrorKind::Reset => self.reset += 1,
+            ErrorKind::Status => self.status += 1,
+            ErrorKind::Malformed => self.malformed += 1,
+        }
+    }
+
+    /// Adds another count.
+    pub fn merge(&mut self, other: &Self) {
+        self.connect += other.connect;
+        self.timeout += other.timeout;
+        self.reset += other.reset;
+        self.status += other.status;
+        self.malformed += other.malformed;
+    }
+}
+
+/// The first request that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstFailure {
+    /// When it ended, in microseconds since the generator started.
+    pub at_us: u64,
+    /// Why.
+    pub kind: ErrorKind,
+    /// What happened, for people.
+    pub message: String,
+    /// The status of the response: HTTP's, or gRPC's.
+    pub status: Option<u16>,
+    /// The first 2 KiB of the response's body; empty when there was none.
+    pub body: Vec<u8>,
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepEnd {
+    /// As planned.
+    Complete,
+    /// It was cancelled; the figures cover what was done until then.
+    Cancelled,
+    /// Nothing accepted connections for too long; the figures cover what was done until then.
+    TargetLost {
+        /// What connecting said.
+        reason: String,
+    },
+}
+
+/// One second of a step.
+#[derive(Clone)]
+pub struct SecondFigures {
+    /// Counts from 0 within the step.
+    pub index: u64,
+    /// Requests answered in it.
+    pub answered: u64,
+    /// Requests that failed in it.
+    pub failed: u64,
+    /// Latency of those answered, in microseconds.
+    pub latency: Histogram<u64>,
+}
+
+/// Figures of one step.
+#[derive(Clone)]
+pub struct StepFigures {
+    /// Requests that the step began with, still in flight from the closed-loop step it continues.
+    pub carried_in: u64,
+    /// Requests begun.
+    pub sent: u64,
+    /// Requests answered.
+    pub answered: u64,
+    /// Requests failed, by kind.
+    pub errors: ErrorCounts,
+    /// Requests still in flight when the observation was handed in.
+    /// `carried_in + sent = answered + errors.total() + outstanding`.
+    pub outstanding: u64,
+    /// Requests that had to wait in the generator because every connection was busy.
+    pub waited: u64,
+    /// The first that failed.
+    pub first_failure: Option<FirstFailure>,
+    /// From intended send time to the last byte of the answer, in microseconds. Requests whose verdict
+    /// became final without an answer are in it with the time they had taken by then.
+    pub latency: Histogram<u64>,
+    /// From the actual send time, of the requests answered.
+    pub service_time: Histogram<u64>,
+    /// How late the generator itself handled a request, of all requests in open loop.
+    pub lag: Histogram<u64>,
+    /// Processor time of the sending threads.
+    pub generator_cpu: Duration,
+    /// The largest share of a core that one sending thread used, 0 to 1.
+    pub busiest_thread_share: f64,
+    /// Connections opened.
+    pub connections_opened: u64,
+    /// Second by second, if asked for.
+    pub seconds: Vec<SecondFigures>,
+}
+
+/// A step that has ended: what the search sees, what reports show, and how it ended.
+#[derive(Clone, Debug)]
+pub struct StepResult {
+    /// For the search.
+    pub observation: StepObservation,
+    /// For reports.
+    pub figures: StepFigures,
+    /// How it ended.
+    pub end: StepEnd,
+}
+
+/// An empty histogram of microseconds: 1 µs to 10 min with 3 significant digits.
+#[must_use]
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, HISTOGRAM_LIMIT_US, 3).expect("1 to 600 million with 3 digits is a valid range")
+}
+
+/// The figures of a latency histogram; `None` when it is empty.
+#[must_use]
+pub fn latency_figures(histogram: &Histogram<u64>) -> Option<LatencyFigures> {
+    (!histogram.is_empty()).then(|| LatencyFigures {
+        count: histogram.len(),
+        mean_us: histogram.mean(),
+        p50_us: histogram.value_at_quantile(0.50),
+        p90_us: histogram.value_at_quantile(0.90),
+        p95_us: histogram.value_at_quantile(0.95),
+        p99_us: histogram.value_at_quantile(0.99),
+        p999_us: histogram.value_at_quantile(0.999),
+        max_us: histogram.max(),
+    })
+}
+
+impl StepFigures {
+    /// No figures yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            carried_in: 0,
+            sent: 0,
+            answered: 0,
+            errors: ErrorCounts::default(),
+            outstanding: 0,
+            waited: 0,
+            first_failure: None,
+            latency: histogram(),
+            service_time: histogram(),
+            lag: histogram(),
+            generator_cpu: Duration::ZERO,
+            busiest_thread_share: 0.0,
+            connections_opened: 0,
+            seconds: Vec::new(),
+        }
+    }
+
+    /// Adds figures of another thread, or of another step of the same kind.
+    pub fn merge(&mut self, other: &Self) {
+        self.carried_in += other.carried_in;
+        self.sent += other.sent;
+        self.answered += other.answered;
+        self.errors.merge(&other.errors);
+        self.outstanding += other.outstanding;
+        self.waited += other.waited;
+        let earlier = |a: &FirstFailure, b: &FirstFailure| b.at_us < a.at_us;
+        match (&mut self.first_failure, &other.first_failure) {
+            (Some(mine), Some(theirs)) if earlier(mine, theirs) => *mine = theirs.clone(),
+            (mine @ None, Some(theirs)) => *mine = Some(theirs.clone()),
+            (Some(_), Some(_)) | (_, None) => {}
+        }
+        add(&mut self.latency, &other.latency);
+        add(&mut self.service_time, &other.service_time);
+        add(&mut self.lag, &other.lag);
+        self.generator_cpu += other.generator_cpu;
+        self.busiest_thread_share = self.busiest_thread_share.max(other.busiest_thread_share);
+        self.connections_opened += other.connections_opened;
+    }
+}
+
+impl fmt::Debug for StepFigures {
+    /// Counts and percentiles: the buckets of a histogram are of no use to a reader.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepFigures")
+            .field("carried_in", &self.carried_in)
+            .field("sent", &self.sent)
+            .field("answered", &self.answered)
+            .field("errors", &self.errors)
+            .field("outstanding", &self.outstanding)
+            .field("waited", &self.waited)
+            .field("first_failure", &self.first_failure)
+            .field("latency", &latency_figures(&self.latency))
+            .field("lag", &latency_figures(&self.lag))
+            .field("generator_cpu", &self.generator_cpu)
+            .field("connections_opened", &self.connections_opened)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SecondFigures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, answered, failed, .. } = self;
+        write!(f, "second {index}: {answered} answered, {failed} failed")
+    }
+}
+
+impl Default for StepFigures {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Adds a histogram of the same bounds.
+pub(crate) fn add(histogram: &mut Histogram<u64>, other: &Histogram<u64>) {
+    histogram.add(other).expect("all histograms here have the same bounds");
+}
+
+/// Joins seconds that several threads kept of the same step.
+pub(crate) fn merge_seconds(mut seconds: Vec<SecondFigures>) -> Vec<SecondFigures> {
+    seconds.sort_by_key(|second| second.index);
+    let mut merged: Vec<SecondFigures> = Vec::with_capacity(seconds.len());
+    for second in seconds {
+        match merged.last_mut().filter(|last| last.index == second.index) {
+            Some(last) => {
+                last.answered += second.answered;
+                last.failed += second.failed;
+                let mut both = histogram();
+                add(&mut both, &last.latency);
+                add(&mut both, &second.latency);
+                last.latency = both;
+            }
+            None => merged.push(second),
+        }
+    }
+    merged
+}

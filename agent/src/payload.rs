@@ -1,0 +1,268 @@
+//! Request bodies: one file, every file of a folder, or every file of a gzip tar, sent in turn.
+//!
+//! Bodies are only read and bounded here; what they mean is between the user and the model.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use thiserror::Error;
+
+/// The largest single body.
+pub const BODY_LIMIT: u64 = 256 << 20;
+/// The largest sum of all bodies; they are held in memory.
+pub const TOTAL_LIMIT: u64 = 1 << 30;
+/// The largest number of bodies.
+pub const COUNT_LIMIT: usize = 100_000;
+
+/// Request bodies and their content type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payload {
+    /// The bodies, in the order they are sent; at least one.
+    pub bodies: Vec<Bytes>,
+    /// The `Content-Type` of every body.
+    pub content_type: String,
+}
+
+/// A payload cannot be used.
+#[derive(Debug, Error)]
+pub enum PayloadError {
+    /// A file cannot be read.
+    #[error("cannot read payload {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The archive is damaged or no gzip tar.
+    #[error("payload {path} is not a readable tar.gz")]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is nothing to send.
+    #[error("payload {0} holds no bytes to send")]
+    Empty(PathBuf),
+    /// More than the limits allow.
+    #[error("payload {path} is too large: {what}")]
+    TooLarge {
+        /// The file, folder or archive.
+        path: PathBuf,
+        /// Which limit.
+        what: &'static str,
+    },
+    /// The content type would break the request.
+    #[error("{0:?} is not a content type")]
+    ContentType(String),
+}
+
+impl Payload {
+    /// Reads a file, a folder or a gzip tar (by its name: `.tar.gz` or `.tgz`). Without a content type
+    /// it is told from the extension of the first body's file.
+    ///
+    /// # Errors
+    /// [`PayloadError`] when nothing readable of allowed size is there.
+    pub fn read(path: &Path, content_type: Option<&str>) -> Result<Self, PayloadError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        let mut bodies = Collected::new(path);
+        if path.is_dir() {
+            bodies.folder(path)?;
+        } else if name.ends_with(".tar.gz") || name.ends_with(".tgz") {
+            bodies.archive(path)?;
+        } else {
+            bodies.file(path)?;
+        }
+        bodies.finish(content_type)
+    }
+
+    /// Reads a gzip tar whatever its name.
+    ///
+    /// # Errors
+    /// [`PayloadError`] when it is not one, or holds nothing of allowed size.
+    pub fn read_archive(path: &Path, content_type: &str) -> Result<Self, PayloadError> {
+        let mut bodies = Collected::new(path);
+        bodies.archive(path)?;
+        bodies.finish(Some(content_type))
+    }
+}
+
+/// Bodies as they are collected, with the limits kept.
+struct Collected<'a> {
+    origin: &'a Path,
+    bodies: Vec<Bytes>,
+    total: u64,
+    first_name: Option<String>,
+}
+
+impl<'a> Collected<'a> {
+    fn new(origin: &'a Path) -> Self {
+        Self { origin, bodies: Vec::new(), total: 0, first_name: None }
+    }
+
+    fn file(&mut self, path: &Path) -> Result<(), PayloadError> {
+        let read = |source| PayloadError::Read { path: path.to_owned(), source };
+        let file = fs::File::open(path).map_err(read)?;
+        self.add(file, &path.to_string_lossy())?.map_err(read)
+    }
+
+    fn folder(&mut self, path: &Path) -> Result<(), PayloadError> {
+        let read = |source| PayloadError::Read { path: path.to_owned(), source };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(path).map_err(read)? {
+            let entry = entry.map_err(read)?;
+            if entry.path().is_file() {
+                files.push(entry.path());
+            }
+        }
+        files.sort();
+        files.iter().try_for_each(|file| self.file(file))
+    }
+
+    fn archive(&mut self, path: &Path) -> Result<(), PayloadError> {
+        let broken = |source| PayloadError::Archive { path: path.to_owned(), source };
+        let file = fs::File::open(path).map_err(|source| PayloadError::Read { path: path.to_owned(), source })?;
+        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(io::BufReader::new(file)));
+        for entry in archive.entries().map_err(broken)? {
+            let entry = entry.map_err(broken)?;
+            if entry.header().entry_type().is_file() {
+                let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+                self.add(entry, &name)?.map_err(broken)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one body; the inner error is a failed read.
+    fn add(&mut self, source: impl Read, name: &str) -> Result<io::Result<()>, PayloadError> {
+        let too_large = |what| PayloadError::TooLarge { path: self.origin.to_owned(), what };
+        let mut bytes = Vec::new();
+        if let Err(error) = source.take(BODY_LIMIT + 1).read_to_end(&mut bytes) {
+            return Ok(Err(error));
+        }
+        let length = bytes.len() as u64;
+        if length > BODY_LIMIT {
+            return Err(too_large("a body may have 256 MiB"));
+        }
+        if self.total + length > TOTAL_LIMIT {
+            return Err(too_large("all bodies together may have 1 GiB"));
+        }
+        if self.bodies.len() == COUNT_LIMIT {
+            return Err(too_large("there may be 100000 bodies"));
+        }
+        if length > 0 {
+            self.total += length;
+            self.bodies.push(Bytes::from(bytes));
+            self.first_name.get_or_insert_with(|| name.to_owned());
+        }
+        Ok(Ok(()))
+    }
+
+    fn finish(self, content_type: Option<&str>) -> Result<Payload, PayloadError> {
+        let Some(first_name) = self.first_name else {
+            return Err(PayloadError::Empty(self.origin.to_owned()));
+        };
+        let content_type = content_type.unwrap_or_else(|| guess(&first_name)).to_owned();
+        if content_type.is_empty() || !content_type.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return Err(PayloadError::ContentType(content_type));
+        }
+        Ok(Payload { bodies: self.bodies, content_type })
+    }
+}
+
+/// The content type that a file's extension suggests.
+fn guess(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).as_deref() {
+        Some("npy") => "application/x-npy",
+        Some("npz") => "application/x-npz",
+        Some("json") => "application/json",
+        Some("csv") => "text/csv",
+        Some("jpg" | "jpeg") => "image/jpeg",
+        Some("png") => "image/png",
+        Some("txt") => "text/plain",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder =
+            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        for (name, bytes) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            header.set_mode(0o600);
+            builder.append_data(&mut header, name, *bytes).unwrap();
+        }
+        builder.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn a_folder_is_sent_in_the_order_of_its_file_names() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("b.json"), "2").unwrap();
+        fs::write(folder.path().join("a.json"), "1").unwrap();
+        fs::write(folder.path().join("empty.json"), "").unwrap();
+        fs::create_dir(folder.path().join("inner")).unwrap();
+        let payload = Payload::read(folder.path(), None).unwrap();
+        assert_eq!(payload.bodies, [Bytes::from("1"), Bytes::from("2")]);
+        assert_eq!(payload.content_type, "application/json");
+    }
+
+    #[test]
+    fn an_archive_gives_one_body_for_each_regular_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("payload.tar.gz");
+        fs::write(&path, archive(&[("x/1.npy", b"one"), ("x/2.npy", b"two")])).unwrap();
+        let payload = Payload::read(&path, None).unwrap();
+        assert_eq!(payload.bodies, [Bytes::from("one"), Bytes::from("two")]);
+        assert_eq!(payload.content_type, "application/x-npy");
+        assert_eq!(Payload::read_archive(&path, "text/csv").unwrap().content_type, "text/csv");
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused_with_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing.npy");
+        assert!(matches!(Payload::read(&missing, None), Err(PayloadError::Read { .. })));
+        let empty = folder.path().join("empty.npy");
+        fs::write(&empty, "").unwrap();
+        assert!(matches!(Payload::read(&empty, None), Err(PayloadError::Empty(path)) if path == empty));
+        assert!(matches!(Payload::read(folder.path(), None), Err(PayloadError::Empty(_))));
+        let broken = folder.path().join("broken.tar.gz");
+        let mut bytes = archive(&[("1", &[7; 100_000])]);
+        bytes.truncate(bytes.len() / 2);
+        fs::write(&broken, bytes).unwrap();
+        assert!(matches!(Payload::read(&broken, None), Err(PayloadError::Archive { .. })));
+        let full = folder.path().join("full.npy");
+        fs::write(&full, "x").unwrap();
+        for bad in ["", "text/\r\nX-Evil: 1", "text/ü"] {
+            assert!(matches!(Payload::read(&full, Some(bad)), Err(PayloadError::ContentType(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_inflates_beyond_the_limit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bomb.tar.gz");
+        let mut encoder = flate2::write::GzEncoder::new(fs::File::create(&path).unwrap(), flate2::Compression::fast());
+        let mut header = tar::Header::new_gnu();
+        header.set_path("bomb").unwrap();
+        header.set_size(BODY_LIMIT + 1);
+        header.set_cksum();
+        encoder.write_all(header.as_bytes()).unwrap();
+        io::copy(&mut io::repeat(0).take(BODY_LIMIT + 1), &mut encoder).unwrap();
+        encoder.finish().unwrap();
+        assert!(matches!(Payload::read(&path, None), Err(PayloadError::TooLarge { .. })));
+    }
+}
