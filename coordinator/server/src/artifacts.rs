@@ -1,0 +1,280 @@
+//! Models and payloads: files named by their checksum, complete or not there at all.
+//!
+//! An upload goes to a file of its own, is checked, synced and only then renamed; what a crash leaves
+//! behind is removed at the next start. Which job needs which file is not known here.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use assay_measure::{
+    ids::Sha256,
+    trial::ArtifactRef,
+    units::Bytes,
+};
+use bytes::Bytes as Chunk;
+use sha2::{Digest, Sha256 as Hasher};
+use thiserror::Error;
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinHandle, spawn_blocking},
+};
+
+const UNFINISHED: &str = "unfinished";
+// Enough to keep the disk busy while the next chunk arrives.
+const CHUNKS_IN_FLIGHT: usize = 4;
+
+/// The files of one data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Artifacts {
+    directory: Arc<Path>,
+    limit: Bytes,
+}
+
+/// A file cannot be stored or read.
+#[derive(Debug, Error)]
+pub(crate) enum ArtifactError {
+    #[error("{name:?} has {announced} and the limit is {limit}")]
+    TooLarge {
+        name: String,
+        announced: Bytes,
+        limit: Bytes,
+    },
+    #[error("{name:?} was announced with {announced} bytes, but {received} arrived")]
+    WrongSize {
+        name: String,
+        announced: u64,
+        received: u64,
+    },
+    #[error("{name:?} was announced as sha256:{announced}, but sha256:{received} arrived")]
+    WrongChecksum {
+        name: String,
+        announced: Sha256,
+        received: String,
+    },
+    #[error("cannot store or read an uploaded file")]
+    Io(#[from] io::Error),
+    #[error("the writer of an upload ended abnormally")]
+    Writer(#[from] JoinError),
+}
+
+/// An upload under way. Dropped before [`Upload::finish`], it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    chunks: mpsc::Sender<Chunk>,
+    written: JoinHandle<Result<Written, ArtifactError>>,
+    target: PathBuf,
+    announced: ArtifactRef,
+}
+
+#[derive(Debug)]
+struct Written {
+    file: tempfile::NamedTempFile,
+    size_bytes: u64,
+    checksum: String,
+}
+
+impl Artifacts {
+    /// Opens the directory, and clears what earlier uploads left unfinished.
+    pub(crate) fn open(directory: &Path, limit: Bytes) -> io::Result<Self> {
+        let unfinished = directory.join(UNFINISHED);
+        fs::create_dir_all(&unfinished)?;
+        for entry in fs::read_dir(&unfinished)? {
+            fs::remove_file(entry?.path())?;
+        }
+        Ok(Self {
+            directory: directory.into(),
+            limit,
+        })
+    }
+
+    /// Whether the very file is there: same checksum, same size.
+    pub(crate) fn holds(&self, artifact: &ArtifactRef) -> bool {
+        self.size_of(&artifact.sha256) == Some(artifact.size_bytes)
+    }
+
+    /// The size of a stored file.
+    pub(crate) fn size_of(&self, sha256: &Sha256) -> Option<Bytes> {
+        let facts = fs::metadata(self.path(sha256)).ok()?;
+        facts.is_file().then(|| Bytes::new(facts.len()))
+    }
+
+    /// Opens a stored file; `None` when it is not there.
+    pub(crate) async fn read(&self, sha256: &Sha256) -> io::Result<Option<tokio::fs::File>> {
+        match tokio::fs::File::open(self.path(sha256)).await {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins an upload.
+    pub(crate) fn begin(&self, announced: ArtifactRef) -> Result<Upload, ArtifactError> {
+        if announced.size_bytes > self.limit {
+            return Err(ArtifactError::TooLarge {
+                name: announced.name,
+                announced: announced.size_bytes,
+                limit: self.limit,
+            });
+        }
+        let unfinished = self.directory.join(UNFINISHED);
+        let limit = announced.size_bytes.count();
+        let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        Ok(Upload {
+            chunks: sender,
+            written: spawn_blocking(move || write(&unfinished, receiver, limit)),
+            target: self.path(&announced.sha256),
+            announced,
+        })
+    }
+
+    fn path(&self, sha256: &Sha256) -> PathBuf {
+        self.directory.join(sha256.as_str())
+    }
+}
+
+impl Upload {
+    /// Takes the next part. False: no more is wanted, and [`Upload::finish`] says why.
+    pub(crate) async fn take(&mut self, chunk: Chunk) -> bool {
+        self.chunks.send(chunk).await.is_ok()
+    }
+
+    /// Checks the whole and gives it its name.
+    pub(crate) async fn finish(self) -> Result<(), ArtifactError> {
+        drop(self.chunks);
+        let written = self.written.await??;
+        let ArtifactRef {
+            name,
+            sha256,
+            size_bytes,
+        } = self.announced;
+        if written.size_bytes != size_bytes.count() {
+            return Err(ArtifactError::WrongSize {
+                name,
+                announced: size_bytes.count(),
+                received: written.size_bytes,
+            });
+        }
+        if written.checksum != sha256.as_str() {
+            return Err(ArtifactError::WrongChecksum {
+                name,
+                announced: sha256,
+                received: written.checksum,
+            });
+        }
+        let target = self.target;
+        spawn_blocking(move || persist(written.file, &target)).await??;
+        Ok(())
+    }
+}
+
+/// Writes chunks as they come, one byte beyond the announced size at most: more is an error anyway.
+fn write(
+    directory: &Path,
+    mut chunks: mpsc::Receiver<Chunk>,
+    limit: u64,
+) -> Result<Written, ArtifactError> {
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut hasher = Hasher::new();
+    let mut size_bytes = 0u64;
+    while let Some(chunk) = chunks.blocking_recv() {
+        size_bytes += chunk.len() as u64;
+        if size_bytes > limit {
+            break;
+        }
+        hasher.update(&chunk);
+        file.write_all(&chunk)?;
+    }
+    Ok(Written {
+        file,
+        size_bytes,
+        checksum: hex::encode(hasher.finalize()),
+    })
+}
+
+fn persist(file: tempfile::NamedTempFile, target: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(target).map_err(|error| error.error)?;
+    // The name is durable only once the directory is.
+    match target.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(content: &[u8]) -> ArtifactRef {
+        ArtifactRef {
+            name: "m.pt".to_owned(),
+            sha256: Sha256::new(hex::encode(Hasher::digest(content))).unwrap(),
+            size_bytes: Bytes::new(content.len() as u64),
+        }
+    }
+
+    async fn upload(
+        artifacts: &Artifacts,
+        announced: ArtifactRef,
+        content: &[u8],
+    ) -> Result<(), ArtifactError> {
+        let mut upload = artifacts.begin(announced)?;
+        for chunk in content.chunks(3) {
+            if !upload.take(Chunk::copy_from_slice(chunk)).await {
+                break;
+            }
+        }
+        upload.finish().await
+    }
+
+    fn leftovers(directory: &Path) -> usize {
+        fs::read_dir(directory.join(UNFINISHED)).unwrap().count()
+    }
+
+    #[tokio::test]
+    async fn a_file_is_there_only_once_it_is_whole_and_right() {
+        let scratch = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(scratch.path(), Bytes::mib(1)).unwrap();
+        let right = reference(b"a model");
+
+        let short = upload(&artifacts, right.clone(), b"a mod").await;
+        assert!(matches!(short, Err(ArtifactError::WrongSize { .. })));
+        let long = upload(&artifacts, right.clone(), b"a model and more").await;
+        assert!(matches!(long, Err(ArtifactError::WrongSize { .. })));
+        let other = upload(&artifacts, right.clone(), b"a m0del").await;
+        assert!(matches!(other, Err(ArtifactError::WrongChecksum { .. })));
+        assert!(!artifacts.holds(&right));
+
+        upload(&artifacts, right.clone(), b"a model").await.unwrap();
+        upload(&artifacts, right.clone(), b"a model").await.unwrap();
+        assert!(artifacts.holds(&right));
+        assert_eq!(leftovers(scratch.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn a_file_beyond_the_limit_is_refused_before_its_first_byte() {
+        let scratch = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(scratch.path(), Bytes::new(4)).unwrap();
+        let refused = artifacts.begin(reference(b"large")).unwrap_err();
+        assert!(matches!(refused, ArtifactError::TooLarge { .. }));
+        assert_eq!(leftovers(scratch.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_unfinished_is_cleared_at_the_next_start() {
+        let scratch = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(scratch.path(), Bytes::mib(1)).unwrap();
+        upload(&artifacts, reference(b"kept"), b"kept")
+            .await
+            .unwrap();
+        fs::write(scratch.path().join(UNFINISHED).join(".tmpX"), "half").unwrap();
+
+        let reopened = Artifacts::open(scratch.path(), Bytes::mib(1)).unwrap();
+        assert_eq!(leftovers(scratch.path()), 0);
+        assert!(reopened.holds(&reference(b"kept")));
+    }
+}

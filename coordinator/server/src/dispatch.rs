@@ -1,0 +1,256 @@
+//! The one loop that owns jobs, trials, leases and agents.
+//!
+//! The whole conversation is two closed enums: [`Event`] says everything that can happen, [`Effect`]
+//! everything that follows. What follows is decided without I/O by [`state::State`]; this file
+//! performs it, in one order always: first the store, then agents, watchers and callers. So whatever
+//! anybody was told survives a crash. When the store fails, the loop ends and with it the
+//! coordinator: going on from memory would acknowledge what may be lost.
+
+mod agents;
+mod jobs;
+mod link;
+mod recovery;
+mod refused;
+mod state;
+mod trials;
+
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use assay_measure::{
+    ids::{AgentName, JobName, TrialId},
+    job::JobSpec,
+};
+use assay_planning::{price_file::PriceRow, prices::Prices};
+use jiff::Timestamp;
+use tokio::{
+    sync::{broadcast, mpsc, oneshot, watch},
+    time::sleep_until,
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::{
+    link::{AgentSession, DispatchLink, Published, Registration, SessionId, Stopping},
+    refused::{AttachDenied, Refused},
+    state::{State, Terms},
+};
+use crate::{
+    agent_link::{AgentCommand, AgentFacts, AgentReport, Held},
+    clock::Clock,
+    job_event::{JobEvent, TrialBrief},
+    store::{Change, Store, StoreError},
+};
+
+/// Where a caller waits for its answer.
+pub(crate) type AnswerTo<T> = oneshot::Sender<T>;
+
+/// Everything that can happen.
+pub(crate) enum Event {
+    /// An agent wants to register.
+    AgentAttached {
+        /// Its connection.
+        session: SessionId,
+        /// Where its commands go.
+        outbox: mpsc::Sender<AgentCommand>,
+        /// What it says of itself.
+        facts: Box<AgentFacts>,
+        /// The trial it still holds.
+        held: Option<Held>,
+        /// Whether it may stay.
+        answer: AnswerTo<Result<(), AttachDenied>>,
+    },
+    /// An agent reported something.
+    AgentReported(SessionId, AgentReport),
+    /// An agent's connection ended.
+    AgentLeft(SessionId),
+    /// A client wants a job.
+    CreateJob {
+        /// What it asks for; its files are there.
+        spec: Box<JobSpec>,
+        /// What will be done.
+        answer: AnswerTo<Result<Created, Refused>>,
+    },
+    /// A client wants a job stopped.
+    StopJob {
+        /// The job.
+        name: JobName,
+        /// Who asks.
+        by: String,
+        /// Whether it is stopping.
+        answer: AnswerTo<Result<(), Refused>>,
+    },
+    /// A client wants an ended job deleted.
+    DeleteJob {
+        /// The job.
+        name: JobName,
+        /// Whether it is gone.
+        answer: AnswerTo<Result<(), Refused>>,
+    },
+    /// A client wants to know the fleet.
+    ListAgents {
+        /// The agents, by name.
+        answer: AnswerTo<Vec<AgentStatus>>,
+    },
+    /// A client wants an agent to take nothing new, or again to do.
+    DrainAgent {
+        /// The agent.
+        name: AgentName,
+        /// Which of the two.
+        draining: bool,
+        /// The agent as it is now.
+        answer: AnswerTo<Result<AgentStatus, Refused>>,
+    },
+    /// A client wants an agent forgotten.
+    ForgetAgent {
+        /// The agent.
+        name: AgentName,
+        /// Whether it is.
+        answer: AnswerTo<Result<(), Refused>>,
+    },
+    /// A client states a price.
+    SetPrice {
+        /// The price.
+        row: PriceRow,
+        /// When it counts.
+        answer: AnswerTo<()>,
+    },
+    /// A deadline has come.
+    ClockAdvanced,
+}
+
+/// Everything that can follow.
+pub(crate) enum Effect {
+    /// Make a change durable.
+    Store(Change),
+    /// Tell an agent.
+    Tell(SessionId, AgentCommand),
+    /// End an agent's connection.
+    Disconnect(SessionId),
+    /// Tell those who watch a job.
+    Publish(JobName, JobEvent),
+    /// Prices are others from now on.
+    PricesChanged(Arc<Prices>),
+    /// Answer a caller.
+    Answer(Box<dyn FnOnce() + Send>),
+}
+
+/// A job was accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Created {
+    /// What will be measured, as far as that is decided.
+    pub(crate) trials: Vec<TrialBrief>,
+    /// What people should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// An agent as clients see it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AgentStatus {
+    /// What it says of itself.
+    pub(crate) facts: AgentFacts,
+    /// It is connected.
+    pub(crate) connected: bool,
+    /// It gets nothing new.
+    pub(crate) draining: bool,
+    /// The trial it has.
+    pub(crate) running: Option<TrialId>,
+    /// When it was last heard of.
+    pub(crate) last_seen_at: Timestamp,
+}
+
+/// Answers a caller who may have gone.
+fn answer<T: Send + 'static>(to: AnswerTo<T>, value: T) -> Effect {
+    Effect::Answer(Box::new(move || drop(to.send(value))))
+}
+
+/// The loop's ends of its channels.
+pub(crate) struct Dispatch {
+    state: State,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    inbox: link::Inbox,
+    agents: BTreeMap<SessionId, mpsc::Sender<AgentCommand>>,
+    published: broadcast::Sender<Arc<Published>>,
+    prices: watch::Sender<Arc<Prices>>,
+}
+
+// An agent that leaves so many commands unread is gone, whatever its connection says.
+const UNREAD_COMMANDS: usize = 256;
+
+impl Dispatch {
+    /// A loop over this state, and the link to it.
+    pub(crate) fn new(state: State, store: Arc<dyn Store>, clock: Clock) -> (Self, DispatchLink) {
+        let (link, inbox, published, prices) = link::connect(state.prices());
+        let agents = BTreeMap::new();
+        let dispatch = Self { state, store, clock, inbox, agents, published, prices };
+        (dispatch, link)
+    }
+
+    /// Runs until `stop`; then agents' connections end and what they run goes on without.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        let effects = self.state.begin(self.clock.now());
+        self.perform(effects).await?;
+        loop {
+            let deadline = self.state.next_deadline().map(|at| self.clock.instant_of(at));
+            let event = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                event = self.inbox.next() => event,
+                () = sleep_until(deadline.unwrap_or_else(far_future)), if deadline.is_some() => Event::ClockAdvanced,
+            };
+            if let Event::AgentAttached { session, outbox, .. } = &event {
+                self.agents.insert(*session, outbox.clone());
+            }
+            let effects = self.state.handle(event, self.clock.now());
+            self.perform(effects).await?;
+        }
+    }
+
+    async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), StoreError> {
+        let mut changes = Vec::new();
+        let mut rest = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Store(change) => changes.push(change),
+                Effect::Tell(..)
+                | Effect::Disconnect(_)
+                | Effect::Publish(..)
+                | Effect::PricesChanged(_)
+                | Effect::Answer(_) => rest.push(effect),
+            }
+        }
+        if !changes.is_empty() {
+            self.store.commit(changes).await?;
+        }
+        for effect in rest {
+            self.perform_one(effect);
+        }
+        Ok(())
+    }
+
+    fn perform_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Store(_) => {}
+            Effect::Tell(session, command) => self.tell(session, command),
+            Effect::Disconnect(session) => drop(self.agents.remove(&session)),
+            // An error means that nobody watches, which is fine.
+            Effect::Publish(job, event) => drop(self.published.send(Arc::new(Published { job, event }))),
+            Effect::PricesChanged(prices) => drop(self.prices.send_replace(prices)),
+            Effect::Answer(answer) => answer(),
+        }
+    }
+
+    fn tell(&mut self, session: SessionId, command: AgentCommand) {
+        let Some(outbox) = self.agents.get(&session) else {
+            return;
+        };
+        if let Err(error) = outbox.try_send(command) {
+            // Its connection ends, its lease runs on; it comes back or loses the trial.
+            tracing::warn!(?session, %error, "an agent does not read its commands");
+            self.agents.remove(&session);
+        }
+    }
+}
+
+fn far_future() -> tokio::time::Instant {
+    tokio::time::Instant::now() + Duration::from_secs(86_400)
+}

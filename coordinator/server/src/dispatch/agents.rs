@@ -1,0 +1,230 @@
+//! Agents: who is there, who has left, who gets nothing new.
+//!
+//! An agent that leaves keeps its lease until it runs out; coming back in time, it goes on.
+
+use assay_measure::ids::{AgentName, TrialId};
+use assay_planning::{fleet::AgentView, trial_state::{TrialEvent, TrialState}};
+use jiff::Timestamp;
+
+use super::{
+    AgentStatus, AttachDenied, Effect, Refused, SessionId,
+    state::{State, Terms, later},
+};
+use crate::{
+    agent_link::{AgentCommand, AgentFacts, Held},
+    store::{AgentRecord, Change},
+};
+
+/// An agent that is or was connected.
+#[derive(Clone, Debug)]
+pub(super) struct KnownAgent {
+    pub(super) facts: AgentFacts,
+    pub(super) draining: bool,
+    pub(super) last_seen_at: Timestamp,
+    pub(super) session: Option<SessionId>,
+    /// It declined a trial, so it gets none until then.
+    pub(super) resting_until: Option<Timestamp>,
+}
+
+impl KnownAgent {
+    /// An agent as the store remembers it: not connected.
+    pub(super) fn remembered(record: AgentRecord) -> Self {
+        let AgentRecord { facts, draining, last_seen_at } = record;
+        Self { facts, draining, last_seen_at, session: None, resting_until: None }
+    }
+
+    fn record(&self) -> AgentRecord {
+        AgentRecord {
+            facts: self.facts.clone(),
+            draining: self.draining,
+            last_seen_at: self.last_seen_at,
+        }
+    }
+
+    /// When it is lost, or has rested.
+    pub(super) fn next_deadline(&self, terms: Terms) -> Option<Timestamp> {
+        let lost_at = self.session.map(|_| later(self.last_seen_at, terms.lease_term));
+        lost_at.into_iter().chain(self.resting_until).min()
+    }
+}
+
+impl State {
+    pub(super) fn attach_agent(
+        &mut self,
+        session: SessionId,
+        facts: AgentFacts,
+        held: Option<Held>,
+        now: Timestamp,
+    ) -> Result<(), AttachDenied> {
+        let name = facts.name.clone();
+        let known = self.agents.get(&name);
+        if let Some(old) = known.and_then(|agent| agent.session) {
+            let same_host = known.is_some_and(|agent| agent.facts.fingerprint == facts.fingerprint);
+            if !(same_host && held.as_ref().is_some_and(|held| self.holds(&name, held))) {
+                self.effects.push(Effect::Disconnect(session));
+                return Err(AttachDenied::NameConnected(name));
+            }
+            // It proves to be the same agent, so its old connection is half-dead.
+            self.effects.push(Effect::Disconnect(old));
+        }
+        let draining = known.is_some_and(|agent| agent.draining);
+        let agent =
+            KnownAgent { facts, draining, last_seen_at: now, session: Some(session), resting_until: None };
+        self.store(Change::AgentChanged(Box::new(agent.record())));
+        self.agents.insert(name.clone(), agent);
+        self.fleet_grew = true;
+        self.welcome(session, &name, held, draining, now);
+        Ok(())
+    }
+
+    fn welcome(
+        &mut self,
+        session: SessionId,
+        name: &AgentName,
+        held: Option<Held>,
+        draining: bool,
+        now: Timestamp,
+    ) {
+        let stands = held.as_ref().is_some_and(|held| self.resume_trial(held, now));
+        self.tell(
+            session,
+            AgentCommand::Registered {
+                heartbeat_interval: self.terms.heartbeat_interval,
+                lease_term: self.terms.lease_term,
+                held_trial_stands: stands,
+            },
+        );
+        if draining {
+            self.tell(session, AgentCommand::Drain(true));
+        }
+        match held {
+            Some(held) if stands => self.repeat_cancel(session, held),
+            Some(_) | None => self.expect_claim(name, now),
+        }
+    }
+
+    /// The word to cancel may have been lost with the old connection.
+    fn repeat_cancel(&mut self, session: SessionId, held: Held) {
+        let by = self.trial(&held.trial).and_then(|active| match &active.trial.state {
+            TrialState::Cancelling { by, .. } => Some(by.clone()),
+            TrialState::Queued
+            | TrialState::Leased { .. }
+            | TrialState::Running { .. }
+            | TrialState::Ended { .. } => None,
+        });
+        if let Some(by) = by {
+            self.tell(session, AgentCommand::CancelTrial(held, by));
+        }
+    }
+
+    fn resume_trial(&mut self, held: &Held, now: Timestamp) -> bool {
+        let resumed = TrialEvent::Resumed { token: held.token.clone() };
+        self.move_trial(&held.trial, resumed, now).is_ok()
+    }
+
+    pub(super) fn detach_agent(&mut self, session: SessionId, now: Timestamp) {
+        self.effects.push(Effect::Disconnect(session));
+        let Some(agent) = self.agents.values_mut().find(|agent| agent.session == Some(session)) else {
+            return;
+        };
+        agent.session = None;
+        agent.last_seen_at = now;
+        let record = agent.record();
+        self.store(Change::AgentChanged(Box::new(record)));
+    }
+
+    pub(super) fn drop_silent_agents(&mut self, now: Timestamp) {
+        let terms = self.terms;
+        let is_lost = |agent: &&KnownAgent| later(agent.last_seen_at, terms.lease_term) <= now;
+        let lost: Vec<SessionId> =
+            self.agents.values().filter(is_lost).filter_map(|agent| agent.session).collect();
+        for session in lost {
+            self.detach_agent(session, now);
+        }
+        for agent in self.agents.values_mut() {
+            agent.resting_until = agent.resting_until.filter(|until| *until > now);
+        }
+    }
+
+    pub(super) fn drain_agent(&mut self, name: &AgentName, draining: bool) -> Result<AgentStatus, Refused> {
+        let agent = self.agents.get_mut(name).ok_or_else(|| Refused::NoSuchAgent(name.clone()))?;
+        agent.draining = draining;
+        let (record, session) = (agent.record(), agent.session);
+        self.store(Change::AgentChanged(Box::new(record)));
+        if let Some(session) = session {
+            self.tell(session, AgentCommand::Drain(draining));
+        }
+        self.fleet_grew |= !draining;
+        let agent = self.agents.get(name).ok_or_else(|| Refused::NoSuchAgent(name.clone()))?;
+        Ok(self.status_of(agent))
+    }
+
+    pub(super) fn forget_agent(&mut self, name: &AgentName) -> Result<(), Refused> {
+        let agent = self.agents.get(name).ok_or_else(|| Refused::NoSuchAgent(name.clone()))?;
+        if agent.session.is_some() {
+            return Err(Refused::AgentConnected(name.clone()));
+        }
+        if let Some(trial) = self.trial_held_by(name) {
+            return Err(Refused::AgentHoldsTrial { agent: name.clone(), trial });
+        }
+        self.agents.remove(name);
+        self.store(Change::AgentForgotten(name.clone()));
+        Ok(())
+    }
+
+    pub(super) fn status_of(&self, agent: &KnownAgent) -> AgentStatus {
+        AgentStatus {
+            facts: agent.facts.clone(),
+            connected: agent.session.is_some(),
+            draining: agent.draining,
+            running: self.trial_held_by(&agent.facts.name),
+            last_seen_at: agent.last_seen_at,
+        }
+    }
+
+    /// Agents as the planner sees them. One that left but may still be measuring is there, busy, so
+    /// that nobody else measures on its host.
+    pub(super) fn fleet(&self) -> Vec<AgentView> {
+        let view = |agent: &KnownAgent| {
+            let holds_trial = self.trial_held_by(&agent.facts.name).is_some();
+            (agent.session.is_some() || holds_trial).then(|| AgentView {
+                name: agent.facts.name.clone(),
+                instance_type: agent.facts.instance_type.clone(),
+                fingerprint: agent.facts.fingerprint.clone(),
+                host: agent.facts.host.clone(),
+                busy: holds_trial || agent.resting_until.is_some() || agent.session.is_none(),
+                draining: agent.draining,
+                may_emulate: agent.facts.emulates,
+            })
+        };
+        self.agents.values().filter_map(view).collect()
+    }
+
+    pub(super) fn agent_of(&self, session: SessionId) -> Option<&KnownAgent> {
+        self.agents.values().find(|agent| agent.session == Some(session))
+    }
+
+    pub(super) fn session_of(&self, name: &AgentName) -> Option<SessionId> {
+        self.agents.get(name).and_then(|agent| agent.session)
+    }
+
+    pub(super) fn tell(&mut self, session: SessionId, command: AgentCommand) {
+        self.effects.push(Effect::Tell(session, command));
+    }
+
+    pub(super) fn tell_agent(&mut self, name: &AgentName, command: AgentCommand) {
+        if let Some(session) = self.session_of(name) {
+            self.tell(session, command);
+        }
+    }
+
+    fn trial_held_by(&self, name: &AgentName) -> Option<TrialId> {
+        let mut trials = self.jobs.iter().flat_map(|job| &job.trials);
+        trials.find(|active| active.is_held_by(name)).map(|active| active.id.clone())
+    }
+
+    fn holds(&self, name: &AgentName, held: &Held) -> bool {
+        let lease = self.trial(&held.trial).and_then(|active| active.trial.lease());
+        lease.is_some_and(|lease| lease.agent() == name && lease.is_proven_by(&held.token))
+    }
+}

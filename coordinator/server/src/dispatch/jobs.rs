@@ -1,0 +1,405 @@
+//! Jobs: accepted, planned, stopped, concluded, deleted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use assay_measure::{
+    ids::JobName,
+    job::{JobSpec, JobStatus},
+    outcome::TrialOutcome,
+};
+use assay_planning::{
+    catalogue::Catalogue,
+    fleet::AgentView,
+    job_report::{self, JobFacts, Overrides, TrialFacts},
+    job_state::{JobEffect, JobEvent as JobChange, JobEventDenied, JobState, StopReason, claim_name},
+    planner::{self, Plan, PlanError},
+    trial_state::{TrialEnd, TrialEvent},
+};
+use jiff::Timestamp;
+
+use super::{
+    Created, Effect, Refused,
+    state::{State, later},
+    trials::ActiveTrial,
+};
+use crate::{
+    job_event::{Happening, JobEvent, TrialBrief},
+    store::{Change, JobRecord, Planned, Recommended},
+};
+
+// More distinct reasons than these help nobody in one line.
+const REASONS_SHOWN: usize = 3;
+
+/// A job that has not ended.
+#[derive(Clone, Debug)]
+pub(super) struct ActiveJob {
+    pub(super) spec: JobSpec,
+    pub(super) created_at: Timestamp,
+    pub(super) state: JobState,
+    /// Why it stands where it stands, for people.
+    pub(super) reason: String,
+    pub(super) planned: Option<Planned>,
+    /// In the order of the plan.
+    pub(super) trials: Vec<ActiveTrial>,
+    pub(super) last_sequence: u64,
+}
+
+impl ActiveJob {
+    /// When it must end; its time runs from the beginning of its first trial.
+    fn ends_by(&self) -> Option<Timestamp> {
+        match self.state {
+            JobState::Running { started_at } => Some(later(started_at, self.spec.max_duration)),
+            JobState::Pending
+            | JobState::Stopping { .. }
+            | JobState::Completed { .. }
+            | JobState::Failed { .. }
+            | JobState::Stopped { .. } => None,
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
+        let of_trials = self.trials.iter().filter_map(ActiveTrial::next_deadline);
+        of_trials.chain(self.ends_by()).min()
+    }
+
+    pub(super) fn takes_trials(&self) -> bool {
+        match self.state {
+            JobState::Pending | JobState::Running { .. } => true,
+            JobState::Stopping { .. }
+            | JobState::Completed { .. }
+            | JobState::Failed { .. }
+            | JobState::Stopped { .. } => false,
+        }
+    }
+
+    /// Nothing is left to wait for.
+    fn is_through(&self) -> bool {
+        let all_ended = self.trials.iter().all(|active| active.trial.end().is_some());
+        let never_planned = self.planned.is_none() && self.takes_trials();
+        all_ended && !never_planned
+    }
+
+    /// How many trials were measured, and why the others were not.
+    fn tally(&self) -> (u32, String) {
+        let mut measured = 0;
+        let mut reasons = Vec::new();
+        for end in self.trials.iter().filter_map(|active| active.trial.end()) {
+            if end.measurement().is_some() {
+                measured += 1;
+                continue;
+            }
+            let reason = why_not(end);
+            if !reasons.contains(&reason) {
+                reasons.push(reason);
+            }
+        }
+        let more = reasons.len().saturating_sub(REASONS_SHOWN);
+        reasons.truncate(REASONS_SHOWN);
+        let mut line = reasons.join("; ");
+        if more > 0 {
+            line.push_str(&format!("; and {more} other reasons"));
+        }
+        (measured, line)
+    }
+
+    fn recommended(&self) -> Option<Recommended> {
+        let planned = self.planned.as_ref()?;
+        let facts_of = |active: &ActiveTrial| TrialFacts {
+            end: active.trial.end().cloned(),
+            steps: Vec::new(),
+            repeats: active.trial.repeats,
+        };
+        let facts = JobFacts {
+            spec: self.spec.clone(),
+            status: self.state.status(),
+            created_at: self.created_at,
+            finished_at: self.state.finished_at(),
+            plan: planned.plan.clone(),
+            trials: self.trials.iter().map(|active| (active.id.clone(), facts_of(active))).collect(),
+            prices: planned.prices.clone(),
+            warnings: Vec::new(),
+        };
+        let best = job_report::build(&facts, Overrides::default()).recommendation?;
+        Some(Recommended {
+            instance_type: best.instance_type,
+            configuration: best.configuration.map(|how| how.to_string()).unwrap_or_default(),
+            cost_per_inference_usd: best.cost_per_inference_usd,
+        })
+    }
+}
+
+/// Why a trial was not measured, in a few words.
+fn why_not(end: &TrialEnd) -> String {
+    match end {
+        TrialEnd::Reported { outcome: TrialOutcome::Failed(failure) } => failure.message.clone(),
+        TrialEnd::Reported { outcome: TrialOutcome::Cancelled { by } } | TrialEnd::NotRun { by } => {
+            format!("cancelled by {by}")
+        }
+        TrialEnd::Lost { losses, last_agent } => {
+            format!("its agent was lost {losses} times, last {last_agent}")
+        }
+        TrialEnd::Reported { outcome: TrialOutcome::Measured(_) } => String::new(),
+    }
+}
+
+impl State {
+    pub(super) fn create_job(&mut self, spec: JobSpec, now: Timestamp) -> Result<Created, Refused> {
+        claim_name(&spec.name, &self.taken)?;
+        let fleet = self.fleet();
+        planner::check_instance_types(&spec, Catalogue::builtin(), &fleet)?;
+        // Whatever the fleet cannot change is refused now, before anything is stored.
+        match planner::plan(&spec, Catalogue::builtin(), &fleet) {
+            Ok(_) | Err(PlanError::NoAgents) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let name = spec.name.clone();
+        let record = JobRecord {
+            number: self.next_number,
+            spec: spec.clone(),
+            created_at: now,
+            state: JobState::Pending,
+            reason: String::new(),
+            planned: None,
+        };
+        self.next_number += 1;
+        self.taken.insert(name.clone());
+        self.store(Change::JobCreated(Box::new(record)));
+        self.jobs.push(ActiveJob {
+            spec,
+            created_at: now,
+            state: JobState::Pending,
+            reason: String::new(),
+            planned: None,
+            trials: Vec::new(),
+            last_sequence: 0,
+        });
+        let index = self.jobs.len() - 1;
+        self.happen(index, Happening::StatusChanged { status: JobStatus::Pending, reason: String::new() }, now);
+        self.plan_job(index, &fleet, now);
+        Ok(self.created(index))
+    }
+
+    fn created(&self, index: usize) -> Created {
+        let job = &self.jobs[index];
+        let Some(Planned { plan, .. }) = &job.planned else {
+            return Created { trials: Vec::new(), warnings: vec![job.reason.clone()] };
+        };
+        let rejected = plan.rejections.iter().map(|rejected| {
+            format!("{} will not be measured: {}", rejected.instance_type, rejected.reason)
+        });
+        Created {
+            trials: plan.trials.iter().map(|trial| TrialBrief::of(plan, trial)).collect(),
+            warnings: plan.warnings.iter().cloned().chain(rejected).collect(),
+        }
+    }
+
+    pub(super) fn stop_job(&mut self, name: &JobName, by: String, now: Timestamp) -> Result<(), Refused> {
+        let Some(index) = self.jobs.iter().position(|job| job.spec.name == *name) else {
+            return Err(self.not_active(name));
+        };
+        match self.move_job(index, JobChange::StopAsked { by }, now) {
+            Ok(()) | Err(JobEventDenied::AlreadyStopping) => Ok(()),
+            Err(JobEventDenied::AlreadyEnded(_) | JobEventDenied::AlreadyBegun) => {
+                Err(Refused::JobEnded(name.clone()))
+            }
+        }
+    }
+
+    fn not_active(&self, name: &JobName) -> Refused {
+        if self.ended.contains(name) {
+            return Refused::JobEnded(name.clone());
+        }
+        Refused::NoSuchJob(name.clone())
+    }
+
+    pub(super) fn delete_job(&mut self, name: &JobName, now: Timestamp) -> Result<(), Refused> {
+        if self.jobs.iter().any(|job| job.spec.name == *name) {
+            return Err(Refused::JobActive(name.clone()));
+        }
+        if !self.ended.remove(name) {
+            return Err(Refused::NoSuchJob(name.clone()));
+        }
+        self.store(Change::JobDeleted { job: name.clone(), at: now });
+        Ok(())
+    }
+
+    pub(super) fn plan_waiting_jobs(&mut self, now: Timestamp) {
+        let fleet = self.fleet();
+        for index in 0..self.jobs.len() {
+            let job = &self.jobs[index];
+            if job.planned.is_none() && job.takes_trials() {
+                self.plan_job(index, &fleet, now);
+            }
+        }
+    }
+
+    /// Plans a job if the fleet can carry any of it out; otherwise says what it waits for.
+    fn plan_job(&mut self, index: usize, fleet: &[AgentView], now: Timestamp) {
+        let spec = &self.jobs[index].spec;
+        match planner::plan(spec, Catalogue::builtin(), fleet) {
+            Ok(plan) if !plan.trials.is_empty() => self.adopt_plan(index, plan),
+            // With emulation allowed the machine that is there is too small, and says so at once;
+            // without it the right machine may still come.
+            Ok(plan) if spec.emulate => self.found_impossible(index, rejections(&plan), now),
+            Ok(plan) => {
+                let types: BTreeSet<&str> =
+                    plan.rejections.iter().map(|rejected| rejected.instance_type.as_str()).collect();
+                let types = Vec::from_iter(types).join(", ");
+                self.wait(index, format!("no agent can measure {types}"), now);
+            }
+            Err(PlanError::NoAgents) => self.wait(index, "no agent is connected".to_owned(), now),
+            Err(error) => self.found_impossible(index, error.to_string(), now),
+        }
+    }
+
+    fn adopt_plan(&mut self, index: usize, plan: Plan) {
+        let job = &mut self.jobs[index];
+        let names: BTreeSet<_> = plan
+            .candidates
+            .iter()
+            .map(|candidate| &candidate.instance_type)
+            .chain(plan.rejections.iter().map(|rejected| &rejected.instance_type))
+            .collect();
+        let prices = self.prices.freeze(&job.spec, names);
+        job.trials = plan.trials.iter().map(|trial| ActiveTrial::queued(trial.spec.id.clone())).collect();
+        let planned = Planned { plan, prices };
+        job.planned = Some(planned.clone());
+        job.reason.clear();
+        let change = Change::JobPlanned {
+            job: job.spec.name.clone(),
+            planned: Box::new(planned),
+            trials: job.trials.iter().map(ActiveTrial::record).collect(),
+        };
+        self.store(change);
+    }
+
+    fn found_impossible(&mut self, index: usize, reason: String, now: Timestamp) {
+        if let Err(error) = self.move_job(index, JobChange::FoundImpossible { reason }, now) {
+            tracing::error!(%error, "a job without a plan had begun");
+        }
+    }
+
+    fn wait(&mut self, index: usize, reason: String, now: Timestamp) {
+        let job = &mut self.jobs[index];
+        if job.reason == reason {
+            return;
+        }
+        job.reason.clone_from(&reason);
+        let status = job.state.status();
+        let moved = Change::JobMoved {
+            job: job.spec.name.clone(),
+            state: job.state.clone(),
+            reason: reason.clone(),
+            recommended: None,
+        };
+        self.store(moved);
+        self.happen(index, Happening::StatusChanged { status, reason }, now);
+    }
+
+    pub(super) fn end_late_jobs(&mut self, now: Timestamp) {
+        for index in 0..self.jobs.len() {
+            if self.jobs[index].ends_by().is_some_and(|at| at <= now)
+                && let Err(error) = self.move_job(index, JobChange::TimeUp, now)
+            {
+                tracing::error!(%error, "a running job cannot be ended");
+            }
+        }
+    }
+
+    pub(super) fn conclude_finished_jobs(&mut self, now: Timestamp) {
+        for index in 0..self.jobs.len() {
+            let job = &self.jobs[index];
+            if job.state.status().is_final() || !job.is_through() {
+                continue;
+            }
+            let (measured, why_not) = job.tally();
+            let through = JobChange::AllTrialsEnded { measured, why_not };
+            if let Err(error) = self.move_job(index, through, now) {
+                tracing::error!(%error, "a finished job cannot be concluded");
+            }
+        }
+        let (ended, active) =
+            std::mem::take(&mut self.jobs).into_iter().partition(|job| job.state.status().is_final());
+        self.jobs = active;
+        let ended: Vec<ActiveJob> = ended;
+        self.ended.extend(ended.into_iter().map(|job| job.spec.name));
+    }
+
+    pub(super) fn move_job(
+        &mut self,
+        index: usize,
+        change: JobChange,
+        now: Timestamp,
+    ) -> Result<(), JobEventDenied> {
+        let job = &mut self.jobs[index];
+        let (state, effects) = job.state.apply(change, now)?;
+        if state == job.state {
+            return Ok(());
+        }
+        job.reason = reason_of(&state);
+        job.state = state;
+        let recommended = if job.state.status().is_final() { job.recommended() } else { None };
+        let moved = Change::JobMoved {
+            job: job.spec.name.clone(),
+            state: job.state.clone(),
+            reason: job.reason.clone(),
+            recommended,
+        };
+        self.store(moved);
+        for effect in effects {
+            match effect {
+                JobEffect::AnnounceStatus(status) => {
+                    let reason = self.jobs[index].reason.clone();
+                    self.happen(index, Happening::StatusChanged { status, reason }, now);
+                }
+                JobEffect::CancelOpenTrials { by } => self.cancel_open_trials(index, &by, now),
+                // The report is built from the store whenever it is asked for.
+                JobEffect::Conclude => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn cancel_open_trials(&mut self, index: usize, by: &str, now: Timestamp) {
+        let open = self.jobs[index].trials.iter().filter(|active| active.trial.end().is_none());
+        let open: Vec<_> = open.map(|active| active.id.clone()).collect();
+        for id in open {
+            // A refusal means that it is being cancelled already.
+            drop(self.move_trial(&id, TrialEvent::CancelAsked { by: by.to_owned() }, now));
+        }
+    }
+
+    /// Adds to a job's record and tells those who watch.
+    pub(super) fn happen(&mut self, index: usize, what: Happening, at: Timestamp) {
+        let event = JobEvent { sequence: self.next_sequence(index), at, what };
+        let job = self.jobs[index].spec.name.clone();
+        self.store(Change::Happened { job: job.clone(), event: event.clone() });
+        self.effects.push(Effect::Publish(job, event));
+    }
+
+    pub(super) fn next_sequence(&mut self, index: usize) -> u64 {
+        let job = &mut self.jobs[index];
+        job.last_sequence += 1;
+        job.last_sequence
+    }
+}
+
+fn rejections(plan: &Plan) -> String {
+    let mut reasons: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for rejected in &plan.rejections {
+        reasons.entry(&rejected.reason).or_default().insert(rejected.instance_type.as_str());
+    }
+    let line = |(reason, types): (&str, BTreeSet<&str>)| format!("{}: {reason}", Vec::from_iter(types).join(", "));
+    reasons.into_iter().map(line).collect::<Vec<_>>().join("; ")
+}
+
+fn reason_of(state: &JobState) -> String {
+    match state {
+        JobState::Pending | JobState::Running { .. } | JobState::Completed { .. } => String::new(),
+        JobState::Stopping { why: StopReason::Asked { by } } | JobState::Stopped { by, .. } => {
+            format!("stopped by {by}")
+        }
+        JobState::Stopping { why: StopReason::TimeUp } => "the job's time limit has passed".to_owned(),
+        JobState::Failed { reason, .. } => reason.clone(),
+    }
+}

@@ -1,0 +1,110 @@
+//! `AgentService`: agents' streams, and the files they fetch.
+
+use std::{pin::Pin, time::Duration};
+
+use assay_measure::ids::Sha256;
+use assay_proto::v1::{self, agent_service_server::AgentService};
+use futures_util::{Stream, StreamExt, stream};
+use tokio::time::timeout;
+use tokio_util::io::ReaderStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{Shared, agent_wire};
+use crate::{artifacts::ArtifactError, dispatch::{AgentSession, Stopping}};
+
+const REGISTER_WITHIN: Duration = Duration::from_secs(10);
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// The service.
+pub(super) struct Agents {
+    shared: Shared,
+}
+
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Agents {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared }
+    }
+}
+
+#[tonic::async_trait]
+impl AgentService for Agents {
+    type AttachStream = Messages<v1::CoordinatorMessage>;
+    type FetchArtifactStream = Messages<v1::ArtifactChunk>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<v1::AgentMessage>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let mut reports = request.into_inner();
+        let first = timeout(REGISTER_WITHIN, reports.message())
+            .await
+            .map_err(|_| Status::failed_precondition("the agent did not register in time"))??;
+        let session = self.shared.dispatch.attach(agent_wire::registration(first)?).await??;
+        let conversation = stream::unfold(Some((session, reports)), async |open| {
+            let (mut session, mut reports) = open?;
+            match next_command(&mut session, &mut reports).await {
+                Turn::Say(command) => Some((Ok(command), Some((session, reports)))),
+                Turn::HangUp(status) => Some((Err(status), None)),
+                Turn::AgentHungUp => None,
+            }
+        });
+        Ok(Response::new(Box::pin(conversation)))
+    }
+
+    async fn fetch_artifact(
+        &self,
+        request: Request<v1::FetchArtifactRequest>,
+    ) -> Result<Response<Self::FetchArtifactStream>, Status> {
+        let sha256: Sha256 = request
+            .into_inner()
+            .sha256
+            .parse()
+            .map_err(|error: assay_measure::ids::BadId| Status::invalid_argument(error.to_string()))?;
+        let file = self.shared.artifacts.read(&sha256).await.map_err(ArtifactError::from)?;
+        let file = file.ok_or_else(|| Status::not_found(format!("there is no file sha256:{sha256}")))?;
+        let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).map(|chunk| match chunk {
+            Ok(data) => Ok(v1::ArtifactChunk { data }),
+            Err(error) => Err(ArtifactError::from(error).into()),
+        });
+        Ok(Response::new(Box::pin(chunks)))
+    }
+}
+
+enum Turn {
+    Say(v1::CoordinatorMessage),
+    HangUp(Status),
+    AgentHungUp,
+}
+
+/// Takes in reports until there is something to say. Both waits may be given up and begun again
+/// without losing a message.
+async fn next_command(session: &mut AgentSession, reports: &mut Streaming<v1::AgentMessage>) -> Turn {
+    loop {
+        tokio::select! {
+            command = session.next_command() => {
+                return match command {
+                    Some(command) => Turn::Say(agent_wire::command(command)),
+                    None => Turn::HangUp(Status::unavailable("the coordinator ended the connection")),
+                };
+            }
+            message = reports.message() => match message {
+                Ok(Some(message)) => match agent_wire::report(message) {
+                    Ok(Some(report)) => {
+                        if let Err(stopping @ Stopping) = session.report(report).await {
+                            return Turn::HangUp(stopping.into());
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(status) => return Turn::HangUp(status),
+                },
+                Ok(None) => return Turn::AgentHungUp,
+                Err(error) => {
+                    tracing::debug!(%error, "an agent's connection broke");
+                    return Turn::AgentHungUp;
+                }
+            },
+        }
+    }
+}

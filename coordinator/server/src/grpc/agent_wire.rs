@@ -1,0 +1,155 @@
+//! `AgentService` messages to and from [`crate::agent_link`].
+
+use assay_measure::{
+    ids::{BadId, InstanceTypeName},
+    outcome::{Failure, FailureKind, TrialOutcome},
+    units::as_micros,
+};
+use assay_proto::{PROTOCOL_VERSION, agent::Malformed, v1};
+use tonic::{Code, Status};
+
+use super::status::refuse;
+use crate::{
+    agent_link::{AgentCommand, AgentFacts, AgentReport, Held, ReportKind},
+    dispatch::Registration,
+};
+
+/// What an agent registers with, from its first message.
+pub(super) fn registration(first: Option<v1::AgentMessage>) -> Result<Registration, Status> {
+    use v1::agent_message::Message;
+    let Some(Message::Register(register)) = first.and_then(|first| first.message) else {
+        return Err(Status::failed_precondition("the first message of an agent must be its registration"));
+    };
+    if register.protocol_version != PROTOCOL_VERSION {
+        let theirs = register.protocol_version;
+        return Err(refuse(
+            Code::FailedPrecondition,
+            format_args!(
+                "the agent speaks protocol version {theirs}, this coordinator version {PROTOCOL_VERSION}"
+            ),
+            "use assay and assay-agent of the same release",
+        ));
+    }
+    let held = register.running.map(held).transpose()?;
+    let host = register.host.ok_or_else(|| Status::invalid_argument("the registration names no host"))?;
+    let facts = AgentFacts {
+        name: register.name.parse().map_err(bad_id)?,
+        version: register.agent_version,
+        instance_type: register.instance_type.parse::<InstanceTypeName>().map_err(bad_id)?,
+        instance_type_source: register.instance_type_source,
+        fingerprint: register.host_fingerprint.parse().map_err(bad_id)?,
+        host: host.try_into()?,
+        labels: register.labels.into_iter().collect(),
+        emulates: register.emulates,
+    };
+    Ok(Registration { facts, held })
+}
+
+/// What an agent reports; `None` for what is of no use and does no harm. A message that nobody can
+/// attribute ends the connection.
+pub(super) fn report(message: v1::AgentMessage) -> Result<Option<AgentReport>, Status> {
+    use v1::agent_message::Message;
+    let Some(message) = message.message else {
+        return Ok(None);
+    };
+    match message {
+        Message::Register(_) => Err(Status::failed_precondition("the agent is registered already")),
+        Message::Heartbeat(heartbeat) => {
+            Ok(Some(AgentReport::Heartbeat(heartbeat.running.map(held).transpose()?)))
+        }
+        Message::TrialProgress(progress) => {
+            let held = held_by(progress.trial_id, progress.lease_token)?;
+            // Progress is for people; a wrong one is not worth a trial.
+            let progress = progress.progress.and_then(|progress| progress.try_into().ok());
+            Ok(progress.map(|progress| AgentReport::Progressed(held, progress)))
+        }
+        Message::StepFinished(step) => step_finished(step).map(Some),
+        Message::TrialFinished(finished) => {
+            let held = held_by(finished.trial_id, finished.lease_token)?;
+            Ok(Some(AgentReport::TrialFinished(held, Box::new(outcome(finished.outcome)))))
+        }
+        Message::TrialDeclined(declined) => {
+            let held = held_by(declined.trial_id, declined.lease_token)?;
+            Ok(Some(AgentReport::TrialDeclined(held, declined.reason)))
+        }
+    }
+}
+
+fn step_finished(message: v1::StepFinished) -> Result<AgentReport, Status> {
+    let held = held_by(message.trial_id, message.lease_token)?;
+    let step = message.step.ok_or_else(|| Status::invalid_argument("a report of a step without the step"))?;
+    let index = step.index;
+    match step.try_into() {
+        Ok(step) => Ok(AgentReport::StepFinished(held, Box::new(step))),
+        Err(malformed) => {
+            let malformed: Malformed = malformed;
+            tracing::warn!(trial = %held.trial, index, %malformed, "an agent reported an impossible step");
+            Ok(AgentReport::StepUnreadable(held, index))
+        }
+    }
+}
+
+/// An outcome that cannot be read still ends its trial; otherwise the agent would send it for ever.
+fn outcome(wire: Option<v1::TrialOutcome>) -> TrialOutcome {
+    let read = match wire {
+        Some(wire) => wire.try_into().map_err(|malformed: Malformed| malformed.to_string()),
+        None => Err("it is missing".to_owned()),
+    };
+    read.unwrap_or_else(|problem| {
+        TrialOutcome::Failed(Failure {
+            kind: FailureKind::Internal,
+            message: format!("the agent's report of the outcome cannot be read: {problem}"),
+            detail: String::new(),
+        })
+    })
+}
+
+fn held(wire: v1::HeldTrial) -> Result<Held, Status> {
+    held_by(wire.trial_id, wire.lease_token)
+}
+
+fn held_by(trial: String, token: String) -> Result<Held, Status> {
+    Ok(Held { trial: trial.try_into().map_err(bad_id)?, token: token.try_into().map_err(bad_id)? })
+}
+
+fn bad_id(error: BadId) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// What an agent is told.
+pub(super) fn command(command: AgentCommand) -> v1::CoordinatorMessage {
+    use v1::coordinator_message::Message;
+    let message = match command {
+        AgentCommand::Registered { heartbeat_interval, lease_term, held_trial_stands } => {
+            Message::Registered(v1::Registered {
+                heartbeat_interval_us: as_micros(heartbeat_interval),
+                lease_us: as_micros(lease_term),
+                coordinator_version: env!("CARGO_PKG_VERSION").to_owned(),
+                held_trial_stands,
+            })
+        }
+        AgentCommand::HeartbeatSeen { lease_stands } => {
+            Message::HeartbeatSeen(v1::HeartbeatSeen { lease_stands })
+        }
+        AgentCommand::StartTrial(token, spec) => Message::StartTrial(v1::StartTrial {
+            lease_token: token.to_string(),
+            spec: Some((*spec).into()),
+        }),
+        AgentCommand::CancelTrial(held, by) => Message::CancelTrial(v1::CancelTrial {
+            trial_id: held.trial.to_string(),
+            lease_token: held.token.to_string(),
+            by,
+        }),
+        AgentCommand::Acknowledge { held, report, stale } => Message::Acknowledge(v1::Acknowledge {
+            trial_id: held.trial.to_string(),
+            lease_token: held.token.to_string(),
+            what: Some(match report {
+                ReportKind::Step(index) => v1::acknowledge::What::StepIndex(index),
+                ReportKind::Outcome => v1::acknowledge::What::Outcome(true),
+            }),
+            stale,
+        }),
+        AgentCommand::Drain(draining) => Message::Drain(v1::Drain { draining }),
+    };
+    v1::CoordinatorMessage { message: Some(message) }
+}

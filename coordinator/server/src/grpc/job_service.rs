@@ -1,0 +1,234 @@
+//! `JobService`: files, jobs and their records.
+
+use std::pin::Pin;
+
+use assay_measure::{
+    ids::{BadId, JobName},
+    job::{JobSpec, JobStatus},
+    trial::ArtifactRef,
+};
+use assay_planning::job_report::{self, Overrides};
+use assay_proto::v1::{self, job_service_server::JobService, upload_artifact_request::Part};
+use futures_util::{Stream, stream};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::{Shared, job_wire, status::refuse, watch::Watch};
+use crate::{
+    dispatch::{Event, Refused},
+    store::{Change, JobQuery, JobSummary},
+};
+
+const DEFAULT_PAGE: u32 = 100;
+const LARGEST_PAGE: u32 = 1000;
+
+/// The service.
+pub(super) struct Jobs {
+    shared: Shared,
+}
+
+impl Jobs {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared }
+    }
+
+    async fn summary(&self, name: &JobName) -> Result<JobSummary, Status> {
+        let job = self.shared.store.job(name).await?;
+        Ok(job.ok_or_else(|| Refused::NoSuchJob(name.clone()))?)
+    }
+
+    /// The job's files must be there, and be what the job says they are.
+    fn check_artifact(&self, what: &str, artifact: &ArtifactRef) -> Result<(), Status> {
+        match self.shared.artifacts.size_of(&artifact.sha256) {
+            None => Err(refuse(
+                Code::NotFound,
+                format_args!("the {what} {:?} (sha256:{}) was not uploaded", artifact.name, artifact.sha256),
+                "upload it first",
+            )),
+            Some(size) if size != artifact.size_bytes => Err(Status::invalid_argument(format!(
+                "the {what} {:?} has {} bytes, not {}",
+                artifact.name,
+                size.count(),
+                artifact.size_bytes.count()
+            ))),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl JobService for Jobs {
+    type WatchJobStream = Pin<Box<dyn Stream<Item = Result<v1::JobEvent, Status>> + Send>>;
+
+    async fn upload_artifact(
+        &self,
+        request: Request<Streaming<v1::UploadArtifactRequest>>,
+    ) -> Result<Response<v1::UploadArtifactResponse>, Status> {
+        let mut parts = request.into_inner();
+        let Some(Part::Header(header)) = parts.message().await?.and_then(|first| first.part) else {
+            return Err(Status::invalid_argument("the first message of an upload must be its header"));
+        };
+        let artifact: ArtifactRef = header.try_into()?;
+        if self.shared.artifacts.holds(&artifact) {
+            return Ok(Response::new(v1::UploadArtifactResponse { stored: false }));
+        }
+        let mut upload = self.shared.artifacts.begin(artifact.clone())?;
+        while let Some(message) = parts.message().await? {
+            let Some(Part::Data(data)) = message.part else {
+                return Err(Status::invalid_argument("an upload has one header and then data"));
+            };
+            if !upload.take(data).await {
+                break;
+            }
+        }
+        upload.finish().await?;
+        let stored = Change::ArtifactStored { artifact, at: self.shared.clock.now() };
+        self.shared.store.commit(vec![stored]).await?;
+        Ok(Response::new(v1::UploadArtifactResponse { stored: true }))
+    }
+
+    async fn create_job(
+        &self,
+        request: Request<v1::CreateJobRequest>,
+    ) -> Result<Response<v1::CreateJobResponse>, Status> {
+        let spec = request.into_inner().spec.ok_or_else(|| Status::invalid_argument("no job specification"))?;
+        let spec: JobSpec = spec.try_into()?;
+        if let Some((what, hint)) = contradiction(&spec) {
+            return Err(refuse(Code::InvalidArgument, what, hint));
+        }
+        self.check_artifact("model", &spec.model)?;
+        self.check_artifact("payload", &spec.payload.artifact)?;
+        let name = spec.name.clone();
+        let create = |answer| Event::CreateJob { spec: Box::new(spec), answer };
+        let created = self.shared.dispatch.ask(create).await??;
+        Ok(Response::new(v1::CreateJobResponse {
+            job: Some(job_wire::job(self.summary(&name).await?)),
+            trials: created.trials.iter().map(job_wire::planned_trial).collect(),
+            warnings: created.warnings,
+        }))
+    }
+
+    async fn get_job(
+        &self,
+        request: Request<v1::GetJobRequest>,
+    ) -> Result<Response<v1::GetJobResponse>, Status> {
+        let v1::GetJobRequest { name, goals, demand } = request.into_inner();
+        let name = job_name(&name)?;
+        let overrides = Overrides {
+            goals: goals.map(TryInto::try_into).transpose()?,
+            demand: demand.map(TryInto::try_into).transpose()?,
+        };
+        let summary = self.summary(&name).await?;
+        let facts = self.shared.store.job_facts(&name).await?.ok_or(Refused::NoSuchJob(name))?;
+        let report = job_report::build(&facts, overrides);
+        let report_json = serde_json::to_string(&report)
+            .map_err(|error| Status::internal(format!("the report cannot be written: {error}")))?;
+        Ok(Response::new(v1::GetJobResponse {
+            spec: Some(summary.spec.clone().into()),
+            job: Some(job_wire::job(summary)),
+            report_json,
+        }))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<v1::ListJobsRequest>,
+    ) -> Result<Response<v1::ListJobsResponse>, Status> {
+        let request = request.into_inner();
+        let size = match request.page_size {
+            0 => DEFAULT_PAGE,
+            size => size.min(LARGEST_PAGE),
+        };
+        let query = JobQuery {
+            before_number: page_start(&request.page_token)?,
+            status: request.status.map(job_status).transpose()?,
+            name_contains: request.name_contains,
+            limit: size + 1,
+        };
+        let mut jobs = self.shared.store.jobs(&query).await?;
+        let full = usize::try_from(size).unwrap_or(usize::MAX);
+        let more = jobs.len() > full;
+        jobs.truncate(full);
+        let next_page_token = match jobs.last() {
+            Some(last) if more => last.number.to_string(),
+            Some(_) | None => String::new(),
+        };
+        let jobs = jobs.into_iter().map(job_wire::job).collect();
+        Ok(Response::new(v1::ListJobsResponse { jobs, next_page_token }))
+    }
+
+    async fn watch_job(
+        &self,
+        request: Request<v1::WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
+        let v1::WatchJobRequest { name, after_sequence } = request.into_inner();
+        let name = job_name(&name)?;
+        self.summary(&name).await?;
+        let watch = Watch::new(self.shared.clone(), name, after_sequence)?;
+        let events = stream::unfold(Some(watch), async |watch| {
+            let mut watch = watch?;
+            match watch.next().await {
+                Ok(Some(event)) => Some((Ok(job_wire::job_event(&event)), Some(watch))),
+                Ok(None) => None,
+                Err(status) => Some((Err(status), None)),
+            }
+        });
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn stop_job(
+        &self,
+        request: Request<v1::StopJobRequest>,
+    ) -> Result<Response<v1::StopJobResponse>, Status> {
+        let v1::StopJobRequest { name, by } = request.into_inner();
+        let name = job_name(&name)?;
+        let by = if by.is_empty() { "a client".to_owned() } else { by };
+        let stop = |answer| Event::StopJob { name: name.clone(), by, answer };
+        self.shared.dispatch.ask(stop).await??;
+        let job = job_wire::job(self.summary(&name).await?);
+        Ok(Response::new(v1::StopJobResponse { job: Some(job) }))
+    }
+
+    async fn delete_job(
+        &self,
+        request: Request<v1::DeleteJobRequest>,
+    ) -> Result<Response<v1::DeleteJobResponse>, Status> {
+        let name = job_name(&request.into_inner().name)?;
+        self.shared.dispatch.ask(|answer| Event::DeleteJob { name, answer }).await??;
+        Ok(Response::new(v1::DeleteJobResponse {}))
+    }
+}
+
+fn job_name(text: &str) -> Result<JobName, Status> {
+    text.parse().map_err(|error: BadId| Status::invalid_argument(error.to_string()))
+}
+
+fn job_status(wire: i32) -> Result<JobStatus, Status> {
+    let status = v1::JobStatus::try_from(wire).unwrap_or(v1::JobStatus::Unspecified);
+    Ok(status.try_into()?)
+}
+
+fn page_start(token: &str) -> Result<Option<u64>, Status> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let number = token.parse().map_err(|_| Status::invalid_argument(format!("{token:?} is not a page token")))?;
+    Ok(Some(number))
+}
+
+/// What cannot be carried out whatever the fleet, with one thing to do about it.
+fn contradiction(spec: &JobSpec) -> Option<(&'static str, &'static str)> {
+    if spec.max_duration.is_zero() {
+        return Some(("the job may take no time at all", "give --max-duration, such as 30m"));
+    }
+    match &spec.fixed_load {
+        Some(phases) if phases.is_empty() => Some(("the fixed load has no phases", "give at least one phase")),
+        Some(phases) if phases.iter().any(|phase| phase.duration.is_zero()) => {
+            Some(("a phase of the fixed load has no duration", "give every phase a duration"))
+        }
+        Some(_) if spec.soak.is_some() => Some((
+            "a fixed load is not searched for, so there is no answer to soak",
+            "leave out --soak, or make the last phase longer",
+        )),
+        Some(_) | None => None,
+    }
+}

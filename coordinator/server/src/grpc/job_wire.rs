@@ -1,0 +1,96 @@
+//! Jobs and their records as clients see them.
+
+use assay_measure::units::as_micros;
+use assay_proto::v1;
+use jiff::Timestamp;
+
+use crate::{
+    job_event::{Happening, JobEvent, TrialBrief},
+    store::JobSummary,
+};
+
+/// A time.
+pub(super) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
+}
+
+/// A job at a glance.
+pub(super) fn job(summary: JobSummary) -> v1::Job {
+    let mut instance_types: Vec<String> =
+        summary.spec.instance_types.iter().map(|candidate| candidate.name.to_string()).collect();
+    let plan = summary.planned.map(|planned| planned.plan).unwrap_or_default();
+    if instance_types.is_empty() {
+        // The job took what the fleet offered.
+        for candidate in &plan.candidates {
+            let name = candidate.instance_type.to_string();
+            if !instance_types.contains(&name) {
+                instance_types.push(name);
+            }
+        }
+    }
+    let best = summary.recommended;
+    v1::Job {
+        name: summary.spec.name.to_string(),
+        status: v1::JobStatus::from(summary.status).into(),
+        model_name: summary.spec.model.name,
+        model_sha256: summary.spec.model.sha256.to_string(),
+        created_at: Some(timestamp(summary.created_at)),
+        finished_at: summary.finished_at.map(timestamp),
+        trials_total: u32::try_from(plan.trials.len()).unwrap_or(u32::MAX),
+        trials_ended: summary.trials_ended,
+        reason: summary.reason,
+        cost_per_inference_usd: best.as_ref().and_then(|best| best.cost_per_inference_usd),
+        recommended_configuration: best.as_ref().map(|best| best.configuration.clone()),
+        recommended_instance_type: best.map(|best| best.instance_type),
+        instance_types,
+    }
+}
+
+/// A planned trial.
+pub(super) fn planned_trial(brief: &TrialBrief) -> v1::PlannedTrial {
+    v1::PlannedTrial {
+        trial_id: brief.id.to_string(),
+        instance_types: brief.instance_types.iter().map(ToString::to_string).collect(),
+        configuration: Some(brief.configuration.clone().into()),
+        emulated: brief.emulated,
+        expected_us: as_micros(brief.expected),
+    }
+}
+
+/// One entry of a job's record.
+pub(super) fn job_event(event: &JobEvent) -> v1::JobEvent {
+    v1::JobEvent {
+        sequence: event.sequence,
+        at: Some(timestamp(event.at)),
+        event: Some(happening(event.what.clone())),
+    }
+}
+
+fn happening(what: Happening) -> v1::job_event::Event {
+    use v1::job_event::Event;
+    match what {
+        Happening::StatusChanged { status, reason } => Event::StatusChanged(v1::JobStatusChanged {
+            status: v1::JobStatus::from(status).into(),
+            reason,
+        }),
+        Happening::TrialStarted { trial, agent } => Event::TrialStarted(v1::TrialStarted {
+            trial: Some(planned_trial(&trial)),
+            agent: agent.to_string(),
+        }),
+        Happening::TrialProgressed { trial, progress } => Event::TrialProgressed(v1::TrialProgressed {
+            trial_id: trial.to_string(),
+            progress: Some(progress.into()),
+        }),
+        Happening::StepFinished { trial, step } => Event::StepFinished(v1::TrialStepFinished {
+            trial_id: trial.to_string(),
+            step: Some((*step).into()),
+        }),
+        Happening::TrialEnded { trial, outcome } => Event::TrialEnded(v1::TrialEnded {
+            trial_id: trial.to_string(),
+            outcome: Some((*outcome).into()),
+        }),
+        Happening::TrialReturned { trial, reason } => {
+            Event::TrialReturned(v1::TrialReturned { trial_id: trial.to_string(), reason })
+        }
+    }
+}

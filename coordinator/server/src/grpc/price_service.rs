@@ -1,0 +1,95 @@
+//! `PriceService`: what instance types cost, and the operator's own prices.
+
+use std::collections::BTreeSet;
+
+use assay_measure::{
+    ids::{BadId, InstanceTypeName},
+    money::PricePerHour,
+};
+use assay_planning::{
+    catalogue::Catalogue,
+    price_file::PriceRow,
+    prices::{PriceQuote, Prices},
+};
+use assay_proto::v1::{self, price_service_server::PriceService};
+use jiff::tz::TimeZone;
+use tonic::{Request, Response, Status};
+
+use super::Shared;
+use crate::dispatch::Event;
+
+const DEFAULT_REGION: &str = "us-east-1";
+const EVERY_REGION: &str = "*";
+
+/// The service.
+pub(super) struct PriceList {
+    shared: Shared,
+}
+
+impl PriceList {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared }
+    }
+}
+
+#[tonic::async_trait]
+impl PriceService for PriceList {
+    async fn list_prices(
+        &self,
+        request: Request<v1::ListPricesRequest>,
+    ) -> Result<Response<v1::ListPricesResponse>, Status> {
+        let v1::ListPricesRequest { region, name_contains } = request.into_inner();
+        let region = if region.is_empty() { DEFAULT_REGION } else { &region };
+        let prices = self.shared.dispatch.prices();
+        let rows = prices.operator_table().rows();
+        let own: BTreeSet<&InstanceTypeName> = rows.iter().map(|row| &row.instance_type).collect();
+        let others = Catalogue::builtin().iter().map(|known| &known.name).filter(|name| !own.contains(*name));
+        let listed = own
+            .iter()
+            .copied()
+            .chain(others)
+            .filter(|name| name.as_str().contains(&name_contains))
+            .map(|name| price(&prices, name, region));
+        Ok(Response::new(v1::ListPricesResponse { prices: listed.collect() }))
+    }
+
+    async fn set_price(
+        &self,
+        request: Request<v1::SetPriceRequest>,
+    ) -> Result<Response<v1::SetPriceResponse>, Status> {
+        let request = request.into_inner();
+        let instance_type: InstanceTypeName = request
+            .instance_type
+            .parse()
+            .map_err(|error: BadId| Status::invalid_argument(error.to_string()))?;
+        let today = self.shared.clock.now().to_zoned(TimeZone::UTC).date();
+        let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+        let row = PriceRow {
+            instance_type,
+            region: or(request.region, EVERY_REGION),
+            usd_per_hour: PricePerHour::from_pico_usd(request.pico_usd_per_hour),
+            source: or(request.source, "operator"),
+            as_of: today.to_string(),
+        };
+        let set = row.clone();
+        self.shared.dispatch.ask(|answer| Event::SetPrice { row: set, answer }).await?;
+        let price = price(&self.shared.dispatch.prices(), &row.instance_type, &row.region);
+        Ok(Response::new(v1::SetPriceResponse { price: Some(price) }))
+    }
+}
+
+fn price(prices: &Prices, name: &InstanceTypeName, region: &str) -> v1::Price {
+    let own = prices.operator_table().find(name, region).is_some();
+    let known = v1::Price { instance_type: name.to_string(), own, ..v1::Price::default() };
+    match prices.quote(name, region) {
+        Some(PriceQuote { usd_per_hour, region, source, as_of, estimate, note: _ }) => v1::Price {
+            region,
+            pico_usd_per_hour: Some(usd_per_hour.pico_usd()),
+            source,
+            as_of,
+            estimate,
+            ..known
+        },
+        None => v1::Price { region: region.to_owned(), ..known },
+    }
+}

@@ -1,0 +1,76 @@
+//! Refusals as gRPC statuses. The message reads like one on a terminal: what, then `cause:` lines, then
+//! one `hint:`.
+
+use std::{error::Error, fmt::Write};
+
+use tonic::{Code, Status};
+
+use crate::{
+    artifacts::ArtifactError,
+    dispatch::{AttachDenied, Refused, Stopping},
+    store::StoreError,
+};
+
+/// A status with a hint.
+pub(super) fn refuse(code: Code, what: impl std::fmt::Display, hint: &str) -> Status {
+    Status::new(code, format!("{what}\nhint: {hint}"))
+}
+
+fn with_causes(code: Code, error: &dyn Error) -> Status {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a string cannot fail.
+        let _ = write!(message, "\ncause: {cause}");
+        source = cause.source();
+    }
+    Status::new(code, message)
+}
+
+impl From<Stopping> for Status {
+    fn from(stopping: Stopping) -> Self {
+        refuse(Code::Unavailable, stopping, "try again when it is back")
+    }
+}
+
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Self {
+        let code = match &refused {
+            Refused::NameTaken(_) => Code::AlreadyExists,
+            Refused::UnknownInstanceType(_) | Refused::Plan(_) => Code::InvalidArgument,
+            Refused::NoSuchJob(_) | Refused::NoSuchAgent(_) => Code::NotFound,
+            Refused::JobEnded(_)
+            | Refused::JobActive(_)
+            | Refused::AgentConnected(_)
+            | Refused::AgentHoldsTrial { .. } => Code::FailedPrecondition,
+        };
+        refuse(code, &refused, &refused.hint())
+    }
+}
+
+impl From<AttachDenied> for Status {
+    fn from(denied: AttachDenied) -> Self {
+        refuse(Code::AlreadyExists, &denied, &denied.hint())
+    }
+}
+
+impl From<StoreError> for Status {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = &error as &dyn Error, "the store failed");
+        with_causes(Code::Internal, &error)
+    }
+}
+
+impl From<ArtifactError> for Status {
+    fn from(error: ArtifactError) -> Self {
+        let code = match &error {
+            ArtifactError::TooLarge { .. } => Code::ResourceExhausted,
+            ArtifactError::WrongSize { .. } | ArtifactError::WrongChecksum { .. } => Code::InvalidArgument,
+            ArtifactError::Io(_) | ArtifactError::Writer(_) => {
+                tracing::error!(error = &error as &dyn Error, "a file cannot be stored");
+                Code::Internal
+            }
+        };
+        with_causes(code, &error)
+    }
+}

@@ -1,0 +1,226 @@
+//! Starts the coordinator, and stops it.
+//!
+//! Everything that can be wrong is found before anything is written: address and protection first, then
+//! the files given, then the data directory, last the store inside it.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener as StdListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use assay_measure::ids::LeaseToken;
+use assay_planning::price_file::{PriceFileFormat, PriceTable};
+use thiserror::Error;
+use tokio::{
+    net::TcpListener,
+    task::{JoinError, JoinSet},
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+pub use crate::start_error::StartError;
+use crate::{
+    artifacts::Artifacts,
+    clock::Clock,
+    connections,
+    data_dir::DataDir,
+    dispatch::{Dispatch, State, Terms},
+    grpc::{self, Shared},
+    settings::{Listen, ServerSettings},
+    store::{Store, StoreError, sqlite::SqliteStore},
+    tls,
+    tokens::Tokens,
+};
+
+/// A coordinator to be started.
+#[derive(Debug)]
+pub struct Server;
+
+/// A coordinator that runs. Dropped, it ends at once, as after a crash: nothing acknowledged is lost.
+#[derive(Debug)]
+pub struct RunningServer {
+    address: SocketAddr,
+    secure: bool,
+    stop: CancellationToken,
+    tasks: JoinSet<Result<(), ServerFailed>>,
+}
+
+/// A coordinator ended by itself.
+#[derive(Debug, Error)]
+pub enum ServerFailed {
+    /// What happens can no longer be made durable.
+    #[error("the store failed, so the coordinator cannot go on")]
+    Store(#[from] StoreError),
+    /// A programming error.
+    #[error("the coordinator ended abnormally")]
+    Panicked(#[from] JoinError),
+    /// Connections were still open at the deadline; they were cut.
+    #[error("connections were still open after {0:?} and were cut")]
+    Late(Duration),
+}
+
+impl Server {
+    /// Starts a coordinator.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is in the way; nothing was left half-done.
+    pub async fn start(settings: ServerSettings) -> Result<RunningServer, StartError> {
+        let parts = Parts::gather(settings).await?;
+        let stop = CancellationToken::new();
+        let (address, secure) = (parts.address, parts.tls.is_some());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(parts.run(stop.clone()));
+        Ok(RunningServer { address, secure, stop, tasks })
+    }
+}
+
+impl RunningServer {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The URL that agents and clients use on this machine.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Waits until it ends by itself, which it does only when something is broken.
+    ///
+    /// # Errors
+    /// [`ServerFailed`] says what broke.
+    pub async fn wait(&mut self) -> Result<(), ServerFailed> {
+        match self.tasks.join_next().await {
+            Some(ended) => ended?,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes no more work, ends streams, lets requests under way finish, and closes the store. Agents go
+    /// on with what they run, and report it to the next coordinator on this data directory.
+    ///
+    /// # Errors
+    /// [`ServerFailed::Late`] when connections had to be cut at the deadline.
+    pub async fn shut_down(mut self, deadline: Duration) -> Result<(), ServerFailed> {
+        self.stop.cancel();
+        match timeout(deadline, self.wait()).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                self.tasks.shutdown().await;
+                Err(ServerFailed::Late(deadline))
+            }
+        }
+    }
+}
+
+/// What a coordinator is made of, each part ready.
+struct Parts {
+    address: SocketAddr,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    tokens: Option<Tokens>,
+    artifacts: Artifacts,
+    clock: Clock,
+    store: Arc<SqliteStore>,
+    state: State,
+    /// Held until everything else is gone.
+    data_dir: DataDir,
+}
+
+impl Parts {
+    async fn gather(settings: ServerSettings) -> Result<Self, StartError> {
+        let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tokens = settings.token_file.as_deref().map(Tokens::read).transpose()?;
+        let file_prices = settings.price_file.as_deref().map(read_prices).transpose()?;
+        let (listener, address) = bind(settings.listen, tls.is_some() && tokens.is_some())?;
+        let data_dir = DataDir::hold(&settings.data_dir)?;
+        let store = Arc::new(SqliteStore::open(&data_dir.database()).await?);
+        let clock = Clock::start();
+        let terms = Terms {
+            heartbeat_interval: settings.heartbeat_interval,
+            lease_term: settings.lease_term,
+        };
+        let state = State::recovered(
+            store.recover().await?,
+            file_prices.unwrap_or_default(),
+            terms,
+            Box::new(new_token),
+            clock.now(),
+        );
+        let path = data_dir.artifacts();
+        let artifacts = Artifacts::open(&path, settings.artifact_limit)
+            .map_err(|source| StartError::Artifacts { path, source })?;
+        Ok(Self { address, listener, tls, tokens, artifacts, clock, store, state, data_dir })
+    }
+
+    async fn run(self, stop: CancellationToken) -> Result<(), ServerFailed> {
+        let store: Arc<dyn Store> = self.store.clone();
+        let (dispatch, link) = Dispatch::new(self.state, Arc::clone(&store), self.clock);
+        let shared = Shared {
+            dispatch: link,
+            store,
+            artifacts: self.artifacts,
+            clock: self.clock,
+            stopping: stop.clone(),
+        };
+        let (router, health) = grpc::router(shared, self.tokens).await;
+        let connections = connections::serve(self.listener, self.tls, router, stop.clone());
+        // Should the loop end first, nothing can be answered any more, so connections end too.
+        let dispatch = async {
+            let ended = dispatch.run(stop.clone()).await;
+            stop.cancel();
+            ended
+        };
+        let unready = async {
+            stop.cancelled().await;
+            health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        };
+        let (ended, (), ()) = tokio::join!(dispatch, connections, unready);
+        self.store.close().await;
+        drop(self.data_dir);
+        Ok(ended?)
+    }
+}
+
+fn bind(listen: Listen, protected: bool) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listener = match listen {
+        Listen::At(address) => {
+            // Refused before the port is taken, if only for a moment.
+            refuse_unprotected(address, protected)?;
+            StdListener::bind(address).map_err(|source| StartError::Listen { address, source })?
+        }
+        Listen::Bound(listener) => listener,
+    };
+    let address = listener.local_addr().map_err(StartError::Socket)?;
+    refuse_unprotected(address, protected)?;
+    listener.set_nonblocking(true).map_err(StartError::Socket)?;
+    Ok((TcpListener::from_std(listener).map_err(StartError::Socket)?, address))
+}
+
+fn refuse_unprotected(address: SocketAddr, protected: bool) -> Result<(), StartError> {
+    if address.ip().is_loopback() || protected { Ok(()) } else { Err(StartError::Unprotected(address)) }
+}
+
+fn read_prices(path: &Path) -> Result<PriceTable, StartError> {
+    let text = fs::read_to_string(path)
+        .map_err(|source| StartError::PricesUnreadable { path: path.to_owned(), source })?;
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    PriceTable::parse(&text, PriceFileFormat::of_file_name(&name))
+        .map_err(|source| StartError::PricesMalformed { path: path.to_owned(), source })
+}
+
+fn new_token() -> LeaseToken {
+    let mut bytes = [0; 16];
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .expect("the operating system has random numbers");
+    LeaseToken::new(hex::encode(bytes)).expect("32 hexadecimal digits are a lease token")
+}

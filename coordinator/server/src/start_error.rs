@@ -1,0 +1,97 @@
+//! Why a coordinator cannot start, and what to do about it.
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use assay_planning::price_file::PriceFileError;
+use thiserror::Error;
+
+use crate::{
+    data_dir::DataDirError, store::StoreError, tls::TlsFileError, tokens::TokenFileError,
+};
+
+/// A coordinator cannot start. Nothing was left half-done.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Everybody in the network could use it.
+    #[error("refusing to listen on {0} without authentication")]
+    Unprotected(SocketAddr),
+    /// The address is taken or not of this machine.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A socket that was handed over cannot be used.
+    #[error("cannot use the listening socket")]
+    Socket(#[source] io::Error),
+    /// Certificate or key.
+    #[error(transparent)]
+    Tls(#[from] TlsFileError),
+    /// The token file.
+    #[error(transparent)]
+    Tokens(#[from] TokenFileError),
+    /// The price file cannot be read.
+    #[error("cannot read the price file {path}")]
+    PricesUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The price file holds something else than prices.
+    #[error("the price file {path} is wrong")]
+    PricesMalformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: PriceFileError,
+    },
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The store inside it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The directory of uploaded files.
+    #[error("cannot use the directory of uploaded files {path}")]
+    Artifacts {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// One thing to do next, for people.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Unprotected(_) => {
+                "give --tls-cert, --tls-key and tokens (`assay token create`), or listen on 127.0.0.1"
+            }
+            Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+                "choose another port with --listen, or port 0 for any free one"
+            }
+            Self::Listen { .. } => "listen on an address of this machine, such as 127.0.0.1:7440",
+            Self::Tls(_) => "--tls-cert takes a certificate chain and --tls-key its key, both PEM",
+            Self::Tokens(_) => "write one token per line; lines that begin with # are comments",
+            Self::PricesUnreadable { .. } | Self::PricesMalformed { .. } => {
+                "CSV needs the columns instance_type,region,usd_per_hour,source,as_of"
+            }
+            Self::DataDir(DataDirError::NotWritable { .. }) | Self::Artifacts { .. } => {
+                "choose a directory that this user may write to with --data-dir"
+            }
+            Self::DataDir(DataDirError::InUse { .. }) => {
+                "stop the other coordinator, or give this one a --data-dir of its own"
+            }
+            Self::Store(StoreError::NewerSchema { .. }) => {
+                "use the version of assay that wrote it, or a newer one, or another --data-dir"
+            }
+            Self::Store(_) | Self::Socket(_) => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

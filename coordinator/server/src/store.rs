@@ -1,0 +1,283 @@
+//! Keeps jobs, trials, steps, events, agents and prices. What is committed survives a crash.
+//!
+//! The trait speaks domain types only; [`sqlite`] is its one implementation so far. Changes come as a
+//! closed list and are committed together or not at all. Who decides on them is [`crate::dispatch`].
+
+pub(crate) mod sqlite;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use assay_measure::{
+    ids::{AgentName, InstanceTypeName, JobName, LeaseToken, TrialId},
+    job::{JobSpec, JobStatus},
+    outcome::StepReport,
+    trial::ArtifactRef,
+};
+use assay_planning::{
+    job_report::JobFacts, job_state::JobState, planner::Plan, price_file::PriceRow,
+    prices::PriceQuote, trial_state::Trial,
+};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{agent_link::AgentFacts, job_event::JobEvent};
+
+/// Where everything durable is kept.
+#[async_trait]
+pub(crate) trait Store: Send + Sync + 'static {
+    /// Makes all changes durable, or none of them.
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
+    /// Everything that a coordinator needs to go on where the last one ended.
+    async fn recover(&self) -> Result<Recovered, StoreError>;
+    /// A job at a glance.
+    async fn job(&self, name: &JobName) -> Result<Option<JobSummary>, StoreError>;
+    /// Jobs, newest first.
+    async fn jobs(&self, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError>;
+    /// Everything that a job's report is made of.
+    async fn job_facts(&self, name: &JobName) -> Result<Option<JobFacts>, StoreError>;
+    /// The record of a job after a sequence number, at most `limit` entries, ascending.
+    async fn events(
+        &self,
+        job: &JobName,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<JobEvent>, StoreError>;
+}
+
+/// One change. Applying a list of them twice ends in the same state.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// A job was accepted.
+    JobCreated(Box<JobRecord>),
+    /// It was decided what to run for a job, or trials were added.
+    JobPlanned {
+        /// The job.
+        job: JobName,
+        /// What to run, and what it costs.
+        planned: Box<Planned>,
+        /// The trials that are new.
+        trials: Vec<TrialRecord>,
+    },
+    /// A job moved, or waits for another reason.
+    JobMoved {
+        /// The job.
+        job: JobName,
+        /// Where it stands.
+        state: JobState,
+        /// Why, for people.
+        reason: String,
+        /// The best candidate, once the job has ended.
+        recommended: Option<Recommended>,
+    },
+    /// An ended job was deleted; its name stays taken.
+    JobDeleted {
+        /// The job.
+        job: JobName,
+        /// When.
+        at: Timestamp,
+    },
+    /// A trial moved.
+    TrialMoved(Box<TrialRecord>),
+    /// A step was reported.
+    StepFinished {
+        /// The trial.
+        trial: TrialId,
+        /// The lease it was measured under.
+        token: LeaseToken,
+        /// The step.
+        step: Box<StepReport>,
+        /// When.
+        at: Timestamp,
+        /// Its place in the job's record.
+        sequence: u64,
+    },
+    /// Something else happened to a job.
+    Happened {
+        /// The job.
+        job: JobName,
+        /// What.
+        event: JobEvent,
+    },
+    /// An agent connected, left, or was told to drain.
+    AgentChanged(Box<AgentRecord>),
+    /// An agent was forgotten.
+    AgentForgotten(AgentName),
+    /// The operator stated a price.
+    OwnPriceSet(PriceRow),
+    /// A file was stored.
+    ArtifactStored {
+        /// The file.
+        artifact: ArtifactRef,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A job as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct JobRecord {
+    /// Counts jobs in order of creation.
+    pub(crate) number: u64,
+    /// What was asked for.
+    pub(crate) spec: JobSpec,
+    /// When.
+    pub(crate) created_at: Timestamp,
+    /// Where it stands.
+    pub(crate) state: JobState,
+    /// Why, for people; may be empty.
+    pub(crate) reason: String,
+    /// What to run, once that is decided.
+    pub(crate) planned: Option<Planned>,
+}
+
+/// What to run for a job, and prices as they were when that was decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Planned {
+    /// What to run.
+    pub(crate) plan: Plan,
+    /// What it costs.
+    pub(crate) prices: BTreeMap<InstanceTypeName, PriceQuote>,
+}
+
+/// A trial as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TrialRecord {
+    /// Its name.
+    pub(crate) id: TrialId,
+    /// History and state.
+    pub(crate) trial: Trial,
+    /// The lease whose steps count: the last one granted, unless its run was discarded.
+    pub(crate) run: Option<LeaseToken>,
+}
+
+/// An agent as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AgentRecord {
+    /// What it said of itself.
+    pub(crate) facts: AgentFacts,
+    /// It gets nothing new.
+    pub(crate) draining: bool,
+    /// When it was last heard of.
+    pub(crate) last_seen_at: Timestamp,
+}
+
+/// The best candidate of an ended job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Recommended {
+    /// The instance type.
+    pub(crate) instance_type: String,
+    /// How the model is served, for people.
+    pub(crate) configuration: String,
+    /// Cost per inference, if priced.
+    pub(crate) cost_per_inference_usd: Option<f64>,
+}
+
+/// A job at a glance.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct JobSummary {
+    /// Counts jobs in order of creation.
+    pub(crate) number: u64,
+    /// What was asked for.
+    pub(crate) spec: JobSpec,
+    /// Where it stands.
+    pub(crate) status: JobStatus,
+    /// Why, for people.
+    pub(crate) reason: String,
+    /// When it was created.
+    pub(crate) created_at: Timestamp,
+    /// When it ended.
+    pub(crate) finished_at: Option<Timestamp>,
+    /// What is planned, once that is decided.
+    pub(crate) planned: Option<Planned>,
+    /// How many trials have ended.
+    pub(crate) trials_ended: u32,
+    /// The best candidate, once the job has ended.
+    pub(crate) recommended: Option<Recommended>,
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug)]
+pub(crate) struct JobQuery {
+    /// Only jobs created before this one.
+    pub(crate) before_number: Option<u64>,
+    /// Only jobs in this state.
+    pub(crate) status: Option<JobStatus>,
+    /// Only jobs whose name contains this.
+    pub(crate) name_contains: String,
+    /// At most so many.
+    pub(crate) limit: u32,
+}
+
+/// What a coordinator begins with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Recovered {
+    /// Jobs that have not ended, in order of creation.
+    pub(crate) active: Vec<RecoveredJob>,
+    /// Names of ended jobs.
+    pub(crate) ended: BTreeSet<JobName>,
+    /// Names of deleted jobs.
+    pub(crate) deleted: BTreeSet<JobName>,
+    /// The number of the next job.
+    pub(crate) next_number: u64,
+    /// Agents that were ever connected.
+    pub(crate) agents: Vec<AgentRecord>,
+    /// The operator's own prices.
+    pub(crate) own_prices: Vec<PriceRow>,
+}
+
+/// A job that goes on.
+#[derive(Clone, Debug)]
+pub(crate) struct RecoveredJob {
+    /// The job.
+    pub(crate) record: JobRecord,
+    /// Its trials, in order, with the steps already reported in the run that counts.
+    pub(crate) trials: Vec<(TrialRecord, BTreeSet<u32>)>,
+    /// The last sequence number of its record.
+    pub(crate) last_sequence: u64,
+}
+
+/// The store cannot be used.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A newer coordinator wrote it; it is left as it is.
+    #[error("{path} has schema version {found}; this coordinator knows versions up to {known}")]
+    NewerSchema {
+        /// The database file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
+    /// It cannot be brought up to date.
+    #[error("the store's schema cannot be brought up to date")]
+    Migration {
+        /// Why not.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// It cannot be read or written.
+    #[error("cannot {action} the store")]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// Why it failed.
+        source: sqlx::Error,
+    },
+    /// It holds something that cannot be: another program wrote to it, or it is damaged.
+    #[error("the store is damaged: {what} cannot be read")]
+    Damaged {
+        /// Where.
+        what: String,
+        /// What is wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+pub(crate) fn broken(action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |source| StoreError::Database { action, source }
+}

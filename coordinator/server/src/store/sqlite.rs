@@ -1,0 +1,139 @@
+//! The store in one SQLite file: WAL, every commit synced.
+//!
+//! One connection writes and a few read, so a reader never waits for the disk.
+
+mod read;
+mod row;
+mod write;
+
+use std::{path::Path, time::Duration};
+
+use assay_measure::ids::JobName;
+use assay_planning::job_report::JobFacts;
+use async_trait::async_trait;
+use sqlx::{
+    SqlitePool,
+    migrate::Migrator,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use crate::{
+    job_event::JobEvent,
+    store::{Change, JobQuery, JobSummary, Recovered, Store, StoreError, broken},
+};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
+const READERS: u32 = 3;
+
+/// A store in one SQLite file.
+#[derive(Debug)]
+pub(crate) struct SqliteStore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, makes it if it does not exist, and brings its schema up to date. A file with a
+    /// newer schema is left as it is.
+    pub(crate) async fn open(file: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10))
+            .synchronous(SqliteSynchronous::Full);
+        if file.exists() {
+            refuse_newer_schema(file, options.clone()).await?;
+        }
+        let options = options.journal_mode(SqliteJournalMode::Wal);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await
+            .map_err(broken("open"))?;
+        MIGRATIONS
+            .run(&writer)
+            .await
+            .map_err(|source| StoreError::Migration { source })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_lazy_with(options.read_only(true));
+        Ok(Self { writer, readers })
+    }
+
+    /// Closes the file once everything under way is done.
+    pub(crate) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+async fn refuse_newer_schema(file: &Path, options: SqliteConnectOptions) -> Result<(), StoreError> {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await
+        .map_err(broken("open"))?;
+    let found = applied_version(&pool).await;
+    pool.close().await;
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max();
+    match found? {
+        Some(found) if Some(found) > known => Err(StoreError::NewerSchema {
+            path: file.to_owned(),
+            found,
+            known: known.unwrap_or(0),
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn applied_version(pool: &SqlitePool) -> Result<Option<i64>, StoreError> {
+    let tables: i64 =
+        sqlx::query_scalar("select count(*) from sqlite_schema where name = '_sqlx_migrations'")
+            .fetch_one(pool)
+            .await
+            .map_err(broken("read the schema version of"))?;
+    if tables == 0 {
+        return Ok(None);
+    }
+    sqlx::query_scalar("select max(version) from _sqlx_migrations")
+        .fetch_one(pool)
+        .await
+        .map_err(broken("read the schema version of"))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let mut transaction = self.writer.begin().await.map_err(broken("write to"))?;
+        write::apply(&mut transaction, changes).await?;
+        transaction.commit().await.map_err(broken("write to"))
+    }
+
+    async fn recover(&self) -> Result<Recovered, StoreError> {
+        read::recover(&self.readers).await
+    }
+
+    async fn job(&self, name: &JobName) -> Result<Option<JobSummary>, StoreError> {
+        read::job(&self.readers, name).await
+    }
+
+    async fn jobs(&self, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError> {
+        read::jobs(&self.readers, query).await
+    }
+
+    async fn job_facts(&self, name: &JobName) -> Result<Option<JobFacts>, StoreError> {
+        read::job_facts(&self.readers, name).await
+    }
+
+    async fn events(
+        &self,
+        job: &JobName,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<JobEvent>, StoreError> {
+        read::events(&self.readers, job, after, limit).await
+    }
+}

@@ -1,0 +1,293 @@
+//! Rows as domain types.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use assay_measure::{
+    ids::{JobName, LeaseToken, TrialId},
+    job::JobStatus,
+    money::PricePerHour,
+    outcome::StepReport,
+};
+use assay_planning::{
+    job_report::{JobFacts, TrialFacts},
+    price_file::PriceRow,
+};
+use sqlx::{SqlitePool, sqlite::SqliteRow};
+
+use super::row::{column, count, from_json, parse, timestamp, uncount};
+use crate::{
+    job_event::{Happening, JobEvent},
+    store::{
+        AgentRecord, JobQuery, JobRecord, JobSummary, Planned, Recovered, RecoveredJob, StoreError,
+        TrialRecord, broken,
+    },
+};
+
+/// Everything that a coordinator needs to go on.
+pub(super) async fn recover(db: &SqlitePool) -> Result<Recovered, StoreError> {
+    let next_number: i64 = sqlx::query_scalar(
+        "select 1 + max((select coalesce(max(number), 0) from job),
+                        (select coalesce(max(number), 0) from deleted_job))",
+    )
+    .fetch_one(db)
+    .await
+    .map_err(broken("read"))?;
+    let ended = "select name from job where status in ('completed', 'failed', 'stopped')";
+    Ok(Recovered {
+        active: active_jobs(db).await?,
+        ended: names(db, ended).await?,
+        deleted: names(db, "select name from deleted_job").await?,
+        next_number: uncount(next_number),
+        agents: agents(db).await?,
+        own_prices: own_prices(db).await?,
+    })
+}
+
+async fn names(db: &SqlitePool, sql: &'static str) -> Result<BTreeSet<JobName>, StoreError> {
+    let names: Vec<String> =
+        sqlx::query_scalar(sql).fetch_all(db).await.map_err(broken("read jobs from"))?;
+    names.iter().map(|name| parse("a job name", name)).collect()
+}
+
+async fn active_jobs(db: &SqlitePool) -> Result<Vec<RecoveredJob>, StoreError> {
+    let rows = sqlx::query(
+        "select job.*, (select coalesce(max(sequence), 0) from event where event.job = job.name)
+                as last_sequence
+         from job where status not in ('completed', 'failed', 'stopped') order by number",
+    )
+    .fetch_all(db)
+    .await
+    .map_err(broken("read jobs from"))?;
+    let mut jobs = Vec::with_capacity(rows.len());
+    for row in rows {
+        let record = job_record(&row)?;
+        let mut trials = Vec::new();
+        for trial in trials_of(db, &record.spec.name).await? {
+            let reported = reported_steps(db, &trial).await?;
+            trials.push((trial, reported));
+        }
+        let last_sequence = uncount(column(&row, "last_sequence")?);
+        jobs.push(RecoveredJob { record, trials, last_sequence });
+    }
+    Ok(jobs)
+}
+
+fn job_record(row: &SqliteRow) -> Result<JobRecord, StoreError> {
+    Ok(JobRecord {
+        number: uncount(column(row, "number")?),
+        spec: from_json("a job specification", column(row, "spec_json")?)?,
+        created_at: timestamp(column(row, "created_at_us")?)?,
+        state: from_json("a job state", column(row, "state_json")?)?,
+        reason: column(row, "reason")?,
+        planned: from_json("a plan", column(row, "plan_json")?)?,
+    })
+}
+
+/// In the order of their plan.
+async fn trials_of(db: &SqlitePool, job: &JobName) -> Result<Vec<TrialRecord>, StoreError> {
+    let rows = sqlx::query("select id, state_json, run_token from trial where job = $1 order by rowid")
+        .bind(job.as_str())
+        .fetch_all(db)
+        .await
+        .map_err(broken("read trials from"))?;
+    rows.iter().map(trial_record).collect()
+}
+
+fn trial_record(row: &SqliteRow) -> Result<TrialRecord, StoreError> {
+    let run: Option<String> = column(row, "run_token")?;
+    Ok(TrialRecord {
+        id: parse("a trial id", column(row, "id")?)?,
+        trial: from_json("a trial state", column(row, "state_json")?)?,
+        run: run.map(|token| parse("a lease token", &token)).transpose()?,
+    })
+}
+
+async fn reported_steps(db: &SqlitePool, trial: &TrialRecord) -> Result<BTreeSet<u32>, StoreError> {
+    let indices: Vec<u32> =
+        sqlx::query_scalar("select step_index from step where trial = $1 and lease_token = $2")
+            .bind(trial.id.as_str())
+            .bind(trial.run.as_ref().map(LeaseToken::as_str))
+            .fetch_all(db)
+            .await
+            .map_err(broken("read steps from"))?;
+    Ok(indices.into_iter().collect())
+}
+
+async fn agents(db: &SqlitePool) -> Result<Vec<AgentRecord>, StoreError> {
+    let rows = sqlx::query("select * from agent order by name")
+        .fetch_all(db)
+        .await
+        .map_err(broken("read agents from"))?;
+    let agent = |row: &SqliteRow| {
+        Ok(AgentRecord {
+            facts: from_json("an agent", column(row, "facts_json")?)?,
+            draining: column(row, "draining")?,
+            last_seen_at: timestamp(column(row, "last_seen_at_us")?)?,
+        })
+    };
+    rows.iter().map(agent).collect()
+}
+
+async fn own_prices(db: &SqlitePool) -> Result<Vec<PriceRow>, StoreError> {
+    let rows = sqlx::query("select * from own_price order by rowid")
+        .fetch_all(db)
+        .await
+        .map_err(broken("read prices from"))?;
+    let price = |row: &SqliteRow| {
+        Ok(PriceRow {
+            instance_type: parse("an instance type", column(row, "instance_type")?)?,
+            region: column(row, "region")?,
+            usd_per_hour: PricePerHour::from_pico_usd(uncount(column(row, "pico_usd_per_hour")?)),
+            source: column(row, "source")?,
+            as_of: column(row, "as_of")?,
+        })
+    };
+    rows.iter().map(price).collect()
+}
+
+/// Jobs at a glance, newest first.
+pub(super) async fn jobs(db: &SqlitePool, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError> {
+    let rows = sqlx::query(
+        "select job.*, (select count(*) from trial where trial.job = job.name and state = 'ended')
+                as trials_ended
+         from job
+         where ($1 is null or number < $1) and ($2 is null or status = $2) and instr(name, $3) > 0
+         order by number desc limit $4",
+    )
+    .bind(query.before_number.map(count))
+    .bind(query.status.map(JobStatus::word))
+    .bind(&query.name_contains)
+    .bind(query.limit)
+    .fetch_all(db)
+    .await
+    .map_err(broken("read jobs from"))?;
+    rows.iter().map(job_summary).collect()
+}
+
+/// One job at a glance.
+pub(super) async fn job(db: &SqlitePool, name: &JobName) -> Result<Option<JobSummary>, StoreError> {
+    let row = sqlx::query(
+        "select job.*, (select count(*) from trial where trial.job = job.name and state = 'ended')
+                as trials_ended
+         from job where name = $1",
+    )
+    .bind(name.as_str())
+    .fetch_optional(db)
+    .await
+    .map_err(broken("read a job from"))?;
+    row.as_ref().map(job_summary).transpose()
+}
+
+fn job_summary(row: &SqliteRow) -> Result<JobSummary, StoreError> {
+    let finished_at: Option<i64> = column(row, "finished_at_us")?;
+    let recommended: Option<String> = column(row, "recommended_json")?;
+    let record = job_record(row)?;
+    Ok(JobSummary {
+        number: record.number,
+        status: record.state.status(),
+        reason: record.reason,
+        created_at: record.created_at,
+        finished_at: finished_at.map(timestamp).transpose()?,
+        planned: record.planned,
+        spec: record.spec,
+        trials_ended: column(row, "trials_ended")?,
+        recommended: recommended.map(|text| from_json("a recommendation", &text)).transpose()?,
+    })
+}
+
+/// What a job's report is made of.
+pub(super) async fn job_facts(db: &SqlitePool, name: &JobName) -> Result<Option<JobFacts>, StoreError> {
+    let Some(summary) = job(db, name).await? else {
+        return Ok(None);
+    };
+    let mut steps = steps_of(db, name).await?;
+    let facts = |record: TrialRecord| {
+        let facts = TrialFacts {
+            end: record.trial.end().cloned(),
+            steps: steps.remove(&record.id).unwrap_or_default(),
+            repeats: record.trial.repeats,
+        };
+        (record.id, facts)
+    };
+    let trials = trials_of(db, name).await?.into_iter().map(facts).collect();
+    let Planned { plan, prices } = summary.planned.unwrap_or_default();
+    let reason = Some(summary.reason).filter(|reason| !reason.is_empty());
+    Ok(Some(JobFacts {
+        spec: summary.spec,
+        status: summary.status,
+        created_at: summary.created_at,
+        finished_at: summary.finished_at,
+        plan,
+        trials,
+        prices,
+        warnings: reason.into_iter().collect(),
+    }))
+}
+
+/// The steps that count, by trial, in order.
+async fn steps_of(
+    db: &SqlitePool,
+    job: &JobName,
+) -> Result<BTreeMap<TrialId, Vec<StepReport>>, StoreError> {
+    let rows = sqlx::query(
+        "select step.trial, step.report_json, step.histogram from step
+         join trial on trial.id = step.trial and trial.run_token = step.lease_token
+         where trial.job = $1 order by step.trial, step.step_index",
+    )
+    .bind(job.as_str())
+    .fetch_all(db)
+    .await
+    .map_err(broken("read steps from"))?;
+    let mut steps: BTreeMap<TrialId, Vec<StepReport>> = BTreeMap::new();
+    for row in rows {
+        let trial = parse("a trial id", column(&row, "trial")?)?;
+        steps.entry(trial).or_default().push(step(&row)?);
+    }
+    Ok(steps)
+}
+
+fn step(row: &SqliteRow) -> Result<StepReport, StoreError> {
+    let mut step: StepReport = from_json("a step", column(row, "report_json")?)?;
+    let histogram: Option<Vec<u8>> = column(row, "histogram")?;
+    step.histogram = histogram.unwrap_or_default();
+    Ok(step)
+}
+
+/// A part of a job's record.
+pub(super) async fn events(
+    db: &SqlitePool,
+    job: &JobName,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<JobEvent>, StoreError> {
+    let rows = sqlx::query(
+        "select event.sequence, event.at_us, event.event_json, event.step_trial,
+                step.report_json, step.histogram
+         from event left join step on step.trial = event.step_trial
+           and step.lease_token = event.step_token and step.step_index = event.step_index
+         where event.job = $1 and event.sequence > $2 order by event.sequence limit $3",
+    )
+    .bind(job.as_str())
+    .bind(count(after))
+    .bind(limit)
+    .fetch_all(db)
+    .await
+    .map_err(broken("read events from"))?;
+    rows.iter().map(event).collect()
+}
+
+fn event(row: &SqliteRow) -> Result<JobEvent, StoreError> {
+    let text: Option<String> = column(row, "event_json")?;
+    let what = match text {
+        Some(text) => from_json("an event", &text)?,
+        None => Happening::StepFinished {
+            trial: parse("a trial id", column(row, "step_trial")?)?,
+            step: Box::new(step(row)?),
+        },
+    };
+    Ok(JobEvent {
+        sequence: uncount(column(row, "sequence")?),
+        at: timestamp(column(row, "at_us")?)?,
+        what,
+    })
+}

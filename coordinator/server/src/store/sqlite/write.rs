@@ -1,0 +1,268 @@
+//! Changes as SQL. Each statement may be applied twice.
+
+use assay_measure::{
+    ids::{AgentName, JobName, LeaseToken, TrialId},
+    outcome::StepReport,
+    trial::ArtifactRef,
+};
+use assay_planning::{job_state::JobState, price_file::PriceRow};
+use jiff::Timestamp;
+use sqlx::{Sqlite, SqliteConnection, Transaction};
+
+use super::row::{count, json, micros};
+use crate::{
+    job_event::JobEvent,
+    store::{
+        AgentRecord, Change, JobRecord, Planned, Recommended, StoreError, TrialRecord, broken,
+    },
+};
+
+/// Applies changes in order.
+pub(super) async fn apply(
+    transaction: &mut Transaction<'_, Sqlite>,
+    changes: Vec<Change>,
+) -> Result<(), StoreError> {
+    for change in changes {
+        apply_one(transaction, change).await?;
+    }
+    Ok(())
+}
+
+async fn apply_one(db: &mut SqliteConnection, change: Change) -> Result<(), StoreError> {
+    match change {
+        Change::JobCreated(record) => create_job(db, &record).await,
+        Change::JobPlanned { job, planned, trials } => {
+            plan_job(db, &job, &planned).await?;
+            for trial in &trials {
+                put_trial(db, trial).await?;
+            }
+            Ok(())
+        }
+        Change::JobMoved { job, state, reason, recommended } => {
+            move_job(db, &job, &state, &reason, recommended.as_ref()).await
+        }
+        Change::JobDeleted { job, at } => delete_job(db, &job, at).await,
+        Change::TrialMoved(record) => put_trial(db, &record).await,
+        Change::StepFinished { trial, token, step, at, sequence } => {
+            put_step_event(db, (&trial, &token, step.index), at, sequence).await?;
+            put_step(db, &trial, &token, *step).await
+        }
+        Change::Happened { job, event } => put_event(db, &job, &event).await,
+        Change::AgentChanged(record) => put_agent(db, &record).await,
+        Change::AgentForgotten(name) => forget_agent(db, &name).await,
+        Change::OwnPriceSet(row) => put_price(db, &row).await,
+        Change::ArtifactStored { artifact, at } => put_artifact(db, &artifact, at).await,
+    }
+}
+
+async fn create_job(db: &mut SqliteConnection, record: &JobRecord) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into job (name, number, created_at_us, status, reason, spec_json, state_json, plan_json)
+         values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (name) do nothing",
+    )
+    .bind(record.spec.name.as_str())
+    .bind(count(record.number))
+    .bind(micros(record.created_at))
+    .bind(record.state.status().word())
+    .bind(&record.reason)
+    .bind(json("job specification", &record.spec)?)
+    .bind(json("job state", &record.state)?)
+    .bind(json("plan", &record.planned)?)
+    .execute(db)
+    .await
+    .map_err(broken("write a job to"))?;
+    Ok(())
+}
+
+async fn plan_job(db: &mut SqliteConnection, job: &JobName, planned: &Planned) -> Result<(), StoreError> {
+    sqlx::query("update job set plan_json = $2 where name = $1")
+        .bind(job.as_str())
+        .bind(json("plan", &Some(planned))?)
+        .execute(db)
+        .await
+        .map_err(broken("write a plan to"))?;
+    Ok(())
+}
+
+async fn move_job(
+    db: &mut SqliteConnection,
+    job: &JobName,
+    state: &JobState,
+    reason: &str,
+    recommended: Option<&Recommended>,
+) -> Result<(), StoreError> {
+    let recommended = recommended.map(|recommended| json("recommendation", recommended)).transpose()?;
+    sqlx::query(
+        "update job set status = $2, reason = $3, state_json = $4, finished_at_us = $5,
+         recommended_json = $6 where name = $1",
+    )
+    .bind(job.as_str())
+    .bind(state.status().word())
+    .bind(reason)
+    .bind(json("job state", state)?)
+    .bind(state.finished_at().map(micros))
+    .bind(recommended)
+    .execute(db)
+    .await
+    .map_err(broken("write a job to"))?;
+    Ok(())
+}
+
+async fn delete_job(db: &mut SqliteConnection, job: &JobName, at: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into deleted_job (name, number, deleted_at_us)
+         select name, number, $2 from job where name = $1 on conflict do nothing",
+    )
+    .bind(job.as_str())
+    .bind(micros(at))
+    .execute(&mut *db)
+    .await
+    .map_err(broken("delete a job from"))?;
+    // Trials, steps and events go with it.
+    sqlx::query("delete from job where name = $1")
+        .bind(job.as_str())
+        .execute(db)
+        .await
+        .map_err(broken("delete a job from"))?;
+    Ok(())
+}
+
+async fn put_trial(db: &mut SqliteConnection, record: &TrialRecord) -> Result<(), StoreError> {
+    let lease = record.trial.lease();
+    sqlx::query(
+        "insert into trial (id, job, state, state_json, agent, lease_expires_at_us, run_token)
+         values ($1, $2, $3, $4, $5, $6, $7)
+         on conflict (id) do update set state = excluded.state, state_json = excluded.state_json,
+           agent = excluded.agent, lease_expires_at_us = excluded.lease_expires_at_us,
+           run_token = excluded.run_token",
+    )
+    .bind(record.id.as_str())
+    .bind(record.id.job().as_str())
+    .bind(record.trial.word())
+    .bind(json("trial state", &record.trial)?)
+    .bind(lease.map(|lease| lease.agent().as_str()))
+    .bind(lease.map(|lease| micros(lease.expires_at())))
+    .bind(record.run.as_ref().map(LeaseToken::as_str))
+    .execute(db)
+    .await
+    .map_err(broken("write a trial to"))?;
+    Ok(())
+}
+
+async fn put_step(
+    db: &mut SqliteConnection,
+    trial: &TrialId,
+    token: &LeaseToken,
+    mut step: StepReport,
+) -> Result<(), StoreError> {
+    let histogram = std::mem::take(&mut step.histogram);
+    sqlx::query(
+        "insert into step (trial, lease_token, step_index, report_json, histogram)
+         values ($1, $2, $3, $4, $5) on conflict do nothing",
+    )
+    .bind(trial.as_str())
+    .bind(token.as_str())
+    .bind(step.index)
+    .bind(json("step", &step)?)
+    .bind((!histogram.is_empty()).then_some(histogram))
+    .execute(db)
+    .await
+    .map_err(broken("write a step to"))?;
+    Ok(())
+}
+
+async fn put_step_event(
+    db: &mut SqliteConnection,
+    (trial, token, index): (&TrialId, &LeaseToken, u32),
+    at: Timestamp,
+    sequence: u64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into event (job, sequence, at_us, step_trial, step_token, step_index)
+         values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+    )
+    .bind(trial.job().as_str())
+    .bind(count(sequence))
+    .bind(micros(at))
+    .bind(trial.as_str())
+    .bind(token.as_str())
+    .bind(index)
+    .execute(db)
+    .await
+    .map_err(broken("write a step to"))?;
+    Ok(())
+}
+
+async fn put_event(db: &mut SqliteConnection, job: &JobName, event: &JobEvent) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into event (job, sequence, at_us, event_json) values ($1, $2, $3, $4)
+         on conflict do nothing",
+    )
+    .bind(job.as_str())
+    .bind(count(event.sequence))
+    .bind(micros(event.at))
+    .bind(json("event", &event.what)?)
+    .execute(db)
+    .await
+    .map_err(broken("write an event to"))?;
+    Ok(())
+}
+
+async fn put_agent(db: &mut SqliteConnection, record: &AgentRecord) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into agent (name, facts_json, draining, last_seen_at_us) values ($1, $2, $3, $4)
+         on conflict (name) do update set facts_json = excluded.facts_json,
+           draining = excluded.draining, last_seen_at_us = excluded.last_seen_at_us",
+    )
+    .bind(record.facts.name.as_str())
+    .bind(json("agent", &record.facts)?)
+    .bind(record.draining)
+    .bind(micros(record.last_seen_at))
+    .execute(db)
+    .await
+    .map_err(broken("write an agent to"))?;
+    Ok(())
+}
+
+async fn forget_agent(db: &mut SqliteConnection, name: &AgentName) -> Result<(), StoreError> {
+    sqlx::query("delete from agent where name = $1")
+        .bind(name.as_str())
+        .execute(db)
+        .await
+        .map_err(broken("delete an agent from"))?;
+    Ok(())
+}
+
+async fn put_price(db: &mut SqliteConnection, row: &PriceRow) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into own_price (instance_type, region, pico_usd_per_hour, source, as_of)
+         values ($1, $2, $3, $4, $5)
+         on conflict (instance_type, region) do update set
+           pico_usd_per_hour = excluded.pico_usd_per_hour, source = excluded.source,
+           as_of = excluded.as_of",
+    )
+    .bind(row.instance_type.as_str())
+    .bind(&row.region)
+    .bind(count(row.usd_per_hour.pico_usd()))
+    .bind(&row.source)
+    .bind(&row.as_of)
+    .execute(db)
+    .await
+    .map_err(broken("write a price to"))?;
+    Ok(())
+}
+
+async fn put_artifact(db: &mut SqliteConnection, artifact: &ArtifactRef, at: Timestamp) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into artifact (sha256, name, size_bytes, stored_at_us) values ($1, $2, $3, $4)
+         on conflict do nothing",
+    )
+    .bind(artifact.sha256.as_str())
+    .bind(&artifact.name)
+    .bind(count(artifact.size_bytes.count()))
+    .bind(micros(at))
+    .execute(db)
+    .await
+    .map_err(broken("write an artifact to"))?;
+    Ok(())
+}
