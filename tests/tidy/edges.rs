@@ -45,6 +45,7 @@ const PURE: &[&str] = &[
     "serde_json",
     "strsim",
     "thiserror",
+    "toml",
 ];
 const PURE_PACKAGES: &[&str] = &["assay-measure", "assay-planning"];
 
