@@ -10,7 +10,11 @@ use assay_proto::inference::{
 use thiserror::Error;
 
 use crate::{
-    door::Door, engine::InferError, payload::byte_length, statistics::Duration, tensor::WireTensor,
+    door::Door,
+    engine::InferError,
+    payload::{ExpectedInput, byte_length},
+    statistics::Duration,
+    tensor::WireTensor,
 };
 
 /// The only version of the only model.
@@ -150,7 +154,7 @@ pub(crate) fn server_metadata() -> ServerMetadataResponse {
 /// Inputs and outputs of the model; what was not declared has no datatype and one free dimension.
 pub(crate) fn model_metadata(door: &Door) -> ModelMetadataResponse {
     let facts = door.facts();
-    let input = |(index, input): (usize, &crate::payload::ExpectedInput)| TensorMetadata {
+    let input = |(index, input): (usize, &ExpectedInput)| TensorMetadata {
         name: input_name(input.name.as_deref(), index),
         datatype: input.dtype.map(datatype).unwrap_or_default().to_owned(),
         shape: input.shape.clone().unwrap_or_else(|| vec![-1]),
@@ -173,18 +177,18 @@ fn input_name(name: Option<&str>, index: usize) -> String {
     name.map_or_else(|| format!("input_{index}"), str::to_owned)
 }
 
-/// The configuration in Triton's terms. Where the engine joins requests, the batch dimension is not
-/// part of `dims` but allowed by `max_batch_size`.
+/// The configuration in Triton's terms: where the first dimension of every input is free, it is the
+/// batch, which is not part of `dims` but allowed by `max_batch_size`.
 pub(crate) fn model_config(door: &Door) -> ModelConfig {
     let (facts, settings) = (door.facts(), door.settings());
-    let free_batch = |shape: &[i64]| shape.first() == Some(&-1);
-    let batches = settings.max_batch.get() > 1
-        && !door.expected().is_empty()
-        && door.expected().iter().all(|input| input.shape.as_deref().is_some_and(free_batch));
-    let dims = |shape: &[i64]| {
-        if batches && free_batch(shape) { shape[1..].to_vec() } else { shape.to_vec() }
+    let free_first = |input: &ExpectedInput| {
+        input.shape.as_ref().is_some_and(|shape| shape.first() == Some(&-1))
     };
-    let input = |(index, input): (usize, &crate::payload::ExpectedInput)| ModelInput {
+    let batches = !door.expected().is_empty() && door.expected().iter().all(free_first);
+    let dims = |shape: &[i64]| {
+        if batches { shape.get(1..).unwrap_or_default().to_vec() } else { shape.to_vec() }
+    };
+    let input = |(index, input): (usize, &ExpectedInput)| ModelInput {
         name: input_name(input.name.as_deref(), index),
         data_type: input.dtype.map_or(DataType::TypeInvalid, data_type).into(),
         dims: input.shape.as_deref().map_or_else(|| vec![-1], dims),

@@ -1,0 +1,9 @@
+//! The host's door through real sockets: HTTP, the Open Inference Protocol over HTTP and gRPC, and what
+//! happens when callers or signals cut in.
+
+mod contents;
+mod disturbances;
+mod oip_grpc;
+mod oip_http;
+mod refusals;
+mod support;
