@@ -8,9 +8,12 @@ fn main() {
     for file in ["src/torch/shim.cpp", "src/torch/shim.h", "build.rs"] {
         println!("cargo:rerun-if-changed={file}");
     }
-    let libtorch = env::var_os("LIBTORCH").map(PathBuf::from).and_then(|path| path.canonicalize().ok());
+    let libtorch =
+        env::var_os("LIBTORCH").map(PathBuf::from).and_then(|path| path.canonicalize().ok());
     let Some(libtorch) = libtorch else {
-        println!("cargo:error=libtorch is not there: run `cargo xtask libtorch`, or set LIBTORCH to its folder");
+        println!(
+            "cargo:error=libtorch is not there: run `cargo xtask libtorch`, or set LIBTORCH to its folder"
+        );
         return;
     };
     let abi = env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".to_owned());

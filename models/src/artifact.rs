@@ -131,19 +131,25 @@ impl ArtifactError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Missing(_) => Some("`assay-host reference resnet18 --out resnet18.pt` writes a model to try with"),
-            Self::NotTorchScript { .. } | Self::UnknownFormat { .. } => {
-                Some("save the model with torch.jit.script(model).save(\"model.pt\") or torch.jit.trace(model, example).save(\"model.pt\")")
+            Self::Missing(_) => {
+                Some("`assay-host reference resnet18 --out resnet18.pt` writes a model to try with")
             }
-            Self::Empty(_) | Self::Truncated { .. } => Some("copy or save the model again, and compare checksums"),
-            Self::NoModel(_) | Self::SeveralModels { .. } => {
-                Some("SageMaker's layout is one model.pt or model.pth at the root, and a code/ folder if need be")
+            Self::NotTorchScript { .. } | Self::UnknownFormat { .. } => Some(
+                "save the model with torch.jit.script(model).save(\"model.pt\") or torch.jit.trace(model, example).save(\"model.pt\")",
+            ),
+            Self::Empty(_) | Self::Truncated { .. } => {
+                Some("copy or save the model again, and compare checksums")
             }
-            Self::UnsafePath { .. } | Self::UnsafeEntry { .. } => {
-                Some("pack it again from inside the model's folder: tar --dereference -czf model.tar.gz model.pt")
-            }
+            Self::NoModel(_) | Self::SeveralModels { .. } => Some(
+                "SageMaker's layout is one model.pt or model.pth at the root, and a code/ folder if need be",
+            ),
+            Self::UnsafePath { .. } | Self::UnsafeEntry { .. } => Some(
+                "pack it again from inside the model's folder: tar --dereference -czf model.tar.gz model.pt",
+            ),
             Self::TooLarge { .. } => Some("give the .pt file itself"),
-            Self::Unpack { .. } => Some("free some space there, or set TMPDIR to a folder that has it"),
+            Self::Unpack { .. } => {
+                Some("free some space there, or set TMPDIR to a folder that has it")
+            }
             Self::NotAFile(_) | Self::Unreadable { .. } => None,
         }
     }
@@ -177,7 +183,13 @@ impl Artifact {
             (path.to_owned(), None)
         };
         let sha256 = sha256_of(path).map_err(unreadable)?;
-        Ok(Self { path: path.to_owned(), model_path, sha256, size_bytes: metadata.len(), _unpacked: unpacked })
+        Ok(Self {
+            path: path.to_owned(),
+            model_path,
+            sha256,
+            size_bytes: metadata.len(),
+            _unpacked: unpacked,
+        })
     }
 
     /// The file as given.
@@ -207,8 +219,12 @@ impl Artifact {
     /// The file's name without `.pt`, `.pth` or `.tar.gz`: what the model is called if nobody says otherwise.
     #[must_use]
     pub fn stem(&self) -> String {
-        let name = self.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let stem = [".tar.gz", ".tgz", ".pt", ".pth"].iter().find_map(|ending| name.strip_suffix(ending));
+        let name = self
+            .path
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let stem =
+            [".tar.gz", ".tgz", ".pt", ".pth"].iter().find_map(|ending| name.strip_suffix(ending));
         stem.filter(|stem| !stem.is_empty()).unwrap_or(&name).to_owned()
     }
 }

@@ -213,10 +213,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`] names what stands in the way.
-    pub fn start(artifact: &Artifact, declared: &[InputSpec], settings: &EngineSettings) -> Result<Self, EngineError> {
+    pub fn start(
+        artifact: &Artifact,
+        declared: &[InputSpec],
+        settings: &EngineSettings,
+    ) -> Result<Self, EngineError> {
         torch::use_one_interop_thread();
-        devices::open(settings.device)?;
-        let (module, description) = load(artifact, settings)?;
+        let (module, description) =
+            load_module(artifact, settings.device, settings.dtype, settings.graph)?;
         let message = |message| EngineError::Signature { message };
         if !description.has_forward {
             return Err(message("it has no forward()".to_owned()));
@@ -236,7 +240,13 @@ impl Engine {
             declared: declared.to_vec(),
             allocator: settings.allocator,
         };
-        Ok(Self { facts, settings: settings.clone(), signature, queue, workers: Mutex::new(Some(team)) })
+        Ok(Self {
+            facts,
+            settings: settings.clone(),
+            signature,
+            queue,
+            workers: Mutex::new(Some(team)),
+        })
     }
 
     /// What is known about the model.
@@ -293,17 +303,34 @@ impl Drop for Engine {
 /// How long [`Engine::shut_down`] waits for busy workers.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-fn load(artifact: &Artifact, settings: &EngineSettings) -> Result<(Module, Description), EngineError> {
+/// How many elements of a tensor are NaN.
+#[must_use]
+pub fn nan_count(tensor: &WireTensor) -> u64 {
+    nan::count(tensor)
+}
+
+/// Opens the device, loads the module and prepares it. The description is of the module as saved:
+/// optimizing turns parameters into constants.
+///
+/// # Errors
+/// [`EngineError`] names what stands in the way.
+pub fn load_module(
+    artifact: &Artifact,
+    device: Device,
+    dtype: Precision,
+    graph: Graph,
+) -> Result<(Module, Description), EngineError> {
+    devices::open(device)?;
     let failed = |error: TorchError| EngineError::Load {
         path: artifact.path().display().to_string(),
         message: error.to_string(),
     };
     let mut module = Module::load(artifact.model_path()).map_err(failed)?;
-    // Before it is frozen: that turns parameters into constants.
     let description = module.describe().map_err(failed)?;
-    if description.has_forward {
-        module.prepare(settings.device, settings.dtype, settings.graph).map_err(|error| EngineError::Prepare {
-            what: format!("device={} dtype={} graph={}", settings.device, settings.dtype, settings.graph),
+    let changed = device != Device::Cpu || dtype != Precision::Float32 || graph != Graph::Plain;
+    if description.has_forward && changed {
+        module.prepare(device, dtype, graph).map_err(|error| EngineError::Prepare {
+            what: format!("device={device} dtype={dtype} graph={graph}"),
             message: error.to_string(),
         })?;
     }

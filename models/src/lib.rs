@@ -2,27 +2,34 @@
 //!
 //! # Map
 //! - Files to a module: [`artifact`] (what may be loaded), [`torch`] (the few lines of C++ and unsafe code).
-//! - Running it: [`engine`] (workers, threads, batches), [`allocator`] (memory settings of the process).
-//! - The door: [`payload`] and [`response`] (bodies to tensors and back), [`http`], [`oip`],
+//! - Running it: [`engine`] (workers, threads, batches), [`process`] (memory settings, leaving).
+//! - The door: [`door`], [`payload`] and [`response`] (bodies to tensors and back), [`http`], [`oip_grpc`],
 //!   [`server`] (listen, shut down), [`statistics`].
-//! - Tools: [`reference`] (built-in models), [`inspect`], [`doctor`], [`bench_loop`].
-//! - What a person touches: [`cli`].
+//! - Tools: [`reference`] (built-in models), [`inspect`], [`doctor`], [`bench_loop`], [`sample`] (made-up inputs).
+//! - What a person touches: [`cli`], [`failure`].
 //!
 //! No libtorch type leaves the files [`torch`], [`engine`], [`reference`], [`inspect`], [`doctor`]
 //! and [`bench_loop`]; [`tensor`] is what the door sees of a tensor.
 
-pub mod artifact;
-pub mod clock;
-pub mod door;
-pub mod engine;
-pub mod http;
 mod oip;
-pub mod oip_grpc;
 mod oip_http;
-pub mod payload;
-pub mod reference;
 mod refusal;
 mod request_body;
+
+pub mod artifact;
+pub mod bench_loop;
+pub mod cli;
+pub mod clock;
+pub mod doctor;
+pub mod door;
+pub mod engine;
+pub mod failure;
+pub mod http;
+pub mod inspect;
+pub mod oip_grpc;
+pub mod payload;
+pub mod process;
+pub mod reference;
 pub mod response;
 pub mod sample;
 pub mod server;

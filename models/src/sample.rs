@@ -30,8 +30,12 @@ fn push_element(data: &mut Vec<u8>, dtype: DType, rng: &mut ChaCha8Rng) {
     match dtype {
         DType::Float32 => data.extend_from_slice(&rng.random::<f32>().to_le_bytes()),
         DType::Float64 => data.extend_from_slice(&rng.random::<f64>().to_le_bytes()),
-        DType::Float16 => data.extend_from_slice(&half::f16::from_f32(rng.random::<f32>()).to_le_bytes()),
-        DType::Bfloat16 => data.extend_from_slice(&half::bf16::from_f32(rng.random::<f32>()).to_le_bytes()),
+        DType::Float16 => {
+            data.extend_from_slice(&half::f16::from_f32(rng.random::<f32>()).to_le_bytes())
+        }
+        DType::Bfloat16 => {
+            data.extend_from_slice(&half::bf16::from_f32(rng.random::<f32>()).to_le_bytes())
+        }
         DType::Int64 => data.extend_from_slice(&i64::from(bit).to_le_bytes()),
         DType::Int32 => data.extend_from_slice(&i32::from(bit).to_le_bytes()),
         DType::Int16 => data.extend_from_slice(&i16::from(bit).to_le_bytes()),

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "the boundary to C++: pointers in, pointers out")]
 
 mod raw;
+pub mod trace;
 
 use std::{
     ffi::{CStr, CString, c_char, c_void},
@@ -14,6 +15,7 @@ use std::{
     ptr::{self, NonNull},
     slice,
     str::FromStr,
+    time::Duration,
 };
 
 use assay_measure::{
@@ -61,10 +63,8 @@ pub struct Description {
     pub arguments: Vec<Argument>,
     /// The types that `forward` returns.
     pub returns: Vec<String>,
-    /// Names and shapes of the parameters (the first 4096).
-    pub weights: Vec<Weight>,
-    /// The first operators of `forward`, such as `aten::conv2d`.
-    pub operators: Vec<String>,
+    /// Where arguments first meet weights, which shows what shape they have.
+    pub first_uses: Vec<FirstUse>,
 }
 
 impl Description {
@@ -114,13 +114,15 @@ pub enum ArgumentKind {
     Other,
 }
 
-/// One parameter.
+/// The first operator with weights that an argument reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Weight {
-    /// Its dotted name.
-    pub name: String,
-    /// Its shape.
-    pub shape: Vec<i64>,
+pub struct FirstUse {
+    /// The argument's position.
+    pub argument: usize,
+    /// The operator, such as `aten::conv2d`.
+    pub operator: String,
+    /// The shape of its weights.
+    pub weight_shape: Vec<i64>,
 }
 
 /// A TorchScript module, in evaluation mode. Calls may be made from several threads at once.
@@ -176,12 +178,16 @@ impl Module {
         })
     }
 
-    fn made(make: impl FnOnce(*mut *mut raw::AssayModule) -> *mut c_char) -> Result<Self, TorchError> {
+    fn made(
+        make: impl FnOnce(*mut *mut raw::AssayModule) -> *mut c_char,
+    ) -> Result<Self, TorchError> {
         let mut module = ptr::null_mut();
         checked(make(&raw mut module))?;
-        let raw = NonNull::new(module).ok_or_else(|| TorchError("libtorch returned no module".to_owned()))?;
+        let raw = NonNull::new(module)
+            .ok_or_else(|| TorchError("libtorch returned no module".to_owned()))?;
         let mut module = Self { raw, takes_dict: false };
-        module.takes_dict = matches!(&*module.describe()?.arguments, [only] if only.kind == ArgumentKind::Dict);
+        module.takes_dict =
+            matches!(&*module.describe()?.arguments, [only] if only.kind == ArgumentKind::Dict);
         Ok(module)
     }
 
@@ -200,7 +206,12 @@ impl Module {
     ///
     /// # Errors
     /// What libtorch says.
-    pub fn prepare(&mut self, device: Device, precision: Precision, graph: Graph) -> Result<(), TorchError> {
+    pub fn prepare(
+        &mut self,
+        device: Device,
+        precision: Precision,
+        graph: Graph,
+    ) -> Result<(), TorchError> {
         let how = raw::AssayPreparation {
             cuda_index: match device {
                 Device::Cpu => -1,
@@ -234,18 +245,8 @@ impl Module {
     /// # Errors
     /// [`CallError`] tells inputs that do not fit from a model that raises.
     pub fn call(&self, inputs: &[Option<&WireTensor>]) -> Result<Vec<WireTensor>, CallError> {
-        let names: Vec<CString> = if self.takes_dict {
-            inputs.iter().map(|input| input.and_then(|i| CString::new(i.name.as_str()).ok()).unwrap_or_default()).collect()
-        } else {
-            Vec::new()
-        };
-        let mut arguments = Arguments(Vec::with_capacity(inputs.len()));
-        for (index, input) in inputs.iter().enumerate() {
-            arguments.0.push(match input {
-                Some(tensor) => raw_input(tensor, names.get(index))?,
-                None => absent_input(),
-            });
-        }
+        let names = self.names(inputs);
+        let mut arguments = Arguments::new(inputs, &names)?;
         let mut outputs = ptr::null_mut();
         let mut refused = 0;
         // SAFETY: all pointers are valid for the call; shapes and names are borrowed from `inputs` and
@@ -262,13 +263,71 @@ impl Module {
         result.map_err(|TorchError(message)| {
             if refused == 0 { CallError::Raised(message) } else { CallError::Refused(message) }
         })?;
-        let outputs = Outputs(NonNull::new(outputs).ok_or_else(|| CallError::Raised("no outputs".to_owned()))?);
+        let outputs = Outputs(
+            NonNull::new(outputs).ok_or_else(|| CallError::Raised("no outputs".to_owned()))?,
+        );
         outputs.read()
+    }
+
+    /// Nothing but `forward` in a loop on this thread: `warm_up` runs, then as many as fit into
+    /// `duration`. Returns their number and the time they took.
+    ///
+    /// # Errors
+    /// As [`Module::call`].
+    pub fn run_in_a_loop(
+        &self,
+        inputs: &[Option<&WireTensor>],
+        warm_up: u32,
+        duration: Duration,
+    ) -> Result<(u64, Duration), CallError> {
+        let names = self.names(inputs);
+        let mut arguments = Arguments::new(inputs, &names)?;
+        let (mut forwards, mut elapsed) = (0, 0.0);
+        // SAFETY: as for `call`.
+        let result = checked(unsafe {
+            raw::assay_module_loop(
+                self.raw.as_ptr(),
+                arguments.0.as_mut_ptr(),
+                arguments.0.len(),
+                warm_up,
+                duration.as_secs_f64(),
+                &raw mut forwards,
+                &raw mut elapsed,
+            )
+        });
+        result.map_err(|TorchError(message)| CallError::Raised(message))?;
+        Ok((forwards, Duration::from_secs_f64(elapsed)))
+    }
+
+    /// Names matter, and are passed on, only where inputs go into a dict.
+    fn names(&self, inputs: &[Option<&WireTensor>]) -> Vec<CString> {
+        let name = |input: &Option<&WireTensor>| {
+            input.and_then(|tensor| CString::new(tensor.name.as_str()).ok())
+        };
+        if self.takes_dict {
+            inputs.iter().map(|input| name(input).unwrap_or_default()).collect()
+        } else {
+            Vec::new()
+        }
     }
 }
 
 /// The inputs of a call; releases the owners that libtorch has not taken.
 struct Arguments(Vec<raw::AssayInput>);
+
+impl Arguments {
+    /// Borrows shapes and names without the compiler's knowing: both must outlive the call.
+    fn new(inputs: &[Option<&WireTensor>], names: &[CString]) -> Result<Self, CallError> {
+        let mut arguments = Self(Vec::with_capacity(inputs.len()));
+        for (index, input) in inputs.iter().enumerate() {
+            arguments.0.push(match input {
+                Some(tensor) => raw_input(tensor, names.get(index))?,
+                None => absent_input(),
+            });
+        }
+        Ok(arguments)
+    }
+}
 
 impl Drop for Arguments {
     fn drop(&mut self) {
@@ -313,7 +372,11 @@ impl Outputs {
         let (shape, data) = unsafe {
             (
                 if rank == 0 { &[][..] } else { slice::from_raw_parts(view.shape, rank) },
-                if view.bytes == 0 { &[][..] } else { slice::from_raw_parts(view.data.cast::<u8>(), view.bytes) },
+                if view.bytes == 0 {
+                    &[][..]
+                } else {
+                    slice::from_raw_parts(view.data.cast::<u8>(), view.bytes)
+                },
             )
         };
         Ok(WireTensor { name, dtype, shape: shape.to_vec(), data: Bytes::copy_from_slice(data) })
@@ -348,7 +411,8 @@ fn raw_input(tensor: &WireTensor, name: Option<&CString>) -> Result<raw::AssayIn
     Ok(raw::AssayInput {
         name: name.map_or(c"".as_ptr(), |name| name.as_ptr()),
         scalar_type: scalar_type(tensor.dtype),
-        rank: i32::try_from(tensor.shape.len()).map_err(|_| CallError::Refused("too many dimensions".to_owned()))?,
+        rank: i32::try_from(tensor.shape.len())
+            .map_err(|_| CallError::Refused("too many dimensions".to_owned()))?,
         shape: tensor.shape.as_ptr(),
         data,
         owner: Box::into_raw(owner).cast::<c_void>(),
@@ -479,7 +543,8 @@ fn c_text(text: &str) -> Result<CString, TorchError> {
 
 fn c_path(path: &Path) -> Result<CString, TorchError> {
     use std::os::unix::ffi::OsStrExt;
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| TorchError(format!("{path:?} contains a NUL byte")))
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| TorchError(format!("{path:?} contains a NUL byte")))
 }
 
 fn checked(message: *mut c_char) -> Result<(), TorchError> {

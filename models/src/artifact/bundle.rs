@@ -22,8 +22,12 @@ pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const MOST_ENTRIES: usize = 100_000;
 
 /// Returns the temporary folder, the model's path in it, and its name in the archive.
-pub(super) fn unpack(path: &Path, limit: Bytes) -> Result<(TempDir, PathBuf, String), ArtifactError> {
-    let file = File::open(path).map_err(|source| ArtifactError::Unreadable { path: path.to_owned(), source })?;
+pub(super) fn unpack(
+    path: &Path,
+    limit: Bytes,
+) -> Result<(TempDir, PathBuf, String), ArtifactError> {
+    let file = File::open(path)
+        .map_err(|source| ArtifactError::Unreadable { path: path.to_owned(), source })?;
     let unpack_error = |source| ArtifactError::Unpack { path: path.to_owned(), source };
     let folder = tempfile::Builder::new().prefix("assay-model-").tempdir().map_err(unpack_error)?;
     let model_path = folder.path().join("model.pt");
@@ -64,7 +68,10 @@ impl Bundle<'_> {
         if error.get_ref().is_some_and(|inner| is_over_limit(inner)) {
             return ArtifactError::TooLarge { path: self.path.to_owned(), limit: self.limit };
         }
-        ArtifactError::Truncated { what: self.path.display().to_string(), detail: error.to_string() }
+        ArtifactError::Truncated {
+            what: self.path.display().to_string(),
+            detail: error.to_string(),
+        }
     }
 
     /// The entry's name if it is a model file; refuses what has no place in an archive of a model.
@@ -75,8 +82,13 @@ impl Bundle<'_> {
         if !entry_path.components().all(within) {
             return Err(ArtifactError::UnsafePath { path: self.path.to_owned(), entry: name });
         }
-        let unsafe_entry =
-            |kind| Err(ArtifactError::UnsafeEntry { path: self.path.to_owned(), kind, entry: name.clone() });
+        let unsafe_entry = |kind| {
+            Err(ArtifactError::UnsafeEntry {
+                path: self.path.to_owned(),
+                kind,
+                entry: name.clone(),
+            })
+        };
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Continuous => Ok(is_model(&entry_path).then_some(name)),
             EntryType::Directory | EntryType::XGlobalHeader => Ok(None),
@@ -103,10 +115,14 @@ impl Bundle<'_> {
 
 /// A model file outside `code/`; `._x.pt` is what macOS puts beside `x.pt`.
 fn is_model(path: &Path) -> bool {
-    let in_code = path.components().find(|part| *part != Component::CurDir) == Some(Component::Normal("code".as_ref()));
+    let in_code = path.components().find(|part| *part != Component::CurDir)
+        == Some(Component::Normal("code".as_ref()));
     let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("._"));
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    !in_code && !hidden && ending.is_some_and(|ending| ["pt", "pth", "ts", "torchscript"].contains(&ending.as_str()))
+    !in_code
+        && !hidden
+        && ending
+            .is_some_and(|ending| ["pt", "pth", "ts", "torchscript"].contains(&ending.as_str()))
 }
 
 /// Counts what comes out of the decompressor, whatever the headers promise.
@@ -135,7 +151,8 @@ fn is_over_limit(error: &(dyn std::error::Error + Send + Sync + 'static)) -> boo
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.left = self.left.checked_sub(count as u64).ok_or_else(|| io::Error::other(OverLimit))?;
+        self.left =
+            self.left.checked_sub(count as u64).ok_or_else(|| io::Error::other(OverLimit))?;
         Ok(count)
     }
 }

@@ -70,7 +70,10 @@ fn a_torchscript_file_is_taken_and_hashed() {
 #[test]
 fn a_missing_file_is_named() {
     let error = open(Path::new("/nowhere/net.pt")).unwrap_err();
-    assert!(matches!(&error, ArtifactError::Missing(path) if path == Path::new("/nowhere/net.pt")), "{error}");
+    assert!(
+        matches!(&error, ArtifactError::Missing(path) if path == Path::new("/nowhere/net.pt")),
+        "{error}"
+    );
     assert!(error.hint().is_some());
 }
 
@@ -151,7 +154,10 @@ fn a_bundle_without_a_model_is_refused() {
 #[test]
 fn a_bundle_with_two_models_is_refused_with_their_names() {
     let model = torchscript();
-    let error = refused_bundle(&[("a.pt", EntryType::Regular, &model), ("sub/b.pth", EntryType::Regular, &model)]);
+    let error = refused_bundle(&[
+        ("a.pt", EntryType::Regular, &model),
+        ("sub/b.pth", EntryType::Regular, &model),
+    ]);
     assert!(error.to_string().ends_with("more than one model: a.pt, sub/b.pth"), "{error}");
 }
 
@@ -160,15 +166,23 @@ fn a_bundle_with_a_path_that_leads_out_is_refused() {
     let model = torchscript();
     for path in ["../model.pt", "sub/../../model.pt", "/tmp/model.pt"] {
         let error = refused_bundle(&[(path, EntryType::Regular, &model)]);
-        assert!(matches!(&error, ArtifactError::UnsafePath { entry, .. } if entry == path), "{path}: {error}");
+        assert!(
+            matches!(&error, ArtifactError::UnsafePath { entry, .. } if entry == path),
+            "{path}: {error}"
+        );
     }
 }
 
 #[test]
 fn a_bundle_with_links_devices_or_pipes_is_refused() {
-    for kind in [EntryType::Symlink, EntryType::Link, EntryType::Char, EntryType::Block, EntryType::Fifo] {
+    for kind in
+        [EntryType::Symlink, EntryType::Link, EntryType::Char, EntryType::Block, EntryType::Fifo]
+    {
         let error = refused_bundle(&[("model.pt", kind, b"")]);
-        assert!(matches!(&error, ArtifactError::UnsafeEntry { entry, .. } if entry == "model.pt"), "{kind:?}: {error}");
+        assert!(
+            matches!(&error, ArtifactError::UnsafeEntry { entry, .. } if entry == "model.pt"),
+            "{kind:?}: {error}"
+        );
     }
 }
 
@@ -184,8 +198,13 @@ fn a_bundle_that_unpacks_to_more_than_allowed_is_refused() {
 #[test]
 fn a_truncated_bundle_is_refused_wherever_it_is_cut() {
     let folder = folder();
-    let noise: Vec<u8> = (0u32..50_000).map(|i| u8::try_from((i.wrapping_mul(2_654_435_761) >> 24) & 0xff).unwrap()).collect();
-    let whole = tar_gz(&[("model.pt", EntryType::Regular, &torchscript()), ("x.bin", EntryType::Regular, &noise)]);
+    let noise: Vec<u8> = (0u32..50_000)
+        .map(|i| u8::try_from((i.wrapping_mul(2_654_435_761) >> 24) & 0xff).unwrap())
+        .collect();
+    let whole = tar_gz(&[
+        ("model.pt", EntryType::Regular, &torchscript()),
+        ("x.bin", EntryType::Regular, &noise),
+    ]);
     for length in [3, 20, whole.len() / 2, whole.len() - 4] {
         let error = open(&written(&folder, "model.tar.gz", &whole[..length])).unwrap_err();
         assert!(matches!(error, ArtifactError::Truncated { .. }), "{length}: {error}");
@@ -198,5 +217,8 @@ fn a_model_inside_a_bundle_is_checked_like_one_outside() {
     let error = refused_bundle(&[("model.pt", EntryType::Regular, &state_dict)]);
     assert!(error.to_string().starts_with("model.pt in "), "{error}");
     assert!(matches!(error, ArtifactError::NotTorchScript { .. }));
-    assert!(matches!(refused_bundle(&[("model.pt", EntryType::Regular, b"")]), ArtifactError::Empty(_)));
+    assert!(matches!(
+        refused_bundle(&[("model.pt", EntryType::Regular, b"")]),
+        ArtifactError::Empty(_)
+    ));
 }

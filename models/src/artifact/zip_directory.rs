@@ -39,19 +39,23 @@ pub(super) fn check(path: &Path, what: &str) -> Result<(), ArtifactError> {
 
 /// What the entries of a zip file say it is, if that is not TorchScript.
 fn not_torchscript<'a>(names: impl Iterator<Item = Cow<'a, str>>) -> Option<&'static str> {
-    let (mut code, mut constants, mut data, mut exported, mut numpy) = (false, false, false, false, false);
+    let (mut code, mut constants, mut data, mut exported, mut numpy) =
+        (false, false, false, false, false);
     for name in names {
         let inside = name.split_once('/').map_or(&*name, |(_, rest)| rest);
         code |= inside.starts_with("code/");
         constants |= inside == "constants.pkl";
         data |= inside == "data.pkl";
         exported |= inside == "archive_format" || inside.starts_with("models/");
-        numpy |= !name.contains('/') && Path::new(&*name).extension().is_some_and(|ending| ending == "npy");
+        numpy |= !name.contains('/')
+            && Path::new(&*name).extension().is_some_and(|ending| ending == "npy");
     }
     if code && constants {
         None
     } else if data {
-        Some("it has data but no code, as torch.save(model.state_dict()) or torch.save(model) writes it")
+        Some(
+            "it has data but no code, as torch.save(model.state_dict()) or torch.save(model) writes it",
+        )
     } else if exported {
         Some("it is an exported program (torch.export)")
     } else if numpy {
@@ -63,7 +67,10 @@ fn not_torchscript<'a>(names: impl Iterator<Item = Cow<'a, str>>) -> Option<&'st
 
 /// What a file that is not a zip file seems to be.
 fn guess(start: &[u8]) -> &'static str {
-    if start.starts_with(b"\x80\x02") || start.starts_with(b"\x80\x03") || start.starts_with(b"\x80\x04") {
+    if start.starts_with(b"\x80\x02")
+        || start.starts_with(b"\x80\x03")
+        || start.starts_with(b"\x80\x04")
+    {
         "it is a Python pickle, as old versions of torch.save wrote it"
     } else if start.starts_with(b"\x89HDF") {
         "it is an HDF5 file"

@@ -38,7 +38,8 @@ pub(super) fn alike(one: &Inputs, other: &Inputs) -> bool {
 /// The requests below each other. All must be [`alike`].
 pub(super) fn joined(requests: &[&Inputs]) -> Inputs {
     let Some((first, _)) = requests.split_first() else { return Vec::new() };
-    let column = |index: usize| requests.iter().filter_map(move |inputs| inputs.get(index)?.as_ref());
+    let column =
+        |index: usize| requests.iter().filter_map(move |inputs| inputs.get(index)?.as_ref());
     first
         .iter()
         .enumerate()
@@ -48,9 +49,15 @@ pub(super) fn joined(requests: &[&Inputs]) -> Inputs {
             if let Some(rows) = shape.first_mut() {
                 *rows = column(index).filter_map(|tensor| tensor.shape.first()).sum();
             }
-            let mut data = BytesMut::with_capacity(column(index).map(|tensor| tensor.data.len()).sum());
+            let mut data =
+                BytesMut::with_capacity(column(index).map(|tensor| tensor.data.len()).sum());
             column(index).for_each(|tensor| data.extend_from_slice(&tensor.data));
-            Some(WireTensor { name: first.name.clone(), dtype: first.dtype, shape, data: data.freeze() })
+            Some(WireTensor {
+                name: first.name.clone(),
+                dtype: first.dtype,
+                shape,
+                data: data.freeze(),
+            })
         })
         .collect()
 }
@@ -91,8 +98,15 @@ mod tests {
 
     fn bytes_tensor(shape: &[i64], seed: u8) -> WireTensor {
         let count = usize::try_from(shape.iter().product::<i64>()).unwrap();
-        let data = (0..count).map(|i| u8::try_from(i % 251).unwrap().wrapping_add(seed)).collect::<Vec<_>>();
-        WireTensor { name: "x".to_owned(), dtype: DType::Uint8, shape: shape.to_vec(), data: data.into() }
+        let data = (0..count)
+            .map(|i| u8::try_from(i % 251).unwrap().wrapping_add(seed))
+            .collect::<Vec<_>>();
+        WireTensor {
+            name: "x".to_owned(),
+            dtype: DType::Uint8,
+            shape: shape.to_vec(),
+            data: data.into(),
+        }
     }
 
     proptest! {
@@ -121,13 +135,19 @@ mod tests {
         assert!(alike(&base, &vec![Some(bytes_tensor(&[2, 3], 9))]));
         assert!(!alike(&base, &vec![Some(bytes_tensor(&[1, 4], 0))]));
         assert!(!alike(&base, &vec![Some(bytes_tensor(&[1, 3, 1], 0))]));
-        assert!(!alike(&base, &vec![Some(WireTensor { dtype: DType::Int8, ..bytes_tensor(&[1, 3], 0) })]));
+        assert!(!alike(
+            &base,
+            &vec![Some(WireTensor { dtype: DType::Int8, ..bytes_tensor(&[1, 3], 0) })]
+        ));
         assert!(!alike(&base, &vec![None]));
     }
 
     #[test]
     fn a_scalar_or_uneven_rows_keep_a_request_alone() {
-        assert_eq!(rows(&vec![Some(bytes_tensor(&[2, 3], 0)), None, Some(bytes_tensor(&[2], 0))]), Some(2));
+        assert_eq!(
+            rows(&vec![Some(bytes_tensor(&[2, 3], 0)), None, Some(bytes_tensor(&[2], 0))]),
+            Some(2)
+        );
         assert_eq!(rows(&vec![Some(bytes_tensor(&[2, 3], 0)), Some(bytes_tensor(&[3], 0))]), None);
         assert_eq!(rows(&vec![Some(bytes_tensor(&[], 0))]), None);
         assert_eq!(rows(&vec![]), None);

@@ -12,7 +12,9 @@ pub(super) fn open(device: Device) -> Result<(), EngineError> {
     torch::load_cuda_library().map_err(|error| failed(error.to_string()))?;
     match torch::cuda_devices() {
         0 => Err(failed("libtorch sees no CUDA device (no GPU, or no driver)".to_owned())),
-        count if u32::from(index) >= count => Err(failed(format!("libtorch sees {count} CUDA device(s), from cuda:0"))),
+        count if u32::from(index) >= count => {
+            Err(failed(format!("libtorch sees {count} CUDA device(s), from cuda:0")))
+        }
         _ => Ok(()),
     }
 }

@@ -23,14 +23,25 @@ impl Signature {
     /// Joins what `forward` says with what was declared.
     pub(super) fn new(arguments: &[Argument], declared: &[InputSpec]) -> Result<Self, String> {
         let collects = match arguments {
-            [only] if matches!(only.kind, ArgumentKind::List | ArgumentKind::Dict) => Some(only.kind),
+            [only] if matches!(only.kind, ArgumentKind::List | ArgumentKind::Dict) => {
+                Some(only.kind)
+            }
             _ => None,
         };
         if collects.is_some() {
-            if collects == Some(ArgumentKind::Dict) && declared.iter().any(|spec| spec.name().is_none()) {
-                return Err("forward() takes a dict of tensors, so every declared input needs a name".to_owned());
+            if collects == Some(ArgumentKind::Dict)
+                && declared.iter().any(|spec| spec.name().is_none())
+            {
+                return Err(
+                    "forward() takes a dict of tensors, so every declared input needs a name"
+                        .to_owned(),
+                );
             }
-            let inputs = declared.iter().enumerate().map(|(index, spec)| declared_facts(spec, index)).collect();
+            let inputs = declared
+                .iter()
+                .enumerate()
+                .map(|(index, spec)| declared_facts(spec, index))
+                .collect();
             return Ok(Self { inputs, collects });
         }
         if let Some(argument) = arguments.iter().find(|a| !a.optional && !fillable(a.kind)) {
@@ -41,7 +52,12 @@ impl Signature {
         }
         let mut inputs: Vec<InputFacts> = arguments
             .iter()
-            .map(|a| InputFacts { name: a.name.clone(), dtype: None, shape: None, optional: a.optional })
+            .map(|a| InputFacts {
+                name: a.name.clone(),
+                dtype: None,
+                shape: None,
+                optional: a.optional,
+            })
             .collect();
         declare(&mut inputs, declared)?;
         Ok(Self { inputs, collects: None })
@@ -54,16 +70,25 @@ impl Signature {
     /// Puts the tensors in the order of the arguments.
     pub(super) fn fit(&self, tensors: Vec<WireTensor>) -> Result<Inputs, String> {
         if let Some(bad) = tensors.iter().find(|tensor| !is_whole(tensor)) {
-            return Err(format!("{} has {} bytes of data, which is not its shape", label(bad), bad.data.len()));
+            return Err(format!(
+                "{} has {} bytes of data, which is not its shape",
+                label(bad),
+                bad.data.len()
+            ));
         }
         if let Some(kind) = self.collects {
             return self.fit_collected(tensors, kind);
         }
         let required = self.inputs.iter().filter(|input| !input.optional).count();
         if tensors.len() < required || tensors.len() > self.inputs.len() {
-            return Err(format!("forward() takes {}, got {}", self.expectation(), counted(tensors.len())));
+            return Err(format!(
+                "forward() takes {}, got {}",
+                self.expectation(),
+                counted(tensors.len())
+            ));
         }
-        let placed = if self.are_named(&tensors)? { self.by_name(tensors)? } else { by_position(tensors) };
+        let placed =
+            if self.are_named(&tensors)? { self.by_name(tensors)? } else { by_position(tensors) };
         for (tensor, input) in placed.iter().zip(&self.inputs) {
             match tensor {
                 Some(tensor) => check_declared(tensor, input)?,
@@ -74,14 +99,21 @@ impl Signature {
         Ok(placed)
     }
 
-    fn fit_collected(&self, tensors: Vec<WireTensor>, kind: ArgumentKind) -> Result<Inputs, String> {
+    fn fit_collected(
+        &self,
+        tensors: Vec<WireTensor>,
+        kind: ArgumentKind,
+    ) -> Result<Inputs, String> {
         if tensors.is_empty() {
             return Err("forward() takes tensors, got none".to_owned());
         }
         if kind == ArgumentKind::Dict
             && let Some(nameless) = tensors.iter().find(|tensor| tensor.name.is_empty())
         {
-            return Err(format!("forward() takes a dict of tensors, and {} has no name", label(nameless)));
+            return Err(format!(
+                "forward() takes a dict of tensors, and {} has no name",
+                label(nameless)
+            ));
         }
         for (index, tensor) in tensors.iter().enumerate() {
             let declared = match kind {
@@ -103,9 +135,11 @@ impl Signature {
             return Ok(false);
         }
         match tensors.iter().find(|tensor| !known(tensor)) {
-            Some(stranger) if self.inputs.len() > 1 => {
-                Err(format!("no input is called {:?}; forward() takes {}", stranger.name, self.expectation()))
-            }
+            Some(stranger) if self.inputs.len() > 1 => Err(format!(
+                "no input is called {:?}; forward() takes {}",
+                stranger.name,
+                self.expectation()
+            )),
             Some(_) => Ok(false),
             None => Ok(true),
         }
@@ -136,14 +170,21 @@ impl Signature {
         let names: Vec<String> = self
             .inputs
             .iter()
-            .map(|input| if input.optional { format!("[{}]", input.name) } else { input.name.clone() })
+            .map(
+                |input| {
+                    if input.optional { format!("[{}]", input.name) } else { input.name.clone() }
+                },
+            )
             .collect();
         format!("{} ({})", counted(self.inputs.len()), names.join(", "))
     }
 }
 
 fn fillable(kind: ArgumentKind) -> bool {
-    matches!(kind, ArgumentKind::Tensor | ArgumentKind::Int | ArgumentKind::Float | ArgumentKind::Bool)
+    matches!(
+        kind,
+        ArgumentKind::Tensor | ArgumentKind::Int | ArgumentKind::Float | ArgumentKind::Bool
+    )
 }
 
 fn declared_facts(spec: &InputSpec, index: usize) -> InputFacts {
@@ -156,7 +197,8 @@ fn declared_facts(spec: &InputSpec, index: usize) -> InputFacts {
 }
 
 fn free_first(spec: &InputSpec) -> Vec<i64> {
-    let mut shape: Vec<i64> = spec.shape().iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
+    let mut shape: Vec<i64> =
+        spec.shape().iter().map(|&dim| i64::try_from(dim).unwrap_or(i64::MAX)).collect();
     if let Some(first) = shape.first_mut() {
         *first = -1;
     }
@@ -167,11 +209,21 @@ fn free_first(spec: &InputSpec) -> Vec<i64> {
 /// position otherwise (traced modules often have arguments called `x.1`; then the declared names serve).
 fn declare(inputs: &mut [InputFacts], declared: &[InputSpec]) -> Result<(), String> {
     if declared.len() > inputs.len() {
-        return Err(format!("{} declared, but forward() takes {}", counted(declared.len()), counted(inputs.len())));
+        return Err(format!(
+            "{} declared, but forward() takes {}",
+            counted(declared.len()),
+            counted(inputs.len())
+        ));
     }
-    let by_name = declared.iter().all(|spec| spec.name().is_some_and(|name| inputs.iter().any(|i| i.name == name)));
+    let by_name = declared
+        .iter()
+        .all(|spec| spec.name().is_some_and(|name| inputs.iter().any(|i| i.name == name)));
     for (index, spec) in declared.iter().enumerate() {
-        let place = if by_name { inputs.iter().position(|i| Some(i.name.as_str()) == spec.name()) } else { Some(index) };
+        let place = if by_name {
+            inputs.iter().position(|i| Some(i.name.as_str()) == spec.name())
+        } else {
+            Some(index)
+        };
         let Some(input) = place.and_then(|index| inputs.get_mut(index)) else { continue };
         if input.dtype.is_some() {
             return Err(format!("input {:?} is declared twice", input.name));
@@ -182,7 +234,10 @@ fn declare(inputs: &mut [InputFacts], declared: &[InputSpec]) -> Result<(), Stri
             input.name = name.to_owned();
         }
     }
-    match inputs.iter().find(|input| !declared.is_empty() && !input.optional && input.dtype.is_none()) {
+    match inputs
+        .iter()
+        .find(|input| !declared.is_empty() && !input.optional && input.dtype.is_none())
+    {
         Some(missing) => Err(format!(
             "forward() takes {}, but input {:?} is not declared",
             counted(inputs.len()),
@@ -197,7 +252,8 @@ fn by_position(tensors: Vec<WireTensor>) -> Inputs {
 }
 
 fn is_whole(tensor: &WireTensor) -> bool {
-    tensor.elements().and_then(|n| n.checked_mul(tensor.dtype.size_bytes())) == Some(tensor.data.len())
+    tensor.elements().and_then(|n| n.checked_mul(tensor.dtype.size_bytes()))
+        == Some(tensor.data.len())
 }
 
 fn check_declared(tensor: &WireTensor, input: &InputFacts) -> Result<(), String> {
@@ -208,13 +264,22 @@ fn check_declared(tensor: &WireTensor, input: &InputFacts) -> Result<(), String>
     }
     let Some(shape) = &input.shape else { return Ok(()) };
     let fits = shape.len() == tensor.shape.len()
-        && shape.iter().zip(&tensor.shape).all(|(&declared, &given)| declared == -1 || declared == given);
+        && shape
+            .iter()
+            .zip(&tensor.shape)
+            .all(|(&declared, &given)| declared == -1 || declared == given);
     if fits {
         return Ok(());
     }
-    let dims: Vec<String> = shape.iter().map(|&dim| if dim == -1 { "*".to_owned() } else { dim.to_string() }).collect();
+    let dims: Vec<String> =
+        shape.iter().map(|&dim| if dim == -1 { "*".to_owned() } else { dim.to_string() }).collect();
     let dtype = input.dtype.map_or_else(String::new, |dtype| dtype.to_string());
-    Err(format!("input {:?} must be {dtype}[{}], got {}", input.name, dims.join(","), label(tensor)))
+    Err(format!(
+        "input {:?} must be {dtype}[{}], got {}",
+        input.name,
+        dims.join(","),
+        label(tensor)
+    ))
 }
 
 /// `float32[1,4,224,224]`, or `image=float32[1,4,224,224]`.

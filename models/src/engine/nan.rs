@@ -7,10 +7,18 @@ use crate::tensor::WireTensor;
 /// How many elements are NaN.
 pub(super) fn count(tensor: &WireTensor) -> u64 {
     let found = match tensor.dtype {
-        DType::Float32 => chunks(tensor).filter(|&bytes| f32::from_le_bytes(bytes).is_nan()).count(),
-        DType::Float64 => chunks(tensor).filter(|&bytes| f64::from_le_bytes(bytes).is_nan()).count(),
-        DType::Float16 => chunks(tensor).filter(|&bytes| half::f16::from_le_bytes(bytes).is_nan()).count(),
-        DType::Bfloat16 => chunks(tensor).filter(|&bytes| half::bf16::from_le_bytes(bytes).is_nan()).count(),
+        DType::Float32 => {
+            chunks(tensor).filter(|&bytes| f32::from_le_bytes(bytes).is_nan()).count()
+        }
+        DType::Float64 => {
+            chunks(tensor).filter(|&bytes| f64::from_le_bytes(bytes).is_nan()).count()
+        }
+        DType::Float16 => {
+            chunks(tensor).filter(|&bytes| half::f16::from_le_bytes(bytes).is_nan()).count()
+        }
+        DType::Bfloat16 => {
+            chunks(tensor).filter(|&bytes| half::bf16::from_le_bytes(bytes).is_nan()).count()
+        }
         DType::Int64 | DType::Int32 | DType::Int16 | DType::Int8 | DType::Uint8 | DType::Bool => 0,
     };
     found as u64
@@ -23,17 +31,25 @@ pub(super) fn nearly_equal(one: &WireTensor, other: &WireTensor) -> bool {
         return false;
     }
     match one.dtype {
-        DType::Float32 => near(floats(one, f32::from_le_bytes), floats(other, f32::from_le_bytes), 1e-3),
-        DType::Float64 => near(chunks(one).map(f64::from_le_bytes), chunks(other).map(f64::from_le_bytes), 1e-6),
+        DType::Float32 => {
+            near(floats(one, f32::from_le_bytes), floats(other, f32::from_le_bytes), 1e-3)
+        }
+        DType::Float64 => {
+            near(chunks(one).map(f64::from_le_bytes), chunks(other).map(f64::from_le_bytes), 1e-6)
+        }
         DType::Float16 => {
-            let value = |tensor| chunks(tensor).map(|bytes| half::f16::from_le_bytes(bytes).to_f64());
+            let value =
+                |tensor| chunks(tensor).map(|bytes| half::f16::from_le_bytes(bytes).to_f64());
             near(value(one), value(other), 2e-2)
         }
         DType::Bfloat16 => {
-            let value = |tensor| chunks(tensor).map(|bytes| half::bf16::from_le_bytes(bytes).to_f64());
+            let value =
+                |tensor| chunks(tensor).map(|bytes| half::bf16::from_le_bytes(bytes).to_f64());
             near(value(one), value(other), 1e-1)
         }
-        DType::Int64 | DType::Int32 | DType::Int16 | DType::Int8 | DType::Uint8 | DType::Bool => one.data == other.data,
+        DType::Int64 | DType::Int32 | DType::Int16 | DType::Int8 | DType::Uint8 | DType::Bool => {
+            one.data == other.data
+        }
     }
 }
 
@@ -84,7 +100,8 @@ mod tests {
             data: vec![0xff; 2 * dtype.size_bytes()].into(),
         };
         for &dtype in DType::ALL {
-            let float = matches!(dtype, DType::Float16 | DType::Bfloat16 | DType::Float32 | DType::Float64);
+            let float =
+                matches!(dtype, DType::Float16 | DType::Bfloat16 | DType::Float32 | DType::Float64);
             assert_eq!(count(&all_ones(dtype)), if float { 2 } else { 0 }, "{dtype}");
         }
     }

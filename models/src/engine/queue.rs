@@ -111,7 +111,9 @@ impl<R: Queued> Queue<R> {
         most: usize,
         delay: Duration,
     ) -> MutexGuard<'a, State<R>> {
-        let Some(deadline) = batch.first().map(|first| first.submitted() + delay) else { return state };
+        let Some(deadline) = batch.first().map(|first| first.submitted() + delay) else {
+            return state;
+        };
         while batch.len() < most && state.open {
             let left = deadline.saturating_duration_since(clock::now());
             if left.is_zero() {
@@ -145,7 +147,8 @@ impl<R: Queued> Queue<R> {
 fn take_joining<R: Queued>(waiting: &mut VecDeque<R>, batch: &mut Vec<R>, most: usize) {
     let mut index = 0;
     while batch.len() < most && index < waiting.len() {
-        let joins = batch.first().zip(waiting.get(index)).is_some_and(|(first, other)| first.joins(other));
+        let joins =
+            batch.first().zip(waiting.get(index)).is_some_and(|(first, other)| first.joins(other));
         if joins {
             batch.extend(waiting.remove(index));
         } else {

@@ -27,7 +27,8 @@ impl Rehearsal {
         if declared.is_empty() {
             return Ok(Self { inputs: None });
         }
-        let samples = declared.iter().zip(0..).map(|(spec, seed)| random_input(spec, seed)).collect();
+        let samples =
+            declared.iter().zip(0..).map(|(spec, seed)| random_input(spec, seed)).collect();
         match signature.fit(samples) {
             Ok(inputs) => Ok(Self { inputs: Some(inputs) }),
             Err(message) => Err(EngineError::WarmUp { source: InferError::Rejected { message } }),
@@ -35,7 +36,11 @@ impl Rehearsal {
     }
 
     /// The first worker's runs: fails if the model cannot run at all, and tells what it returns.
-    pub(super) fn first_worker(&self, module: &Module, batching: bool) -> Result<Vec<OutputFacts>, EngineError> {
+    pub(super) fn first_worker(
+        &self,
+        module: &Module,
+        batching: bool,
+    ) -> Result<Vec<OutputFacts>, EngineError> {
         let Some(inputs) = &self.inputs else { return Ok(Vec::new()) };
         let outputs = run(module, inputs).map_err(|error| EngineError::WarmUp {
             source: match error {

@@ -84,7 +84,8 @@ impl Team {
         let (shared, alive, ready) = (Arc::clone(shared), alive.clone(), ready.clone());
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| prepare(&shared, index)));
-            let outcome = outcome.unwrap_or_else(|_| Err(EngineError::Thread("it panicked".to_owned())));
+            let outcome =
+                outcome.unwrap_or_else(|_| Err(EngineError::Thread("it panicked".to_owned())));
             let failed = outcome.is_err();
             // Nobody listens only when another worker failed to start, and then the queue is closed.
             if ready.send(outcome).is_ok() && !failed {
@@ -122,7 +123,9 @@ impl Shared {
 }
 
 fn wait(readiness: &mpsc::Receiver<Ready>) -> Ready {
-    readiness.recv().unwrap_or_else(|_| Err(EngineError::Thread("it ended before it was ready".to_owned())))
+    readiness
+        .recv()
+        .unwrap_or_else(|_| Err(EngineError::Thread("it ended before it was ready".to_owned())))
 }
 
 /// Sets up the calling thread and warms it.

@@ -53,7 +53,13 @@ fn rows(rows: &[&[f32]]) -> WireTensor {
         name: String::new(),
         dtype: DType::Float32,
         shape: vec![i64::try_from(rows.len()).unwrap(), i64::try_from(rows[0].len()).unwrap()],
-        data: rows.iter().copied().flatten().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>().into(),
+        data: rows
+            .iter()
+            .copied()
+            .flatten()
+            .flat_map(|value| value.to_le_bytes())
+            .collect::<Vec<_>>()
+            .into(),
     }
 }
 
@@ -61,7 +67,10 @@ fn values(tensor: &WireTensor) -> Vec<f32> {
     tensor.data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
-fn submitted(engine: &Engine, inputs: Vec<WireTensor>) -> mpsc::Receiver<Result<Inferred, InferError>> {
+fn submitted(
+    engine: &Engine,
+    inputs: Vec<WireTensor>,
+) -> mpsc::Receiver<Result<Inferred, InferError>> {
     let (sender, receiver) = mpsc::channel();
     engine.submit(inputs, Box::new(move |answer| sender.send(answer).unwrap()));
     receiver
@@ -96,7 +105,8 @@ fn requests_are_answered_with_what_the_model_computes() {
 #[test]
 fn many_requests_at_once_each_get_their_own_answer() {
     let engine = started(DOUBLE, &settings(4, 1), &[]);
-    let answers: Vec<_> = (0..200u16).map(|i| submitted(&engine, vec![row(&[f32::from(i)])])).collect();
+    let answers: Vec<_> =
+        (0..200u16).map(|i| submitted(&engine, vec![row(&[f32::from(i)])])).collect();
     for (answer, i) in answers.into_iter().zip(0u16..) {
         assert_eq!(values(&answer.recv().unwrap().unwrap().outputs[0]), [2.0 * f32::from(i)]);
     }
@@ -105,7 +115,8 @@ fn many_requests_at_once_each_get_their_own_answer() {
 #[test]
 fn batched_requests_get_what_they_would_get_alone() {
     let engine = started(SLOW, &settings(1, 8), &[]);
-    let answers: Vec<_> = (0..17u16).map(|i| submitted(&engine, vec![row(&[f32::from(i), 0.5])])).collect();
+    let answers: Vec<_> =
+        (0..17u16).map(|i| submitted(&engine, vec![row(&[f32::from(i), 0.5])])).collect();
     let mut largest = 0;
     for (answer, i) in answers.into_iter().zip(0u16..) {
         let inferred = answer.recv().unwrap().unwrap();
@@ -133,11 +144,15 @@ fn requests_with_several_rows_are_split_where_they_were_joined() {
 fn runs_one_by_one(source: &str, expected: fn(f32) -> f32) {
     let engine = started(source, &settings(1, 8), &[]);
     for _ in 0..2 {
-        let answers: Vec<_> = [1.0f32, 2.0, 3.0].iter().map(|&x| (x, submitted(&engine, vec![row(&[x])]))).collect();
+        let answers: Vec<_> =
+            [1.0f32, 2.0, 3.0].iter().map(|&x| (x, submitted(&engine, vec![row(&[x])]))).collect();
         for (x, answer) in answers {
             let inferred = answer.recv().unwrap().unwrap();
             assert_eq!(inferred.batch_size, 1);
-            assert!((values(&inferred.outputs[0])[0] - expected(x)).abs() < 1e-3 * expected(x).abs(), "{x}");
+            assert!(
+                (values(&inferred.outputs[0])[0] - expected(x)).abs() < 1e-3 * expected(x).abs(),
+                "{x}"
+            );
         }
     }
 }
@@ -164,7 +179,10 @@ def forward(self, x: Tensor) -> Tensor:
     let engine = started_with(source, &[("calls", 0)], &settings(1, 1), &[]).unwrap();
     let answers: Vec<_> = (0..4).map(|_| infer(&engine, vec![row(&[1.0])])).collect();
     assert!(answers[0].is_ok() && answers[1].is_ok());
-    assert_eq!(answers[2], Err(InferError::ModelRaised { message: "AssertionError: no third time".to_owned() }));
+    assert_eq!(
+        answers[2],
+        Err(InferError::ModelRaised { message: "AssertionError: no third time".to_owned() })
+    );
     assert!(answers[3].is_ok());
 }
 
@@ -172,15 +190,19 @@ def forward(self, x: Tensor) -> Tensor:
 fn in_a_batch_only_the_request_that_raises_gets_the_error() {
     let source = &SLOW.replace("return y", "assert bool((x >= 0).all()), 'negative'\n  return y");
     let engine = started(source, &settings(1, 8), &[]);
-    let answers: Vec<_> = [1.0f32, 2.0, -1.0, 3.0].iter().map(|&x| submitted(&engine, vec![row(&[x])])).collect();
+    let answers: Vec<_> =
+        [1.0f32, 2.0, -1.0, 3.0].iter().map(|&x| submitted(&engine, vec![row(&[x])])).collect();
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.recv().unwrap()).collect();
     assert!(answers[0].is_ok() && answers[1].is_ok() && answers[3].is_ok());
-    assert!(matches!(&answers[2], Err(InferError::ModelRaised { message }) if message.contains("negative")));
+    assert!(
+        matches!(&answers[2], Err(InferError::ModelRaised { message }) if message.contains("negative"))
+    );
 }
 
 #[test]
 fn nan_outputs_are_allowed_and_counted() {
-    let engine = started("def forward(self, x: Tensor) -> Tensor:\n  return x / 0\n", &settings(1, 1), &[]);
+    let engine =
+        started("def forward(self, x: Tensor) -> Tensor:\n  return x / 0\n", &settings(1, 1), &[]);
     let inferred = infer(&engine, vec![row(&[0.0, 1.0, 0.0])]).unwrap();
     assert_eq!(inferred.nan_outputs, 2);
 }
@@ -228,22 +250,34 @@ fn a_request_dropped_without_an_answer_answers_for_itself() {
 
 #[test]
 fn a_model_that_cannot_run_with_the_declared_inputs_does_not_start() {
-    let source = "def forward(self, x: Tensor) -> Tensor:\n  return torch.matmul(x, torch.ones([3, 3]))\n";
+    let source =
+        "def forward(self, x: Tensor) -> Tensor:\n  return torch.matmul(x, torch.ones([3, 3]))\n";
     let error = started_with(source, &[], &settings(2, 1), &["float32[1,2]"]).err().unwrap();
     assert!(error.to_string().contains("mat1 and mat2 shapes"), "{error}");
-    let error = started_with(source, &[], &settings(1, 1), &["float32[1,3]", "float32[1]"]).err().unwrap();
+    let error =
+        started_with(source, &[], &settings(1, 1), &["float32[1,3]", "float32[1]"]).err().unwrap();
     assert!(matches!(error, EngineError::Signature { .. }), "{error}");
 }
 
 #[test]
 fn a_module_without_forward_or_that_is_no_module_does_not_start() {
-    let error = started_with("def predict(self, x: Tensor) -> Tensor:\n  return x\n", &[], &settings(1, 1), &[]);
+    let error = started_with(
+        "def predict(self, x: Tensor) -> Tensor:\n  return x\n",
+        &[],
+        &settings(1, 1),
+        &[],
+    );
     assert!(error.err().unwrap().to_string().contains("no forward()"));
 }
 
 #[test]
 fn a_cuda_device_that_does_not_exist_is_named() {
-    let error = started_with(DOUBLE, &[], &EngineSettings { device: Device::Cuda(99), ..settings(1, 1) }, &[]);
+    let error = started_with(
+        DOUBLE,
+        &[],
+        &EngineSettings { device: Device::Cuda(99), ..settings(1, 1) },
+        &[],
+    );
     let error = error.err().unwrap();
     assert!(matches!(error, EngineError::Device { device: Device::Cuda(99), .. }), "{error}");
 }
@@ -271,9 +305,14 @@ def forward(self, x: Tensor) -> Tensor:
   return torch.relu(y) * 3
 ";
     let plain = started(source, &settings(1, 1), &[]);
-    let optimized = started(source, &EngineSettings { graph: Graph::Optimized, ..settings(1, 4) }, &["float32[1,2]"]);
+    let optimized = started(
+        source,
+        &EngineSettings { graph: Graph::Optimized, ..settings(1, 4) },
+        &["float32[1,2]"],
+    );
     let input = row(&[1.5, -2.0]);
-    let (one, other) = (infer(&plain, vec![input.clone()]).unwrap(), infer(&optimized, vec![input]).unwrap());
+    let (one, other) =
+        (infer(&plain, vec![input.clone()]).unwrap(), infer(&optimized, vec![input]).unwrap());
     assert_eq!(values(&one.outputs[0]), values(&other.outputs[0]));
     assert_eq!(optimized.facts().outputs[0].shape, [-1, 2]);
 }

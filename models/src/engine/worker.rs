@@ -65,7 +65,8 @@ impl Drop for SureReply {
         if let Some(reply) = self.0.take() {
             let message = "the worker failed before it could answer".to_owned();
             // Already unwinding, perhaps: a panic in the reply must not become an abort.
-            let sent = catch_unwind(AssertUnwindSafe(|| reply(Err(InferError::ModelRaised { message }))));
+            let sent =
+                catch_unwind(AssertUnwindSafe(|| reply(Err(InferError::ModelRaised { message }))));
             if sent.is_err() {
                 tracing::error!("a reply panicked");
             }
@@ -90,9 +91,12 @@ impl BatchTrust {
     }
 
     fn set(&self, proven: bool) {
-        let before = self.0.swap(if proven { Self::PROVEN } else { Self::REFUTED }, Ordering::Relaxed);
+        let before =
+            self.0.swap(if proven { Self::PROVEN } else { Self::REFUTED }, Ordering::Relaxed);
         if !proven && before != Self::REFUTED {
-            tracing::warn!("the model's outputs do not follow dimension 0 of its inputs: requests run one by one");
+            tracing::warn!(
+                "the model's outputs do not follow dimension 0 of its inputs: requests run one by one"
+            );
         }
     }
 }
@@ -126,7 +130,8 @@ impl Worker<'_> {
             let size = u32::try_from(requests.len()).unwrap_or(u32::MAX);
             let compute = started.elapsed();
             for (request, outputs) in requests.into_iter().zip(answers) {
-                let inferred = inferred(outputs, size, started.duration_since(request.submitted), compute);
+                let inferred =
+                    inferred(outputs, size, started.duration_since(request.submitted), compute);
                 request.reply.send(Ok(inferred));
             }
             return;
@@ -160,7 +165,10 @@ impl Worker<'_> {
             return None;
         };
         if !self.trust.is_proven() {
-            let proven = inputs.iter().zip(&answers).all(|(inputs, answer)| self.agrees_alone(inputs, answer));
+            let proven = inputs
+                .iter()
+                .zip(&answers)
+                .all(|(inputs, answer)| self.agrees_alone(inputs, answer));
             self.trust.set(proven);
             if !proven {
                 return None;
@@ -172,7 +180,8 @@ impl Worker<'_> {
     /// Whether a request alone gets what it got in company, but for rounding.
     fn agrees_alone(&self, inputs: &Inputs, in_company: &[WireTensor]) -> bool {
         self.module.call(&borrowed(inputs)).is_ok_and(|alone| {
-            alone.len() == in_company.len() && alone.iter().zip(in_company).all(|(a, b)| nan::nearly_equal(a, b))
+            alone.len() == in_company.len()
+                && alone.iter().zip(in_company).all(|(a, b)| nan::nearly_equal(a, b))
         })
     }
 }
@@ -181,9 +190,20 @@ fn borrowed(inputs: &Inputs) -> Vec<Option<&WireTensor>> {
     inputs.iter().map(Option::as_ref).collect()
 }
 
-fn inferred(outputs: Vec<WireTensor>, batch_size: u32, waited: Duration, compute: Duration) -> Inferred {
+fn inferred(
+    outputs: Vec<WireTensor>,
+    batch_size: u32,
+    waited: Duration,
+    compute: Duration,
+) -> Inferred {
     let nan_outputs = outputs.iter().map(nan::count).sum();
-    Inferred { outputs, batch_size, queue_us: micros(waited), compute_us: micros(compute), nan_outputs }
+    Inferred {
+        outputs,
+        batch_size,
+        queue_us: micros(waited),
+        compute_us: micros(compute),
+        nan_outputs,
+    }
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -39,6 +39,13 @@ pub(super) struct AssayPreparation {
     pub(super) optimize: i32,
 }
 
+#[repr(C)]
+pub(super) struct AssayWeight {
+    pub(super) name: *const c_char,
+    pub(super) tensor: *const c_void,
+    pub(super) is_buffer: i32,
+}
+
 unsafe extern "C" {
     pub(super) fn assay_free_text(text: *mut c_char);
     pub(super) safe fn assay_version() -> *mut c_char;
@@ -49,7 +56,10 @@ unsafe extern "C" {
     pub(super) safe fn assay_cpu_capability() -> *mut c_char;
     pub(super) safe fn assay_parallel_info() -> *mut c_char;
     pub(super) safe fn assay_use_own_stream(cuda_index: i32) -> *mut c_char;
-    pub(super) fn assay_module_load(path: *const c_char, module: *mut *mut AssayModule) -> *mut c_char;
+    pub(super) fn assay_module_load(
+        path: *const c_char,
+        module: *mut *mut AssayModule,
+    ) -> *mut c_char;
     pub(super) fn assay_module_define(
         name: *const c_char,
         source: *const c_char,
@@ -58,9 +68,26 @@ unsafe extern "C" {
         count: usize,
         module: *mut *mut AssayModule,
     ) -> *mut c_char;
-    pub(super) fn assay_module_save(module: *const AssayModule, path: *const c_char) -> *mut c_char;
-    pub(super) fn assay_module_prepare(module: *mut AssayModule, how: *const AssayPreparation) -> *mut c_char;
-    pub(super) fn assay_module_describe(module: *const AssayModule, json: *mut *mut c_char) -> *mut c_char;
+    pub(super) fn assay_module_trace(
+        name: *const c_char,
+        weights: *const AssayWeight,
+        count: usize,
+        input: *const c_void,
+        input_name: *const c_char,
+        run: unsafe extern "C" fn(*mut c_void, *const c_void) -> *mut c_void,
+        context: *mut c_void,
+        module: *mut *mut AssayModule,
+    ) -> *mut c_char;
+    pub(super) fn assay_module_save(module: *const AssayModule, path: *const c_char)
+    -> *mut c_char;
+    pub(super) fn assay_module_prepare(
+        module: *mut AssayModule,
+        how: *const AssayPreparation,
+    ) -> *mut c_char;
+    pub(super) fn assay_module_describe(
+        module: *const AssayModule,
+        json: *mut *mut c_char,
+    ) -> *mut c_char;
     pub(super) fn assay_module_free(module: *mut AssayModule);
     pub(super) fn assay_module_call(
         module: *mut AssayModule,
@@ -68,6 +95,15 @@ unsafe extern "C" {
         count: usize,
         outputs: *mut *mut AssayOutputs,
         inputs_refused: *mut i32,
+    ) -> *mut c_char;
+    pub(super) fn assay_module_loop(
+        module: *mut AssayModule,
+        inputs: *mut AssayInput,
+        count: usize,
+        warm_up: u32,
+        seconds: f64,
+        forwards: *mut u64,
+        elapsed_seconds: *mut f64,
     ) -> *mut c_char;
     pub(super) fn assay_outputs_count(outputs: *const AssayOutputs) -> usize;
     pub(super) fn assay_outputs_get(outputs: *const AssayOutputs, index: usize) -> AssayOutput;

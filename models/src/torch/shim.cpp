@@ -8,15 +8,18 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/passes/inliner.h>
+#include <torch/csrc/jit/frontend/tracer.h>
 #include <torch/script.h>
 #include <torch/version.h>
 
+#include <chrono>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <optional>
 #include <sstream>
 #include <string>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -258,6 +261,77 @@ AssayModule* described(torch::jit::Module module) {
   return owned.release();
 }
 
+// The module that a dotted path names below `root`, made where it does not exist.
+torch::jit::Module part_of(torch::jit::Module& root, const std::string& path) {
+  torch::jit::Module part = root;
+  std::istringstream steps(path);
+  std::string done = root.type()->name()->qualifiedName();
+  for (std::string step; std::getline(steps, step, '.');) {
+    done += "_" + step;
+    if (!part.hasattr(step)) {
+      part.register_module(step, torch::jit::Module(c10::QualifiedName(done), root._ivalue()->compilation_unit()));
+    }
+    part = part.attr(step).toModule();
+  }
+  return part;
+}
+
+void register_weight(torch::jit::Module& root, const AssayWeight& weight) {
+  const std::string name = weight.name;
+  const auto& tensor = *static_cast<const at::Tensor*>(weight.tensor);
+  const auto dot = name.rfind('.');
+  auto part = dot == std::string::npos ? root : part_of(root, name.substr(0, dot));
+  part.register_parameter(dot == std::string::npos ? name : name.substr(dot + 1), tensor, weight.is_buffer != 0);
+}
+
+// The tensor that a value of an inlined graph is known to be: a constant, or an attribute of self.
+std::optional<IValue> known_value(const torch::jit::Value* value, const torch::jit::Module& self) {
+  const auto* node = value->node();
+  if (node->kind() == c10::prim::Param) return IValue(self._ivalue());
+  if (node->kind() == c10::prim::Constant) return torch::jit::toIValue(value);
+  if (node->kind() != c10::prim::GetAttr) return std::nullopt;
+  const auto owner = known_value(node->input(), self);
+  if (!owner || !owner->isObject()) return std::nullopt;
+  return owner->toObjectRef().getAttr(node->s(c10::attr::name));
+}
+
+// Which of an operator's inputs is data and which are weights, for those that show the data's shape.
+std::optional<std::pair<size_t, size_t>> data_and_weight(const std::string& kind) {
+  if (kind == "aten::embedding") return {{1, 0}};
+  for (const char* name : {"aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::_convolution", "aten::linear"}) {
+    if (kind == name) return {{0, 1}};
+  }
+  return std::nullopt;
+}
+
+// For each argument the first operator with weights that its values reach, and the weights' shape.
+void describe_first_uses(const AssayModule& module, std::ostream& out) {
+  auto graph = module.forward->graph()->copy();
+  torch::jit::Inline(*graph);
+  const char* separator = "";
+  for (size_t index = 1; index < graph->inputs().size(); ++index) {
+    std::unordered_set<const torch::jit::Value*> reached = {graph->inputs()[index]};
+    for (const auto* node : graph->nodes()) {
+      const std::string kind = node->kind().toQualString();
+      const auto places = data_and_weight(kind);
+      if (places && reached.count(node->input(places->first)) != 0) {
+        const auto weight = known_value(node->input(places->second), module.module);
+        if (!weight || !weight->isTensor()) break;
+        out << separator << "{\"argument\":" << index - 1 << ",\"operator\":" << quoted(kind) << ",\"weight_shape\":[";
+        const auto shape = weight->toTensor().sizes();
+        for (size_t i = 0; i < shape.size(); ++i) out << (i ? "," : "") << shape[i];
+        out << "]}";
+        separator = ",";
+        break;
+      }
+      for (const auto* input : node->inputs()) {
+        if (reached.count(input) == 0) continue;
+        for (const auto* output : node->outputs()) reached.insert(output);
+      }
+    }
+  }
+}
+
 std::string describe(const AssayModule& module) {
   std::ostringstream out;
   int64_t parameters = 0;
@@ -296,30 +370,8 @@ std::string describe(const AssayModule& module) {
   } else {
     out << "],\"returns\":[";
   }
-  out << "],\"weights\":[";
-  separator = "";
-  size_t listed = 0;
-  for (const auto& parameter : module.module.named_parameters()) {
-    if (++listed > 4096) break;
-    out << separator << "{\"name\":" << quoted(parameter.name) << ",\"shape\":[";
-    for (int64_t i = 0; i < parameter.value.dim(); ++i) out << (i ? "," : "") << parameter.value.size(i);
-    out << "]}";
-    separator = ",";
-  }
-  out << "],\"operators\":[";
-  separator = "";
-  if (module.forward) {
-    auto graph = module.forward->graph()->copy();
-    torch::jit::Inline(*graph);
-    listed = 0;
-    for (const auto* node : graph->nodes()) {
-      const std::string kind = node->kind().toQualString();
-      if (kind.rfind("aten::", 0) != 0) continue;
-      if (++listed > 64) break;
-      out << separator << quoted(kind);
-      separator = ",";
-    }
-  }
+  out << "],\"first_uses\":[";
+  if (module.forward) describe_first_uses(module, out);
   out << "]}";
   return out.str();
 }
@@ -388,6 +440,29 @@ char* assay_module_define(const char* name, const char* source, const int64_t* n
   });
 }
 
+char* assay_module_trace(const char* name, const AssayWeight* weights, size_t count, const void* input,
+                         const char* input_name, void* (*run)(void* context, const void* input), void* context,
+                         AssayModule** module) {
+  return guarded([&] {
+    const at::NoGradGuard no_gradients;
+    torch::jit::Module made(c10::QualifiedName("__torch__." + std::string(name)),
+                            std::make_shared<torch::jit::CompilationUnit>());
+    for (size_t i = 0; i < count; ++i) register_weight(made, weights[i]);
+    const auto traced = [&](torch::jit::Stack stack) -> torch::jit::Stack {
+      const at::Tensor only = stack.at(0).toTensor();
+      const std::unique_ptr<at::Tensor> output(static_cast<at::Tensor*>(run(context, &only)));
+      if (!output) throw std::runtime_error("the traced function failed");
+      return {*output};
+    };
+    const auto no_names = [](const at::Tensor&) { return std::string(); };
+    const auto result = torch::jit::tracer::trace({*static_cast<const at::Tensor*>(input)}, traced, no_names,
+                                                  /*strict=*/true, /*force_outplace=*/false, &made, {input_name});
+    const c10::QualifiedName method(*made.type()->name(), "forward");
+    made.type()->addMethod(made._ivalue()->compilation_unit()->create_function(method, result.first->graph));
+    *module = described(std::move(made));
+  });
+}
+
 char* assay_module_save(const AssayModule* module, const char* path) {
   return guarded([&] { module->module.save(path); });
 }
@@ -429,6 +504,26 @@ char* assay_module_call(AssayModule* module, AssayInput* inputs, size_t count, A
       *inputs_refused = 1;
       throw;
     }
+  });
+}
+
+char* assay_module_loop(AssayModule* module, AssayInput* inputs, size_t count, uint32_t warm_up, double seconds,
+                        uint64_t* forwards, double* elapsed_seconds) {
+  return guarded([&] {
+    using clock = std::chrono::steady_clock;
+    const c10::InferenceMode inference;
+    const auto given = arguments(*module, inputs, count);
+    for (uint32_t i = 0; i < warm_up; ++i) (*module->forward)(given);
+    const auto started = clock::now();
+    uint64_t done = 0;
+    double elapsed = 0;
+    while (elapsed < seconds) {
+      (*module->forward)(given);
+      ++done;
+      elapsed = std::chrono::duration<double>(clock::now() - started).count();
+    }
+    *forwards = done;
+    *elapsed_seconds = elapsed;
   });
 }
 

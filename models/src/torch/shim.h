@@ -58,6 +58,19 @@ char* assay_use_own_stream(int32_t cuda_index);
 char* assay_module_load(const char* path, AssayModule** module);
 char* assay_module_define(const char* name, const char* source, const int64_t* numbers,
                           const char* const* number_names, size_t count, AssayModule** module);
+
+// Traces `run` over `input`. Tensors are pointers to at::Tensor, as tch hands them out; those of
+// `weights` become parameters and buffers of (sub)modules by their dotted names. `run` returns a new
+// at::Tensor that becomes ours, or NULL.
+typedef struct {
+  const char* name;
+  const void* tensor;
+  int32_t is_buffer;
+} AssayWeight;
+char* assay_module_trace(const char* name, const AssayWeight* weights, size_t count, const void* input,
+                         const char* input_name, void* (*run)(void* context, const void* input), void* context,
+                         AssayModule** module);
+
 char* assay_module_save(const AssayModule* module, const char* path);
 char* assay_module_prepare(AssayModule* module, const AssayPreparation* how);
 char* assay_module_describe(const AssayModule* module, char** json);
@@ -65,6 +78,9 @@ void assay_module_free(AssayModule* module);
 
 char* assay_module_call(AssayModule* module, AssayInput* inputs, size_t count, AssayOutputs** outputs,
                         int32_t* inputs_refused);
+// Nothing but forward() in a loop until `seconds` have passed, `warm_up` runs before.
+char* assay_module_loop(AssayModule* module, AssayInput* inputs, size_t count, uint32_t warm_up, double seconds,
+                        uint64_t* forwards, double* elapsed_seconds);
 size_t assay_outputs_count(const AssayOutputs* outputs);
 AssayOutput assay_outputs_get(const AssayOutputs* outputs, size_t index);
 void assay_outputs_free(AssayOutputs* outputs);

@@ -27,19 +27,27 @@ fn a_call_returns_what_forward_computes() {
 
 #[test]
 fn only_the_useful_lines_of_an_exception_are_kept() {
-    let module = defined("def forward(self, x: Tensor) -> Tensor:\n  assert False, 'the cup is empty'\n");
+    let module =
+        defined("def forward(self, x: Tensor) -> Tensor:\n  assert False, 'the cup is empty'\n");
     let error = module.call(&[Some(&floats(&[1.0], &[1]))]).unwrap_err();
     assert_eq!(error, CallError::Raised("AssertionError: the cup is empty".to_owned()));
 
-    let module = defined("def forward(self, x: Tensor) -> Tensor:\n  return torch.matmul(x, torch.ones([3, 3]))\n");
-    let CallError::Raised(message) = module.call(&[Some(&floats(&[1.0; 4], &[2, 2]))]).unwrap_err() else { panic!() };
+    let module = defined(
+        "def forward(self, x: Tensor) -> Tensor:\n  return torch.matmul(x, torch.ones([3, 3]))\n",
+    );
+    let CallError::Raised(message) = module.call(&[Some(&floats(&[1.0; 4], &[2, 2]))]).unwrap_err()
+    else {
+        panic!()
+    };
     assert!(message.starts_with("mat1 and mat2 shapes cannot be multiplied"), "{message}");
     assert!(!message.contains('\n'), "{message}");
 }
 
 #[test]
 fn a_module_that_writes_into_its_input_leaves_the_payload_alone() {
-    let module = defined("def forward(self, x: Tensor) -> Tensor:\n  y = x.view([-1])\n  y.add_(1)\n  return x\n");
+    let module = defined(
+        "def forward(self, x: Tensor) -> Tensor:\n  y = x.view([-1])\n  y.add_(1)\n  return x\n",
+    );
     assert!(module.describe().unwrap().writes_inputs);
     let input = floats(&[1.0, 2.0], &[2]);
     let outputs = module.call(&[Some(&input)]).unwrap();
@@ -61,7 +69,8 @@ fn a_misaligned_payload_is_read_all_the_same() {
 fn every_element_type_goes_in_and_comes_out_unchanged() {
     let module = defined("def forward(self, x: Tensor) -> Tensor:\n  return x.clone()\n");
     for &dtype in DType::ALL {
-        let data = Bytes::from([1u8, 0, 0, 0, 0, 0, 0, 0].repeat(3)).slice(..3 * dtype.size_bytes());
+        let data =
+            Bytes::from([1u8, 0, 0, 0, 0, 0, 0, 0].repeat(3)).slice(..3 * dtype.size_bytes());
         let input = WireTensor { name: String::new(), dtype, shape: vec![3, 1], data };
         let outputs = module.call(&[Some(&input)]).unwrap();
         assert_eq!(outputs[0], WireTensor { name: "output".to_owned(), ..input }, "{dtype}");
@@ -74,10 +83,19 @@ fn tuples_dicts_and_nests_are_flattened_with_names() {
         let outputs = defined(source).call(&[Some(&floats(&[1.0], &[1]))]).unwrap();
         outputs.into_iter().map(|output| output.name).collect()
     };
-    assert_eq!(names("def forward(self, x: Tensor):\n  return (x, x + 1)\n"), ["output_0", "output_1"]);
+    assert_eq!(
+        names("def forward(self, x: Tensor):\n  return (x, x + 1)\n"),
+        ["output_0", "output_1"]
+    );
     assert_eq!(names("def forward(self, x: Tensor):\n  return ((x, x), [x, x])\n").len(), 4);
-    assert_eq!(names("def forward(self, x: Tensor):\n  return {'logits': x, 'mask': x}\n"), ["logits", "mask"]);
-    assert_eq!(names("def forward(self, x: Tensor):\n  return (x, {'a': x})\n"), ["output_0", "1_a"]);
+    assert_eq!(
+        names("def forward(self, x: Tensor):\n  return {'logits': x, 'mask': x}\n"),
+        ["logits", "mask"]
+    );
+    assert_eq!(
+        names("def forward(self, x: Tensor):\n  return (x, {'a': x})\n"),
+        ["output_0", "1_a"]
+    );
     assert_eq!(names("def forward(self, x: Tensor):\n  return (x, 3, 0.5, True)\n").len(), 4);
 }
 
@@ -85,7 +103,10 @@ fn tuples_dicts_and_nests_are_flattened_with_names() {
 fn an_output_that_is_no_tensor_is_an_error_that_says_so() {
     let module = defined("def forward(self, x: Tensor) -> str:\n  return 'cat'\n");
     let error = module.call(&[Some(&floats(&[1.0], &[1]))]).unwrap_err();
-    assert_eq!(error, CallError::Raised("the model returns a String, which is not a tensor".to_owned()));
+    assert_eq!(
+        error,
+        CallError::Raised("the model returns a String, which is not a tensor".to_owned())
+    );
 }
 
 #[test]
@@ -94,13 +115,22 @@ fn lists_dicts_numbers_and_defaults_can_be_given() {
     let (three, one) = (floats(&[3.0], &[1]), floats(&[1.0], &[1]));
     assert_eq!(values(&list.call(&[Some(&three), Some(&one)]).unwrap()[0]), [2.0]);
 
-    let dict = defined("def forward(self, xs: Dict[str, Tensor]) -> Tensor:\n  return xs['a'] - xs['b']\n");
-    let named = |tensor: &WireTensor, name: &str| WireTensor { name: name.to_owned(), ..tensor.clone() };
+    let dict = defined(
+        "def forward(self, xs: Dict[str, Tensor]) -> Tensor:\n  return xs['a'] - xs['b']\n",
+    );
+    let named =
+        |tensor: &WireTensor, name: &str| WireTensor { name: name.to_owned(), ..tensor.clone() };
     let outputs = dict.call(&[Some(&named(&one, "b")), Some(&named(&three, "a"))]).unwrap();
     assert_eq!(values(&outputs[0]), [2.0]);
 
-    let numbers = defined("def forward(self, x: Tensor, n: int = 5, f: float = 0.5) -> Tensor:\n  return x * n * f\n");
-    let two = WireTensor { dtype: DType::Int64, data: Bytes::copy_from_slice(&2i64.to_le_bytes()), ..one.clone() };
+    let numbers = defined(
+        "def forward(self, x: Tensor, n: int = 5, f: float = 0.5) -> Tensor:\n  return x * n * f\n",
+    );
+    let two = WireTensor {
+        dtype: DType::Int64,
+        data: Bytes::copy_from_slice(&2i64.to_le_bytes()),
+        ..one.clone()
+    };
     assert_eq!(values(&numbers.call(&[Some(&three), Some(&two)]).unwrap()[0]), [3.0]);
     assert_eq!(values(&numbers.call(&[Some(&three), None, Some(&one)]).unwrap()[0]), [15.0]);
     let many = floats(&[1.0, 2.0], &[2]);
@@ -112,7 +142,12 @@ fn lists_dicts_numbers_and_defaults_can_be_given() {
 fn the_share_of_a_payload_is_given_back_after_the_call() {
     let module = defined("def forward(self, x: Tensor) -> Tensor:\n  return x.view([-1])\n");
     let data = Bytes::from(vec![0u8; 4096]);
-    let input = WireTensor { name: String::new(), dtype: DType::Float32, shape: vec![1024], data: data.clone() };
+    let input = WireTensor {
+        name: String::new(),
+        dtype: DType::Float32,
+        shape: vec![1024],
+        data: data.clone(),
+    };
     module.call(&[Some(&input)]).unwrap();
     drop(input);
     assert!(data.is_unique(), "the share that libtorch held was not given back");
@@ -122,7 +157,12 @@ fn the_share_of_a_payload_is_given_back_after_the_call() {
 fn a_share_is_given_back_even_when_an_earlier_input_is_refused() {
     let module = defined("def forward(self, n: int, x: Tensor) -> Tensor:\n  return x\n");
     let data = Bytes::from(vec![0u8; 8]);
-    let input = WireTensor { name: String::new(), dtype: DType::Float32, shape: vec![2], data: data.clone() };
+    let input = WireTensor {
+        name: String::new(),
+        dtype: DType::Float32,
+        shape: vec![2],
+        data: data.clone(),
+    };
     assert!(module.call(&[Some(&input), Some(&input)]).is_err());
     drop(input);
     assert!(data.is_unique());
@@ -134,7 +174,8 @@ fn reduced_precision_stays_inside() {
     for precision in [Precision::Bfloat16, Precision::Float16] {
         let mut module = defined(source);
         module.prepare(Device::Cpu, precision, Graph::Plain).unwrap();
-        let output = module.call(&[Some(&floats(&[1.0, 1e-3, 0.0, 1.0], &[2, 2]))]).unwrap().remove(0);
+        let output =
+            module.call(&[Some(&floats(&[1.0, 1e-3, 0.0, 1.0], &[2, 2]))]).unwrap().remove(0);
         assert_eq!(output.dtype, DType::Float32);
         assert_ne!(values(&output)[1], 2e-3, "computed in {precision}");
         assert!((values(&output)[1] - 2e-3).abs() < 1e-4);
@@ -143,7 +184,9 @@ fn reduced_precision_stays_inside() {
 
 #[test]
 fn a_signature_is_described() {
-    let module = defined("def forward(self, x: Tensor, scale: float = 2.0) -> Tensor:\n  return x * scale\n");
+    let module = defined(
+        "def forward(self, x: Tensor, scale: float = 2.0) -> Tensor:\n  return x * scale\n",
+    );
     let description = module.describe().unwrap();
     assert!(description.has_forward && !description.writes_inputs);
     assert_eq!(description.arguments.len(), 2);

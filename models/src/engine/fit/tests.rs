@@ -17,18 +17,23 @@ fn specs(texts: &[&str]) -> Vec<InputSpec> {
 }
 
 fn two() -> Signature {
-    let arguments = [argument("left", ArgumentKind::Tensor, false), argument("right", ArgumentKind::Tensor, false)];
+    let arguments = [
+        argument("left", ArgumentKind::Tensor, false),
+        argument("right", ArgumentKind::Tensor, false),
+    ];
     Signature::new(&arguments, &specs(&["float32[1,2]", "int64[1]"])).unwrap()
 }
 
 #[test]
 fn inputs_go_by_name_when_the_names_are_those_of_arguments() {
-    let right_first = vec![tensor("right", DType::Int64, &[1]), tensor("left", DType::Float32, &[1, 2])];
+    let right_first =
+        vec![tensor("right", DType::Int64, &[1]), tensor("left", DType::Float32, &[1, 2])];
     let placed = two().fit(right_first).unwrap();
     assert_eq!(placed[0].as_ref().unwrap().name, "left");
     let nameless = vec![tensor("", DType::Float32, &[1, 2]), tensor("", DType::Int64, &[1])];
     assert!(two().fit(nameless).is_ok());
-    let foreign = vec![tensor("INPUT0", DType::Float32, &[1, 2]), tensor("INPUT1", DType::Int64, &[1])];
+    let foreign =
+        vec![tensor("INPUT0", DType::Float32, &[1, 2]), tensor("INPUT1", DType::Int64, &[1])];
     assert!(two().fit(foreign).is_ok());
 }
 
@@ -36,16 +41,22 @@ fn inputs_go_by_name_when_the_names_are_those_of_arguments() {
 fn a_wrong_count_or_name_is_refused_with_what_is_expected() {
     let message = two().fit(vec![tensor("", DType::Float32, &[1, 2])]).unwrap_err();
     assert_eq!(message, "forward() takes 2 inputs (left, right), got 1 input");
-    let half_known = vec![tensor("left", DType::Float32, &[1, 2]), tensor("rihgt", DType::Int64, &[1])];
+    let half_known =
+        vec![tensor("left", DType::Float32, &[1, 2]), tensor("rihgt", DType::Int64, &[1])];
     let message = two().fit(half_known).unwrap_err();
     assert!(message.starts_with("no input is called \"rihgt\""), "{message}");
-    let twice = vec![tensor("left", DType::Float32, &[1, 2]), tensor("left", DType::Float32, &[1, 2])];
+    let twice =
+        vec![tensor("left", DType::Float32, &[1, 2]), tensor("left", DType::Float32, &[1, 2])];
     assert_eq!(two().fit(twice).unwrap_err(), "input \"left\" is given twice");
 }
 
 #[test]
 fn a_declared_type_and_shape_bind_except_for_the_first_dimension() {
-    let image = Signature::new(&[argument("x", ArgumentKind::Tensor, false)], &specs(&["float32[1,3,8,8]"])).unwrap();
+    let image = Signature::new(
+        &[argument("x", ArgumentKind::Tensor, false)],
+        &specs(&["float32[1,3,8,8]"]),
+    )
+    .unwrap();
     assert!(image.fit(vec![tensor("x", DType::Float32, &[5, 3, 8, 8])]).is_ok());
     let message = image.fit(vec![tensor("", DType::Float32, &[1, 4, 8, 8])]).unwrap_err();
     assert_eq!(message, "input \"x\" must be float32[*,3,8,8], got float32[1,4,8,8]");
@@ -85,10 +96,23 @@ fn arguments_that_no_payload_can_fill_and_false_declarations_are_refused() {
     let odd = [argument("vocabulary", ArgumentKind::Other, false)];
     assert!(Signature::new(&odd, &[]).unwrap_err().contains("vocabulary"));
     let one = [argument("x", ArgumentKind::Tensor, false)];
-    assert!(Signature::new(&one, &specs(&["float32[1]", "float32[1]"])).unwrap_err().contains("2 inputs declared"));
-    let pair = [argument("x", ArgumentKind::Tensor, false), argument("y", ArgumentKind::Tensor, false)];
-    assert!(Signature::new(&pair, &specs(&["x=float32[1]"])).unwrap_err().contains("\"y\" is not declared"));
-    assert!(Signature::new(&pair, &specs(&["x=float32[1]", "x=float32[1]"])).unwrap_err().contains("twice"));
+    assert!(
+        Signature::new(&one, &specs(&["float32[1]", "float32[1]"]))
+            .unwrap_err()
+            .contains("2 inputs declared")
+    );
+    let pair =
+        [argument("x", ArgumentKind::Tensor, false), argument("y", ArgumentKind::Tensor, false)];
+    assert!(
+        Signature::new(&pair, &specs(&["x=float32[1]"]))
+            .unwrap_err()
+            .contains("\"y\" is not declared")
+    );
+    assert!(
+        Signature::new(&pair, &specs(&["x=float32[1]", "x=float32[1]"]))
+            .unwrap_err()
+            .contains("twice")
+    );
 }
 
 #[test]
@@ -100,8 +124,12 @@ fn a_declared_name_serves_for_an_argument_that_tracing_named() {
 
 #[test]
 fn a_dict_of_tensors_takes_every_named_input() {
-    let dict = Signature::new(&[argument("xs", ArgumentKind::Dict, false)], &specs(&["a=float32[1]"])).unwrap();
-    assert!(dict.fit(vec![tensor("a", DType::Float32, &[1]), tensor("b", DType::Int64, &[7])]).is_ok());
+    let dict =
+        Signature::new(&[argument("xs", ArgumentKind::Dict, false)], &specs(&["a=float32[1]"]))
+            .unwrap();
+    assert!(
+        dict.fit(vec![tensor("a", DType::Float32, &[1]), tensor("b", DType::Int64, &[7])]).is_ok()
+    );
     assert!(dict.fit(vec![tensor("", DType::Float32, &[1])]).unwrap_err().contains("has no name"));
     assert!(dict.fit(vec![tensor("a", DType::Int64, &[1])]).is_err());
     assert!(dict.fit(vec![]).is_err());

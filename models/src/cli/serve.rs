@@ -1,0 +1,115 @@
+//! `assay-host serve`: from the command line to a host that answers.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+use assay_measure::configuration::Allocator;
+
+use super::ServeArguments;
+use crate::{
+    engine::{Engine, EngineError, EngineSettings},
+    failure::Failure,
+    payload::{DecodeSettings, ImageSettings},
+    server::{self, BindError, Bound, ServerSettings},
+};
+
+/// Serves until told to stop.
+pub(super) fn run(arguments: &ServeArguments, allocator: Allocator) -> Result<u8, Failure> {
+    let server_settings = server_settings(arguments)?;
+    // First: a port in use is found out before a large model is loaded for nothing.
+    let mut bound = vec![bind(&arguments.listen)?];
+    if let Some(address) = &arguments.grpc_listen {
+        bound.push(bind(address)?);
+    }
+    let artifact = super::open(&arguments.model.model, arguments.max_unpacked)?;
+    let name = arguments.model_name.clone().unwrap_or_else(|| artifact.stem());
+    let settings = engine_settings(arguments, name, allocator);
+    let engine = Engine::start(&artifact, &arguments.model.inputs, &settings)
+        .map_err(|error| engine_failure(&error, arguments))?;
+    let engine = Arc::new(engine);
+    tracing::info!(model = %engine.facts().name, signature = %engine.facts().signature, "ready");
+    let door: Arc<dyn crate::door::Infer> = Arc::<Engine>::clone(&engine);
+    server::serve(bound, door, &server_settings, announce)
+        .map_err(|error| Failure::new("serve", &error))?;
+    engine.shut_down();
+    Ok(0)
+}
+
+/// The one line on stdout: whoever started this process waits for it.
+fn announce(url: &str) {
+    let mut stdout = io::stdout();
+    if let Err(error) = writeln!(stdout, "listening {url}").and_then(|()| stdout.flush()) {
+        tracing::warn!(%error, "cannot write to stdout");
+    }
+}
+
+fn bind(address: &server::ListenAddress) -> Result<Bound, Failure> {
+    Bound::bind(address).map_err(|error| {
+        let failure = Failure::new("listen", &error);
+        match error {
+            BindError::InUse(_) => {
+                failure.hint("another program listens there; port 0 takes any free port")
+            }
+            BindError::Refused { .. } => failure,
+        }
+    })
+}
+
+fn engine_settings(
+    arguments: &ServeArguments,
+    name: String,
+    allocator: Allocator,
+) -> EngineSettings {
+    EngineSettings {
+        name,
+        workers: arguments.engine.workers,
+        intra_op_threads: arguments.engine.intra_op_threads,
+        max_batch: arguments.max_batch,
+        max_batch_delay: arguments.max_batch_delay,
+        device: arguments.engine.device,
+        dtype: arguments.engine.dtype,
+        graph: arguments.engine.graph,
+        allocator,
+        queue_limit: arguments.queue_limit,
+    }
+}
+
+fn server_settings(arguments: &ServeArguments) -> Result<ServerSettings, Failure> {
+    let max_payload_bytes = usize::try_from(arguments.max_payload.count()).unwrap_or(usize::MAX);
+    let mut image = ImageSettings::default();
+    if let Some(side) = arguments.image_resize {
+        image.resize_shorter_side = side;
+    }
+    if let Some(side) = arguments.image_crop {
+        (image.crop_width, image.crop_height) = (side, side);
+    }
+    image.mean = arguments.image_mean.map_or(image.mean, |triple| triple.0);
+    image.std = arguments.image_std.map_or(image.std, |triple| triple.0);
+    image.check().map_err(|error| Failure::new("usage", &error).usage())?;
+    let default = DecodeSettings::default();
+    let decode = DecodeSettings { image, limit_bytes: default.limit_bytes.max(max_payload_bytes) };
+    Ok(ServerSettings { decode, max_payload_bytes, threads: arguments.server_threads })
+}
+
+/// An engine's failure with the hint that its kind allows.
+pub(super) fn engine_failure(error: &EngineError, arguments: &ServeArguments) -> Failure {
+    let inspect = format!(
+        "`assay-host inspect {}` shows what forward() takes",
+        arguments.model.model.display()
+    );
+    let failure = Failure::new("engine", error);
+    match error {
+        EngineError::WarmUp { .. } | EngineError::Signature { .. } => failure.hint(inspect),
+        EngineError::Device { .. } => failure
+            .hint("`assay-host doctor` shows what libtorch finds; --device cpu works without"),
+        EngineError::Load { .. } => {
+            failure.hint("was it saved with torch.jit by a version up to 2.11?")
+        }
+        EngineError::Prepare { .. } => {
+            failure.hint("--dtype float32 --graph plain serves the model as saved")
+        }
+        EngineError::Thread(_) => failure,
+    }
+}

@@ -1,0 +1,96 @@
+//! Errors as a person reads them: what, why, and one thing to do next; or the same as JSON.
+
+use std::{error::Error, fmt};
+
+use serde_json::json;
+
+/// The command failed (I/O, the model, the port).
+pub const EXIT_FAILED: u8 = 1;
+/// The command line is wrong.
+pub const EXIT_USAGE: u8 = 2;
+
+/// Why a command failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The exit code.
+    pub exit_code: u8,
+    /// A stable word for programs.
+    pub code: &'static str,
+    /// What, exactly.
+    pub message: String,
+    /// Why, outermost first.
+    pub causes: Vec<String>,
+    /// One thing to do next.
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// From an error and its sources.
+    #[must_use]
+    pub fn new(code: &'static str, error: &dyn Error) -> Self {
+        let mut causes = Vec::new();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        Self { exit_code: EXIT_FAILED, code, message: error.to_string(), causes, hint: None }
+    }
+
+    /// With a wrong command line as the reason.
+    #[must_use]
+    pub fn usage(mut self) -> Self {
+        self.exit_code = EXIT_USAGE;
+        self
+    }
+
+    /// With one thing to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// `{"error":{"code","message","hint","causes":[]}}` on one line.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let mut error = json!({"code": self.code, "message": self.message, "causes": self.causes});
+        if let (Some(hint), Some(object)) = (&self.hint, error.as_object_mut()) {
+            object.insert("hint".to_owned(), json!(hint));
+        }
+        json!({ "error": error }).to_string()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        for cause in &self.causes {
+            write!(f, "\n  cause: {}", cause.replace('\n', "\n         "))?;
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_reads_as_error_cause_and_hint() {
+        let source = std::io::Error::other("the disk is full");
+        let error = crate::reference::ReferenceError::Write { path: "a.pt".into(), source };
+        let failure = Failure::new("write", &error).hint("free some space");
+        assert_eq!(
+            failure.to_string(),
+            "error: cannot write a.pt\n  cause: the disk is full\nhint: free some space"
+        );
+        let json: serde_json::Value = serde_json::from_str(&failure.json()).unwrap();
+        assert_eq!(json["error"]["code"], "write");
+        assert_eq!(json["error"]["causes"][0], "the disk is full");
+        assert_eq!(failure.usage().exit_code, EXIT_USAGE);
+    }
+}

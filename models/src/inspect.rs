@@ -1,0 +1,379 @@
+//! What a model is: its signature, weights, and what its inputs seem to be.
+//!
+//! TorchScript does not record the shapes that a model was made for. They are guessed from the first
+//! weights that each argument meets; the guess is a suggestion and is labelled as one.
+
+use std::{collections::BTreeMap, fmt, num::NonZeroU32, time::Duration};
+
+use assay_measure::{
+    configuration::{Device, Graph, Precision},
+    input_spec::{DType, InputSpec, InputSpecError},
+};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::{
+    artifact::Artifact,
+    clock,
+    engine::{self, EngineError},
+    payload::ImageSettings,
+    sample::random_input,
+    tensor::WireTensor,
+    torch::{self, ArgumentKind, CallError, Description, FirstUse, Module},
+};
+
+/// What is known about a model (`assay.model/1`).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inspection {
+    /// The format of this report.
+    pub schema: &'static str,
+    /// The file.
+    pub path: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Its checksum.
+    pub sha256: String,
+    /// `forward(x: Tensor) -> Tensor`.
+    pub signature: String,
+    /// The name of the model's class.
+    pub class: String,
+    /// Elements in all parameters.
+    pub parameters: u64,
+    /// Elements in all buffers.
+    pub buffers: u64,
+    /// Parameters by element type.
+    pub parameter_dtypes: BTreeMap<String, u64>,
+    /// The arguments of `forward`.
+    pub inputs: Vec<InspectedInput>,
+    /// What to give to `--input`, once per element; absent where it cannot be guessed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suggested_inputs: Option<Vec<String>>,
+    /// How pictures become tensors; present when the input seems to be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageSettings>,
+    /// What came of trying it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<TrialRun>,
+}
+
+/// One argument of `forward`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InspectedInput {
+    /// Its name.
+    pub name: String,
+    /// Its TorchScript type.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Whether it may be left out.
+    pub optional: bool,
+    /// What it seems to be, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seems: Option<String>,
+}
+
+/// What the model did with made-up inputs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TrialRun {
+    /// The inputs, as `--input` takes them.
+    pub inputs: Vec<String>,
+    /// What came out, in the same notation.
+    pub outputs: Vec<String>,
+    /// The time of one forward pass, on one thread, warmed up.
+    pub forward_us: f64,
+    /// NaNs in the outputs.
+    pub nan_outputs: u64,
+}
+
+/// Why a model cannot be inspected.
+#[derive(Debug, Error)]
+pub enum InspectError {
+    /// It cannot be loaded.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Its inputs were not declared and cannot be guessed.
+    #[error("what the inputs are cannot be guessed, so the model cannot be tried")]
+    UnknownInputs,
+    /// It cannot be run with these inputs.
+    #[error("the model does not run with {inputs}")]
+    Run {
+        /// The inputs.
+        inputs: String,
+        /// What it says.
+        #[source]
+        source: CallError,
+    },
+}
+
+/// Looks into a model; with `run`, tries it with the declared inputs, or the suggested ones.
+///
+/// # Errors
+/// [`InspectError`] when it cannot be loaded, or be run when asked to.
+pub fn inspect(
+    artifact: &Artifact,
+    declared: &[InputSpec],
+    run: bool,
+) -> Result<Inspection, InspectError> {
+    torch::use_one_interop_thread();
+    let (module, description) =
+        engine::load_module(artifact, Device::Cpu, Precision::Float32, Graph::Plain)?;
+    let suggested = suggested_inputs(&description);
+    let trial = match (run, declared, &suggested) {
+        (false, _, _) => None,
+        (true, [], None) => return Err(InspectError::UnknownInputs),
+        (true, [], Some(suggested)) => Some(try_out(&module, suggested)?),
+        (true, declared, _) => Some(try_out(&module, declared)?),
+    };
+    let seems_image =
+        |use_: &FirstUse| use_.operator_is_2d() && use_.weight_shape.get(1) == Some(&3);
+    let image = description.first_uses.iter().any(seems_image).then(ImageSettings::default);
+    Ok(Inspection {
+        schema: "assay.model/1",
+        path: artifact.path().display().to_string(),
+        size_bytes: artifact.size_bytes(),
+        sha256: artifact.sha256().to_owned(),
+        signature: description.signature(),
+        class: description.class.clone(),
+        parameters: description.parameters,
+        buffers: description.buffers,
+        parameter_dtypes: parameter_dtypes(&description),
+        inputs: inspected_inputs(&description),
+        suggested_inputs: suggested.map(|specs| specs.iter().map(InputSpec::to_string).collect()),
+        image,
+        run: trial,
+    })
+}
+
+fn parameter_dtypes(description: &Description) -> BTreeMap<String, u64> {
+    let word = |name: &str| {
+        torch::dtype_by_torch_name(name)
+            .map_or_else(|| name.to_lowercase(), |dtype| dtype.to_string())
+    };
+    description.parameter_types.iter().map(|(name, &count)| (word(name), count)).collect()
+}
+
+fn inspected_inputs(description: &Description) -> Vec<InspectedInput> {
+    let seems = |index| first_use(description, index).and_then(FirstUse::in_words);
+    description
+        .arguments
+        .iter()
+        .enumerate()
+        .map(|(index, argument)| InspectedInput {
+            name: argument.name.clone(),
+            type_name: argument.type_name.clone(),
+            optional: argument.optional,
+            seems: seems(index),
+        })
+        .collect()
+}
+
+fn first_use(description: &Description, argument: usize) -> Option<&FirstUse> {
+    description.first_uses.iter().find(|first_use| first_use.argument == argument)
+}
+
+/// One guess per required argument, or none if any cannot be guessed.
+fn suggested_inputs(description: &Description) -> Option<Vec<InputSpec>> {
+    let required: Vec<usize> = (0..description.arguments.len())
+        .filter(|&index| {
+            description.arguments.get(index).is_some_and(|argument| !argument.optional)
+        })
+        .collect();
+    let only = required.len() == 1;
+    let floats =
+        description.parameter_types.keys().find_map(|name| torch::dtype_by_torch_name(name));
+    required
+        .into_iter()
+        .map(|index| {
+            let argument = description.arguments.get(index)?;
+            let (dtype, shape) = match argument.kind {
+                ArgumentKind::Tensor => {
+                    first_use(description, index)?.guess(floats.unwrap_or(DType::Float32))?
+                }
+                ArgumentKind::Int => (DType::Int64, Vec::new()),
+                ArgumentKind::Float => (DType::Float32, Vec::new()),
+                ArgumentKind::Bool => (DType::Bool, Vec::new()),
+                ArgumentKind::List | ArgumentKind::Dict | ArgumentKind::Other => return None,
+            };
+            named(argument.name.as_str(), only, dtype, shape).ok()
+        })
+        .collect()
+}
+
+/// The name is left out where it is the only one, and where tracing made one that cannot be written.
+fn named(
+    name: &str,
+    only: bool,
+    dtype: DType,
+    shape: Vec<u64>,
+) -> Result<InputSpec, InputSpecError> {
+    let nameless = InputSpec::new(None, dtype, shape.clone());
+    if only { nameless } else { InputSpec::new(Some(name.to_owned()), dtype, shape).or(nameless) }
+}
+
+const IMAGE_SIDE: u64 = 224;
+const SEQUENCE: u64 = 128;
+
+impl FirstUse {
+    fn operator_is_2d(&self) -> bool {
+        self.weight_shape.len() == 4
+            && self.operator != "aten::linear"
+            && self.operator != "aten::embedding"
+    }
+
+    /// The type and shape that would fit these weights, one row.
+    fn guess(&self, floats: DType) -> Option<(DType, Vec<u64>)> {
+        let width = u64::try_from(*self.weight_shape.get(1)?).ok()?;
+        match (self.operator.as_str(), self.weight_shape.len()) {
+            ("aten::embedding", _) => Some((DType::Int64, vec![1, SEQUENCE])),
+            ("aten::linear", _) => Some((floats, vec![1, width])),
+            (_, 3) => Some((floats, vec![1, width, SEQUENCE])),
+            (_, 4) => Some((floats, vec![1, width, IMAGE_SIDE, IMAGE_SIDE])),
+            _ => None,
+        }
+    }
+
+    fn in_words(&self) -> Option<String> {
+        let width = self.weight_shape.get(1)?;
+        let rows = self.weight_shape.first()?;
+        match (self.operator.as_str(), self.weight_shape.len()) {
+            ("aten::embedding", _) => Some(format!("integers below {rows}, such as tokens")),
+            ("aten::linear", _) => Some(format!("rows of {width} features")),
+            (_, 3) => Some(format!("sequences of {width} channels")),
+            (_, 4) if *width == 3 => Some("colour pictures (3 channels, height, width)".to_owned()),
+            (_, 4) => Some(format!("pictures of {width} channels")),
+            _ => None,
+        }
+    }
+}
+
+const WARM_UP_RUNS: u32 = 3;
+const TIMED: Duration = Duration::from_millis(200);
+
+fn try_out(module: &Module, specs: &[InputSpec]) -> Result<TrialRun, InspectError> {
+    torch::set_intra_op_threads(NonZeroU32::MIN.get());
+    let tensors: Vec<WireTensor> =
+        specs.iter().zip(0..).map(|(spec, seed)| random_input(spec, seed)).collect();
+    let inputs: Vec<String> = specs.iter().map(InputSpec::to_string).collect();
+    let failed = |source| InspectError::Run { inputs: inputs.join(" "), source };
+    let tensors: Vec<Option<&WireTensor>> = tensors.iter().map(Some).collect();
+    let outputs = module.call(&tensors).map_err(failed)?;
+    let started = clock::now();
+    let (forwards, elapsed) =
+        module.run_in_a_loop(&tensors, WARM_UP_RUNS, TIMED).map_err(failed)?;
+    tracing::debug!(total_us = started.elapsed().as_micros(), "tried the model");
+    Ok(TrialRun {
+        outputs: outputs.iter().map(notation).collect(),
+        forward_us: elapsed.as_secs_f64() * 1e6 / forwards.max(1) as f64,
+        nan_outputs: outputs.iter().map(engine::nan_count).sum(),
+        inputs,
+    })
+}
+
+fn notation(tensor: &WireTensor) -> String {
+    let dims: Vec<String> = tensor.shape.iter().map(i64::to_string).collect();
+    format!("{}={}[{}]", tensor.name, tensor.dtype, dims.join(","))
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let types: Vec<String> =
+            self.parameter_dtypes.iter().map(|(name, count)| format!("{count} {name}")).collect();
+        writeln!(f, "  File         {}", self.path)?;
+        writeln!(f, "  Size         {} bytes", self.size_bytes)?;
+        writeln!(f, "  SHA-256      {}", self.sha256)?;
+        writeln!(f, "  Signature    {}", self.signature)?;
+        writeln!(f, "  Parameters   {} ({})", self.parameters, types.join(", "))?;
+        for input in &self.inputs {
+            let seems = input
+                .seems
+                .as_ref()
+                .map_or_else(String::new, |seems| format!(": {seems}, it seems"));
+            let optional = if input.optional { " (optional)" } else { "" };
+            writeln!(f, "  Input        {}: {}{optional}{seems}", input.name, input.type_name)?;
+        }
+        match &self.suggested_inputs {
+            Some(inputs) => {
+                let flags: Vec<String> =
+                    inputs.iter().map(|input| format!("--input '{input}'")).collect();
+                writeln!(f, "  Suggested    {}", flags.join(" "))?;
+            }
+            None => writeln!(
+                f,
+                "  Suggested    nothing: the shapes of the inputs cannot be guessed; declare them with --input"
+            )?,
+        }
+        if let Some(image) = &self.image {
+            writeln!(f, "  Pictures     {image}")?;
+        }
+        if let Some(run) = &self.run {
+            let inputs = run.inputs.join(" ");
+            writeln!(
+                f,
+                "  Tried with   {inputs}: {} in {:.1} us on one thread",
+                run.outputs.join(", "),
+                run.forward_us
+            )?;
+            if run.nan_outputs > 0 {
+                writeln!(f, "  warning      {} output elements are NaN", run.nan_outputs)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use assay_measure::units;
+
+    use super::*;
+
+    fn artifact(folder: &Path, name: &str) -> Artifact {
+        let path = folder.join("model.pt");
+        crate::reference::write(name, &path).unwrap();
+        Artifact::open(&path, units::Bytes::gib(1)).unwrap()
+    }
+
+    #[test]
+    fn what_the_reference_models_take_is_guessed_right_and_runs() {
+        for name in ["mlp", "transformer"] {
+            let folder = tempfile::tempdir().unwrap();
+            let inspection = inspect(&artifact(folder.path(), name), &[], true).unwrap();
+            let reference = crate::reference::find(name).unwrap();
+            let nameless = reference.inputs[0].rsplit('=').next().unwrap();
+            assert_eq!(inspection.suggested_inputs, Some(vec![nameless.to_owned()]), "{name}");
+            assert!(inspection.run.unwrap().forward_us > 0.0);
+            assert!(inspection.image.is_none());
+        }
+    }
+
+    #[test]
+    fn a_picture_model_shows_how_pictures_become_tensors() {
+        let folder = tempfile::tempdir().unwrap();
+        let inspection = inspect(&artifact(folder.path(), "mobilenet_v2"), &[], false).unwrap();
+        assert_eq!(
+            inspection.suggested_inputs.as_deref(),
+            Some(&["float32[1,3,224,224]".to_owned()][..])
+        );
+        assert_eq!(inspection.image, Some(ImageSettings::default()));
+        assert_eq!(inspection.parameter_dtypes.get("float32"), Some(&inspection.parameters));
+        let text = inspection.to_string();
+        assert!(
+            text.contains("--input 'float32[1,3,224,224]'") && text.contains("centre 224x224"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn inputs_that_cannot_be_guessed_must_be_declared_to_try_the_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let multi = artifact(folder.path(), "multi");
+        assert!(matches!(inspect(&multi, &[], true), Err(InspectError::UnknownInputs)));
+        let declared =
+            ["left=float32[1,4]".parse().unwrap(), "right=float32[1,4]".parse().unwrap()];
+        let run = inspect(&multi, &declared, true).unwrap().run.unwrap();
+        assert_eq!(run.outputs, ["difference=float32[1,4]", "sum=float32[1,4]"]);
+        let wrong = ["left=float32[1,4]".parse().unwrap(), "right=float32[1,3]".parse().unwrap()];
+        assert!(matches!(inspect(&multi, &wrong, true), Err(InspectError::Run { .. })));
+    }
+}

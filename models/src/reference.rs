@@ -1,0 +1,170 @@
+//! Built-in models: known networks to measure with, and faulty ones to test the system with.
+//!
+//! The networks are written with tch, given weights from a seed and traced, so that nothing is
+//! downloaded and the file is the same every time. They have never been trained: their speed is real
+//! and their answers are noise.
+
+mod faulty;
+mod networks;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use crate::torch::{Module, TorchError};
+
+/// A built-in model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it is, in one line.
+    pub description: &'static str,
+    /// Its inputs, as `--input` takes them.
+    pub inputs: &'static [&'static str],
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Network(networks::Network),
+    /// TorchScript source, with the number of the first call that fails where none is given.
+    Source(&'static str, i64),
+}
+
+/// Why a built-in model was not written.
+#[derive(Debug, Error)]
+pub enum ReferenceError {
+    /// No model of this name.
+    #[error("unknown reference model {name:?}; known: {known}")]
+    Unknown {
+        /// The name as given.
+        name: String,
+        /// The public names, comma-separated.
+        known: String,
+    },
+    /// libtorch cannot build it.
+    #[error("cannot build {name}")]
+    Build {
+        /// The model.
+        name: String,
+        /// What libtorch says.
+        #[source]
+        source: TorchError,
+    },
+    /// The file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The public models.
+pub const PUBLIC: &[Reference] = &[
+    Reference {
+        name: "resnet18",
+        description: "ResNet-18, 11.7 M parameters, 1.8 GFLOP: the usual yardstick",
+        inputs: &["float32[1,3,224,224]"],
+        kind: Kind::Network(networks::Network::Resnet18),
+    },
+    Reference {
+        name: "resnet50",
+        description: "ResNet-50, 25.6 M parameters, 4.1 GFLOP",
+        inputs: &["float32[1,3,224,224]"],
+        kind: Kind::Network(networks::Network::Resnet50),
+    },
+    Reference {
+        name: "mobilenet_v2",
+        description: "MobileNetV2, 3.5 M parameters, 0.3 GFLOP: bound by memory rather than arithmetic",
+        inputs: &["float32[1,3,224,224]"],
+        kind: Kind::Network(networks::Network::MobilenetV2),
+    },
+    Reference {
+        name: "mlp",
+        description: "two linear layers, a few microseconds: shows what serving itself costs",
+        inputs: &["float32[1,64]"],
+        kind: Kind::Network(networks::Network::Mlp),
+    },
+    Reference {
+        name: "transformer",
+        description: "a transformer encoder of 4 layers over 128 tokens, integers in",
+        inputs: &["tokens=int64[1,128]"],
+        kind: Kind::Network(networks::Network::Transformer),
+    },
+];
+
+/// The built-in model of a name, hidden ones included.
+///
+/// # Errors
+/// [`ReferenceError::Unknown`] lists the public ones.
+pub fn find(name: &str) -> Result<Reference, ReferenceError> {
+    let (bare, _) = name_and_call(name);
+    PUBLIC
+        .iter()
+        .chain(faulty::HIDDEN)
+        .find(|reference| reference.name == bare)
+        .copied()
+        .ok_or_else(|| {
+            let known: Vec<&str> = PUBLIC.iter().map(|reference| reference.name).collect();
+            ReferenceError::Unknown { name: name.to_owned(), known: known.join(", ") }
+        })
+}
+
+/// Builds a model. Hidden ones take the number of the first call that fails: `faulty-hang@1`.
+///
+/// # Errors
+/// [`ReferenceError`] when there is no such model or libtorch cannot build it.
+pub fn build(name: &str) -> Result<Module, ReferenceError> {
+    let reference = find(name)?;
+    let module = match reference.kind {
+        Kind::Network(network) => network.traced(reference.name),
+        Kind::Source(source, default_call) => {
+            let first_failure = name_and_call(name).1.unwrap_or(default_call);
+            let class = reference.name.replace('-', "_");
+            Module::define(&class, source, &[("calls", 0), ("first_failure", first_failure)])
+        }
+    };
+    module.map_err(|source| ReferenceError::Build { name: name.to_owned(), source })
+}
+
+/// Builds a model and writes it, whole or not at all.
+///
+/// # Errors
+/// [`ReferenceError`] when it cannot be built or written.
+pub fn write(name: &str, out: &Path) -> Result<(), ReferenceError> {
+    let module = build(name)?;
+    let failed = |source| ReferenceError::Write { path: out.to_owned(), source };
+    let folder = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // In a folder of its own, under a fixed name: libtorch writes the file's name into the file.
+    let workshop =
+        tempfile::Builder::new().prefix(".assay-reference-").tempdir_in(folder).map_err(failed)?;
+    let unfinished = workshop.path().join("model.pt");
+    module
+        .save(&unfinished)
+        .map_err(|source| ReferenceError::Build { name: name.to_owned(), source })?;
+    std::fs::rename(&unfinished, out).map_err(failed)
+}
+
+/// `faulty-hang@3` is the model `faulty-hang` and call number 3.
+fn name_and_call(name: &str) -> (&str, Option<i64>) {
+    match name.split_once('@') {
+        Some((bare, call)) => match call.parse() {
+            Ok(call) => (bare, Some(call)),
+            Err(_) => (name, None),
+        },
+        None => (name, None),
+    }
+}
+
+#[cfg(test)]
+mod tests;
