@@ -51,6 +51,8 @@ pub mod pacing;
 mod pool;
 mod response;
 mod run;
+#[cfg(test)]
+pub(crate) mod scripted_server;
 mod worker;
 
 /// The most requests in one open-loop step; their send times are held in memory.

@@ -9,10 +9,11 @@ use assay_measure::{
 };
 use bytes::Bytes;
 
-use self::server::{Answer, Server};
-use super::{figures::ErrorKind, *};
-
-mod server;
+use super::{
+    figures::ErrorKind,
+    scripted_server::{Answer, Server},
+    *,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 

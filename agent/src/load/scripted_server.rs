@@ -15,47 +15,53 @@ use std::{
 use crate::target::Target;
 
 /// A request as the server read it.
-pub(super) struct Request {
-    pub(super) body: String,
+pub(crate) struct Request {
+    pub(crate) body: String,
 }
 
 /// What the server does with a request.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     bytes: Vec<u8>,
     after: Duration,
     stall: Duration,
+    workers: u32,
     close: bool,
     in_pieces: bool,
 }
 
 impl Answer {
-    pub(super) fn raw(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), after: Duration::ZERO, stall: Duration::ZERO, close: false, in_pieces: false }
+    pub(crate) fn raw(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.to_vec(), after: Duration::ZERO, stall: Duration::ZERO, workers: u32::MAX, close: false, in_pieces: false }
     }
 
-    pub(super) fn status(status: u16, body: &str) -> Self {
+    pub(crate) fn status(status: u16, body: &str) -> Self {
         Self::raw(format!("HTTP/1.1 {status} Word\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
     }
 
-    pub(super) fn ok(body: &str) -> Self {
+    pub(crate) fn ok(body: &str) -> Self {
         Self::status(200, body)
     }
 
     /// This connection answers so long after the request; a deadline, so timer errors do not add up.
-    pub(super) fn after(self, after: Duration) -> Self {
+    pub(crate) fn after(self, after: Duration) -> Self {
         Self { after, ..self }
     }
 
     /// The whole server answers nothing for so long.
-    pub(super) fn stalling(self, stall: Duration) -> Self {
+    pub(crate) fn stalling(self, stall: Duration) -> Self {
         Self { stall, ..self }
     }
 
-    pub(super) fn closing(self) -> Self {
+    /// Only so many requests are worked on at the same time; the others queue.
+    pub(crate) fn workers(self, workers: u32) -> Self {
+        Self { workers, ..self }
+    }
+
+    pub(crate) fn closing(self) -> Self {
         Self { close: true, ..self }
     }
 
-    pub(super) fn byte_by_byte(self) -> Self {
+    pub(crate) fn byte_by_byte(self) -> Self {
         Self { in_pieces: true, ..self }
     }
 }
@@ -69,10 +75,30 @@ struct Shared {
     most_at_once: AtomicU32,
     /// Held while the server stalls.
     stall: Mutex<()>,
+    /// When each worker is free.
+    free_at: Mutex<Vec<Instant>>,
     hang_up: Mutex<Vec<Arc<dyn Fn() + Send + Sync>>>,
 }
 
-pub(super) struct Server {
+impl Shared {
+    /// When the answer is due: work begins when a worker is free. Deadlines follow from deadlines, so
+    /// timer errors do not add up.
+    fn deadline(&self, arrived: Instant, answer: &Answer) -> Instant {
+        let mut free_at = self.free_at.lock().unwrap();
+        if (free_at.len() as u64) < u64::from(answer.workers) {
+            free_at.push(arrived + answer.after);
+            if answer.workers == u32::MAX {
+                free_at.clear();
+            }
+            return arrived + answer.after;
+        }
+        let first = free_at.iter_mut().min().unwrap();
+        *first = (*first).max(arrived) + answer.after;
+        *first
+    }
+}
+
+pub(crate) struct Server {
     shared: Arc<Shared>,
     target: Target,
     acceptor: Option<JoinHandle<()>>,
@@ -80,7 +106,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn http(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn http(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         Self::start(script, target, None, move || {
@@ -92,7 +118,7 @@ impl Server {
         })
     }
 
-    pub(super) fn unix(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn unix(script: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let listener = UnixListener::bind(&path).unwrap();
@@ -117,6 +143,7 @@ impl Server {
             at_once: AtomicU32::new(0),
             most_at_once: AtomicU32::new(0),
             stall: Mutex::new(()),
+            free_at: Mutex::new(Vec::new()),
             hang_up: Mutex::new(Vec::new()),
         });
         let for_acceptor = Arc::clone(&shared);
@@ -139,12 +166,12 @@ impl Server {
         Self { shared, target, acceptor: Some(acceptor), _folder: folder }
     }
 
-    pub(super) fn target(&self) -> Target {
+    pub(crate) fn target(&self) -> Target {
         self.target.clone()
     }
 
     /// The most requests that were being served at the same time.
-    pub(super) fn most_at_once(&self) -> u32 {
+    pub(crate) fn most_at_once(&self) -> u32 {
         self.shared.most_at_once.load(Ordering::SeqCst)
     }
 }
@@ -176,7 +203,8 @@ fn serve(shared: &Shared, reader: Box<dyn Read + Send>, mut writer: Box<dyn Writ
             drop(stall);
             answer
         };
-        thread::sleep((arrived + answer.after).saturating_duration_since(Instant::now()));
+        let deadline = shared.deadline(arrived, &answer);
+        thread::sleep(deadline.saturating_duration_since(Instant::now()));
         shared.at_once.fetch_sub(1, Ordering::SeqCst);
         let pieces = if answer.in_pieces { 1 } else { answer.bytes.len().max(1) };
         if answer.bytes.chunks(pieces).any(|piece| writer.write_all(piece).is_err()) || answer.close {

@@ -1,0 +1,131 @@
+use std::time::Duration;
+
+use assay_measure::{
+    schedule::{Arrivals, Load},
+    search::{Mode, Purpose, Sample, StepObservation},
+};
+use bytes::Bytes;
+
+use super::*;
+use crate::{
+    load::{GeneratorOptions, scripted_server::{Answer as Reply, Server}},
+    payload::Payload,
+};
+
+fn plan(seconds: u64, constraints: &[&str]) -> SearchPlan {
+    SearchPlan {
+        constraints: constraints.iter().map(|text| text.parse().unwrap()).collect(),
+        mode: Mode::Quick,
+        seed: 1,
+        max_duration: Duration::from_secs(seconds),
+        soak: None,
+        max_error_share: 0.01,
+    }
+}
+
+fn generator(server: &Server) -> Generator {
+    let payload = Payload { bodies: vec![Bytes::from("x")], content_type: "text/plain".to_owned() };
+    let target = server.target();
+    let options = GeneratorOptions { give_up_after: Duration::from_millis(300), ..GeneratorOptions::default() };
+    Generator::start(&target, &target.reach().unwrap(), Some(&payload), &options).unwrap()
+}
+
+#[test]
+fn a_search_without_constraints_finds_the_plateau_of_a_server() {
+    // Two requests at a time, 10 ms each: 200 a second.
+    let server = Server::http(|_| Reply::ok("x").after(Duration::from_millis(10)).workers(2));
+    let mut generator = generator(&server);
+    let plan = plan(20, &[]);
+    let mut planned = 0;
+    let run = search(&mut generator, &plan, |event| planned += u32::from(matches!(event, SearchEvent::StepPlanned(_)))).unwrap();
+    let answer = run.answer().unwrap_or_else(|| panic!("{:?}", run.end));
+    let found = answer.plateau.value.as_per_second();
+    // The server's own overhead costs some of it; it can never do more.
+    assert!((20.0..=202.0).contains(&found), "{found}");
+    assert!(planned >= 3 && run.steps.len() >= 3);
+    assert!(run.answer_steps().count() >= 1);
+    assert!(run.totals().answered > 100);
+}
+
+#[test]
+fn a_target_that_dies_ends_the_search_with_what_it_did() {
+    let server = Server::http(|_| Reply::ok("x").after(Duration::from_millis(5)));
+    let mut generator = generator(&server);
+    let mut server = Some(server);
+    let run = search(&mut generator, &plan(60, &[]), |event| {
+        if matches!(event, SearchEvent::StepFinished(_)) {
+            drop(server.take());
+        }
+    })
+    .unwrap();
+    assert!(matches!(&run.end, SearchEnd::TargetLost { reason } if reason.contains("refused")), "{:?}", run.end);
+    assert!(run.steps.len() >= 2);
+    assert!(run.steps[0].figures.answered > 0);
+}
+
+#[test]
+fn cancelling_ends_the_search() {
+    let server = Server::http(|_| Reply::ok("x").after(Duration::from_millis(5)));
+    let mut generator = generator(&server);
+    let handle = generator.cancel_handle();
+    let run = search(&mut generator, &plan(60, &[]), |event| {
+        if matches!(event, SearchEvent::StepPlanned(step) if step.index == 1) {
+            handle.cancel();
+        }
+    })
+    .unwrap();
+    assert_eq!(run.end, SearchEnd::Cancelled);
+    assert!(!run.steps.is_empty());
+}
+
+fn record(load: Load, latencies_us: &[(u64, Verdict)], constraints: &[&str]) -> StepRecord {
+    let mut figures = StepFigures::new();
+    let mut samples = Vec::new();
+    for &(latency_us, verdict) in latencies_us {
+        samples.push(Sample { intended_us: 0, latency_us, verdict });
+        match verdict {
+            Verdict::Answered => figures.answered += 1,
+            Verdict::Failed => figures.errors.reset += 1,
+            Verdict::Outstanding => figures.outstanding += 1,
+        }
+    }
+    let step = StepPlan {
+        index: 0,
+        purpose: Purpose::Main,
+        load,
+        duration: Duration::from_secs(1),
+        continues: false,
+        verdict_after: Duration::from_secs(1),
+    };
+    let observation = StepObservation { samples, elapsed_us: 1_000_000, ..StepObservation::default() };
+    let constraints: Vec<Slo> = constraints.iter().map(|text| text.parse().unwrap()).collect();
+    StepRecord::new(step, &constraints, 0.01, StepResult { observation, figures, end: StepEnd::Complete })
+}
+
+fn open() -> Load {
+    Load::Open { rate: Rate::per_second(10.0).unwrap(), arrivals: Arrivals::Poisson, seed: 1 }
+}
+
+#[test]
+fn a_step_is_accepted_when_every_constraint_holds_and_few_calls_fail() {
+    use Verdict::{Answered, Failed, Outstanding};
+    let calls = |slow: usize, failed: usize, lost: usize| {
+        let mut all = vec![(60_000, Answered); slow];
+        all.extend(vec![(1, Failed); failed]);
+        all.extend(vec![(900_000, Outstanding); lost]);
+        all.resize(200, (1_000, Answered));
+        all
+    };
+    let verdict = |slow, failed, lost, constraints: &[&str]| {
+        let step = record(open(), &calls(slow, failed, lost), constraints);
+        (step.missed, step.accepted)
+    };
+    assert_eq!(verdict(10, 0, 0, &["p95<=50ms"]), (Some(10), Some(true)));
+    assert_eq!(verdict(11, 0, 0, &["p95<=50ms"]), (Some(11), Some(false)));
+    assert_eq!(verdict(9, 2, 0, &["p95<=50ms"]), (Some(11), Some(false)), "a failed call misses too");
+    assert_eq!(verdict(0, 3, 0, &["p95<=50ms"]), (Some(3), Some(false)), "three of 200 are over one per cent");
+    assert_eq!(verdict(0, 0, 11, &["p95<=50ms"]), (Some(11), Some(false)), "what never returned has missed");
+    assert_eq!(verdict(5, 0, 0, &["p95<=50ms", "p99<=50ms"]), (Some(5), Some(false)));
+    assert_eq!(verdict(50, 0, 0, &[]), (None, None));
+    assert_eq!(record(Load::Closed { users: 2 }, &calls(50, 0, 0), &["p95<=50ms"]).accepted, None);
+}
