@@ -1,6 +1,6 @@
 //! Jobs, agents and measurements for the tests of this crate.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use assay_measure::{
     configuration::Configuration,
@@ -149,9 +149,4 @@ pub(crate) fn with_verdict(mut measurement: Measurement, severity: Verdict) -> M
 
 pub(crate) fn failed(kind: FailureKind, message: &str) -> TrialOutcome {
     TrialOutcome::Failed(Failure { kind, message: message.to_owned(), detail: String::new() })
-}
-
-/// No prices at all.
-pub(crate) fn unpriced<K, V>() -> BTreeMap<K, V> {
-    BTreeMap::new()
 }

@@ -1,1 +1,373 @@
+//! Reports of whole jobs: the lists, the figures, the reasons.
 
+use assay_measure::{
+    hardware::{LimitInForce, Utilization},
+    search::{Confirmation, Purpose},
+    units::{Bytes, Rate},
+};
+
+use super::*;
+use crate::{
+    catalogue::Catalogue,
+    planner,
+    prices::Prices,
+    testing::{self, local, measured, measurement},
+};
+
+/// A completed job on this machine; `outcomes` are those of its trials, in order.
+fn facts(types: &[&str], outcomes: Vec<TrialOutcome>) -> JobFacts {
+    let mut spec = testing::job(types);
+    spec.sweep.add("workers=1").unwrap();
+    let plan = planner::plan(&spec, Catalogue::builtin(), &[local()]).unwrap();
+    let names: Vec<InstanceTypeName> =
+        plan.candidates.iter().map(|each| each.instance_type.clone()).collect();
+    let prices = Prices::builtin().freeze(&spec, &names);
+    assert_eq!(plan.trials.len(), outcomes.len(), "one outcome per trial");
+    let ended = |outcome| TrialFacts {
+        end: Some(TrialEnd::Reported { outcome }),
+        steps: vec![step(1, 61_000)],
+        repeats: 0,
+    };
+    let trials = plan
+        .trials
+        .iter()
+        .map(|trial| trial.spec.id.clone())
+        .zip(outcomes.into_iter().map(ended))
+        .collect();
+    let created_at: Timestamp = "2026-11-22T14:00:00Z".parse().unwrap();
+    JobFacts {
+        spec,
+        status: JobStatus::Completed,
+        created_at,
+        finished_at: Some("2026-11-22T14:03:00Z".parse().unwrap()),
+        plan,
+        trials,
+        prices,
+        warnings: Vec::new(),
+    }
+}
+
+fn step(users: u32, p95_us: u64) -> StepReport {
+    StepReport {
+        index: 0,
+        purpose: Purpose::Staircase,
+        users: Some(users),
+        offered: None,
+        achieved: Rate::per_minute(1200.0).unwrap(),
+        duration: std::time::Duration::from_millis(1500),
+        latency: testing::latency(p95_us),
+        failed_calls: 0,
+        missed_calls: None,
+        accepted: None,
+        utilization: Utilization::default(),
+        histogram: Vec::new(),
+    }
+}
+
+/// Two shapes, so two trials.
+const TYPES: &[&str] = &["own.small=2x2GiB@0.05", "own.other=1x2GiB@0.04"];
+
+fn reported(facts: &JobFacts) -> JobReport {
+    build(facts, Overrides::default())
+}
+
+fn types(entries: &[Entry]) -> Vec<&str> {
+    entries.iter().map(|entry| entry.instance_type.as_str()).collect()
+}
+
+fn has(warnings: &[String], part: &str) -> bool {
+    warnings.iter().any(|warning| warning.contains(part))
+}
+
+#[test]
+fn the_cost_is_the_quotient_of_the_two_figures_shown_to_the_last_bit() {
+    for rate in [648.0, 655.0, 570.0, 2655.873_219, 0.001, 1234.5678] {
+        let job =
+            facts(&["ml.c5.large", "ml.m5.large"], vec![measured(measurement(rate, rate / 100.0))]);
+        let text = serde_json::to_string(&reported(&job)).unwrap();
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let entries = report["ranking"].as_array().unwrap();
+        assert_eq!(entries.len(), 2);
+        for entry in entries {
+            let figure = |name: &str| entry[name].as_f64().unwrap();
+            let expected = figure("cost_per_hour_usd") / (60.0 * figure("max_invocations_per_min"));
+            assert_eq!(figure("cost_per_inference_usd").to_bits(), expected.to_bits(), "{entry}");
+        }
+    }
+}
+
+#[test]
+fn a_shared_trial_says_so_and_each_type_keeps_its_own_price_and_memory() {
+    let mut figures = measurement(2655.0, 18.0);
+    figures.utilization.host_memory_bytes = Some(Bytes::gib(1));
+    let report = reported(&facts(&["ml.c5.large", "ml.m5.large"], vec![measured(figures)]));
+    assert_eq!(types(&report.ranking), ["ml.c5.large", "ml.m5.large"]);
+    let [first, second] = &report.ranking[..] else { panic!("two entries") };
+    assert_eq!(
+        (&first.shared_trial_with[0], &second.shared_trial_with[0]),
+        (&second.instance_type, &first.instance_type)
+    );
+    assert_eq!(
+        (first.memory_utilization_pct, second.memory_utilization_pct),
+        (Some(25.0), Some(12.5))
+    );
+    assert_eq!((first.cost_per_hour_usd, second.cost_per_hour_usd), (Some(0.102), Some(0.115)));
+    assert!(
+        first.price.as_ref().unwrap().estimate && has(&first.warnings, "the price is an estimate")
+    );
+    assert!(!second.price.as_ref().unwrap().estimate);
+    assert!(first.emulated && has(&first.warnings, "compare shapes with it, not clouds"));
+    assert_eq!(report.recommendation.as_ref(), Some(first));
+    assert_eq!(report.no_recommendation_reason, None);
+}
+
+#[test]
+fn all_invalid_trials_end_in_failed_with_no_recommendation() {
+    let bad = || measured(testing::with_verdict(measurement(100.0, 1.0), Verdict::Invalid));
+    let mut job = facts(TYPES, vec![bad(), bad()]);
+    job.trials.values_mut().for_each(|trial| trial.repeats = 2);
+    let report = reported(&job);
+    assert!(report.ranking.is_empty() && report.rejected.is_empty());
+    assert_eq!(types(&report.failed), ["own.small", "own.other"]);
+    assert_eq!(
+        report.failed[0].reason.as_deref().unwrap(),
+        "its figures cannot be believed, measured 3 times: 12.0 % of CPU time was stolen by the hypervisor (limit 1)"
+    );
+    assert_eq!(report.recommendation, None);
+    assert_eq!(
+        report.no_recommendation_reason.unwrap(),
+        "none of the 2 measurements can be believed"
+    );
+}
+
+#[test]
+fn a_candidate_without_a_price_is_listed_and_left_out_of_the_ranking() {
+    let job = facts(
+        &["own.a=1x2GiB", "own.b=2x2GiB@0.05"],
+        vec![measured(measurement(900.0, 1.0)), measured(measurement(100.0, 1.0))],
+    );
+    let report = reported(&job);
+    assert_eq!((report.ranked_by, types(&report.ranking)), (RankedBy::Cost, vec!["own.b"]));
+    assert_eq!(types(&report.rejected), ["own.a"]);
+    let unpriced = &report.rejected[0];
+    assert_eq!(
+        unpriced.reason.as_deref(),
+        Some(r#"no price for instance type "own.a", so cost cannot be ranked"#)
+    );
+    assert!(
+        unpriced.meets
+            && unpriced.max_invocations_per_min == Some(900.0)
+            && unpriced.price.is_none()
+    );
+    assert!(has(&report.warnings, r#"no price for instance type "own.a""#));
+    assert!(has(&report.warnings, "assay prices set own.a --per-hour"));
+}
+
+#[test]
+fn when_no_candidate_has_a_price_throughput_ranks_and_the_report_says_so() {
+    let job = facts(
+        &["own.a=1x2GiB", "own.b=2x2GiB"],
+        vec![measured(measurement(100.0, 1.0)), measured(measurement(190.0, 1.0))],
+    );
+    let report = reported(&job);
+    assert_eq!(
+        (report.ranked_by, types(&report.ranking)),
+        (RankedBy::Throughput, vec!["own.b", "own.a"])
+    );
+    assert!(has(&report.warnings, "no candidate has a price, so the ranking is by throughput"));
+    assert_eq!(report.recommendation.unwrap().cost_per_inference_usd, None);
+}
+
+#[test]
+fn a_missed_constraint_rejects_with_how_far_off_it_is_and_names_the_closest() {
+    let slow = || testing::failed(FailureKind::TooSlow, "even a lone request is too slow");
+    let mut missed = measurement(900.0, 1.0);
+    missed.latency = testing::latency(52_000);
+    missed.answer.as_mut().unwrap().confirmation = Confirmation::Missed;
+    let mut job = facts(TYPES, vec![slow(), measured(missed)]);
+    job.spec.constraints = vec!["p95<=50ms".parse().unwrap()];
+    let report = reported(&job);
+    assert_eq!(types(&report.rejected), ["own.small", "own.other"]);
+    assert_eq!(
+        report.rejected[0].reason.as_deref(),
+        Some("p95 of a lone request is 61 ms, 11 ms over")
+    );
+    assert_eq!(report.rejected[1].reason.as_deref(), Some("p95 at 900/min is 52 ms, 2 ms over"));
+    assert!(report.rejected.iter().all(|entry| !entry.meets) && report.failed.is_empty());
+    let reason = report.no_recommendation_reason.unwrap();
+    assert!(
+        reason.starts_with("no candidate meets the constraints; the closest is own.other"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn every_other_ending_is_named_in_failed() {
+    let mut job = facts(
+        &["own.a=1x1GiB@1", "own.b=2x1GiB@1"],
+        vec![
+            testing::failed(FailureKind::HostCrashed, "the model host died: signal 11"),
+            measured(measurement(1.0, 0.0)),
+        ],
+    );
+    let second = job.plan.trials[1].spec.id.clone();
+    for (end, expected) in [
+        (
+            TrialEnd::Lost { losses: 3, last_agent: "a1".parse().unwrap() },
+            "lost 3 times, the last time with agent a1",
+        ),
+        (
+            TrialEnd::NotRun { by: "the job's time limit".to_owned() },
+            "not measured: cancelled by the job's time limit",
+        ),
+        (
+            TrialEnd::Reported { outcome: TrialOutcome::Cancelled { by: "ann".to_owned() } },
+            "cancelled by ann",
+        ),
+    ] {
+        job.trials.get_mut(&second).unwrap().end = Some(end);
+        let report = reported(&job);
+        let reasons: Vec<&str> =
+            report.failed.iter().map(|entry| entry.reason.as_deref().unwrap()).collect();
+        assert_eq!(reasons, ["the model host died: signal 11", expected]);
+        let reason = report.no_recommendation_reason.unwrap();
+        assert_eq!(reason, "no candidate could be measured; own.a: the model host died: signal 11");
+    }
+}
+
+#[test]
+fn a_running_job_reports_what_it_has() {
+    let mut job =
+        facts(TYPES, vec![measured(measurement(900.0, 1.0)), measured(measurement(1.0, 0.0))]);
+    job.status = JobStatus::Running;
+    job.finished_at = None;
+    let second = job.plan.trials[1].spec.id.clone();
+    job.trials.get_mut(&second).unwrap().end = None;
+    let report = reported(&job);
+    assert_eq!(report.progress, ProgressReport { trials: 2, ended: 1 });
+    assert_eq!((types(&report.ranking), report.failed.len()), (vec!["own.small"], 0));
+    job.trials.clear();
+    assert_eq!(
+        reported(&job).no_recommendation_reason.unwrap(),
+        "no candidate has been measured yet"
+    );
+}
+
+#[test]
+fn a_candidate_that_answered_nothing_is_never_ranked() {
+    let job = facts(TYPES, vec![measured(measurement(0.0, 0.0)), measured(measurement(5.0, 0.1))]);
+    let report = reported(&job);
+    assert_eq!(types(&report.ranking), ["own.other"]);
+    assert_eq!(report.failed[0].reason.as_deref(), Some("no call was answered"));
+    assert_eq!(report.failed[0].cost_per_inference_usd, None);
+}
+
+#[test]
+fn other_goals_and_another_demand_rank_the_same_measurements_anew() {
+    let job =
+        facts(TYPES, vec![measured(measurement(1000.0, 1.0)), measured(measurement(900.0, 1.0))]);
+    let plain = reported(&job);
+    assert_eq!(
+        (types(&plain.ranking), plain.ranking[0].sizing),
+        (vec!["own.other", "own.small"], None)
+    );
+    let demand = Demand { rate: Rate::per_minute(1400.0).unwrap(), headroom_pct: 70 };
+    let overrides = Overrides { goals: "throughput=highest".parse().ok(), demand: Some(demand) };
+    let other = build(&job, overrides);
+    assert_eq!(
+        (other.ranked_by, types(&other.ranking)),
+        (RankedBy::Goals, vec!["own.small", "own.other"])
+    );
+    assert_eq!(other.ranking[0].sizing.unwrap().instance_count, 2);
+    assert_eq!(other.ranking[1].sizing.unwrap().instance_count, 3);
+}
+
+#[test]
+fn burst_credits_steal_and_missing_limits_are_warned_of() {
+    let mut figures = testing::with_verdict(measurement(500.0, 1.0), Verdict::Suspect);
+    figures.nan_outputs = 3;
+    figures.failed_calls = 1;
+    figures.first_error = Some("500: boom".to_owned());
+    figures.limits_in_force = vec![LimitInForce::CpuSetAffinity];
+    let report = reported(&facts(&["ml.t2.medium"], vec![measured(figures)]));
+    let entry = &report.ranking[0];
+    for expected in [
+        "lives on burst credits",
+        "12.0 % of CPU time was stolen",
+        "3 of 1000 calls returned NaN",
+        "1 of 1000 calls failed; the first: 500: boom",
+        "memory was not limited to 4 GiB",
+    ] {
+        assert!(has(&entry.warnings, expected), "{expected}: {:?}", entry.warnings);
+    }
+    assert!(!has(&entry.warnings, "the processors were not limited"));
+    let findings = &entry.validity.as_ref().unwrap().findings;
+    assert!(
+        findings
+            .iter()
+            .any(|found| found.name == assay_measure::validity::FindingName::BurstCredits)
+    );
+    assert!(has(&report.warnings, "quick mode does not heat the machine"));
+}
+
+#[test]
+fn a_fixed_load_is_ranked_by_what_it_carried_without_an_interval() {
+    let mut figures = measurement(1.0, 0.0);
+    figures.answer = None;
+    let mut job = facts(&["own.small=2x2GiB@0.05"], vec![measured(figures)]);
+    let fixed = |per_minute: f64, accepted| StepReport {
+        purpose: Purpose::Fixed,
+        achieved: Rate::per_minute(per_minute).unwrap(),
+        accepted,
+        ..step(4, 20_000)
+    };
+    let trial = job.trials.values_mut().next().unwrap();
+    trial.steps =
+        vec![fixed(300.0, Some(true)), fixed(600.0, Some(true)), fixed(800.0, Some(false))];
+    let entry = reported(&job).ranking.remove(0);
+    assert_eq!((entry.max_invocations_per_min, entry.max_invocations_ci95), (Some(600.0), None));
+    assert!(has(&entry.warnings, "a fixed load shows what was carried"));
+    assert_eq!(entry.steps.len(), 3);
+}
+
+#[test]
+fn figures_that_are_not_numbers_never_reach_the_document() {
+    let mut figures = measurement(500.0, 1.0);
+    figures.utilization.cpu_pct = Some(f64::NAN);
+    figures.energy_j_per_inference = Some(f64::INFINITY);
+    figures.validity.findings = vec![assay_measure::validity::Finding {
+        name: assay_measure::validity::FindingName::Drift,
+        value: f64::NAN,
+        threshold: f64::INFINITY,
+        severity: Verdict::Suspect,
+    }];
+    let report = reported(&facts(&["own.small=2x2GiB@0.05"], vec![measured(figures)]));
+    let text = serde_json::to_string(&report).unwrap();
+    assert!(!text.contains("null"), "{text}");
+    assert_eq!(serde_json::from_str::<JobReport>(&text).unwrap(), report);
+}
+
+#[test]
+fn a_tie_for_the_first_rank_is_said_aloud() {
+    let job = facts(
+        &["own.a=1x2GiB@0.05", "own.b=2x2GiB@0.05"],
+        vec![measured(measurement(100.0, 3.0)), measured(measurement(101.0, 3.0))],
+    );
+    let report = reported(&job);
+    assert_eq!(report.ranking[0].tied_with, [2]);
+    assert!(has(&report.warnings, "#1 is tied with #2"));
+}
+
+#[test]
+fn a_type_that_cannot_be_measured_is_rejected_in_the_report() {
+    let job = facts(
+        &["ml.c6i.24xlarge", "own.small=2x2GiB@0.05"],
+        vec![measured(measurement(100.0, 3.0))],
+    );
+    let report = reported(&job);
+    assert_eq!(types(&report.rejected), ["ml.c6i.24xlarge"]);
+    assert!(
+        report.rejected[0].reason.as_deref().unwrap().contains("needs 96 vCPU, this machine has 2")
+    );
+    assert!(report.rejected[0].configuration.is_none());
+}

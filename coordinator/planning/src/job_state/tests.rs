@@ -1,1 +1,189 @@
-//! Walks every edge of the job state machine.
+//! The job state machine against a small model: every state × event, then random walks.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Begin,
+    EndMeasured,
+    EndEmpty,
+    Stop,
+    TimeUp,
+    Impossible,
+}
+
+const KINDS: [Kind; 6] =
+    [Kind::Begin, Kind::EndMeasured, Kind::EndEmpty, Kind::Stop, Kind::TimeUp, Kind::Impossible];
+
+fn event(kind: Kind) -> JobEvent {
+    match kind {
+        Kind::Begin => JobEvent::TrialBegan,
+        Kind::EndMeasured => JobEvent::AllTrialsEnded { measured: 2, why_not: String::new() },
+        Kind::EndEmpty => {
+            JobEvent::AllTrialsEnded { measured: 0, why_not: "the host died".to_owned() }
+        }
+        Kind::Stop => JobEvent::StopAsked { by: "ann".to_owned() },
+        Kind::TimeUp => JobEvent::TimeUp,
+        Kind::Impossible => {
+            JobEvent::FoundImpossible { reason: "larger than this machine".to_owned() }
+        }
+    }
+}
+
+/// The model's states: those of the machine, with the two reasons for stopping apart.
+const STATES: [&str; 7] =
+    ["pending", "running", "asked", "time is up", "completed", "failed", "stopped"];
+
+fn model(state: &str, kind: Kind) -> Option<&'static str> {
+    match (state, kind) {
+        ("pending" | "running", Kind::Begin) => Some("running"),
+        ("pending" | "running" | "time is up", Kind::EndMeasured) => Some("completed"),
+        ("pending" | "running" | "time is up", Kind::EndEmpty) => Some("failed"),
+        ("pending" | "running" | "time is up", Kind::Stop) => Some("asked"),
+        ("pending" | "running", Kind::TimeUp) => Some("time is up"),
+        ("pending", Kind::Impossible) => Some("failed"),
+        ("asked", Kind::Begin) => Some("asked"),
+        ("time is up", Kind::Begin) => Some("time is up"),
+        ("asked", Kind::EndMeasured | Kind::EndEmpty) => Some("stopped"),
+        _ => None,
+    }
+}
+
+fn reached(state: &str) -> JobState {
+    let (finished_at, by) = (at(0), "ann".to_owned());
+    match state {
+        "pending" => JobState::Pending,
+        "running" => JobState::Running { started_at: at(0) },
+        "asked" => JobState::Stopping { why: StopReason::Asked { by } },
+        "time is up" => JobState::Stopping { why: StopReason::TimeUp },
+        "completed" => JobState::Completed { finished_at },
+        "failed" => JobState::Failed { finished_at, reason: "the host died".to_owned() },
+        _ => JobState::Stopped { finished_at, by },
+    }
+}
+
+fn word(state: &JobState) -> &'static str {
+    match state {
+        JobState::Pending => "pending",
+        JobState::Running { .. } => "running",
+        JobState::Stopping { why: StopReason::Asked { .. } } => "asked",
+        JobState::Stopping { why: StopReason::TimeUp } => "time is up",
+        JobState::Completed { .. } => "completed",
+        JobState::Failed { .. } => "failed",
+        JobState::Stopped { .. } => "stopped",
+    }
+}
+
+fn check_effects(before: &JobState, after: &JobState, effects: &[JobEffect]) {
+    assert_eq!(
+        effects.contains(&JobEffect::Conclude),
+        after.status().is_final(),
+        "{before:?} → {after:?}"
+    );
+    let announced = effects.contains(&JobEffect::AnnounceStatus(after.status()));
+    assert_eq!(announced, before.status() != after.status(), "{before:?} → {after:?}");
+    let cancels = effects.iter().any(|effect| matches!(effect, JobEffect::CancelOpenTrials { .. }));
+    let stopping = |state: &JobState| state.status() == JobStatus::Stopping;
+    assert_eq!(cancels, stopping(after) && !stopping(before), "{before:?} → {after:?}");
+    assert_eq!(after.finished_at().is_some(), after.status().is_final());
+}
+
+#[test]
+fn every_event_in_every_state_does_what_the_diagram_says() {
+    for state in STATES {
+        for kind in KINDS {
+            let before = reached(state);
+            assert_eq!(word(&before), state);
+            let result = before.apply(event(kind), at(9));
+            assert_eq!(
+                result.as_ref().ok().map(|(after, _)| word(after)),
+                model(state, kind),
+                "{state} {kind:?}"
+            );
+            match result {
+                Ok((after, effects)) => check_effects(&before, &after, &effects),
+                Err(JobEventDenied::AlreadyEnded(status)) => assert!(status.is_final()),
+                Err(JobEventDenied::AlreadyStopping | JobEventDenied::AlreadyBegun) => {
+                    assert!(!before.status().is_final());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stopped_job_names_who_stopped_it_and_a_failed_one_says_why() {
+    let (state, _) = reached("asked").apply(event(Kind::EndMeasured), at(5)).unwrap();
+    assert_eq!(state, JobState::Stopped { finished_at: at(5), by: "ann".to_owned() });
+    let (state, _) = reached("running").apply(event(Kind::EndEmpty), at(5)).unwrap();
+    assert_eq!(state, JobState::Failed { finished_at: at(5), reason: "the host died".to_owned() });
+}
+
+#[test]
+fn a_job_whose_time_is_up_cancels_in_the_name_of_its_limit_and_keeps_what_was_measured() {
+    let (state, effects) = reached("running").apply(JobEvent::TimeUp, at(5)).unwrap();
+    assert!(
+        effects.contains(&JobEffect::CancelOpenTrials { by: "the job's time limit".to_owned() })
+    );
+    let (state, _) = state.apply(event(Kind::EndMeasured), at(6)).unwrap();
+    assert_eq!(state.status(), JobStatus::Completed);
+}
+
+#[test]
+fn a_name_that_is_taken_is_refused_and_a_free_one_offered() {
+    let name = |text: &str| JobName::new(text).unwrap();
+    let taken: BTreeSet<JobName> = [name("demo"), name("demo-2")].into();
+    let error = claim_name(&name("demo"), &taken).unwrap_err();
+    assert_eq!(error.to_string(), "job name demo is taken");
+    assert_eq!(error.hint(), "names are never used twice; demo-3 is free");
+    assert_eq!(claim_name(&name("demo-3"), &taken), Ok(()));
+    let long = name(&"x".repeat(64));
+    let error = claim_name(&long, &[long.clone()].into()).unwrap_err();
+    assert!(error.suggestion != long);
+}
+
+#[test]
+fn a_default_name_is_made_of_the_model_and_the_day() {
+    let now = "2026-11-22T14:00:00Z".parse().unwrap();
+    let mut taken = BTreeSet::new();
+    for expected in ["resnet18-2026-11-22", "resnet18-2026-11-22-2", "resnet18-2026-11-22-3"] {
+        let name = default_name("models/resnet18.pt", now, &taken);
+        assert_eq!(name.as_str(), expected);
+        taken.insert(name);
+    }
+    assert_eq!(default_name("über_modell.tar.gz", now, &taken).as_str(), "ber-modell-2026-11-22");
+    assert_eq!(default_name("模型.pt", now, &taken).as_str(), "job-2026-11-22");
+    assert!(default_name(&"m".repeat(300), now, &taken).as_str().len() <= 64);
+}
+
+#[test]
+fn a_job_state_survives_being_stored() {
+    for state in STATES.map(reached) {
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<JobState>(&text).unwrap(), state);
+    }
+}
+
+proptest! {
+    #[test]
+    fn random_walks_agree_with_the_model_and_only_move_forward(
+        kinds in proptest::collection::vec(proptest::sample::select(&KINDS[..]), 1..20),
+    ) {
+        let mut state = JobState::Pending;
+        for (kind, second) in kinds.into_iter().zip(0..) {
+            let result = state.apply(event(kind), at(second));
+            prop_assert_eq!(result.as_ref().ok().map(|(after, _)| word(after)), model(word(&state), kind));
+            if let Ok((after, effects)) = result {
+                check_effects(&state, &after, &effects);
+                prop_assert!(after.status() >= state.status());
+                state = after;
+            }
+        }
+    }
+}
