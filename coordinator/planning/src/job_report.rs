@@ -250,4 +250,6 @@ fn progress(facts: &JobFacts) -> ProgressReport {
 }
 
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;

@@ -365,3 +365,6 @@ impl LatencyReport {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

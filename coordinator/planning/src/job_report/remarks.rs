@@ -56,6 +56,9 @@ pub(super) fn of_candidate(
             measurement.failed_calls, measurement.calls
         ));
     }
+    if measurement.configuration != candidate.configuration {
+        warnings.push(format!("the model host was asked for {}", candidate.configuration));
+    }
     if trial.repeats > 0 {
         warnings.push(format!(
             "measured {} times; the figures before could not be believed",
@@ -201,7 +204,7 @@ pub(super) fn no_recommendation(
     let unbelievable =
         lists.failed.iter().filter(|(_, why)| *why == WhyFailed::Unbelievable).count();
     if unbelievable > 0 && unbelievable == lists.failed.len() {
-        return Some(format!("none of the {unbelievable} measurements can be believed"));
+        return Some(format!("no measurement can be believed ({unbelievable} invalid)"));
     }
     if let Some((first, _)) = lists.failed.first() {
         return Some(format!("no candidate could be measured; {}", reason(first)));

@@ -1,68 +1,16 @@
 //! Reports of whole jobs: the lists, the figures, the reasons.
 
 use assay_measure::{
-    hardware::{LimitInForce, Utilization},
+    hardware::LimitInForce,
     search::{Confirmation, Purpose},
     units::{Bytes, Rate},
 };
 
-use super::*;
-use crate::{
-    catalogue::Catalogue,
-    planner,
-    prices::Prices,
-    testing::{self, local, measured, measurement},
+use super::{
+    samples::{facts, step},
+    *,
 };
-
-/// A completed job on this machine; `outcomes` are those of its trials, in order.
-fn facts(types: &[&str], outcomes: Vec<TrialOutcome>) -> JobFacts {
-    let mut spec = testing::job(types);
-    spec.sweep.add("workers=1").unwrap();
-    let plan = planner::plan(&spec, Catalogue::builtin(), &[local()]).unwrap();
-    let names: Vec<InstanceTypeName> =
-        plan.candidates.iter().map(|each| each.instance_type.clone()).collect();
-    let prices = Prices::builtin().freeze(&spec, &names);
-    assert_eq!(plan.trials.len(), outcomes.len(), "one outcome per trial");
-    let ended = |outcome| TrialFacts {
-        end: Some(TrialEnd::Reported { outcome }),
-        steps: vec![step(1, 61_000)],
-        repeats: 0,
-    };
-    let trials = plan
-        .trials
-        .iter()
-        .map(|trial| trial.spec.id.clone())
-        .zip(outcomes.into_iter().map(ended))
-        .collect();
-    let created_at: Timestamp = "2026-11-22T14:00:00Z".parse().unwrap();
-    JobFacts {
-        spec,
-        status: JobStatus::Completed,
-        created_at,
-        finished_at: Some("2026-11-22T14:03:00Z".parse().unwrap()),
-        plan,
-        trials,
-        prices,
-        warnings: Vec::new(),
-    }
-}
-
-fn step(users: u32, p95_us: u64) -> StepReport {
-    StepReport {
-        index: 0,
-        purpose: Purpose::Staircase,
-        users: Some(users),
-        offered: None,
-        achieved: Rate::per_minute(1200.0).unwrap(),
-        duration: std::time::Duration::from_millis(1500),
-        latency: testing::latency(p95_us),
-        failed_calls: 0,
-        missed_calls: None,
-        accepted: None,
-        utilization: Utilization::default(),
-        histogram: Vec::new(),
-    }
-}
+use crate::testing::{self, measured, measurement};
 
 /// Two shapes, so two trials.
 const TYPES: &[&str] = &["own.small=2x2GiB@0.05", "own.other=1x2GiB@0.04"];
@@ -136,7 +84,7 @@ fn all_invalid_trials_end_in_failed_with_no_recommendation() {
     assert_eq!(report.recommendation, None);
     assert_eq!(
         report.no_recommendation_reason.unwrap(),
-        "none of the 2 measurements can be believed"
+        "no measurement can be believed (2 invalid)"
     );
 }
 

@@ -1,0 +1,112 @@
+//! Jobs as they may end, for the tests of reports and exports.
+
+use std::time::Duration;
+
+use assay_measure::{
+    hardware::{GpuFacts, GpuUtilization, Utilization},
+    search::Purpose,
+    units::{Bytes, Rate},
+};
+
+use super::{
+    Failure, FailureKind, InstanceTypeName, JobFacts, JobStatus, PlannedTrial, StepReport,
+    Timestamp, TrialEnd, TrialFacts, TrialOutcome, Verdict,
+};
+use crate::{
+    catalogue::Catalogue,
+    planner,
+    prices::Prices,
+    testing::{self, local, measured, measurement},
+};
+
+/// A completed job on this machine, one configuration per type; `outcomes` are those of its trials, in order.
+pub(crate) fn facts(types: &[&str], outcomes: Vec<TrialOutcome>) -> JobFacts {
+    let mut spec = testing::job(types);
+    spec.sweep.add("workers=1").unwrap();
+    let plan = planner::plan(&spec, Catalogue::builtin(), &[local()]).unwrap();
+    let names: Vec<InstanceTypeName> =
+        plan.candidates.iter().map(|each| each.instance_type.clone()).collect();
+    let prices = Prices::builtin().freeze(&spec, &names);
+    assert_eq!(plan.trials.len(), outcomes.len(), "one outcome per trial");
+    let ended = |(trial, mut outcome): (&PlannedTrial, TrialOutcome)| {
+        if let TrialOutcome::Measured(measurement) = &mut outcome {
+            measurement.configuration = trial.spec.configuration.clone();
+        }
+        let end = Some(TrialEnd::Reported { outcome });
+        (trial.spec.id.clone(), TrialFacts { end, steps: vec![step(1, 61_000)], repeats: 0 })
+    };
+    let trials = plan.trials.iter().zip(outcomes).map(ended).collect();
+    let created_at: Timestamp = "2026-11-22T14:00:00Z".parse().unwrap();
+    JobFacts {
+        spec,
+        status: JobStatus::Completed,
+        created_at,
+        finished_at: Some("2026-11-22T14:03:00Z".parse().unwrap()),
+        plan,
+        trials,
+        prices,
+        warnings: Vec::new(),
+    }
+}
+
+/// A step of the staircase.
+pub(crate) fn step(users: u32, p95_us: u64) -> StepReport {
+    StepReport {
+        index: 0,
+        purpose: Purpose::Staircase,
+        users: Some(users),
+        offered: None,
+        achieved: Rate::per_minute(1200.0).unwrap(),
+        duration: Duration::from_millis(1500),
+        latency: testing::latency(p95_us),
+        failed_calls: 0,
+        missed_calls: None,
+        accepted: None,
+        utilization: Utilization::default(),
+        histogram: Vec::new(),
+    }
+}
+
+/// One job per way of ending; the first has a ranking of several, a rejected and a failed candidate.
+pub(crate) fn of_every_kind() -> Vec<JobFacts> {
+    let invalid = || measured(testing::with_verdict(measurement(100.0, 1.0), Verdict::Invalid));
+    let died = TrialOutcome::Failed(Failure {
+        kind: FailureKind::HostCrashed,
+        message: "the model host died: signal 11".to_owned(),
+        detail: "forward | frame\n#1".to_owned(),
+    });
+    let mut with_constraint =
+        facts(&["own.a=1x1GiB@1"], vec![testing::failed(FailureKind::TooSlow, "too slow")]);
+    with_constraint.spec.constraints = vec!["p95<=50ms".parse().unwrap()];
+    let mut running = facts(&["own.a=1x1GiB@1"], vec![died.clone()]);
+    running.status = JobStatus::Running;
+    running.finished_at = None;
+    running.trials.clear();
+    vec![
+        facts(
+            &["ml.c5.large", "ml.m5.large", "ml.c6i.24xlarge", "own.a=1x1GiB@1"],
+            vec![measured(with_a_gpu()), died],
+        ),
+        facts(&["own.a=1x1GiB@1"], vec![invalid()]),
+        facts(&["own.a=1x1GiB"], vec![measured(measurement(100.0, 1.0))]),
+        facts(&["ml.c6i.24xlarge"], Vec::new()),
+        with_constraint,
+        running,
+    ]
+}
+
+fn with_a_gpu() -> assay_measure::outcome::Measurement {
+    let mut figures = measurement(2655.4, 18.0);
+    figures.host.gpus = vec![GpuFacts {
+        name: "NVIDIA T4".to_owned(),
+        memory_bytes: Bytes::gib(16),
+        ..GpuFacts::default()
+    }];
+    figures.utilization.gpus = vec![GpuUtilization {
+        utilization_pct: Some(88.0),
+        memory_used_bytes: Some(Bytes::gib(4)),
+        ..GpuUtilization::default()
+    }];
+    figures.limits_in_force = assay_measure::hardware::LimitInForce::ALL.to_vec();
+    figures
+}
