@@ -29,7 +29,7 @@ fn has(warnings: &[String], part: &str) -> bool {
 
 #[test]
 fn the_cost_is_the_quotient_of_the_two_figures_shown_to_the_last_bit() {
-    for rate in [648.0, 655.0, 570.0, 2655.873_219, 0.001, 1234.5678] {
+    for rate in [648.0, 655.0, 570.0, 2_655.873_219, 0.001, 1234.5678] {
         let job =
             facts(&["ml.c5.large", "ml.m5.large"], vec![measured(measurement(rate, rate / 100.0))]);
         let text = serde_json::to_string(&reported(&job)).unwrap();

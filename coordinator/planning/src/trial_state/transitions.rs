@@ -1,0 +1,236 @@
+//! One function per state: what each event makes of it.
+
+use std::time::Duration;
+
+use assay_measure::{ids::LeaseToken, outcome::TrialOutcome, validity::Verdict};
+use jiff::Timestamp;
+
+use super::{
+    MOST_LOSSES, MOST_REPEATS, Trial, TrialEffect, TrialEnd, TrialEvent, TrialEventDenied,
+    TrialState,
+};
+use crate::lease::Lease;
+
+type Transition = Result<(Trial, Vec<TrialEffect>), TrialEventDenied>;
+
+impl Trial {
+    pub(super) fn when_queued(
+        &self,
+        event: TrialEvent,
+        now: Timestamp,
+        term: Duration,
+    ) -> Transition {
+        match event {
+            TrialEvent::Granted { agent, token } => {
+                let lease = Lease::grant(agent.clone(), token.clone(), now, term);
+                Ok((
+                    self.at(TrialState::Leased { lease }),
+                    vec![TrialEffect::StartOnAgent { agent, token }],
+                ))
+            }
+            TrialEvent::CancelAsked { by } => {
+                let ended = TrialState::Ended { end: TrialEnd::NotRun { by }, ended_at: now };
+                Ok((self.at(ended), vec![TrialEffect::Concluded]))
+            }
+            TrialEvent::ClockAdvanced => Ok((self.clone(), Vec::new())),
+            TrialEvent::Began { .. }
+            | TrialEvent::Heard { .. }
+            | TrialEvent::Resumed { .. }
+            | TrialEvent::Returned { .. }
+            | TrialEvent::Forgotten { .. }
+            | TrialEvent::Finished { .. } => Err(TrialEventDenied::StaleToken),
+        }
+    }
+
+    pub(super) fn when_leased(
+        &self,
+        lease: &Lease,
+        event: TrialEvent,
+        now: Timestamp,
+        term: Duration,
+    ) -> Transition {
+        let renewed = || lease.clone().renewed(now, term);
+        match event {
+            TrialEvent::Granted { .. } => Err(TrialEventDenied::NotQueued(lease.agent().clone())),
+            TrialEvent::Began { token } | TrialEvent::Resumed { token } => {
+                proven(lease, &token)?;
+                Ok((self.at(TrialState::Running { lease: renewed(), began_at: now }), Vec::new()))
+            }
+            TrialEvent::Heard { token } => {
+                proven(lease, &token)?;
+                Ok((self.at(TrialState::Leased { lease: renewed() }), Vec::new()))
+            }
+            TrialEvent::Returned { token } => {
+                proven(lease, &token)?;
+                let agent = lease.agent().clone();
+                let reason = format!("agent {agent} could not take it");
+                let effects =
+                    vec![TrialEffect::ReleaseAgent { agent }, TrialEffect::Requeued { reason }];
+                Ok((self.at(TrialState::Queued), effects))
+            }
+            TrialEvent::Forgotten { token } => {
+                proven(lease, &token)?;
+                Ok(self.lost(lease, now))
+            }
+            TrialEvent::Finished { token, outcome } => {
+                proven(lease, &token)?;
+                Ok(self.finished(lease, outcome, now))
+            }
+            TrialEvent::ClockAdvanced if lease.has_expired(now) => Ok(self.lost(lease, now)),
+            TrialEvent::ClockAdvanced => Ok((self.clone(), Vec::new())),
+            TrialEvent::CancelAsked { by } => Ok(self.cancelling(lease, by)),
+        }
+    }
+
+    pub(super) fn when_running(
+        &self,
+        lease: &Lease,
+        began_at: Timestamp,
+        event: TrialEvent,
+        now: Timestamp,
+        term: Duration,
+    ) -> Transition {
+        match event {
+            TrialEvent::Granted { .. } => Err(TrialEventDenied::NotQueued(lease.agent().clone())),
+            TrialEvent::Began { token }
+            | TrialEvent::Heard { token }
+            | TrialEvent::Resumed { token } => {
+                proven(lease, &token)?;
+                let lease = lease.clone().renewed(now, term);
+                Ok((self.at(TrialState::Running { lease, began_at }), Vec::new()))
+            }
+            TrialEvent::Returned { token } => {
+                proven(lease, &token)?;
+                Err(TrialEventDenied::AlreadyBegun)
+            }
+            TrialEvent::Forgotten { token } => {
+                proven(lease, &token)?;
+                Ok(self.lost(lease, now))
+            }
+            TrialEvent::Finished { token, outcome } => {
+                proven(lease, &token)?;
+                Ok(self.finished(lease, outcome, now))
+            }
+            TrialEvent::ClockAdvanced if lease.has_expired(now) => Ok(self.lost(lease, now)),
+            TrialEvent::ClockAdvanced => Ok((self.clone(), Vec::new())),
+            TrialEvent::CancelAsked { by } => Ok(self.cancelling(lease, by)),
+        }
+    }
+
+    /// The lease is not renewed while cancelling: what is left of it is the grace for cleaning up.
+    pub(super) fn when_cancelling(
+        &self,
+        lease: &Lease,
+        by: &str,
+        event: TrialEvent,
+        now: Timestamp,
+    ) -> Transition {
+        let cancelled = || TrialOutcome::Cancelled { by: by.to_owned() };
+        match event {
+            TrialEvent::Granted { .. } => Err(TrialEventDenied::NotQueued(lease.agent().clone())),
+            TrialEvent::CancelAsked { .. } => Err(TrialEventDenied::Cancelling),
+            TrialEvent::Began { token } | TrialEvent::Heard { token } => {
+                proven(lease, &token)?;
+                Ok((self.clone(), Vec::new()))
+            }
+            TrialEvent::Resumed { token } => {
+                proven(lease, &token)?;
+                // The connection broke, and the request to stop may have gone down with it.
+                Ok((
+                    self.clone(),
+                    vec![TrialEffect::CancelOnAgent { agent: lease.agent().clone(), token }],
+                ))
+            }
+            TrialEvent::Returned { token } | TrialEvent::Forgotten { token } => {
+                proven(lease, &token)?;
+                Ok(self.reported(lease, cancelled(), now))
+            }
+            TrialEvent::Finished { token, outcome } => {
+                proven(lease, &token)?;
+                let outcome = match outcome {
+                    // It was through before the request arrived; what was measured stands.
+                    TrialOutcome::Measured(measurement) => TrialOutcome::Measured(measurement),
+                    TrialOutcome::Failed(_) | TrialOutcome::Cancelled { .. } => cancelled(),
+                };
+                Ok(self.reported(lease, outcome, now))
+            }
+            TrialEvent::ClockAdvanced if lease.has_expired(now) => {
+                Ok(self.reported(lease, cancelled(), now))
+            }
+            TrialEvent::ClockAdvanced => Ok((self.clone(), Vec::new())),
+        }
+    }
+
+    fn at(&self, state: TrialState) -> Self {
+        Self { state, losses: self.losses, repeats: self.repeats }
+    }
+
+    fn cancelling(&self, lease: &Lease, by: String) -> (Self, Vec<TrialEffect>) {
+        let effect = TrialEffect::CancelOnAgent {
+            agent: lease.agent().clone(),
+            token: lease.token().clone(),
+        };
+        (self.at(TrialState::Cancelling { lease: lease.clone(), by }), vec![effect])
+    }
+
+    fn finished(
+        &self,
+        lease: &Lease,
+        outcome: TrialOutcome,
+        now: Timestamp,
+    ) -> (Self, Vec<TrialEffect>) {
+        let invalid = match &outcome {
+            TrialOutcome::Measured(measurement) => measurement.validity.verdict == Verdict::Invalid,
+            TrialOutcome::Failed(_) | TrialOutcome::Cancelled { .. } => false,
+        };
+        if !invalid || self.repeats >= MOST_REPEATS {
+            return self.reported(lease, outcome, now);
+        }
+        let again =
+            Self { state: TrialState::Queued, losses: self.losses, repeats: self.repeats + 1 };
+        let reason = "its figures could not be believed".to_owned();
+        let mut effects = acknowledged(lease);
+        effects.extend([TrialEffect::DiscardSteps, TrialEffect::Requeued { reason }]);
+        (again, effects)
+    }
+
+    fn reported(
+        &self,
+        lease: &Lease,
+        outcome: TrialOutcome,
+        now: Timestamp,
+    ) -> (Self, Vec<TrialEffect>) {
+        let mut effects = acknowledged(lease);
+        effects.push(TrialEffect::Concluded);
+        (self.at(TrialState::Ended { end: TrialEnd::Reported { outcome }, ended_at: now }), effects)
+    }
+
+    fn lost(&self, lease: &Lease, now: Timestamp) -> (Self, Vec<TrialEffect>) {
+        let agent = lease.agent().clone();
+        let losses = self.losses + 1;
+        let release = TrialEffect::ReleaseAgent { agent: agent.clone() };
+        if losses >= MOST_LOSSES {
+            let end = TrialEnd::Lost { losses, last_agent: agent };
+            let state = TrialState::Ended { end, ended_at: now };
+            return (
+                Self { state, losses, repeats: self.repeats },
+                vec![release, TrialEffect::Concluded],
+            );
+        }
+        let reason = format!("agent {agent} was lost");
+        let effects = vec![release, TrialEffect::DiscardSteps, TrialEffect::Requeued { reason }];
+        (Self { state: TrialState::Queued, losses, repeats: self.repeats }, effects)
+    }
+}
+
+fn proven(lease: &Lease, token: &LeaseToken) -> Result<(), TrialEventDenied> {
+    if lease.is_proven_by(token) { Ok(()) } else { Err(TrialEventDenied::StaleToken) }
+}
+
+fn acknowledged(lease: &Lease) -> Vec<TrialEffect> {
+    let (agent, token) = (lease.agent().clone(), lease.token().clone());
+    vec![
+        TrialEffect::AcknowledgeReport { agent: agent.clone(), token },
+        TrialEffect::ReleaseAgent { agent },
+    ]
+}
