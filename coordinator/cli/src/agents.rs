@@ -19,13 +19,16 @@ pub(crate) async fn run(command: &AgentsCommand, settings: &Settings) -> Result<
     let mut client = Client::connect(settings).await?;
     match command {
         AgentsCommand::List => {
-            let agents = client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
+            let agents =
+                client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
             listing(&agents).write(settings.output)?;
         }
         AgentsCommand::Describe { name } => {
-            let agents = client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
+            let agents =
+                client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
             let agent = agents.iter().find(|agent| agent.name == *name).ok_or_else(|| {
-                Failure::new(ExitCode::NotFound, format!("no agent {name:?}")).hint("assay agents list")
+                Failure::new(ExitCode::NotFound, format!("no agent {name:?}"))
+                    .hint("assay agents list")
             })?;
             let text = serde_json::to_string_pretty(&object(agent))
                 .map_err(|error| Failure::failed("cannot write JSON").because(&error))?;

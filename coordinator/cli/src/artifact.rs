@@ -27,8 +27,9 @@ pub(crate) struct LocalFile {
 
 /// Reads a file through once. Refuses what is missing, no plain file, or empty.
 pub(crate) fn hash(path: &Path) -> Result<LocalFile, Failure> {
-    let unreadable =
-        |error: std::io::Error| Failure::failed(format!("cannot read {}", path.display())).because(&error);
+    let unreadable = |error: std::io::Error| {
+        Failure::failed(format!("cannot read {}", path.display())).because(&error)
+    };
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(Failure::usage(format!("{} is not a file", path.display())));
@@ -49,7 +50,9 @@ pub(crate) fn hash(path: &Path) -> Result<LocalFile, Failure> {
         return Err(Failure::usage(format!("{} is empty", path.display())));
     }
     let sha256 = Sha256::new(hex::encode(hasher.finalize())).expect("a hexadecimal SHA-256");
-    let name = path.file_name().map_or_else(|| "file".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name = path
+        .file_name()
+        .map_or_else(|| "file".to_owned(), |name| name.to_string_lossy().into_owned());
     Ok(LocalFile { path: path.to_owned(), name, sha256, size: Bytes::new(size) })
 }
 
@@ -61,8 +64,11 @@ pub(crate) async fn upload(client: &mut Client, file: &LocalFile) -> Result<(), 
         move || send_pieces(&file, &sender)
     });
     let answer = client.jobs.upload_artifact(ReceiverStream::new(receiver)).await;
-    let read = reading.await.map_err(|error| Failure::failed("reading a file failed").because(&error))?;
-    read.map_err(|error| Failure::failed(format!("cannot read {}", file.path.display())).because(&error))?;
+    let read =
+        reading.await.map_err(|error| Failure::failed("reading a file failed").because(&error))?;
+    read.map_err(|error| {
+        Failure::failed(format!("cannot read {}", file.path.display())).because(&error)
+    })?;
     answer.map(|_| ()).map_err(Failure::from)
 }
 

@@ -5,7 +5,12 @@ use std::path::{Path, PathBuf};
 use crate::failure::Failure;
 
 /// Finds `assay-agent` or `assay-host`.
-pub(crate) fn find(name: &str, given: Option<&Path>, flag: &str, variable: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn find(
+    name: &str,
+    given: Option<&Path>,
+    flag: &str,
+    variable: &str,
+) -> Result<PathBuf, Failure> {
     if let Some(path) = given {
         return if path.is_file() {
             std::path::absolute(path).map_err(|error| {
@@ -22,6 +27,7 @@ pub(crate) fn find(name: &str, given: Option<&Path>, flag: &str, variable: &str)
     if beside.is_file() {
         return Ok(beside);
     }
-    Err(Failure::failed(format!("{name} is not beside {}", own.display()))
-        .hint(format!("build it with `cargo build --release`, or name it with {flag} or {variable}")))
+    Err(Failure::failed(format!("{name} is not beside {}", own.display())).hint(format!(
+        "build it with `cargo build --release`, or name it with {flag} or {variable}"
+    )))
 }

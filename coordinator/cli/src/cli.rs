@@ -403,7 +403,9 @@ fn parse_percent(text: &str) -> Result<u8, String> {
     let number = text.trim().trim_end_matches('%').trim();
     match number.parse::<u8>() {
         Ok(percent) if (1..=100).contains(&percent) => Ok(percent),
-        Ok(_) | Err(_) => Err(format!("{text:?} is not a share; write it like 70%, between 1% and 100%")),
+        Ok(_) | Err(_) => {
+            Err(format!("{text:?} is not a share; write it like 70%, between 1% and 100%"))
+        }
     }
 }
 

@@ -42,8 +42,9 @@ impl Client {
     /// Connects to the coordinator of the settings.
     pub(crate) async fn connect(settings: &Settings) -> Result<Self, Failure> {
         let url = settings.server.as_deref().ok_or_else(|| {
-            Failure::usage("no coordinator is named")
-                .hint("give --server http://127.0.0.1:7440 or set ASSAY_SERVER; `assay serve` starts one")
+            Failure::usage("no coordinator is named").hint(
+                "give --server http://127.0.0.1:7440 or set ASSAY_SERVER; `assay serve` starts one",
+            )
         })?;
         let token = settings.token_file.as_deref().map(read_token).transpose()?;
         let certificate = settings.ca_cert.as_deref().map(read_certificate).transpose()?;
@@ -121,7 +122,10 @@ fn read_token(path: &Path) -> Result<MetadataValue<Ascii>, Failure> {
         .map(|line| line.split('#').next().unwrap_or_default().trim())
         .find(|line| !line.is_empty())
         .ok_or_else(|| {
-            Failure::new(ExitCode::Denied, format!("the token file {} holds no token", path.display()))
+            Failure::new(
+                ExitCode::Denied,
+                format!("the token file {} holds no token", path.display()),
+            )
         })?;
     let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().map_err(|_| {
         let what = format!("the token in {} has characters that cannot be sent", path.display());

@@ -72,14 +72,24 @@ impl Settings {
         }
         let path_text = |path: &PathBuf| path.display().to_string();
         Ok(Self {
-            server: layers.pick("server", global.server.clone(), |f| f.server.clone(), Clone::clone),
+            server: layers.pick(
+                "server",
+                global.server.clone(),
+                |f| f.server.clone(),
+                Clone::clone,
+            ),
             token_file: layers.pick(
                 "token-file",
                 global.token_file.clone(),
                 |f| f.token_file.clone(),
                 path_text,
             ),
-            ca_cert: layers.pick("ca-cert", global.ca_cert.clone(), |f| f.ca_cert.clone(), path_text),
+            ca_cert: layers.pick(
+                "ca-cert",
+                global.ca_cert.clone(),
+                |f| f.ca_cert.clone(),
+                path_text,
+            ),
             output: layers
                 .pick("output", global.output, |f| f.output, |o| format!("{o:?}").to_lowercase())
                 .unwrap_or(OutputFormat::Table),
@@ -137,11 +147,13 @@ impl Layers<'_> {
 
 fn read(path: &Path) -> Result<FileSettings, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!("cannot read the configuration file {}", path.display())).because(&error)
+        Failure::usage(format!("cannot read the configuration file {}", path.display()))
+            .because(&error)
     })?;
     parse(&text).map_err(|(error, hint)| {
-        let failure = Failure::usage(format!("the configuration file {} is not valid", path.display()))
-            .cause(error.trim_end());
+        let failure =
+            Failure::usage(format!("the configuration file {} is not valid", path.display()))
+                .cause(error.trim_end());
         match hint {
             Some(hint) => failure.hint(hint),
             None => failure,
@@ -152,8 +164,11 @@ fn read(path: &Path) -> Result<FileSettings, Failure> {
 /// The settings of a file's text; otherwise the error with a caret, and a suggestion.
 fn parse(text: &str) -> Result<FileSettings, (String, Option<String>)> {
     toml::from_str(text).map_err(|error| {
-        let unknown = error.message().strip_prefix("unknown field `").and_then(|m| m.split('`').next());
-        let hint = unknown.and_then(|word| nearest(word, &KEYS)).map(|key| format!("did you mean {key:?}?"));
+        let unknown =
+            error.message().strip_prefix("unknown field `").and_then(|m| m.split('`').next());
+        let hint = unknown
+            .and_then(|word| nearest(word, &KEYS))
+            .map(|key| format!("did you mean {key:?}?"));
         (error.to_string(), hint)
     })
 }

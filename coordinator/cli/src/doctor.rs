@@ -33,7 +33,12 @@ pub(crate) async fn run(args: &DoctorArgs, settings: &Settings) -> Result<ExitCo
     let host = binaries::find("assay-host", host, "--host-binary", "ASSAY_HOST");
     for (name, found) in [("assay-agent", &agent), ("assay-host", &host)] {
         checks.push(match found {
-            Ok(path) => Check { name: name.to_owned(), ok: true, detail: path.display().to_string(), fix: None },
+            Ok(path) => Check {
+                name: name.to_owned(),
+                ok: true,
+                detail: path.display().to_string(),
+                fix: None,
+            },
             Err(failure) => of_failure(name, failure),
         });
     }
@@ -49,13 +54,16 @@ pub(crate) async fn run(args: &DoctorArgs, settings: &Settings) -> Result<ExitCo
                 checks.push(Check {
                     name: format!("{name} doctor"),
                     ok: output.status.success(),
-                    detail: if output.status.success() { "all well" } else { "something is wrong" }.to_owned(),
-                    fix: (!output.status.success()).then(|| format!("see below, or run `{name} doctor`")),
+                    detail: if output.status.success() { "all well" } else { "something is wrong" }
+                        .to_owned(),
+                    fix: (!output.status.success())
+                        .then(|| format!("see below, or run `{name} doctor`")),
                 });
                 reports += &format!("\n{name}\n{}", String::from_utf8_lossy(&output.stdout));
             }
             Err(error) => {
-                let failure = Failure::failed(format!("cannot start {}", program.display())).because(&error);
+                let failure =
+                    Failure::failed(format!("cannot start {}", program.display())).because(&error);
                 checks.push(of_failure("start", &failure));
             }
         }
@@ -85,7 +93,8 @@ async fn coordinator(settings: &Settings) -> Check {
 
 fn of_failure(name: &str, failure: &Failure) -> Check {
     let text = failure.to_string();
-    let (detail, fix) = text.split_once("\nhint: ").map_or((text.as_str(), None), |(d, f)| (d, Some(f)));
+    let (detail, fix) =
+        text.split_once("\nhint: ").map_or((text.as_str(), None), |(d, f)| (d, Some(f)));
     Check {
         name: name.to_owned(),
         ok: false,
@@ -96,12 +105,15 @@ fn of_failure(name: &str, failure: &Failure) -> Check {
 
 fn rendered(checks: &[Check], reports: &str, format: OutputFormat) -> Result<String, Failure> {
     if matches!(format, OutputFormat::Json | OutputFormat::Jsonl) {
-        return serde_json::to_string_pretty(&serde_json::json!({"schema": "assay.doctor/1", "checks": checks}))
-            .map_err(|error| Failure::failed("cannot write JSON").because(&error));
+        return serde_json::to_string_pretty(
+            &serde_json::json!({"schema": "assay.doctor/1", "checks": checks}),
+        )
+        .map_err(|error| Failure::failed("cannot write JSON").because(&error));
     }
     let mut text = String::new();
     for check in checks {
-        text += &format!("{} {:<18} {}\n", if check.ok { "✓" } else { "✗" }, check.name, check.detail);
+        text +=
+            &format!("{} {:<18} {}\n", if check.ok { "✓" } else { "✗" }, check.name, check.detail);
         if let Some(fix) = &check.fix {
             text += &format!("  fix: {fix}\n");
         }

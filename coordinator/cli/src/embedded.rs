@@ -65,7 +65,8 @@ impl Embedded {
             .map_err(crate::serve::start_failure)?;
         let url = format!("http://{}", server.address());
         let mut agent = spawn_agent(&agent_binary, &host_binary, &url, &data_dir)?;
-        let agent_log = agent.stderr.take().map(|stderr| tokio::spawn(keep_log(stderr, options.verbose)));
+        let agent_log =
+            agent.stderr.take().map(|stderr| tokio::spawn(keep_log(stderr, options.verbose)));
         let mut embedded = Self { server, agent, agent_log, url, _scratch: scratch };
         match embedded.wait_attached().await {
             Ok(()) => Ok(embedded),
@@ -109,14 +110,17 @@ impl Embedded {
         if let Some(log) = self.agent_log.take() {
             log.abort();
         }
-        self.server.shut_down(ENDS_WITHIN).await;
+        if let Err(error) = self.server.shut_down(ENDS_WITHIN).await {
+            tracing::warn!(%error, "the coordinator did not end in order");
+        }
     }
 
     async fn wait_attached(&mut self) -> Result<(), Failure> {
         let mut client = Client::connect_to(&self.url).await?;
         let deadline = Instant::now() + ATTACHED_WITHIN;
         loop {
-            let agents = client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
+            let agents =
+                client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
             if agents.iter().any(|agent| agent.connected) {
                 return Ok(());
             }
@@ -124,8 +128,10 @@ impl Embedded {
                 return Err(self.agent_ended().await);
             }
             if Instant::now() > deadline {
-                return Err(Failure::failed(format!("the agent did not attach within {ATTACHED_WITHIN:?}"))
-                    .hint("`assay-agent doctor` checks this machine"));
+                return Err(Failure::failed(format!(
+                    "the agent did not attach within {ATTACHED_WITHIN:?}"
+                ))
+                .hint("`assay-agent doctor` checks this machine"));
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -174,7 +180,9 @@ fn spawn_agent(agent: &Path, host: &Path, url: &str, data_dir: &Path) -> Result<
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| Failure::failed(format!("cannot start {}", agent.display())).because(&error))
+        .map_err(|error| {
+            Failure::failed(format!("cannot start {}", agent.display())).because(&error)
+        })
 }
 
 async fn keep_log(mut stderr: tokio::process::ChildStderr, verbose: bool) -> String {

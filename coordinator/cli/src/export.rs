@@ -32,7 +32,8 @@ pub(crate) async fn run(args: &ExportArgs, settings: &Settings) -> Result<ExitCo
 
 /// Writes beside the target and renames, so that a reader never sees half a file.
 fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {

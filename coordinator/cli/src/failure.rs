@@ -176,10 +176,14 @@ mod tests {
 
     #[test]
     fn a_refusal_of_the_server_keeps_its_hint_and_gets_a_fitting_code() {
-        let status = tonic::Status::not_found("no job \"x\"\n  cause: deleted\nhint: assay jobs list");
+        let status =
+            tonic::Status::not_found("no job \"x\"\n  cause: deleted\nhint: assay jobs list");
         let failure = Failure::from(status);
         assert_eq!(failure.code(), ExitCode::NotFound);
-        assert_eq!(failure.to_string(), "error: no job \"x\"\n  cause: deleted\nhint: assay jobs list");
+        assert_eq!(
+            failure.to_string(),
+            "error: no job \"x\"\n  cause: deleted\nhint: assay jobs list"
+        );
         assert_eq!(failure.to_json()["error"]["code"], "not_found");
         let denied = Failure::from(tonic::Status::unauthenticated("no token"));
         assert_eq!(denied.code(), ExitCode::Denied);

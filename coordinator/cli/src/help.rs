@@ -24,7 +24,8 @@ pub(crate) fn topic(words: &[String]) -> Result<ExitCode, Failure> {
     root.build();
     let mut command = &mut root;
     for word in words {
-        let known: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+        let known: Vec<String> =
+            command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
         if !known.contains(word) {
             let names: Vec<&str> =
                 known.iter().map(String::as_str).chain([EXIT_CODES_TOPIC]).collect();
@@ -34,7 +35,9 @@ pub(crate) fn topic(words: &[String]) -> Result<ExitCode, Failure> {
                 None => failure.hint("`assay help` lists the commands"),
             });
         }
-        command = command.find_subcommand_mut(word).expect("the name was just found among the subcommands");
+        command = command
+            .find_subcommand_mut(word)
+            .expect("the name was just found among the subcommands");
     }
     output::write(&command.render_long_help().ansi().to_string())?;
     Ok(ExitCode::Done)
@@ -50,8 +53,11 @@ pub(crate) fn completions(shell: Shell) -> Result<ExitCode, Failure> {
 
 /// `assay man DIR`.
 pub(crate) fn manual(dir: &Path) -> Result<ExitCode, Failure> {
-    std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir)).map_err(
-        |error| Failure::failed(format!("cannot write manual pages into {}", dir.display())).because(&error),
-    )?;
+    std::fs::create_dir_all(dir)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
+        .map_err(|error| {
+            Failure::failed(format!("cannot write manual pages into {}", dir.display()))
+                .because(&error)
+        })?;
     Ok(ExitCode::Done)
 }

@@ -98,10 +98,12 @@ impl JobRequest {
         let (payload, description) = payload_files::prepare(&self, scratch)?;
         let mut sweep = Sweep::default();
         for text in &self.sweep {
-            sweep.add(text).map_err(|error| Failure::usage(format!("--sweep {text}")).because(&error))?;
+            sweep
+                .add(text)
+                .map_err(|error| Failure::usage(format!("--sweep {text}")).because(&error))?;
         }
         let price_overrides = self.price_overrides()?;
-        let fixed_load = self.load.as_deref().map(|text| read_load(text)).transpose()?;
+        let fixed_load = self.load.as_deref().map(read_load).transpose()?;
         let name = match self.name {
             Some(name) => name,
             None => made_up_name(&self.model, Timestamp::now()),
@@ -129,7 +131,9 @@ impl JobRequest {
     }
 
     /// The user's own prices: of `--prices` first, of `--price-per-hour` for candidates without one.
-    fn price_overrides(&self) -> Result<Vec<(assay_measure::ids::InstanceTypeName, PricePerHour)>, Failure> {
+    fn price_overrides(
+        &self,
+    ) -> Result<Vec<(assay_measure::ids::InstanceTypeName, PricePerHour)>, Failure> {
         let mut prices = Vec::new();
         if let Some(path) = &self.prices {
             let table = read_prices(path)?;
@@ -192,8 +196,10 @@ fn read_trace(path: &Path) -> Result<Phase, Failure> {
             .map(assay_measure::units::as_micros)
             .filter(|at| at_us.last().is_none_or(|last| last <= at));
         let Some(at) = at else {
-            return Err(wrong()
-                .cause(format!("line {}: {line:?} is not a time in seconds at or after the one before", number + 1)));
+            return Err(wrong().cause(format!(
+                "line {}: {line:?} is not a time in seconds at or after the one before",
+                number + 1
+            )));
         };
         at_us.push(at);
     }
@@ -203,7 +209,8 @@ fn read_trace(path: &Path) -> Result<Phase, Failure> {
 
 /// `resnet18-20261122-143005`: of the file's stem and the time, always a valid name.
 fn made_up_name(model: &Path, now: Timestamp) -> JobName {
-    let stem = model.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem =
+        model.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let stem = stem.split('.').next().unwrap_or_default();
     let mut clean: String =
         stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();

@@ -24,14 +24,16 @@ use crate::{
 pub(crate) async fn run(command: &JobsCommand, settings: &Settings) -> Result<ExitCode, Failure> {
     match command {
         JobsCommand::Create { file, name } => {
-            let scratch = tempfile::tempdir()
-                .map_err(|error| Failure::failed("cannot make a temporary directory").because(&error))?;
+            let scratch = tempfile::tempdir().map_err(|error| {
+                Failure::failed("cannot make a temporary directory").because(&error)
+            })?;
             let mut request = job_request::read_job_file(file)?;
             request.name = name.clone().or(request.name);
             let prepared = request.prepare(scratch.path())?;
             let mut client = Client::connect(settings).await?;
             let name = prepared.spec.name.to_string();
-            recommend::create(&mut client, prepared, &ProgressView::new(settings.quiet, false)).await?;
+            recommend::create(&mut client, prepared, &ProgressView::new(settings.quiet, false))
+                .await?;
             output::write(&name)?;
             Ok(ExitCode::Done)
         }
@@ -57,7 +59,8 @@ pub(crate) async fn run(command: &JobsCommand, settings: &Settings) -> Result<Ex
         JobsCommand::Watch { name } => watch(name, settings).await,
         JobsCommand::Stop { name } => {
             let mut client = Client::connect(settings).await?;
-            let request = v1::StopJobRequest { name: name.clone(), by: "assay jobs stop".to_owned() };
+            let request =
+                v1::StopJobRequest { name: name.clone(), by: "assay jobs stop".to_owned() };
             client.jobs.stop_job(request).await?;
             ProgressView::new(settings.quiet, false).line(&format!("{name} is stopping"));
             Ok(ExitCode::Done)
@@ -112,7 +115,8 @@ fn listing(jobs: &[v1::Job]) -> Listing {
             job.model_name.clone(),
             format!("{}/{}", job.trials_ended, job.trials_total),
             job.recommended_instance_type.clone().unwrap_or_else(|| "-".to_owned()),
-            job.cost_per_inference_usd.map_or_else(|| "-".to_owned(), |c| figures::significant(c * 1e6)),
+            job.cost_per_inference_usd
+                .map_or_else(|| "-".to_owned(), |c| figures::significant(c * 1e6)),
             time(job.created_at).map_or_else(|| "-".to_owned(), |then| figures::ago(then, now)),
         ]
     });
@@ -183,7 +187,8 @@ async fn logs(name: &str, settings: &Settings) -> Result<ExitCode, Failure> {
 }
 
 fn log_line(event: &v1::JobEvent) -> String {
-    let at = time(event.at).map_or_else(String::new, |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    let at =
+        time(event.at).map_or_else(String::new, |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     let what = match event.event.clone() {
         None | Some(Event::TrialProgressed(_)) => String::new(),
         Some(Event::StatusChanged(changed)) => {
@@ -195,7 +200,12 @@ fn log_line(event: &v1::JobEvent) -> String {
         }
         Some(Event::TrialStarted(started)) => {
             let trial = started.trial.unwrap_or_default();
-            format!("{} started on {}: {}", trial.trial_id, started.agent, trial.instance_types.join(", "))
+            format!(
+                "{} started on {}: {}",
+                trial.trial_id,
+                started.agent,
+                trial.instance_types.join(", ")
+            )
         }
         Some(Event::StepFinished(finished)) => {
             let step = finished.step.unwrap_or_default();

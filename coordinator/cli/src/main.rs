@@ -124,7 +124,8 @@ fn show_config(settings: &Settings, origin: bool) -> Result<ExitCode, Failure> {
         row
     });
     let json = settings.origins().iter().map(|setting| serde_json::json!(setting));
-    Listing { header, rows: rows.collect(), json: json.collect(), empty: String::new() }.write(settings.output)?;
+    Listing { header, rows: rows.collect(), json: json.collect(), empty: String::new() }
+        .write(settings.output)?;
     Ok(ExitCode::Done)
 }
 

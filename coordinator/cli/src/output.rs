@@ -14,9 +14,9 @@ use crate::{
 /// Writes text and a final newline. A reader who has gone away is no error.
 pub(crate) fn write(text: &str) -> Result<(), Failure> {
     let mut stdout = anstream::stdout().lock();
-    let written = stdout.write_all(text.as_bytes()).and_then(|()| {
-        if text.ends_with('\n') { Ok(()) } else { stdout.write_all(b"\n") }
-    });
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| if text.ends_with('\n') { Ok(()) } else { stdout.write_all(b"\n") });
     match written.and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -31,9 +31,13 @@ pub(crate) fn report(report: &JobReport, format: OutputFormat) -> Result<(), Fai
 
 /// A job's report as text.
 pub(crate) fn rendered(report: &JobReport, format: OutputFormat) -> Result<String, Failure> {
-    let json = |error: serde_json::Error| Failure::failed("cannot write the report as JSON").because(&error);
+    let json = |error: serde_json::Error| {
+        Failure::failed("cannot write the report as JSON").because(&error)
+    };
     match format {
-        OutputFormat::Table => Ok(report_table::render(report, Layout { wide: false, width: width() })),
+        OutputFormat::Table => {
+            Ok(report_table::render(report, Layout { wide: false, width: width() }))
+        }
         OutputFormat::Wide => Ok(report_table::render(report, Layout { wide: true, width: None })),
         OutputFormat::Json => serde_json::to_string_pretty(report).map_err(json),
         OutputFormat::Jsonl => export::jsonl(report).map_err(json),

@@ -30,7 +30,10 @@ const BY_EXTENSION: [(&str, &str); 8] = [
 
 /// Finds or makes the payload. The payload's artifact in the description is a placeholder that the
 /// caller replaces by the file's reference.
-pub(crate) fn prepare(request: &JobRequest, scratch: &Path) -> Result<(LocalFile, Payload), Failure> {
+pub(crate) fn prepare(
+    request: &JobRequest,
+    scratch: &Path,
+) -> Result<(LocalFile, Payload), Failure> {
     let (path, is_archive, content_type) = match &request.payload {
         None => made_up(request, scratch)?,
         Some(path) if path.is_dir() => {
@@ -39,8 +42,10 @@ pub(crate) fn prepare(request: &JobRequest, scratch: &Path) -> Result<(LocalFile
         }
         Some(path) if is_archive_name(path) => {
             let content_type = request.content_type.clone().ok_or_else(|| {
-                Failure::usage("the Content-Type of the payloads in an archive cannot be seen from outside")
-                    .hint("give it with --content-type, such as --content-type application/x-npy")
+                Failure::usage(
+                    "the Content-Type of the payloads in an archive cannot be seen from outside",
+                )
+                .hint("give it with --content-type, such as --content-type application/x-npy")
             })?;
             (path.clone(), true, content_type)
         }
@@ -78,14 +83,19 @@ fn settle_content_type(request: &JobRequest, files: &[PathBuf]) -> Result<String
     let first = types.next().flatten();
     match first {
         Some(first) if types.all(|other| other == Some(first)) => Ok(first.to_owned()),
-        Some(_) | None => Err(Failure::usage("the Content-Type of the payload cannot be told from its name")
-            .hint("give it with --content-type, such as --content-type application/json")),
+        Some(_) | None => {
+            Err(Failure::usage("the Content-Type of the payload cannot be told from its name")
+                .hint("give it with --content-type, such as --content-type application/json"))
+        }
     }
 }
 
 fn by_extension(path: &Path) -> Option<&'static str> {
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-    BY_EXTENSION.iter().find(|(known, _)| *known == extension).map(|(_, content_type)| *content_type)
+    BY_EXTENSION
+        .iter()
+        .find(|(known, _)| *known == extension)
+        .map(|(_, content_type)| *content_type)
 }
 
 fn is_archive_name(path: &Path) -> bool {
@@ -96,7 +106,8 @@ fn is_archive_name(path: &Path) -> bool {
 /// The plain files of a directory, in order of their names.
 fn files_of(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
     let unreadable = |error: std::io::Error| {
-        Failure::failed(format!("cannot read the payload directory {}", directory.display())).because(&error)
+        Failure::failed(format!("cannot read the payload directory {}", directory.display()))
+            .because(&error)
     };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory).map_err(unreadable)? {
@@ -118,18 +129,25 @@ fn pack(directory: &Path, scratch: &Path) -> Result<PathBuf, Failure> {
     let packing = || -> std::io::Result<()> {
         let encoder = GzEncoder::new(File::create(&target)?, Compression::fast());
         let mut archive = tar::Builder::new(encoder);
-        for path in files_of(directory).map_err(|failure| std::io::Error::other(failure.to_string()))? {
+        for path in
+            files_of(directory).map_err(|failure| std::io::Error::other(failure.to_string()))?
+        {
             let body = std::fs::read(&path)?;
             let mut header = tar::Header::new_ustar();
             header.set_size(body.len() as u64);
             header.set_mode(0o644);
             header.set_mtime(0);
-            archive.append_data(&mut header, path.file_name().unwrap_or_default(), body.as_slice())?;
+            archive.append_data(
+                &mut header,
+                path.file_name().unwrap_or_default(),
+                body.as_slice(),
+            )?;
         }
         archive.into_inner()?.finish()?.flush()
     };
     packing().map_err(|error| {
-        Failure::failed(format!("cannot pack the payloads of {}", directory.display())).because(&error)
+        Failure::failed(format!("cannot pack the payloads of {}", directory.display()))
+            .because(&error)
     })?;
     Ok(target)
 }

@@ -26,7 +26,8 @@ pub(crate) async fn run(command: &PricesCommand, settings: &Settings) -> Result<
         }
         PricesCommand::Get { instance_type, region } => {
             let all = known(settings, region, instance_type).await?;
-            let exact: Vec<_> = all.into_iter().filter(|price| price.instance_type == *instance_type).collect();
+            let exact: Vec<_> =
+                all.into_iter().filter(|price| price.instance_type == *instance_type).collect();
             if exact.is_empty() {
                 return Err(unknown(instance_type));
             }
@@ -49,11 +50,17 @@ pub(crate) async fn run(command: &PricesCommand, settings: &Settings) -> Result<
 }
 
 /// Prices of the coordinator when one is named, otherwise those built in.
-async fn known(settings: &Settings, region: &str, name_contains: &str) -> Result<Vec<v1::Price>, Failure> {
+async fn known(
+    settings: &Settings,
+    region: &str,
+    name_contains: &str,
+) -> Result<Vec<v1::Price>, Failure> {
     if settings.server.is_some() {
         let mut client = Client::connect(settings).await?;
-        let request =
-            v1::ListPricesRequest { region: region.to_owned(), name_contains: name_contains.to_owned() };
+        let request = v1::ListPricesRequest {
+            region: region.to_owned(),
+            name_contains: name_contains.to_owned(),
+        };
         return Ok(client.prices.list_prices(request).await?.into_inner().prices);
     }
     let prices = Prices::builtin();
@@ -75,8 +82,10 @@ fn built_in(prices: &Prices, name: &InstanceTypeName, region: &str) -> v1::Price
 }
 
 fn unknown(instance_type: &str) -> Failure {
-    let failure =
-        Failure::new(ExitCode::NotFound, format!("instance type {instance_type:?} is not in the catalogue"));
+    let failure = Failure::new(
+        ExitCode::NotFound,
+        format!("instance type {instance_type:?} is not in the catalogue"),
+    );
     match Catalogue::builtin().suggest(instance_type) {
         Some(name) => failure.hint(format!("did you mean {name}?")),
         None => failure.hint("`assay prices list` shows every type"),
@@ -90,7 +99,14 @@ fn listing(prices: &[v1::Price]) -> Listing {
             price.instance_type.clone(),
             price.region.clone(),
             usd(price).map_or_else(|| "unpriced".to_owned(), |usd| usd.to_string()),
-            if price.own { "own" } else if price.estimate { "estimate" } else { "sourced" }.to_owned(),
+            if price.own {
+                "own"
+            } else if price.estimate {
+                "estimate"
+            } else {
+                "sourced"
+            }
+            .to_owned(),
             price.as_of.clone(),
             price.source.clone(),
         ]

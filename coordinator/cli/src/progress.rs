@@ -54,18 +54,18 @@ impl ProgressView {
     pub(crate) fn event(&mut self, event: v1::JobEvent) {
         match event.event {
             None => {}
-            Some(Event::StatusChanged(changed)) => {
-                if !changed.reason.is_empty() {
-                    self.line(&format!("  {}", changed.reason));
-                }
-            }
+            Some(Event::StatusChanged(changed)) if changed.reason.is_empty() => {}
+            Some(Event::StatusChanged(changed)) => self.line(&format!("  {}", changed.reason)),
             Some(Event::TrialStarted(started)) => self.started(started),
             Some(Event::TrialProgressed(progressed)) => self.progressed(&progressed),
             Some(Event::StepFinished(finished)) => self.step(&finished),
             Some(Event::TrialEnded(ended)) => self.ended(ended),
             Some(Event::TrialReturned(returned)) => {
                 self.clear(&returned.trial_id);
-                self.line(&format!("  ↻ {}: {}; measured again", returned.trial_id, returned.reason));
+                self.line(&format!(
+                    "  ↻ {}: {}; measured again",
+                    returned.trial_id, returned.reason
+                ));
             }
         }
     }
@@ -101,23 +101,30 @@ impl ProgressView {
         else {
             return;
         };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1000")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to 0..=1000"
+        )]
         let position = (progress.fraction.clamp(0.0, 1.0) * BAR_LENGTH as f64) as u64;
         trial.bar.set_position(position);
         let left = Duration::from_micros(progress.left_us);
-        let left = if left.is_zero() { String::new() } else { format!("  {} left", figures::clock(left)) };
+        let left =
+            if left.is_zero() { String::new() } else { format!("  {} left", figures::clock(left)) };
         trial.bar.set_message(format!("{}{left}", progress.message));
     }
 
     fn step(&self, finished: &v1::TrialStepFinished) {
         let (Some(step), true) = (finished.step.as_ref(), self.steps) else { return };
-        let label = self.running.get(&finished.trial_id).map_or(finished.trial_id.as_str(), |t| &t.label);
+        let label =
+            self.running.get(&finished.trial_id).map_or(finished.trial_id.as_str(), |t| &t.label);
         let load = match (step.users, step.offered_per_s) {
             (Some(users), _) => format!("{users} users"),
             (None, Some(rate)) => format!("{}/min offered", figures::grouped(rate * 60.0)),
             (None, None) => "recorded times".to_owned(),
         };
-        let p95 = step.latency.as_ref().filter(|latency| latency.count > 0).map(|latency| latency.p95_us);
+        let p95 =
+            step.latency.as_ref().filter(|latency| latency.count > 0).map(|latency| latency.p95_us);
         let p95 = p95.map_or_else(String::new, |us| format!("  p95 {}", figures::latency(us)));
         self.line(&format!(
             "  {label}  {} {load}: {}/min{p95}",
@@ -145,7 +152,8 @@ impl ProgressView {
 
 /// `ml.c5.large, ml.m5.large  workers=1 intra-op=2`.
 fn label(planned: &v1::PlannedTrial) -> String {
-    let configuration = planned.configuration.clone().map(assay_measure::configuration::Configuration::try_from);
+    let configuration =
+        planned.configuration.clone().map(assay_measure::configuration::Configuration::try_from);
     let configuration = match configuration {
         Some(Ok(configuration)) => configuration.to_string(),
         Some(Err(_)) | None => String::new(),

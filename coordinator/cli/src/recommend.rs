@@ -29,8 +29,10 @@ pub(crate) async fn run(args: &RecommendArgs, settings: &Settings) -> Result<Exi
         return run_job(&mut client, prepared, args, settings).await;
     }
     if args.detach {
-        return Err(Failure::usage("--detach needs a coordinator that goes on without this command")
-            .hint("give --server, or leave --detach out"));
+        return Err(Failure::usage(
+            "--detach needs a coordinator that goes on without this command",
+        )
+        .hint("give --server, or leave --detach out"));
     }
     let mut embedded = Embedded::start(EmbeddedOptions {
         save: args.save.as_deref(),
@@ -84,7 +86,12 @@ pub(crate) async fn create(
     view: &ProgressView,
 ) -> Result<v1::CreateJobResponse, Failure> {
     let model = &prepared.model;
-    view.line(&format!("  Model    {}  {}  sha256:{}", model.name, model.size, short(model.sha256.as_str())));
+    view.line(&format!(
+        "  Model    {}  {}  sha256:{}",
+        model.name,
+        model.size,
+        short(model.sha256.as_str())
+    ));
     artifact::upload(client, &prepared.model).await?;
     artifact::upload(client, &prepared.payload).await?;
     let limit = prepared.spec.max_duration;

@@ -42,7 +42,8 @@ pub(crate) fn render(report: &JobReport, layout: Layout) -> String {
 }
 
 fn emulation_note(rows: &[(&Entry, &str)]) -> String {
-    let host = rows.iter().filter(|(entry, _)| entry.emulated).find_map(|(entry, _)| entry.host.as_ref());
+    let host =
+        rows.iter().filter(|(entry, _)| entry.emulated).find_map(|(entry, _)| entry.host.as_ref());
     let machine = host.map_or_else(
         || "another machine".to_owned(),
         |host| format!("{}, {} vCPU", host.cpu_model.trim(), host.vcpus),
@@ -97,7 +98,11 @@ fn row(entry: &Entry, meets: &str, scored: bool, wide: bool) -> Vec<Cell> {
     }
     cells.extend([
         or_dash(entry.cost_per_million_usd.map(figures::significant)),
-        or_dash(entry.cost_per_hour_usd.map(|cost| format!("{estimate}{}", figures::dollars_per_hour(cost)))),
+        or_dash(
+            entry
+                .cost_per_hour_usd
+                .map(|cost| format!("{estimate}{}", figures::dollars_per_hour(cost))),
+        ),
         or_dash(latency.map(|latency| figures::latency(latency.p95))),
         or_dash(
             entry

@@ -47,7 +47,8 @@ fn npz(inputs: &[InputSpec], rng: &mut ChaCha8Rng) -> Vec<u8> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     for (index, input) in inputs.iter().enumerate() {
-        let name = input.name().map_or_else(|| format!("arr_{index}.npy"), |name| format!("{name}.npy"));
+        let name =
+            input.name().map_or_else(|| format!("arr_{index}.npy"), |name| format!("{name}.npy"));
         archive.start_file(name, options).expect("a fresh archive in memory takes any entry");
         archive.write_all(&npy(input, rng)).expect("writing to memory does not fail");
     }
@@ -129,7 +130,9 @@ mod tests {
 
     #[test]
     fn an_npy_has_an_aligned_header_and_all_its_elements() {
-        for (text, size) in [("float32[1,3,4]", 48), ("int64[5]", 40), ("bool[]", 1), ("bfloat16[3]", 6)] {
+        for (text, size) in
+            [("float32[1,3,4]", 48), ("int64[5]", 40), ("bool[]", 1), ("bfloat16[3]", 6)]
+        {
             let payload = for_inputs(&specs(&[text]), 1).unwrap();
             let header_length = usize::from(u16::from_le_bytes([payload.body[8], payload.body[9]]));
             assert_eq!((10 + header_length) % 64, 0, "{text}");

@@ -22,9 +22,7 @@ const DEFAULT_DATA_DIR: &str = "assay-data";
 pub(crate) async fn run(args: &ServeArgs, settings: &Settings) -> Result<ExitCode, Failure> {
     let data_dir = args.data_dir.clone().unwrap_or_else(|| DEFAULT_DATA_DIR.into());
     let tls = match (&args.tls_cert, &args.tls_key) {
-        (Some(cert), Some(key)) => {
-            Some(TlsFiles { cert: cert.clone(), key: key.clone() })
-        }
+        (Some(cert), Some(key)) => Some(TlsFiles { cert: cert.clone(), key: key.clone() }),
         (_, _) => None,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -39,7 +37,9 @@ pub(crate) async fn run(args: &ServeArgs, settings: &Settings) -> Result<ExitCod
     output::write(&format!("listening {scheme}://{}", server.address()))?;
     follow::interrupted().await?;
     tokio::select! {
-        () = server.shut_down(ENDS_WITHIN) => {}
+        ended = server.shut_down(ENDS_WITHIN) => ended.map_err(|error| {
+            Failure::failed("the coordinator did not end in order").because(&error)
+        })?,
         signal = follow::interrupted() => signal?,
     }
     Ok(ExitCode::Done)

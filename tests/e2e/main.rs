@@ -1,0 +1,9 @@
+//! The whole system as users run it: real binaries, real processes, real models, started, stopped,
+//! interrupted and killed. Models are small; what is measured is not judged here, only that it was.
+
+mod bad_input;
+mod faults;
+mod fleet;
+mod process_tree;
+mod recommend;
+mod workbench;

@@ -1,0 +1,182 @@
+//! `assay recommend` without a server: one command, from a model to a ranking.
+
+use std::time::Duration;
+
+use assay_tests::{child::Child, wait};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::{
+    process_tree::{self, Process},
+    workbench::{LIMIT, MLP_INPUT, Workbench, run},
+};
+
+fn entries<'a>(report: &'a Value, list: &str) -> &'a Vec<Value> {
+    report[list].as_array().unwrap_or_else(|| panic!("no list {list} in {report:#}"))
+}
+
+#[test]
+fn two_types_of_one_shape_share_a_trial_and_are_ranked_by_cost() {
+    let bench = Workbench::new();
+    let model = bench.model("mlp");
+    let run = run(bench.recommend(&model).args([
+        "--input",
+        MLP_INPUT,
+        "--instance-types",
+        "ml.c5.large,ml.m5.large",
+        "-o",
+        "json",
+    ]));
+    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
+    let report = run.json();
+    let ranking = entries(&report, "ranking");
+    assert_eq!(ranking.len(), 2, "{report:#}");
+    assert_eq!(ranking[0]["instance_type"], "ml.c5.large");
+    assert_eq!(ranking[0]["shared_trial_with"][0], "ml.m5.large");
+    assert_eq!(ranking[0]["max_invocations_per_min"], ranking[1]["max_invocations_per_min"]);
+    assert_eq!(report["recommendation"]["rank"], 1);
+    for entry in ranking {
+        assert_eq!(entry["emulated"], true);
+        let cost = entry["cost_per_inference_usd"].as_f64().unwrap();
+        let per_hour = entry["cost_per_hour_usd"].as_f64().unwrap();
+        let rate = entry["max_invocations_per_min"].as_f64().unwrap();
+        assert_eq!(cost.to_bits(), (per_hour / (60.0 * rate)).to_bits());
+        assert!(rate > 60.0, "an MLP of a few microseconds carries more than one call a second");
+        let interval = entry["max_invocations_ci95"].as_array().unwrap();
+        assert!(interval[0].as_f64().unwrap() <= rate && rate <= interval[1].as_f64().unwrap());
+    }
+}
+
+#[test]
+fn the_agent_is_a_child_that_talks_grpc_over_loopback_and_nothing_stays_behind() {
+    let bench = Workbench::new();
+    let model = bench.model("mlp");
+    let mut command = bench.recommend(&model);
+    command.args(["--input", MLP_INPUT, "--instance-types", "own.small=1x2GiB@0.05"]);
+    let mut assay = Child::start("assay recommend", &mut command);
+    let family = wait_for_host(&mut assay);
+    let agent = family.iter().find(|process| process.name == "assay-agent").unwrap();
+    let ours = process_tree::established_connections(assay.pid());
+    let theirs = process_tree::established_connections(agent.pid);
+    let connected =
+        ours.iter().any(|(local, remote)| theirs.contains(&(remote.clone(), local.clone())));
+    assert!(connected, "assay {ours:?} and its agent {theirs:?} share no connection");
+
+    assert_eq!(assay.exit_code(LIMIT), 0, "{}", assay.stderr());
+    assert_gone(&family);
+    let table = assay.stdout();
+    for part in ["own.small*", "workers=1 intra-op=1", "$/1M", "MAX INV/MIN", "±", "Recommendation"]
+    {
+        assert!(table.contains(part), "no {part:?} in\n{table}");
+    }
+}
+
+#[test]
+fn ctrl_c_prints_what_there_is_and_leaves_no_process() {
+    let bench = Workbench::new();
+    let model = bench.model("mlp");
+    let mut command = bench.recommend(&model);
+    command.args(["--input", MLP_INPUT, "--instance-types", "own.small=1x2GiB@0.05", "-o", "json"]);
+    let mut assay = Child::start("assay recommend", &mut command);
+    let family = wait_for_host(&mut assay);
+    assay.signal(Signal::INT);
+    assert_eq!(assay.exit_code(LIMIT), 130, "{}", assay.stderr());
+    assert_gone(&family);
+    let report: Value = serde_json::from_str(&assay.stdout()).expect("a whole report");
+    assert_eq!(report["status"], "stopped", "{report:#}");
+}
+
+#[test]
+fn a_killed_command_takes_agent_and_host_with_it() {
+    let bench = Workbench::new();
+    let model = bench.model("mlp");
+    let mut command = bench.recommend(&model);
+    command.args(["--input", MLP_INPUT, "--instance-types", "own.small=1x2GiB@0.05"]);
+    let mut assay = Child::start("assay recommend", &mut command);
+    let family = wait_for_host(&mut assay);
+    assay.signal(Signal::KILL);
+    assay.end(LIMIT);
+    assert_gone(&family);
+}
+
+#[test]
+fn a_constraint_that_nothing_meets_ends_with_its_own_exit_code() {
+    let bench = Workbench::new();
+    let model = bench.model("mlp");
+    let run = run(bench.recommend(&model).args([
+        "--input",
+        MLP_INPUT,
+        "--instance-types",
+        "own.small=1x2GiB@0.05",
+        "--slo",
+        "p99<=1us",
+        "-o",
+        "json",
+    ]));
+    assert_eq!(run.code, 6, "{}\n{}", run.stdout, run.stderr);
+    let report = run.json();
+    assert_eq!(report["recommendation"], Value::Null);
+    assert_eq!(entries(&report, "rejected").len(), 1, "{report:#}");
+    assert!(
+        entries(&report, "rejected")[0]["reason"].as_str().unwrap().contains("p99"),
+        "{report:#}"
+    );
+}
+
+#[test]
+fn without_any_price_the_ranking_is_by_throughput_and_says_so() {
+    let bench = Workbench::new();
+    let model = bench.model("mlp");
+    let run = run(bench.recommend(&model).args([
+        "--input",
+        MLP_INPUT,
+        "--instance-types",
+        "own.small=1x2GiB",
+        "-o",
+        "json",
+    ]));
+    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
+    let report = run.json();
+    let entry = &entries(&report, "ranking")[0];
+    assert!(entry.get("cost_per_inference_usd").is_none(), "{entry:#}");
+    assert!(report["warnings"].to_string().contains("no price"), "{:#}", report["warnings"]);
+}
+
+#[test]
+fn a_fixed_load_is_reported_as_such() {
+    let bench = Workbench::new();
+    let model = bench.model("mlp");
+    let run = run(bench.recommend(&model).args([
+        "--input",
+        MLP_INPUT,
+        "--instance-types",
+        "own.small=1x2GiB@0.05",
+        "--load",
+        "users:2/3s",
+        "-o",
+        "json",
+    ]));
+    let report = run.json();
+    let lists = ["ranking", "rejected", "failed"];
+    let entry =
+        lists.iter().find_map(|list| entries(&report, list).first()).expect("one candidate");
+    let steps = entry["steps"].as_array().unwrap();
+    let fixed: Vec<_> = steps.iter().filter(|step| step["purpose"] == "fixed").collect();
+    assert_eq!(fixed.len(), 1, "{report:#}");
+    assert_eq!(fixed[0]["users"], 2);
+}
+
+/// Waits until the model host runs, and returns every process below `assay`.
+fn wait_for_host(assay: &mut Child) -> Vec<Process> {
+    wait::until("the model host to start", LIMIT, || {
+        assert!(assay.ended().is_none(), "assay ended early:\n{}", assay.stderr());
+        let family = process_tree::descendants(assay.pid());
+        family.iter().any(|process| process.name == "assay-host").then_some(family)
+    })
+}
+
+fn assert_gone(family: &[Process]) {
+    wait::until(&format!("{family:?} to be gone"), Duration::from_secs(20), || {
+        family.iter().all(|process| !process_tree::lives(process.pid)).then_some(())
+    });
+}
