@@ -34,6 +34,8 @@ fn emulated_types_of_the_same_shape_share_one_trial_per_configuration() {
     assert_eq!((first.id.as_str(), first.instance_type.as_str()), ("demo/1", "ml.c5.large"));
     // ml.c5.large has 4 GiB, ml.m5.large has 8 GiB: the smaller one is in force.
     assert_eq!(first.emulated, Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }));
+    let plan = planned(&testing::job(&["ml.m5.large", "ml.c5.large"]), &[local()]);
+    assert_eq!(plan.trials[0].spec.emulated, Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }));
 }
 
 #[test]
