@@ -156,6 +156,9 @@ struct InspectArguments {
     /// Try the model with made-up inputs, the suggested ones if none are declared
     #[arg(long)]
     run: bool,
+    /// Write what went in and came out to DIR as input_0.npy, output_0.npy …
+    #[arg(long, value_name = "DIR", requires = "run")]
+    save_tensors: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -199,6 +202,9 @@ fn dispatch(cli: Cli, malloc: &[MallocSetting]) -> Result<u8, Failure> {
             let artifact = open(&arguments.model.model, DEFAULT_UNPACKED_LIMIT)?;
             let inspection = inspect::inspect(&artifact, &arguments.model.inputs, arguments.run)
                 .map_err(|error| inspect_failure(&error))?;
+            if let (Some(folder), Some(run)) = (&arguments.save_tensors, &inspection.run) {
+                run.save(folder).map_err(|error| inspect_failure(&error))?;
+            }
             print(output, &inspection, |inspection| inspection.to_string())?;
             Ok(0)
         }
@@ -261,7 +267,8 @@ impl std::fmt::Display for Listed {
 struct Triple([f32; 3]);
 
 fn triple(text: &str) -> Result<Triple, String> {
-    let numbers: Result<Vec<f32>, _> = text.split(',').map(|number| number.trim().parse()).collect();
+    let numbers: Result<Vec<f32>, _> =
+        text.split(',').map(|number| number.trim().parse()).collect();
     numbers
         .ok()
         .and_then(|numbers| numbers.try_into().ok())
@@ -288,7 +295,7 @@ fn inspect_failure(error: &InspectError) -> Failure {
         InspectError::Run { .. } => {
             failure.hint("declare what forward() takes with --input, once per argument")
         }
-        InspectError::Engine(_) => failure,
+        InspectError::Engine(_) | InspectError::Save { .. } => failure,
     }
 }
 

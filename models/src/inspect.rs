@@ -3,7 +3,13 @@
 //! TorchScript does not record the shapes that a model was made for. They are guessed from the first
 //! weights that each argument meets; the guess is a suggestion and is labelled as one.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU32, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use assay_measure::{
     configuration::{Device, Graph, Precision},
@@ -17,6 +23,7 @@ use crate::{
     clock,
     engine::{self, EngineError},
     payload::ImageSettings,
+    response,
     sample::random_input,
     tensor::WireTensor,
     torch::{self, ArgumentKind, CallError, Description, FirstUse, Module},
@@ -82,6 +89,12 @@ pub struct TrialRun {
     pub forward_us: f64,
     /// NaNs in the outputs.
     pub nan_outputs: u64,
+    /// The inputs themselves.
+    #[serde(skip)]
+    pub input_tensors: Vec<WireTensor>,
+    /// What came out.
+    #[serde(skip)]
+    pub output_tensors: Vec<WireTensor>,
 }
 
 /// Why a model cannot be inspected.
@@ -102,6 +115,32 @@ pub enum InspectError {
         #[source]
         source: CallError,
     },
+    /// The tensors of the trial cannot be written.
+    #[error("cannot write {}", path.display())]
+    Save {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl TrialRun {
+    /// Writes what went in and came out as `input_0.npy`, `output_0.npy` and so on.
+    ///
+    /// # Errors
+    /// [`InspectError::Save`] names the file that cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), InspectError> {
+        for (kind, tensors) in [("input", &self.input_tensors), ("output", &self.output_tensors)] {
+            for (index, tensor) in tensors.iter().enumerate() {
+                let path = folder.join(format!("{kind}_{index}.npy"));
+                fs::write(&path, response::to_npy(tensor))
+                    .map_err(|source| InspectError::Save { path, source })?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Looks into a model; with `run`, tries it with the declared inputs, or the suggested ones.
@@ -250,11 +289,11 @@ const TIMED: Duration = Duration::from_millis(200);
 
 fn try_out(module: &Module, specs: &[InputSpec]) -> Result<TrialRun, InspectError> {
     torch::set_intra_op_threads(NonZeroU32::MIN.get());
-    let tensors: Vec<WireTensor> =
+    let input_tensors: Vec<WireTensor> =
         specs.iter().zip(0..).map(|(spec, seed)| random_input(spec, seed)).collect();
     let inputs: Vec<String> = specs.iter().map(InputSpec::to_string).collect();
     let failed = |source| InspectError::Run { inputs: inputs.join(" "), source };
-    let tensors: Vec<Option<&WireTensor>> = tensors.iter().map(Some).collect();
+    let tensors: Vec<Option<&WireTensor>> = input_tensors.iter().map(Some).collect();
     let outputs = module.call(&tensors).map_err(failed)?;
     let started = clock::now();
     let (forwards, elapsed) =
@@ -265,6 +304,8 @@ fn try_out(module: &Module, specs: &[InputSpec]) -> Result<TrialRun, InspectErro
         forward_us: elapsed.as_secs_f64() * 1e6 / forwards.max(1) as f64,
         nan_outputs: outputs.iter().map(engine::nan_count).sum(),
         inputs,
+        input_tensors,
+        output_tensors: outputs,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use assay_proto::inference::{DataType, InferStatistics, ModelStatistics, StatisticDuration};
+use assay_proto::inference::{DataType, ModelStatistics, StatisticDuration};
 use axum::{
     Json, Router,
     body::Body,
@@ -156,7 +156,7 @@ fn statistics_json(model: &ModelStatistics) -> Value {
         let StatisticDuration { count, ns } = duration.unwrap_or_default();
         json!({"count": count, "ns": ns})
     };
-    let all = model.inference_stats.unwrap_or(InferStatistics::default());
+    let all = model.inference_stats.unwrap_or_default();
     let batch_stats = model.batch_stats.iter().map(|batch| {
         json!({
             "batch_size": batch.batch_size,

@@ -137,7 +137,8 @@ fn layout(outputs: &[WireTensor]) -> String {
     described.collect::<Vec<_>>().join(", ")
 }
 
-fn to_npy(output: &WireTensor) -> Vec<u8> {
+/// The tensor as NumPy saves it.
+pub(crate) fn to_npy(output: &WireTensor) -> Vec<u8> {
     let mut bytes = npy_header(output.dtype, &output.shape);
     bytes.extend_from_slice(&output.data);
     bytes
