@@ -15,8 +15,10 @@ use thiserror::Error;
 pub const BODY_LIMIT: u64 = 256 << 20;
 /// The largest sum of all bodies; they are held in memory.
 pub const TOTAL_LIMIT: u64 = 1 << 30;
-/// The largest number of bodies.
-pub const COUNT_LIMIT: usize = 100_000;
+/// The largest number of bodies, and of entries in an archive.
+pub const COUNT_LIMIT: usize = 10_000;
+/// As much as an archive may inflate to: the bodies and the archive's own headers.
+const INFLATED_LIMIT: u64 = TOTAL_LIMIT + COUNT_LIMIT as u64 * 4096;
 
 /// Request bodies and their content type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,16 @@ pub enum PayloadError {
         /// Which limit.
         what: &'static str,
     },
+    /// The archive has an entry that no payload needs.
+    #[error("payload {path} has an entry {entry:?} that is {what}; only plain files and folders are taken")]
+    Hostile {
+        /// The archive.
+        path: PathBuf,
+        /// The entry.
+        entry: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The content type would break the request.
     #[error("{0:?} is not a content type")]
     ContentType(String),
@@ -79,6 +91,16 @@ impl Payload {
             bodies.file(path)?;
         }
         bodies.finish(content_type)
+    }
+
+    /// Reads one file as one body, whatever its name.
+    ///
+    /// # Errors
+    /// [`PayloadError`] when it cannot be read, is empty or too large.
+    pub fn read_body(path: &Path, content_type: &str) -> Result<Self, PayloadError> {
+        let mut bodies = Collected::new(path);
+        bodies.file(path)?;
+        bodies.finish(Some(content_type))
     }
 
     /// Reads a gzip tar whatever its name.
@@ -127,11 +149,19 @@ impl<'a> Collected<'a> {
     fn archive(&mut self, path: &Path) -> Result<(), PayloadError> {
         let broken = |source| PayloadError::Archive { path: path.to_owned(), source };
         let file = fs::File::open(path).map_err(|source| PayloadError::Read { path: path.to_owned(), source })?;
-        let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(io::BufReader::new(file)));
-        for entry in archive.entries().map_err(broken)? {
+        // An archive that goes on beyond the limit ends in the middle, and is damaged then.
+        let inflated = flate2::read::GzDecoder::new(io::BufReader::new(file)).take(INFLATED_LIMIT);
+        let mut archive = tar::Archive::new(inflated);
+        for (number, entry) in archive.entries().map_err(broken)?.enumerate() {
             let entry = entry.map_err(broken)?;
+            if number == COUNT_LIMIT {
+                return Err(PayloadError::TooLarge { path: path.to_owned(), what: "there may be 10000 entries" });
+            }
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            if let Some(what) = hostile(&entry) {
+                return Err(PayloadError::Hostile { path: path.to_owned(), entry: name, what });
+            }
             if entry.header().entry_type().is_file() {
-                let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
                 self.add(entry, &name)?.map_err(broken)?;
             }
         }
@@ -153,7 +183,7 @@ impl<'a> Collected<'a> {
             return Err(too_large("all bodies together may have 1 GiB"));
         }
         if self.bodies.len() == COUNT_LIMIT {
-            return Err(too_large("there may be 100000 bodies"));
+            return Err(too_large("there may be 10000 bodies"));
         }
         if length > 0 {
             self.total += length;
@@ -173,6 +203,20 @@ impl<'a> Collected<'a> {
         }
         Ok(Payload { bodies: self.bodies, content_type })
     }
+}
+
+/// What is wrong with an entry. Nothing is ever unpacked to disk, so none of these could do harm here;
+/// an archive that has one was made by mistake or in bad faith, and its bodies are not to be trusted.
+fn hostile(entry: &tar::Entry<'_, impl Read>) -> Option<&'static str> {
+    use std::path::Component;
+
+    let kind = entry.header().entry_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Some("a link or a device");
+    }
+    let Ok(path) = entry.path() else { return Some("not named in UTF-8") };
+    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    (!path.components().all(inside)).then_some("outside of the archive")
 }
 
 /// The content type that a file's extension suggests.
@@ -249,6 +293,63 @@ mod tests {
         for bad in ["", "text/\r\nX-Evil: 1", "text/ü"] {
             assert!(matches!(Payload::read(&full, Some(bad)), Err(PayloadError::ContentType(_))), "{bad:?}");
         }
+    }
+
+    /// An archive of one entry whose name and kind are written as they are, unchecked.
+    fn archive_with(name: &str, kind: tar::EntryType) -> Vec<u8> {
+        let mut builder =
+            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        let mut header = tar::Header::new_gnu();
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(kind);
+        header.set_link_name("/etc/passwd").unwrap();
+        let content: &[u8] = if kind.is_file() { b"body" } else { b"" };
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        builder.append(&header, content).unwrap();
+        builder.into_inner().unwrap().finish().unwrap()
+    }
+
+    #[test]
+    fn archives_with_links_devices_or_paths_that_lead_outside_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("payload");
+        for (name, kind) in [
+            ("../evil.npy", tar::EntryType::Regular),
+            ("a/../../evil.npy", tar::EntryType::Regular),
+            ("/etc/evil.npy", tar::EntryType::Regular),
+            ("link.npy", tar::EntryType::Symlink),
+            ("link.npy", tar::EntryType::Link),
+            ("device", tar::EntryType::Char),
+            ("pipe", tar::EntryType::Fifo),
+        ] {
+            fs::write(&path, archive_with(name, kind)).unwrap();
+            let error = Payload::read_archive(&path, "text/csv").unwrap_err();
+            assert!(matches!(error, PayloadError::Hostile { .. }), "{name} {kind:?}: {error}");
+        }
+        fs::write(&path, archive_with("./fine.npy", tar::EntryType::Regular)).unwrap();
+        assert_eq!(Payload::read_archive(&path, "text/csv").unwrap().bodies.len(), 1);
+    }
+
+    #[test]
+    fn an_archive_with_nothing_in_it_or_too_many_entries_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("payload");
+        fs::write(&path, archive(&[])).unwrap();
+        assert!(matches!(Payload::read_archive(&path, "text/csv"), Err(PayloadError::Empty(_))));
+        fs::write(&path, "no archive").unwrap();
+        assert!(matches!(Payload::read_archive(&path, "text/csv"), Err(PayloadError::Archive { .. })));
+        let many: Vec<(&str, &[u8])> = vec![("x", b""); COUNT_LIMIT + 1];
+        fs::write(&path, archive(&many)).unwrap();
+        assert!(matches!(Payload::read_archive(&path, "text/csv"), Err(PayloadError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn one_file_is_one_body_even_when_it_is_called_an_archive() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("body.tar.gz");
+        fs::write(&path, "bytes").unwrap();
+        assert_eq!(Payload::read_body(&path, "text/plain").unwrap().bodies, [Bytes::from("bytes")]);
     }
 
     #[test]

@@ -195,7 +195,8 @@ pub fn memory_limit_of_this_process() -> Option<Bytes> {
     Hierarchies::of_this_process().memory_limit()
 }
 
-fn cpu_set(cpus: &[u32]) -> CpuSet {
+/// Processors as the scheduler takes them.
+pub(crate) fn cpu_set(cpus: &[u32]) -> CpuSet {
     let mut set = CpuSet::new();
     for &cpu in cpus {
         let index = usize::try_from(cpu).unwrap_or(usize::MAX);

@@ -1,0 +1,167 @@
+//! A model host without a model, for tests of the agent: speaks the host's contract and misbehaves as
+//! the environment variable `FAKE_HOST` says.
+//!
+//! One thread per connection, keep-alive, no dependencies beyond `httparse`. Words of `FAKE_HOST`:
+//! `serve` (the default), `serve:MICROSECONDS` (one call at a time takes so long), `raise-from:N`,
+//! `crash-from:N`, `hang-from:N`, `eat-from:N` (allocates without end), `reject` (400 to every body),
+//! `nan`, `silent` (never ready), `bad-model`, `exit-early`, `segfault-early`.
+
+use std::{
+    env,
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::ExitCode,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+struct Host {
+    word: String,
+    number: u64,
+    calls: AtomicU64,
+    errors: AtomicU64,
+    /// When the one worker is free again.
+    free_at: Mutex<Instant>,
+}
+
+fn main() -> ExitCode {
+    let behaviour = env::var("FAKE_HOST").unwrap_or_else(|_| "serve".to_owned());
+    let (word, number) = match behaviour.split_once(':') {
+        Some((word, number)) => (word.to_owned(), number.parse().unwrap_or(0)),
+        None => (behaviour.clone(), 0),
+    };
+    eprintln!("fake host: {behaviour} {:?}", env::args().skip(1).collect::<Vec<_>>());
+    if let Ok(file) = env::var("FAKE_HOST_PID_FILE") {
+        std::fs::write(file, std::process::id().to_string()).ok();
+    }
+    match word.as_str() {
+        "bad-model" => {
+            eprintln!("error: cannot load the model\n  cause: it is a state dict, not TorchScript");
+            return ExitCode::from(1);
+        }
+        "exit-early" => return ExitCode::from(127),
+        "segfault-early" => end_by("SEGV"),
+        "silent" => thread::sleep(Duration::from_secs(600)),
+        _ => {}
+    }
+    let listener = match TcpListener::bind("127.0.0.1:0") {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("error: cannot listen\n  cause: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "listening http://127.0.0.1:{port}").ok();
+    stdout.flush().ok();
+    let host = Arc::new(Host {
+        word,
+        number,
+        calls: AtomicU64::new(0),
+        errors: AtomicU64::new(0),
+        free_at: Mutex::new(Instant::now()),
+    });
+    for stream in listener.incoming().flatten() {
+        let host = Arc::clone(&host);
+        thread::spawn(move || host.converse(stream));
+    }
+    ExitCode::SUCCESS
+}
+
+/// Ends this process by a signal, without unsafe code.
+fn end_by(signal: &str) {
+    let process = std::process::id().to_string();
+    std::process::Command::new("kill").args(["-s", signal, &process]).status().ok();
+    thread::sleep(Duration::from_secs(5));
+}
+
+impl Host {
+    fn converse(&self, stream: TcpStream) -> Option<()> {
+        stream.set_nodelay(true).ok()?;
+        let mut writer = stream.try_clone().ok()?;
+        let mut reader = BufReader::new(stream);
+        loop {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                if reader.read_until(b'\n', &mut head).ok()? == 0 {
+                    return None;
+                }
+            }
+            let mut headers = [httparse::EMPTY_HEADER; 32];
+            let mut request = httparse::Request::new(&mut headers);
+            request.parse(&head).ok()?;
+            let path = request.path?.to_owned();
+            let length = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
+            let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok()).unwrap_or(0);
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).ok()?;
+            let (status, answer) = self.answer(&path);
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                answer.len()
+            );
+            writer.write_all(format!("{head}{answer}").as_bytes()).ok()?;
+        }
+    }
+
+    fn answer(&self, path: &str) -> (u16, String) {
+        match path {
+            "/ping" => (200, String::new()),
+            "/invocations" => self.invoke(),
+            _ if path.ends_with("/stats") => {
+                let (calls, errors) = (self.calls.load(Ordering::Relaxed), self.errors.load(Ordering::Relaxed));
+                let nan = if self.word == "nan" { calls } else { 0 };
+                let stats = format!(
+                    r#"{{"assay":{{"nan_outputs":{nan},"requests":{calls},"errors":{errors},"batches":{calls},"allocator":"default"}}}}"#
+                );
+                (200, stats)
+            }
+            _ => (404, r#"{"error":"no such path"}"#.to_owned()),
+        }
+    }
+
+    fn invoke(&self) -> (u16, String) {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let from = call >= self.number;
+        match self.word.as_str() {
+            "raise-from" if from => {
+                self.errors.fetch_add(1, Ordering::Relaxed);
+                return (500, r#"{"error":"the model raised","cause":"RuntimeError: boom in forward()"}"#.to_owned());
+            }
+            "reject" => return (400, r#"{"error":"wrong shape","cause":"expected 3 channels, got 4"}"#.to_owned()),
+            "crash-from" if from => end_by("SEGV"),
+            "hang-from" if from => thread::sleep(Duration::from_secs(600)),
+            "eat-from" if from => eat(),
+            "serve" if self.number > 0 => self.take_turn(Duration::from_micros(self.number)),
+            _ => {}
+        }
+        (200, r#"{"outputs":[0.5]}"#.to_owned())
+    }
+
+    /// One worker: calls wait for each other. Ends are planned, so timer errors do not add up.
+    fn take_turn(&self, service: Duration) {
+        let done = {
+            let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+            *free_at = (*free_at).max(Instant::now()) + service;
+            *free_at
+        };
+        thread::sleep(done.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Takes memory until somebody stops it; at most 4 GiB, should nobody do so.
+fn eat() {
+    let mut eaten: Vec<Vec<u8>> = Vec::new();
+    for round in 0..1024u32 {
+        // Written to, so that it is resident.
+        eaten.push(vec![u8::try_from(round % 251).unwrap_or(1) + 1; 4 << 20]);
+        thread::sleep(Duration::from_millis(2));
+    }
+    eprintln!("ate {} blocks", eaten.len());
+    thread::sleep(Duration::from_secs(600));
+}

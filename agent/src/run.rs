@@ -1,0 +1,322 @@
+//! `assay-agent run`: the daemon on a candidate machine.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use assay_measure::{
+    ids::{AgentName, InstanceTypeName},
+    units::Bytes,
+};
+use clap::Args;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    process::{Pid, PidfdFlags, getppid, pidfd_open},
+};
+use thiserror::Error;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    task::JoinSet,
+};
+
+use crate::{
+    artifact_cache::{ArtifactCache, CacheError},
+    daemon::{self, EndRequest, Ended},
+    hardware::facts::{Machine, host_facts},
+    identity::{self, Source},
+    link::{
+        Introduction,
+        coordinator::{BadCoordinates, Coordinates, Coordinator},
+    },
+    model_host::{self, ProgramMissing},
+    runner::Runner,
+    sandbox::mounts::Hierarchies,
+};
+
+/// Arguments of `assay-agent run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArguments {
+    /// The coordinator, such as http://127.0.0.1:7440
+    #[arg(long, env = "ASSAY_SERVER", value_name = "URL")]
+    pub server: String,
+    /// Name of this agent, unique in the fleet [default: the machine's name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<AgentName>,
+    /// Instance type of this machine [default: asked of the machine, else "local"]
+    #[arg(long, value_name = "TYPE")]
+    pub instance_type: Option<InstanceTypeName>,
+    /// Something to know this agent by; may be repeated
+    #[arg(long = "label", visible_alias = "labels", value_name = "KEY=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// File with the token to present to the coordinator
+    #[arg(long, env = "ASSAY_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Certificates to trust instead of the system's, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub ca_cert: Option<PathBuf>,
+    /// How much disk the cache of models may take
+    #[arg(long, value_name = "SIZE", default_value = "20GiB")]
+    pub model_cache: Bytes,
+    /// Folder of the cache [default: assay in the user's cache folder]
+    #[arg(long, env = "ASSAY_CACHE_DIR", value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// The model host program [default: assay-host beside this program]
+    #[arg(long, env = model_host::PROGRAM_VARIABLE, value_name = "FILE")]
+    pub host_binary: Option<PathBuf>,
+    /// Let smaller instance types be emulated on this machine [default: only when its own is unknown]
+    #[arg(long, overrides_with = "no_emulate")]
+    pub emulate: bool,
+    /// Do not let other instance types be emulated on this machine
+    #[arg(long)]
+    pub no_emulate: bool,
+    /// End when the process that started this one ends
+    #[arg(long)]
+    pub exit_with_parent: bool,
+}
+
+/// The agent cannot start.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The address, certificate or token cannot be right.
+    #[error(transparent)]
+    Coordinates(#[from] BadCoordinates),
+    /// A file that was named cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The token file holds no token.
+    #[error("{0} holds no token")]
+    EmptyToken(PathBuf),
+    /// The machine's name cannot be the agent's.
+    #[error("the machine's name cannot be the agent's")]
+    Name(#[from] assay_measure::ids::BadId),
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// There is no model host program.
+    #[error(transparent)]
+    Program(#[from] ProgramMissing),
+    /// The operating system refuses something that every agent needs.
+    #[error("cannot set up the agent")]
+    System(#[from] std::io::Error),
+    /// The coordinator does not want this agent.
+    #[error("{0}")]
+    Refused(crate::link::coordinator::Refusal),
+}
+
+impl RunError {
+    /// One thing to do next.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.hint()),
+            Self::Program(_) => Some("install assay-host beside assay-agent, or give --host-binary or ASSAY_HOST"),
+            Self::Coordinates(BadCoordinates::TokenInTheClear(_)) => {
+                Some("serve with --tls-cert and --tls-key, and use an https:// address")
+            }
+            Self::Name(_) => Some("give --name"),
+            Self::Cache(_) => Some("give --cache-dir a folder that can be written"),
+            Self::Coordinates(_) | Self::Read { .. } | Self::EmptyToken(_) | Self::System(_) => None,
+        }
+    }
+
+    /// The exit code: 2 for what was asked wrongly, else as the cause says.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(refusal) => refusal.exit_code(),
+            Self::Coordinates(_) | Self::Read { .. } | Self::EmptyToken(_) | Self::Name(_) => 2,
+            Self::Cache(_) | Self::Program(_) | Self::System(_) => 1,
+        }
+    }
+}
+
+/// Runs the agent until it is asked to end. Must be called on the main thread, which every model host
+/// dies with.
+///
+/// # Errors
+/// [`RunError`] when it cannot start, or the coordinator refuses it.
+pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
+    // One thread is enough for a stream and a child process; measuring has threads of its own. An
+    // idle agent must not be noticed on the machine that it will measure.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve(arguments))?;
+    match ended {
+        Ended::Refused(refusal) => Err(RunError::Refused(refusal)),
+        Ended::Asked | Ended::Killed => Ok(ended.exit_code()),
+    }
+}
+
+async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
+    let coordinator = Coordinator::new(&coordinates(arguments)?)?;
+    // Found again for every trial; a missing one is better told now than by the first trial.
+    model_host::find_program(arguments.host_binary.as_deref())?;
+    let machine = Machine::here();
+    let instance_type = identity::instance_type(arguments.instance_type.clone()).await;
+    let introduction = Introduction {
+        name: name(arguments)?,
+        emulates: arguments.emulate || (!arguments.no_emulate && instance_type.source == Source::Local),
+        instance_type,
+        fingerprint: identity::host_fingerprint(),
+        host: host_facts(&machine),
+        labels: arguments.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+    };
+    let folder = arguments.cache_dir.clone().unwrap_or_else(default_cache_folder);
+    let runner = Runner {
+        coordinator: coordinator.clone(),
+        cache: ArtifactCache::open(folder, arguments.model_cache)?,
+        host_program: arguments.host_binary.clone(),
+        machine,
+        hierarchies: Hierarchies::of_this_process(),
+    };
+    tracing::info!(
+        name = %introduction.name,
+        instance_type = %introduction.instance_type.name,
+        vcpus = introduction.host.vcpus,
+        server = arguments.server,
+        "agent starts"
+    );
+    let (requests, end_requests) = mpsc::channel(4);
+    let mut watchers = JoinSet::new();
+    watch_signals(&mut watchers, &requests)?;
+    if arguments.exit_with_parent {
+        watch_parent(requests)?;
+    }
+    Ok(daemon::run(coordinator, introduction, Arc::new(runner), end_requests).await)
+}
+
+fn coordinates(arguments: &RunArguments) -> Result<Coordinates, RunError> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })
+    };
+    let token = match &arguments.token_file {
+        Some(path) => {
+            let text = String::from_utf8_lossy(&read(path)?).trim().to_owned();
+            if text.is_empty() {
+                return Err(RunError::EmptyToken(path.clone()));
+            }
+            Some(text)
+        }
+        None => None,
+    };
+    let ca_certificate = arguments.ca_cert.as_deref().map(read).transpose()?;
+    Ok(Coordinates { url: arguments.server.clone(), ca_certificate, token })
+}
+
+fn name(arguments: &RunArguments) -> Result<AgentName, RunError> {
+    if let Some(name) = &arguments.name {
+        return Ok(name.clone());
+    }
+    let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let harmless = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let text: String = node.chars().take(64).map(harmless).collect();
+    Ok(AgentName::new(text)?)
+}
+
+fn default_cache_folder() -> PathBuf {
+    let set = |variable| env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_CACHE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_else(env::temp_dir)
+        .join("assay")
+        .join("artifacts")
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it like rack=7".to_owned()),
+    }
+}
+
+fn watch_signals(watchers: &mut JoinSet<()>, requests: &mpsc::Sender<EndRequest>) -> Result<(), RunError> {
+    for (kind, by) in [(SignalKind::interrupt(), "SIGINT"), (SignalKind::terminate(), "SIGTERM")] {
+        let mut signals = signal(kind)?;
+        let requests = requests.clone();
+        watchers.spawn(async move {
+            while signals.recv().await.is_some() {
+                if requests.send(EndRequest { by: by.to_owned() }).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Asks for the end once the parent process has ended. Unlike the parent death signal this does not
+/// depend on which of the parent's threads started us. The waiting thread ends with the process.
+fn watch_parent(requests: mpsc::Sender<EndRequest>) -> Result<(), RunError> {
+    let parent: Option<Pid> = getppid();
+    let handle = parent.map(|parent| pidfd_open(parent, PidfdFlags::empty())).transpose();
+    let handle = handle.map_err(std::io::Error::from)?;
+    std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
+        // A parent that was gone before we looked has been replaced by another process.
+        if let Some(handle) = handle
+            && getppid() == parent
+        {
+            // Readable means ended.
+            let mut descriptors = [PollFd::new(&handle, PollFlags::IN)];
+            while poll(&mut descriptors, None) == Err(rustix::io::Errno::INTR) {}
+        }
+        let _ = requests.blocking_send(EndRequest { by: "the end of its parent process".to_owned() });
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: RunArguments,
+    }
+
+    fn parse(line: &str) -> RunArguments {
+        Line::try_parse_from(line.split(' ')).unwrap().arguments
+    }
+
+    #[test]
+    fn a_line_with_everything_is_understood() {
+        let arguments = parse(
+            "run --server http://h:1 --name a.b --instance-type ml.c5.large --label rack=7 --label x=y=z \
+             --model-cache 512MiB --emulate --exit-with-parent",
+        );
+        assert_eq!(arguments.labels, [("rack".into(), "7".into()), ("x".into(), "y=z".into())]);
+        assert_eq!(arguments.model_cache, Bytes::mib(512));
+        assert!(arguments.emulate && arguments.exit_with_parent);
+        assert!(!parse("run --server http://h:1 --emulate --no-emulate").emulate);
+    }
+
+    #[test]
+    fn the_machines_name_serves_when_none_is_given() {
+        assert!(name(&parse("run --server http://h:1")).is_ok());
+        assert!(Line::try_parse_from(["run", "--server", "http://h:1", "--name", "a b"]).is_err());
+        assert!(Line::try_parse_from(["run", "--server", "http://h:1", "--label", "=7"]).is_err());
+    }
+
+    #[test]
+    fn a_token_file_must_hold_a_token() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut arguments = parse("run --server http://127.0.0.1:1");
+        arguments.token_file = Some(file.path().to_owned());
+        assert!(matches!(coordinates(&arguments), Err(RunError::EmptyToken(_))));
+        fs::write(file.path(), "secret\n").unwrap();
+        assert_eq!(coordinates(&arguments).unwrap().token.as_deref(), Some("secret"));
+        arguments.token_file = Some("/nonexistent".into());
+        assert!(matches!(coordinates(&arguments), Err(RunError::Read { .. })));
+    }
+}

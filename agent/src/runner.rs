@@ -1,0 +1,303 @@
+//! One trial, from the artifacts to the figures: fetch, sandbox, start, check, measure, cool down, judge.
+//!
+//! Whatever the model does (raise, crash, hang, eat memory, not even load) ends the trial with its
+//! reason and never the agent. The host's exit, its memory and the wish to cancel are watched at
+//! every stage; when the trial is over, however it went, nothing of it is left running.
+
+mod cancellation;
+mod failure;
+mod measurement;
+mod measuring;
+pub mod step_report;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use assay_measure::{
+    hardware::Utilization,
+    outcome::{FailureKind, Progress, Stage, TrialOutcome},
+    trial::TrialSpec,
+    units::Bytes,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    artifact_cache::{ArtifactCache, CachedArtifact},
+    clock::Clock,
+    daemon::TrialEvent,
+    hardware::{facts::{Machine, host_facts}, sampler::Sampler},
+    link::coordinator::Coordinator,
+    model_host::{self, ModelHost, Serving, client},
+    payload::Payload,
+    sandbox::{Allotment, Sandbox, mounts::Hierarchies, watchdog},
+};
+pub use cancellation::Cancellation;
+use failure::{Stop, failed};
+use measuring::{Measuring, Record};
+
+/// How long the machine is watched without load at the end.
+const COOL_DOWN: Duration = Duration::from_secs(2);
+/// Checking every body of a large payload must not take longer than measuring.
+const CHECK_AT_MOST: Duration = Duration::from_secs(20);
+
+/// What all trials of this agent share.
+#[derive(Debug)]
+pub struct Runner {
+    /// Where artifacts come from.
+    pub coordinator: Coordinator,
+    /// Where they are kept.
+    pub cache: ArtifactCache,
+    /// The model host program, if the user named one.
+    pub host_program: Option<PathBuf>,
+    /// This machine.
+    pub machine: Machine,
+    /// The control groups of this process.
+    pub hierarchies: Hierarchies,
+}
+
+impl Runner {
+    /// Runs one trial to its end.
+    pub async fn run(
+        self: Arc<Self>,
+        spec: TrialSpec,
+        events: mpsc::UnboundedSender<TrialEvent>,
+        cancellation: Cancellation,
+    ) -> TrialOutcome {
+        let mut trial = Trial::new(self, Arc::new(spec), events);
+        let outcome = tokio::select! {
+            outcome = trial.perform() => outcome.unwrap_or_else(|stop| TrialOutcome::Failed(stop.into_failure())),
+            by = cancellation.cancelled() => TrialOutcome::Cancelled { by },
+        };
+        trial.clean_up().await;
+        outcome
+    }
+}
+
+/// A trial under way: what it holds is released by [`Trial::clean_up`].
+struct Trial {
+    runner: Arc<Runner>,
+    spec: Arc<TrialSpec>,
+    events: mpsc::UnboundedSender<TrialEvent>,
+    clock: Clock,
+    sampler: Option<Arc<Sampler>>,
+    sandbox: Option<Sandbox>,
+    host: Option<ModelHost>,
+    measuring: Option<Measuring>,
+    /// Processes killed on this machine for want of memory, before the host was started.
+    oom_kills_before: u64,
+}
+
+/// What is there once the host serves.
+struct Serves {
+    address: std::net::SocketAddr,
+    payload: Payload,
+    ready_after: Duration,
+    allotment: Allotment,
+    sampler: Arc<Sampler>,
+}
+
+impl Trial {
+    fn new(runner: Arc<Runner>, spec: Arc<TrialSpec>, events: mpsc::UnboundedSender<TrialEvent>) -> Self {
+        Self {
+            runner,
+            spec,
+            events,
+            clock: Clock::start(),
+            sampler: None,
+            sandbox: None,
+            host: None,
+            measuring: None,
+            oom_kills_before: failure::machine_oom_kills(),
+        }
+    }
+
+    async fn perform(&mut self) -> Result<TrialOutcome, Stop> {
+        // A shape that does not fit is told before anything is fetched.
+        let allotment = Allotment::of(&self.runner.machine, self.spec.emulated)
+            .map_err(|error| failed(FailureKind::Sandbox, &error))?;
+        self.progress(Stage::Fetching, format!("fetching {}", self.spec.model.name), 0.0);
+        let model = self.fetch(self.spec.model.clone()).await?;
+        let payload = self.read_payload().await?;
+        self.progress(Stage::Starting, format!("starting the model host: {}", self.spec.configuration), 0.02);
+        let serves = self.start_host(&model, payload, allotment).await?;
+        self.progress(Stage::WarmingUp, "checking the payload".to_owned(), 0.04);
+        self.check_payload(&serves).await?;
+        let record = self.measure(&serves).await?;
+        self.progress(Stage::CoolingDown, "watching the machine without load".to_owned(), 0.97);
+        let (idle, statistics) = self.cool_down(&serves).await?;
+        let context = measurement::Context {
+            spec: &self.spec,
+            host: host_facts(&self.runner.machine),
+            limits_in_force: self.sandbox.as_ref().map(|s| s.limits_in_force().to_vec()).unwrap_or_default(),
+            statistics: statistics.unwrap_or_default(),
+            idle,
+            ready_after: serves.ready_after,
+            took: Duration::from_nanos(self.clock.now_ns()),
+            sampler: &serves.sampler,
+            model_vcpus: serves.allotment.model_cpus.len(),
+            shares_cores: serves.allotment.spare_cpus.is_empty(),
+        };
+        Ok(TrialOutcome::Measured(Box::new(measurement::measurement(record, context))))
+    }
+
+    fn progress(&self, stage: Stage, message: String, fraction: f64) {
+        let left = measuring::expected_duration(&self.spec.work).mul_f64(1.0 - fraction);
+        let progress = Progress { stage, message, fraction, left };
+        // Whoever listened has gone; the trial will be told so.
+        let _ = self.events.send(TrialEvent::Progressed(progress));
+    }
+
+    async fn fetch(&self, artifact: assay_measure::trial::ArtifactRef) -> Result<CachedArtifact, Stop> {
+        let coordinator = &self.runner.coordinator;
+        let fetched = self.runner.cache.get(&artifact, async || coordinator.fetch(&artifact.sha256).await).await;
+        fetched.map_err(|error| failed(FailureKind::ArtifactUnavailable, &error))
+    }
+
+    async fn read_payload(&self) -> Result<Payload, Stop> {
+        let artifact = self.fetch(self.spec.payload.artifact.clone()).await?;
+        let spec = Arc::clone(&self.spec);
+        let read = move || {
+            let content_type = &spec.payload.content_type;
+            if spec.payload.is_archive {
+                Payload::read_archive(artifact.path(), content_type)
+            } else {
+                Payload::read_body(artifact.path(), content_type)
+            }
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        read.map_err(|error| failed(FailureKind::Internal, &error))?
+            .map_err(|error| failed(FailureKind::PayloadRejected, &error))
+    }
+
+    async fn start_host(
+        &mut self,
+        model: &CachedArtifact,
+        payload: Payload,
+        allotment: Allotment,
+    ) -> Result<Serves, Stop> {
+        let not_started = |error: &dyn std::error::Error| failed(FailureKind::HostStartFailed, error);
+        let program = model_host::find_program(self.runner.host_program.as_deref())
+            .map_err(|error| not_started(&error))?;
+        let sampler = Sampler::start(self.clock, allotment.model_cpus.clone(), allotment.memory)
+            .map_err(|error| failed(FailureKind::Internal, &error))?;
+        let sampler = Arc::new(sampler);
+        self.sampler = Some(Arc::clone(&sampler));
+        let sandbox = self.sandbox.insert(Sandbox::set_up(&allotment, &self.runner.hierarchies));
+        let serving = Serving {
+            model: model.path(),
+            configuration: &self.spec.configuration,
+            inputs: &self.spec.inputs,
+        };
+        let started_ns = self.clock.now_ns();
+        let host = ModelHost::start(&program, &serving, sandbox).map_err(|error| {
+            let problem = std::io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()));
+            not_started(&problem)
+        })?;
+        let host = self.host.insert(host);
+        sampler.watch_host(Some(host.process_id()));
+        let limit = sandbox.watched_memory();
+        let process_id = host.process_id();
+        let ready = tokio::select! {
+            ready = host.ready(self.spec.ready_within) => ready,
+            used = over_limit(process_id, limit) => return Err(self.over_memory(used).await),
+        };
+        let address = match ready {
+            Ok(address) => address,
+            Err(problem) => return Err(self.not_ready(problem).await),
+        };
+        let ready_after = Duration::from_nanos(self.clock.now_ns().saturating_sub(started_ns));
+        Ok(Serves { address, payload, ready_after, allotment, sampler })
+    }
+
+    /// Sends every body once: what the model does not take is told before any load.
+    async fn check_payload(&mut self, serves: &Serves) -> Result<(), Stop> {
+        let begun_ns = self.clock.now_ns();
+        let mut checked = 0usize;
+        for body in &serves.payload.bodies {
+            let spent = Duration::from_nanos(self.clock.now_ns().saturating_sub(begun_ns));
+            if spent > CHECK_AT_MOST {
+                tracing::info!(checked, of = serves.payload.bodies.len(), "the rest of the payload is not checked one by one");
+                return Ok(());
+            }
+            let content_type = serves.payload.content_type.clone();
+            let (address, timeout) = (serves.address, self.spec.request_timeout);
+            let call = async move { client::invoke(address, &content_type, body.clone(), timeout).await };
+            let answer = self.watching(call).await?;
+            self.judge_check(checked, answer).await?;
+            checked += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts the host under load until there is an answer.
+    async fn measure(&mut self, serves: &Serves) -> Result<Record, Stop> {
+        let settings = measuring::Settings {
+            spec: Arc::clone(&self.spec),
+            address: serves.address,
+            payload: serves.payload.clone(),
+            spare_cpus: serves.allotment.spare_cpus.clone(),
+            clock: self.clock,
+            sampler: Arc::clone(&serves.sampler),
+            events: self.events.clone(),
+        };
+        let mut measuring = Measuring::start(settings).map_err(|error| failed(FailureKind::Generator, &error))?;
+        let finished = measuring.take_finished();
+        // Held by the trial, so that it is stopped however this ends.
+        self.measuring = Some(measuring);
+        match self.watching(finished).await? {
+            Ok(record) => Ok(record),
+            Err(problem) => Err(self.explain(problem).await),
+        }
+    }
+
+    /// Silence, to see what the machine does without load.
+    async fn cool_down(&mut self, serves: &Serves) -> Result<(Utilization, Option<client::HostStatistics>), Stop> {
+        let from_ns = serves.sampler.mark();
+        self.watching(tokio::time::sleep(COOL_DOWN)).await?;
+        let to_ns = serves.sampler.mark();
+        let sampler = Arc::clone(&serves.sampler);
+        let idle = tokio::task::spawn_blocking(move || sampler.window(from_ns, to_ns)).await.unwrap_or_default();
+        let statistics = self.watching(client::statistics(serves.address)).await?;
+        Ok((idle, statistics))
+    }
+
+    /// Awaits something while the host lives within its memory. Its end ends the trial.
+    async fn watching<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        let Some(host) = &mut self.host else { return Ok(work.await) };
+        let limit = self.sandbox.as_ref().and_then(Sandbox::watched_memory);
+        let process_id = host.process_id();
+        tokio::select! {
+            // A host that died makes calls fail, too: its death is the reason.
+            biased;
+            exit = host.exited() => Err(self.host_died(exit).await),
+            used = over_limit(process_id, limit) => Err(self.over_memory(used).await),
+            done = work => Ok(done),
+        }
+    }
+
+    /// Ends everything this trial has started.
+    async fn clean_up(mut self) {
+        if let Some(measuring) = &self.measuring {
+            measuring.stop();
+        }
+        if let Some(mut host) = self.host.take() {
+            host.kill().await;
+        }
+        let (measuring, sandbox, sampler) = (self.measuring.take(), self.sandbox.take(), self.sampler.take());
+        // Joining threads and removing groups may take some milliseconds.
+        let release = tokio::task::spawn_blocking(move || {
+            drop(measuring);
+            drop(sandbox);
+            drop(sampler);
+        });
+        if release.await.is_err() {
+            tracing::error!("cleaning up after a trial panicked");
+        }
+    }
+}
+
+async fn over_limit(process_id: u32, limit: Option<Bytes>) -> Bytes {
+    match limit {
+        Some(limit) => watchdog::exceeded(process_id, limit).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,217 @@
+//! Why a trial ends without figures: what was seen, told as one reason.
+
+use std::{error::Error, fs, time::Duration};
+
+use assay_measure::{
+    outcome::{Failure, FailureKind},
+    search::SearchFailure,
+    units::Bytes,
+};
+
+use super::{Trial, measuring::{Measuring, Problem}};
+use crate::{
+    hardware::proc_files,
+    load::figures::{ErrorKind, FirstFailure},
+    model_host::{Exit, NotReady, client::{Answer, CallError}},
+};
+
+/// A reason to end the trial.
+#[derive(Debug)]
+pub(super) struct Stop(Failure);
+
+impl Stop {
+    fn new(kind: FailureKind, message: String, detail: String) -> Self {
+        Self(Failure { kind, message, detail })
+    }
+
+    pub(super) fn into_failure(self) -> Failure {
+        self.0
+    }
+}
+
+/// A failure told by an error and its causes.
+pub(super) fn failed(kind: FailureKind, error: &dyn Error) -> Stop {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    Stop::new(kind, message, String::new())
+}
+
+/// Processes that the kernel has killed on this machine for want of memory.
+pub(super) fn machine_oom_kills() -> u64 {
+    let vmstat = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    proc_files::memory_events(&vmstat).oom_kills.unwrap_or(0)
+}
+
+/// What libtorch says when the memory of a device, or its own allocator, is at its end.
+fn tells_of_memory(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    message.contains("out of memory") || message.contains("can't allocate memory")
+}
+
+impl Trial {
+    fn last_words(&self) -> String {
+        self.host.as_ref().map(crate::model_host::ModelHost::last_words).unwrap_or_default()
+    }
+
+    fn memory_limit(&self) -> Bytes {
+        self.spec.emulated.map_or(self.runner.machine.memory, |shape| shape.memory_bytes)
+    }
+
+    /// The host ended by itself.
+    pub(super) async fn host_died(&mut self, exit: Exit) -> Stop {
+        if let Some(host) = &mut self.host {
+            host.finish_reading().await;
+        }
+        let kills = self.sandbox.as_ref().map_or(0, crate::sandbox::Sandbox::oom_kills);
+        let killed = exit.signal() == Some(libc::SIGKILL);
+        if kills > 0 || (killed && machine_oom_kills() > self.oom_kills_before) {
+            let message = format!("the model host needs more than {} and was killed", self.memory_limit());
+            return Stop::new(FailureKind::OutOfMemory, message, self.last_words());
+        }
+        let during = match self.measuring.as_ref().and_then(Measuring::current_step) {
+            Some(step) => format!(" during {step}"),
+            None => String::new(),
+        };
+        Stop::new(
+            FailureKind::HostCrashed,
+            format!("the model host {}{during}", exit.in_words()),
+            self.last_words(),
+        )
+    }
+
+    /// The agent's own watch found the host over its limit.
+    pub(super) async fn over_memory(&mut self, used: Bytes) -> Stop {
+        if let Some(host) = &mut self.host {
+            host.kill().await;
+        }
+        let message = format!("the model host used {used}, the instance type has {}", self.memory_limit());
+        Stop::new(FailureKind::OutOfMemory, message, self.last_words())
+    }
+
+    /// The host did not come to serve.
+    pub(super) async fn not_ready(&mut self, problem: NotReady) -> Stop {
+        match problem {
+            NotReady::Exited(exit) if exit.signal().is_some() => self.host_died(exit).await,
+            NotReady::Exited(exit) => {
+                if let Some(host) = &mut self.host {
+                    host.finish_reading().await;
+                }
+                let said = self.host.as_ref().and_then(crate::model_host::ModelHost::error);
+                let kind = match (exit.code(), &said) {
+                    // It looked at the model and told what it does not like.
+                    (Some(1), Some(_)) => FailureKind::ModelRejected,
+                    _ => FailureKind::HostStartFailed,
+                };
+                let message = said.unwrap_or_else(|| problem.to_string());
+                let kind = if tells_of_memory(&message) { FailureKind::OutOfMemory } else { kind };
+                Stop::new(kind, message, self.last_words())
+            }
+            NotReady::TooSlow(_) | NotReady::Unexpected(_) => {
+                if let Some(host) = &mut self.host {
+                    host.kill().await;
+                }
+                Stop::new(FailureKind::HostNotReady, problem.to_string(), self.last_words())
+            }
+        }
+    }
+
+    /// What the answer to a checking request means.
+    pub(super) async fn judge_check(&mut self, number: usize, answer: Result<Answer, CallError>) -> Result<(), Stop> {
+        let body = format!("body {} of the payload", number + 1);
+        match answer {
+            Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
+            Ok(answer) if (400..500).contains(&answer.status) => {
+                let message = format!("the model does not take {body}: {}", answer.message());
+                Err(Stop::new(FailureKind::PayloadRejected, message, self.last_words()))
+            }
+            Ok(answer) => {
+                let said = answer.message();
+                let kind = if tells_of_memory(&said) { FailureKind::OutOfMemory } else { FailureKind::ModelRaised };
+                Err(Stop::new(kind, format!("the model failed on {body}: {said}"), self.last_words()))
+            }
+            Err(CallError::TimedOut(within)) => {
+                let message = format!("no answer to {body} within {:.1} s", within.as_secs_f64());
+                Err(Stop::new(FailureKind::ModelHangs, message, self.last_words()))
+            }
+            Err(error @ CallError::Broken(_)) => Err(self.connection_broke(&format!("on {body}: {error}")).await),
+        }
+    }
+
+    /// A connection broke: most likely the host just died, and its exit is about to be seen.
+    async fn connection_broke(&mut self, what: &str) -> Stop {
+        if let Some(host) = &mut self.host
+            && let Ok(exit) = tokio::time::timeout(Duration::from_secs(1), host.exited()).await
+        {
+            return self.host_died(exit).await;
+        }
+        Stop::new(FailureKind::HostCrashed, format!("the model host hung up {what}"), self.last_words())
+    }
+
+    /// Why measuring came to no figures.
+    pub(super) async fn explain(&mut self, problem: Problem) -> Stop {
+        match problem {
+            Problem::Failing { step, failure } => self.failing_calls(&step, &failure).await,
+            Problem::Hangs { step, silent_for } => {
+                let message = format!("no answer for {:.1} s during {step}", silent_for.as_secs_f64());
+                Stop::new(FailureKind::ModelHangs, message, self.last_words())
+            }
+            Problem::TargetLost { reason } => self.connection_broke(&format!("under load: {reason}")).await,
+            Problem::Generator(message) => Stop::new(FailureKind::Generator, message, String::new()),
+            Problem::Search { failure, first_failure } => self.no_capacity(&failure, first_failure.as_deref()).await,
+        }
+    }
+
+    async fn no_capacity(&mut self, failure: &SearchFailure, first: Option<&FirstFailure>) -> Stop {
+        let kind = match (failure, first) {
+            (SearchFailure::ConstraintUnreachable { .. } | SearchFailure::OutOfTime, _) => FailureKind::TooSlow,
+            (SearchFailure::NoAnswer, _) => FailureKind::ModelHangs,
+            (SearchFailure::AllCallsFailed { .. } | SearchFailure::TooManyErrors { .. }, Some(first)) => {
+                return self.failing_calls(&failure.to_string(), first).await;
+            }
+            (SearchFailure::AllCallsFailed { .. } | SearchFailure::TooManyErrors { .. }, None) => {
+                FailureKind::ModelRaised
+            }
+        };
+        Stop::new(kind, failure.to_string(), self.last_words())
+    }
+
+    /// Calls failed under load beyond what is allowed; the first one tells why.
+    async fn failing_calls(&mut self, context: &str, first: &FirstFailure) -> Stop {
+        let said = response_message(first);
+        let detail = format!("{context}\n{}", self.last_words()).trim_end().to_owned();
+        let kind = match first.kind {
+            ErrorKind::Timeout => FailureKind::ModelHangs,
+            ErrorKind::Status if first.status.is_some_and(|status| (400..500).contains(&status)) => {
+                FailureKind::PayloadRejected
+            }
+            ErrorKind::Status if tells_of_memory(&said) => FailureKind::OutOfMemory,
+            ErrorKind::Status | ErrorKind::Malformed => FailureKind::ModelRaised,
+            ErrorKind::Reset | ErrorKind::Connect => {
+                return self.connection_broke(&format!("under load: {said}")).await;
+            }
+        };
+        Stop::new(kind, said, detail)
+    }
+}
+
+/// What the first failing response said, or why there was none.
+fn response_message(first: &FirstFailure) -> String {
+    match first.status {
+        Some(status) if !first.body.is_empty() => {
+            Answer { status, body: bytes::Bytes::copy_from_slice(&first.body) }.message()
+        }
+        Some(_) | None => first.message.clone(),
+    }
+}
+
+/// The first failing response in one line, for the figures of a trial that was measured all the same.
+pub(super) fn told(first: &FirstFailure) -> String {
+    match first.status {
+        Some(status) => format!("status {status}: {}", response_message(first)),
+        None => first.message.clone(),
+    }
+}

@@ -1,0 +1,162 @@
+//! The figures of a trial, put together from everything that was recorded.
+
+use std::time::Duration;
+
+use assay_measure::{
+    configuration::Configuration,
+    hardware::{HostFacts, LimitInForce, Utilization},
+    outcome::{HarnessFigures, Measurement},
+    trial::{TrialSpec, Work},
+    validity::{Evidence, GeneratorEvidence, MachineEvidence, judge},
+};
+
+use super::{
+    failure::told,
+    measuring::{Measured, Record, span_ns},
+};
+use crate::{
+    capacity::{StepRecord, closed_loop_evidence},
+    hardware::sampler::Sampler,
+    load::figures::{StepFigures, latency_figures},
+    model_host::client::HostStatistics,
+};
+
+/// What is known besides the record.
+pub(super) struct Context<'a> {
+    pub(super) spec: &'a TrialSpec,
+    pub(super) host: HostFacts,
+    pub(super) limits_in_force: Vec<LimitInForce>,
+    pub(super) statistics: HostStatistics,
+    pub(super) idle: Utilization,
+    pub(super) ready_after: Duration,
+    pub(super) took: Duration,
+    pub(super) sampler: &'a Sampler,
+    pub(super) model_vcpus: usize,
+    pub(super) shares_cores: bool,
+}
+
+/// Puts the figures together and judges them.
+pub(super) fn measurement(record: Record, context: Context<'_>) -> Measurement {
+    let steps = record.steps();
+    let at_answer = record.at_answer();
+    let figures = record.figures_at_answer();
+    let utilization = span(&at_answer, record.base_ns)
+        .map_or_else(Utilization::default, |(from_ns, to_ns)| context.sampler.window(from_ns, to_ns));
+    let nan_outputs = context.statistics.nan_outputs.unwrap_or(0);
+    let evidence = Evidence {
+        machine: Some(machine_evidence(&record, &utilization, &context)),
+        nan_outputs,
+        ..evidence_of_calls(&record, &context)
+    };
+    Measurement {
+        latency: latency_figures(&figures.latency).unwrap_or_default(),
+        harness: harness(&record, &figures.lag, &context),
+        energy_j_per_inference: energy_per_call(&utilization, figures.answered),
+        idle: (context.idle.samples > 0).then(|| context.idle.clone()),
+        validity: judge(&evidence),
+        limits_in_force: context.limits_in_force,
+        configuration: reported_configuration(&context.spec.configuration, &context.statistics),
+        nan_outputs,
+        calls: steps.iter().map(|step| step.figures.answered + step.figures.errors.total()).sum(),
+        failed_calls: steps.iter().map(|step| step.figures.errors.total()).sum(),
+        first_error: steps.iter().find_map(|step| step.figures.first_failure.as_ref()).map(told),
+        ready_after: context.ready_after,
+        took: context.took,
+        utilization,
+        answer: record.answer().cloned(),
+        host: context.host,
+    }
+}
+
+/// From the begin of the first of these steps to the end of the last, as far as they follow each other.
+fn span(steps: &[&StepRecord], base_ns: u64) -> Option<(u64, u64)> {
+    let (mut from_ns, to_ns) = span_ns(base_ns, steps.last()?);
+    for pair in steps.windows(2).rev() {
+        let [earlier, later] = pair else { continue };
+        if earlier.plan.index + 1 != later.plan.index {
+            break;
+        }
+        from_ns = span_ns(base_ns, earlier).0;
+    }
+    Some((from_ns, to_ns))
+}
+
+fn evidence_of_calls(record: &Record, context: &Context<'_>) -> Evidence {
+    match (&record.measured, &context.spec.work) {
+        (Measured::Search(run), Work::Search(plan)) => run.evidence(plan, context.shares_cores),
+        (Measured::Search(_) | Measured::Fixed(_), _) => {
+            let mut all = StepFigures::new();
+            record.steps().iter().for_each(|step| all.merge(&step.figures));
+            let failed_calls = all.errors.total();
+            Evidence {
+                calls: all.answered + failed_calls,
+                failed_calls,
+                median_latency_us: latency_figures(&all.latency).map(|figures| figures.p50_us as f64),
+                generator: GeneratorEvidence {
+                    lag_p99_us: (!all.lag.is_empty()).then(|| all.lag.value_at_quantile(0.99) as f64),
+                    saturated: record.steps().iter().any(|step| step.generator_saturated),
+                    shares_cores: context.shares_cores,
+                },
+                closed_loop: record.steps().iter().filter_map(closed_loop_evidence).collect(),
+                ..Evidence::default()
+            }
+        }
+    }
+}
+
+fn machine_evidence(record: &Record, utilization: &Utilization, context: &Context<'_>) -> MachineEvidence {
+    let machine_memory = context.host.memory_bytes.count() as f64;
+    let available = utilization.machine_available_bytes.filter(|_| machine_memory > 0.0);
+    let clock = |step: Option<&StepRecord>| {
+        let (from_ns, to_ns) = span_ns(record.base_ns, step?);
+        context.sampler.window(from_ns, to_ns).cpu_mhz
+    };
+    let clocks = clock(record.steps().first()).zip(clock(record.steps().last()));
+    let clock_change = clocks.map(|(first, last)| (last / first - 1.0) * 100.0);
+    // The time in which credits run out is minutes to hours; a soak is the user's way to see it.
+    let soaked = matches!(&context.spec.work, Work::Search(plan) if plan.soak.is_some());
+    MachineEvidence {
+        steal_pct: utilization.steal_pct,
+        other_cpu_pct: utilization.other_cpu_pct,
+        swapped_pages_per_s: utilization.swapped_pages_per_s,
+        memory_available_pct: available.map(|bytes| bytes.count() as f64 / machine_memory * 100.0),
+        frequency_change_pct: clock_change,
+        gpu_shared: utilization.gpus.iter().any(|gpu| gpu.shared_with_others == Some(true)),
+        gpu_throttled: utilization.gpus.iter().any(|gpu| !gpu.throttle_reasons.is_empty()),
+        // An emulated type borrows the shape, not the credits.
+        burst_credits: context.spec.emulated.is_none() && lives_on_credits(context.spec.instance_type.as_str()) && !soaked,
+    }
+}
+
+/// `ml.t3.medium` and its kind.
+fn lives_on_credits(instance_type: &str) -> bool {
+    let family = instance_type.trim_start_matches("ml.").split('.').next().unwrap_or_default();
+    matches!(family, "t2" | "t3" | "t3a" | "t4g")
+}
+
+fn harness(record: &Record, lags: &hdrhistogram::Histogram<u64>, context: &Context<'_>) -> HarnessFigures {
+    let sampler_cpu_s = context.sampler.cpu_seconds();
+    let generator_cpu: Duration = record.steps().iter().map(|step| step.figures.generator_cpu).sum();
+    let available_s = record.elapsed.as_secs_f64() * context.model_vcpus as f64;
+    let used_s = generator_cpu.as_secs_f64() + sampler_cpu_s;
+    HarnessFigures {
+        cpu_share_pct: if available_s > 0.0 { used_s / available_s * 100.0 } else { 0.0 },
+        lag_p50_us: if lags.is_empty() { 0 } else { lags.value_at_quantile(0.5) },
+        lag_p99_us: if lags.is_empty() { 0 } else { lags.value_at_quantile(0.99) },
+        sampler_cpu_s,
+    }
+}
+
+fn energy_per_call(utilization: &Utilization, calls: u64) -> Option<f64> {
+    let energies: Vec<f64> = utilization.gpus.iter().filter_map(|gpu| gpu.energy_j).collect();
+    (!energies.is_empty() && calls > 0).then(|| energies.iter().sum::<f64>() / calls as f64)
+}
+
+/// What was asked for, with what the host says of itself.
+fn reported_configuration(asked: &Configuration, statistics: &HostStatistics) -> Configuration {
+    let mut configuration = asked.clone();
+    if let Some(allocator) = statistics.allocator.as_deref().and_then(|word| word.parse().ok()) {
+        configuration.allocator = allocator;
+    }
+    configuration
+}

@@ -1,0 +1,423 @@
+//! The measuring itself, on a thread of its own: asks the search (or the fixed load) for steps, has the
+//! load generator perform them, and reports each one.
+//!
+//! Where the model leaves processors to spare, this thread, the sending threads and the sampler stay
+//! on those. Where it does not, they compete with the model: the sending threads run at real-time
+//! priority where that is permitted, so that requests leave on time, and take what they need from
+//! the model; how much that is stands in the result (`cpu_share_pct`).
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use assay_measure::{
+    outcome::{Progress, Stage},
+    schedule::{Load, Phase},
+    search::{Answer, Mode, Purpose, SearchFailure, SearchPlan, StepPlan},
+    trial::{TrialSpec, Work},
+};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use super::step_report::step_report;
+use crate::{
+    capacity::{self, SearchEnd, SearchEvent, SearchRun, StepRecord},
+    clock::Clock,
+    daemon::TrialEvent,
+    hardware::sampler::Sampler,
+    load::{
+        CancelHandle, Generator, GeneratorError, GeneratorOptions,
+        figures::{ErrorKind, FirstFailure, StepEnd, StepFigures},
+        pacing::Scheduling,
+    },
+    payload::Payload,
+    sandbox::cpu_set,
+    target::{Address, Target},
+};
+
+/// A step of which more calls than this fail with an error of the model tells enough.
+const FAILING_ALTOGETHER: f64 = 0.5;
+
+/// Why there are no figures.
+#[derive(Debug)]
+pub(super) enum Problem {
+    /// The model fails calls altogether.
+    Failing {
+        /// In words.
+        step: String,
+        /// The first failing call.
+        failure: Box<FirstFailure>,
+    },
+    /// It stopped answering.
+    Hangs {
+        /// In words.
+        step: String,
+        /// For so long.
+        silent_for: Duration,
+    },
+    /// Nobody accepts connections any more.
+    TargetLost {
+        /// What connecting said.
+        reason: String,
+    },
+    /// The search found that there is no capacity.
+    Search {
+        /// Why.
+        failure: SearchFailure,
+        /// The first failing call.
+        first_failure: Option<Box<FirstFailure>>,
+    },
+    /// The load generator failed.
+    Generator(String),
+}
+
+/// Everything that was measured.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) measured: Measured,
+    /// The origin of the steps' times on the trial's clock.
+    pub(super) base_ns: u64,
+    pub(super) elapsed: Duration,
+}
+
+/// What was measured.
+#[derive(Debug)]
+pub(super) enum Measured {
+    /// A search with its answer.
+    Search(Box<SearchRun>),
+    /// The steps of a fixed load.
+    Fixed(Vec<StepRecord>),
+}
+
+impl Record {
+    /// Every step.
+    pub(super) fn steps(&self) -> &[StepRecord] {
+        match &self.measured {
+            Measured::Search(run) => &run.steps,
+            Measured::Fixed(steps) => steps,
+        }
+    }
+
+    /// The answer of a search.
+    pub(super) fn answer(&self) -> Option<&Answer> {
+        match &self.measured {
+            Measured::Search(run) => run.answer(),
+            Measured::Fixed(_) => None,
+        }
+    }
+
+    /// The steps at the answer; of a fixed load, the last one.
+    pub(super) fn at_answer(&self) -> Vec<&StepRecord> {
+        match &self.measured {
+            Measured::Search(run) => run.answer_steps().collect(),
+            Measured::Fixed(steps) => steps.last().into_iter().collect(),
+        }
+    }
+
+    /// The figures of those steps together.
+    pub(super) fn figures_at_answer(&self) -> StepFigures {
+        let mut all = StepFigures::new();
+        self.at_answer().iter().for_each(|step| all.merge(&step.figures));
+        all
+    }
+}
+
+/// What measuring needs.
+pub(super) struct Settings {
+    pub(super) spec: Arc<TrialSpec>,
+    pub(super) address: SocketAddr,
+    pub(super) payload: Payload,
+    pub(super) spare_cpus: Vec<u32>,
+    pub(super) clock: Clock,
+    pub(super) sampler: Arc<Sampler>,
+    pub(super) events: mpsc::UnboundedSender<TrialEvent>,
+}
+
+/// Measuring cannot begin.
+#[derive(Debug, Error)]
+pub(super) enum NotStarted {
+    #[error(transparent)]
+    Generator(#[from] GeneratorError),
+    #[error("cannot start the measuring thread")]
+    Thread(#[from] io::Error),
+}
+
+/// Measuring under way. Dropping it stops the load and waits for the thread.
+#[derive(Debug)]
+pub(super) struct Measuring {
+    cancel: CancelHandle,
+    thread: Option<JoinHandle<()>>,
+    finished: Option<oneshot::Receiver<Result<Record, Problem>>>,
+    current: Arc<Mutex<Option<String>>>,
+}
+
+impl Measuring {
+    pub(super) fn start(settings: Settings) -> Result<Self, NotStarted> {
+        let target = Target::Http {
+            host: settings.address.ip().to_string(),
+            port: settings.address.port(),
+            path: Some("/invocations".to_owned()),
+        };
+        let cpus = settings.spare_cpus.iter().filter_map(|&cpu| usize::try_from(cpu).ok()).collect();
+        let options = GeneratorOptions {
+            request_timeout: settings.spec.request_timeout,
+            scheduling: Scheduling { realtime: true, cpus },
+            ..GeneratorOptions::default()
+        };
+        let base_ns = settings.clock.now_ns();
+        let address = Address::Tcp(settings.address);
+        let generator = Generator::start(&target, &address, Some(&settings.payload), &settings.spec.inputs, &options)?;
+        let cancel = generator.cancel_handle();
+        let current = Arc::new(Mutex::new(None));
+        let (sender, finished) = oneshot::channel();
+        let observer = Observer { settings, base_ns, last_answer_ns: base_ns, current: Arc::clone(&current) };
+        let mut driver = Driver { generator, observer };
+        let thread = std::thread::Builder::new().name("measuring".to_owned()).spawn(move || {
+            driver.stay_on_spare_cpus();
+            // Nobody listens when the trial was cancelled.
+            let _ = sender.send(driver.drive());
+        })?;
+        Ok(Self { cancel, thread: Some(thread), finished: Some(finished), current })
+    }
+
+    /// Waits for the end. To be asked for once.
+    pub(super) fn take_finished(&mut self) -> impl Future<Output = Result<Record, Problem>> + use<> {
+        let finished = self.finished.take();
+        async move {
+            let gone = || Problem::Generator("the measuring thread ended without a word".to_owned());
+            finished.ok_or_else(gone)?.await.unwrap_or_else(|_| Err(gone()))
+        }
+    }
+
+    /// Ends the load at once.
+    pub(super) fn stop(&self) {
+        self.cancel.cancel();
+    }
+
+    /// The step that is being performed, in words.
+    pub(super) fn current_step(&self) -> Option<String> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the measuring thread panicked");
+        }
+    }
+}
+
+/// About how long the work takes, for people who wait.
+pub(super) fn expected_duration(work: &Work) -> Duration {
+    match work {
+        Work::Search(plan) => {
+            let typical = match plan.mode {
+                Mode::Quick => Duration::from_secs(50),
+                Mode::Full => Duration::from_secs(150),
+            };
+            (typical + plan.soak.unwrap_or_default()).min(plan.max_duration)
+        }
+        Work::Fixed(phases) => phases.iter().map(|phase| phase.duration).sum(),
+    }
+}
+
+struct Driver {
+    generator: Generator,
+    observer: Observer,
+}
+
+impl Driver {
+    fn stay_on_spare_cpus(&self) {
+        let spare = &self.observer.settings.spare_cpus;
+        if !spare.is_empty()
+            && let Err(error) = rustix::thread::sched_setaffinity(None, &cpu_set(spare))
+        {
+            tracing::debug!(%error, "the measuring thread shares the model's processors");
+        }
+    }
+
+    fn drive(&mut self) -> Result<Record, Problem> {
+        let spec = Arc::clone(&self.observer.settings.spec);
+        let measured = match &spec.work {
+            Work::Search(plan) => self.search(plan),
+            Work::Fixed(phases) => self.hold(phases),
+        };
+        let base_ns = self.observer.base_ns;
+        let elapsed_ns = self.observer.settings.clock.now_ns().saturating_sub(base_ns);
+        Ok(Record { measured: measured?, base_ns, elapsed: Duration::from_nanos(elapsed_ns) })
+    }
+
+    fn search(&mut self, plan: &SearchPlan) -> Result<Measured, Problem> {
+        let Self { generator, observer } = self;
+        let cancel = generator.cancel_handle();
+        let mut problem = None;
+        let run = capacity::search(generator, plan, |event| match event {
+            SearchEvent::StepPlanned(step) => observer.planned(step),
+            SearchEvent::StepFinished(record) => {
+                observer.finished(record);
+                if problem.is_none() {
+                    problem = observer.check(record).err();
+                    if problem.is_some() {
+                        cancel.cancel();
+                    }
+                }
+            }
+        })
+        .map_err(|error| Problem::Generator(told(&error)))?;
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        match &run.end {
+            SearchEnd::Answered(_) => Ok(Measured::Search(Box::new(run))),
+            SearchEnd::Failed(failure) => {
+                let first_failure = run.steps.iter().find_map(|step| step.figures.first_failure.clone());
+                Err(Problem::Search { failure: failure.clone(), first_failure: first_failure.map(Box::new) })
+            }
+            SearchEnd::TargetLost { reason } => Err(Problem::TargetLost { reason: reason.clone() }),
+            SearchEnd::Cancelled => Err(Problem::Generator("the load was cancelled".to_owned())),
+        }
+    }
+
+    fn hold(&mut self, phases: &[Phase]) -> Result<Measured, Problem> {
+        let mut in_flight = VecDeque::new();
+        let mut steps = Vec::new();
+        for (index, phase) in (0..).zip(phases) {
+            let step = StepPlan {
+                index,
+                purpose: Purpose::Fixed,
+                load: phase.load.clone(),
+                duration: phase.duration,
+                continues: index > 0,
+                verdict_after: self.observer.settings.spec.request_timeout,
+            };
+            self.generator.submit(&step).map_err(|error| Problem::Generator(told(&error)))?;
+            self.observer.planned(&step);
+            in_flight.push_back(step);
+            // One phase ahead, so that the next follows without a gap.
+            if in_flight.len() > 1 {
+                steps.push(self.take(&mut in_flight)?);
+            }
+        }
+        while !in_flight.is_empty() {
+            steps.push(self.take(&mut in_flight)?);
+        }
+        Ok(Measured::Fixed(steps))
+    }
+
+    /// Waits for the oldest step in flight.
+    fn take(&mut self, in_flight: &mut VecDeque<StepPlan>) -> Result<StepRecord, Problem> {
+        let result = self.generator.wait_next().map_err(|error| Problem::Generator(told(&error)))?;
+        let (Some(result), Some(step)) = (result, in_flight.pop_front()) else {
+            return Err(Problem::TargetLost { reason: "the load generator has ended".to_owned() });
+        };
+        let end = result.end.clone();
+        let record = StepRecord::new(step, &[], 1.0, result);
+        self.observer.finished(&record);
+        match end {
+            StepEnd::Complete | StepEnd::Cancelled => {}
+            StepEnd::TargetLost { reason } => return Err(Problem::TargetLost { reason }),
+        }
+        self.observer.check(&record)?;
+        Ok(record)
+    }
+}
+
+/// Watches steps: reports them, and looks whether going on makes sense.
+struct Observer {
+    settings: Settings,
+    /// The generator's origin on the trial's clock.
+    base_ns: u64,
+    last_answer_ns: u64,
+    current: Arc<Mutex<Option<String>>>,
+}
+
+impl Observer {
+    fn planned(&self, step: &StepPlan) {
+        // A step that does not follow another without a pause begins now.
+        self.settings.sampler.mark();
+        let words = in_words(step);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("step {} ({words})", step.index));
+        let expected = expected_duration(&self.settings.spec.work);
+        let elapsed = Duration::from_nanos(self.settings.clock.now_ns().saturating_sub(self.base_ns));
+        let share = elapsed.as_secs_f64() / expected.as_secs_f64().max(1e-3);
+        let stage = if step.purpose == Purpose::WarmUp { Stage::WarmingUp } else { Stage::Searching };
+        let progress = Progress {
+            stage,
+            message: words,
+            // Measuring takes as long as it takes: the estimate never says that it is over.
+            fraction: (0.05 + 0.9 * share).min(0.95),
+            left: expected.saturating_sub(elapsed),
+        };
+        let _ = self.settings.events.send(TrialEvent::Progressed(progress));
+    }
+
+    fn finished(&self, record: &StepRecord) {
+        self.settings.sampler.mark();
+        let (from_ns, to_ns) = span_ns(self.base_ns, record);
+        let report = step_report(record, self.settings.sampler.window(from_ns, to_ns));
+        let _ = self.settings.events.send(TrialEvent::StepFinished(Box::new(report)));
+    }
+
+    fn check(&mut self, record: &StepRecord) -> Result<(), Problem> {
+        let figures = &record.figures;
+        let words = || format!("step {} ({})", record.plan.index, in_words(&record.plan));
+        if let Some(failure) = &figures.first_failure {
+            let calls = (figures.answered + figures.errors.total()).max(1) as f64;
+            // A full queue (503) and time-outs are what overload looks like; the search knows that.
+            let of_the_model = failure.kind == ErrorKind::Status && failure.status != Some(503);
+            let altogether = figures.errors.status as f64 / calls > FAILING_ALTOGETHER;
+            let broken = figures.errors.reset + figures.errors.connect + figures.errors.malformed;
+            if (of_the_model && altogether) || (broken > 0 && figures.answered == 0) {
+                return Err(Problem::Failing { step: words(), failure: Box::new(failure.clone()) });
+            }
+        }
+        let now_ns = self.settings.clock.now_ns();
+        if figures.answered > 0 {
+            self.last_answer_ns = now_ns;
+        }
+        let silent_for = Duration::from_nanos(now_ns.saturating_sub(self.last_answer_ns));
+        let sent = figures.sent + figures.carried_in > 0;
+        if sent && figures.answered == 0 && silent_for > self.settings.spec.request_timeout {
+            return Err(Problem::Hangs { step: words(), silent_for });
+        }
+        Ok(())
+    }
+}
+
+/// When a step began and ended on the trial's clock.
+pub(super) fn span_ns(base_ns: u64, record: &StepRecord) -> (u64, u64) {
+    let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let from_ns = base_ns.saturating_add(nanoseconds(record.started));
+    (from_ns, from_ns.saturating_add(nanoseconds(record.elapsed)))
+}
+
+/// An error and its causes in one line.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// A step in words, such as `staircase, 4 users` or `main, open loop 2120/min`.
+fn in_words(step: &StepPlan) -> String {
+    let purpose = step.purpose;
+    match &step.load {
+        Load::Closed { users: 1 } => format!("{purpose}, 1 user"),
+        Load::Closed { users } => format!("{purpose}, {users} users"),
+        Load::Open { rate, .. } => format!("{purpose}, open loop {:.0}/min", rate.as_per_minute()),
+        Load::Replay { at_us } => format!("{purpose}, {} recorded calls", at_us.len()),
+    }
+}
