@@ -23,3 +23,6 @@ pub mod start_error;
 pub mod store;
 pub mod tls;
 pub mod tokens;
+
+#[cfg(test)]
+mod tests;

@@ -103,6 +103,12 @@ impl RunningServer {
         }
     }
 
+    /// Ends it at once, and waits until nothing of it is left.
+    #[cfg(test)]
+    pub(crate) async fn crash(&mut self) {
+        self.tasks.shutdown().await;
+    }
+
     /// Takes no more work, ends streams, lets requests under way finish, and closes the store. Agents go
     /// on with what they run, and report it to the next coordinator on this data directory.
     ///

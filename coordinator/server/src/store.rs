@@ -235,8 +235,9 @@ pub(crate) struct Recovered {
 pub(crate) struct RecoveredJob {
     /// The job.
     pub(crate) record: JobRecord,
-    /// Its trials, in order, with the steps already reported in the run that counts.
-    pub(crate) trials: Vec<(TrialRecord, BTreeSet<u32>)>,
+    /// Its trials, in order, with the steps already reported in the run that counts, which come
+    /// without their histograms.
+    pub(crate) trials: Vec<(TrialRecord, Vec<StepReport>)>,
     /// The last sequence number of its record.
     pub(crate) last_sequence: u64,
 }

@@ -3,7 +3,7 @@
 //! An agent that leaves keeps its lease until it runs out; coming back in time, it goes on.
 
 use assay_measure::ids::{AgentName, TrialId};
-use assay_planning::{fleet::AgentView, trial_state::{TrialEvent, TrialState}};
+use assay_planning::{fleet::AgentView, trial_state::TrialEvent};
 use jiff::Timestamp;
 
 use super::{
@@ -85,41 +85,30 @@ impl State {
         draining: bool,
         now: Timestamp,
     ) {
-        let stands = held.as_ref().is_some_and(|held| self.resume_trial(held, now));
-        self.tell(
-            session,
-            AgentCommand::Registered {
-                heartbeat_interval: self.terms.heartbeat_interval,
-                lease_term: self.terms.lease_term,
-                held_trial_stands: stands,
-            },
-        );
+        let greeting = self.effects.len();
+        let stands = held.is_some_and(|held| self.resume_trial(name, &held, now));
+        let registered = AgentCommand::Registered {
+            heartbeat_interval: self.terms.heartbeat_interval,
+            lease_term: self.terms.lease_term,
+            held_trial_stands: stands,
+        };
+        // Whatever else follows from its coming back, this is the first that it is told.
+        self.effects.insert(greeting, Effect::Tell(session, registered));
         if draining {
             self.tell(session, AgentCommand::Drain(true));
         }
-        match held {
-            Some(held) if stands => self.repeat_cancel(session, held),
-            Some(_) | None => self.expect_claim(name, now),
+        if !stands {
+            self.expect_claim(name, now);
         }
     }
 
-    /// The word to cancel may have been lost with the old connection.
-    fn repeat_cancel(&mut self, session: SessionId, held: Held) {
-        let by = self.trial(&held.trial).and_then(|active| match &active.trial.state {
-            TrialState::Cancelling { by, .. } => Some(by.clone()),
-            TrialState::Queued
-            | TrialState::Leased { .. }
-            | TrialState::Running { .. }
-            | TrialState::Ended { .. } => None,
-        });
-        if let Some(by) = by {
-            self.tell(session, AgentCommand::CancelTrial(held, by));
-        }
-    }
-
-    fn resume_trial(&mut self, held: &Held, now: Timestamp) -> bool {
+    fn resume_trial(&mut self, name: &AgentName, held: &Held, now: Timestamp) -> bool {
         let resumed = TrialEvent::Resumed { token: held.token.clone() };
-        self.move_trial(&held.trial, resumed, now).is_ok()
+        if !self.holds(name, held) || self.move_trial(&held.trial, resumed, now).is_err() {
+            return false;
+        }
+        self.claim_trial(&held.trial);
+        true
     }
 
     pub(super) fn detach_agent(&mut self, session: SessionId, now: Timestamp) {

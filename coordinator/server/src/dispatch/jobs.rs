@@ -106,7 +106,7 @@ impl ActiveJob {
         let planned = self.planned.as_ref()?;
         let facts_of = |active: &ActiveTrial| TrialFacts {
             end: active.trial.end().cloned(),
-            steps: Vec::new(),
+            steps: active.steps.values().cloned().collect(),
             repeats: active.trial.repeats,
         };
         let facts = JobFacts {

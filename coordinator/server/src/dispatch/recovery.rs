@@ -57,11 +57,11 @@ impl State {
 
 fn active_job(recovered: RecoveredJob, terms: Terms, now: Timestamp) -> ActiveJob {
     let RecoveredJob { record, trials, last_sequence } = recovered;
-    let trials = trials.into_iter().map(|(trial, stored_steps)| ActiveTrial {
+    let trials = trials.into_iter().map(|(trial, steps)| ActiveTrial {
         id: trial.id,
         trial: renewed(trial.trial, terms, now),
         run: trial.run,
-        stored_steps,
+        steps: steps.into_iter().map(|step| (step.index, step)).collect(),
         unclaimed_until: None,
     });
     ActiveJob {

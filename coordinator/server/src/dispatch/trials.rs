@@ -3,7 +3,7 @@
 //! Every report proves itself with the token of the lease. One that was applied before is
 //! acknowledged again and changes nothing; one with another token is acknowledged as stale.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use assay_measure::{
     ids::{AgentName, LeaseToken, TrialId},
@@ -33,8 +33,8 @@ pub(super) struct ActiveTrial {
     pub(super) trial: Trial,
     /// The lease whose steps count.
     pub(super) run: Option<LeaseToken>,
-    /// Steps of that run that are stored.
-    pub(super) stored_steps: BTreeSet<u32>,
+    /// Steps of that run, which are stored; without their histograms.
+    pub(super) steps: BTreeMap<u32, StepReport>,
     /// The agent that should have it says it does not. Until then its own report may still come;
     /// afterwards the trial counts as lost, long before the lease runs out.
     pub(super) unclaimed_until: Option<Timestamp>,
@@ -42,7 +42,7 @@ pub(super) struct ActiveTrial {
 
 impl ActiveTrial {
     pub(super) fn queued(id: TrialId) -> Self {
-        Self { id, trial: Trial::queued(), run: None, stored_steps: BTreeSet::new(), unclaimed_until: None }
+        Self { id, trial: Trial::queued(), run: None, steps: BTreeMap::new(), unclaimed_until: None }
     }
 
     pub(super) fn record(&self) -> TrialRecord {
@@ -58,6 +58,13 @@ impl ActiveTrial {
         let lease = self.trial.lease()?;
         let expiry = lease.expires_at();
         Some(self.unclaimed_until.map_or(expiry, |until| until.min(expiry)))
+    }
+
+    fn end_of_lease(&self, now: Timestamp) -> TrialEvent {
+        match self.trial.lease() {
+            Some(lease) if !lease.has_expired(now) => TrialEvent::Forgotten { token: lease.token().clone() },
+            Some(_) | None => TrialEvent::ClockAdvanced,
+        }
     }
 }
 
@@ -122,9 +129,8 @@ impl State {
         let Some((job, trial)) = self.find_trial(&held.trial) else {
             return false;
         };
-        let active = &mut self.jobs[job].trials[trial];
         let token = held.token.clone();
-        let event = match active.trial.state {
+        let event = match self.jobs[job].trials[trial].trial.state {
             TrialState::Leased { .. } => TrialEvent::Began { token },
             TrialState::Queued
             | TrialState::Running { .. }
@@ -134,8 +140,15 @@ impl State {
         if self.move_trial(&held.trial, event, now).is_err() {
             return false;
         }
-        self.jobs[job].trials[trial].unclaimed_until = None;
+        self.claim_trial(&held.trial);
         true
+    }
+
+    /// The agent that should have the trial says that it does.
+    pub(super) fn claim_trial(&mut self, id: &TrialId) {
+        if let Some((job, trial)) = self.find_trial(id) {
+            self.jobs[job].trials[trial].unclaimed_until = None;
+        }
     }
 
     fn take_progress(&mut self, held: &Held, progress: Progress, now: Timestamp) {
@@ -158,7 +171,8 @@ impl State {
         let Some((job, trial)) = self.find_trial(&held.trial) else {
             return;
         };
-        self.jobs[job].trials[trial].stored_steps.insert(index);
+        let light = StepReport { histogram: Vec::new(), ..(*step).clone() };
+        self.jobs[job].trials[trial].steps.insert(index, light);
         let sequence = self.next_sequence(job);
         self.store(Change::StepFinished {
             trial: held.trial.clone(),
@@ -175,7 +189,7 @@ impl State {
     /// The very step is stored, and its acknowledgement was lost.
     fn counts_already(&self, held: &Held, index: u32) -> bool {
         self.trial(&held.trial).is_some_and(|active| {
-            active.run.as_ref() == Some(&held.token) && active.stored_steps.contains(&index)
+            active.run.as_ref() == Some(&held.token) && active.steps.contains_key(&index)
         })
     }
 
@@ -213,18 +227,15 @@ impl State {
 
     pub(super) fn expire_leases(&mut self, now: Timestamp) {
         let due = |active: &&ActiveTrial| active.next_deadline().is_some_and(|at| at <= now);
-        let due: Vec<TrialId> = self
+        let due: Vec<(TrialId, TrialEvent)> = self
             .jobs
             .iter()
             .flat_map(|job| &job.trials)
             .filter(due)
-            .map(|active| active.id.clone())
+            .map(|active| (active.id.clone(), active.end_of_lease(now)))
             .collect();
-        for id in due {
-            let expiry = self.trial(&id).and_then(|active| active.trial.lease()).map(|lease| lease.expires_at());
-            // An unclaimed trial is lost before its lease has run out.
-            let as_of = expiry.map_or(now, |expiry| expiry.max(now));
-            if let Err(denied) = self.move_trial(&id, TrialEvent::ClockAdvanced, as_of) {
+        for (id, event) in due {
+            if let Err(denied) = self.move_trial(&id, event, now) {
                 tracing::error!(trial = %id, %denied, "a lease that ran out cannot be ended");
             }
         }
@@ -297,7 +308,7 @@ impl State {
         match effect {
             TrialEffect::StartOnAgent { agent, token } => {
                 active.run = Some(token.clone());
-                active.stored_steps.clear();
+                active.steps.clear();
                 active.unclaimed_until = None;
                 let planned = self.jobs[job].planned.as_ref().and_then(|planned| planned.plan.trial(&id));
                 if let Some(spec) = planned.map(|planned| planned.spec.clone()) {
@@ -316,7 +327,7 @@ impl State {
             }
             TrialEffect::DiscardSteps => {
                 active.run = None;
-                active.stored_steps.clear();
+                active.steps.clear();
             }
             TrialEffect::Requeued { reason } => {
                 active.unclaimed_until = None;

@@ -102,15 +102,16 @@ fn trial_record(row: &SqliteRow) -> Result<TrialRecord, StoreError> {
     })
 }
 
-async fn reported_steps(db: &SqlitePool, trial: &TrialRecord) -> Result<BTreeSet<u32>, StoreError> {
-    let indices: Vec<u32> =
-        sqlx::query_scalar("select step_index from step where trial = $1 and lease_token = $2")
-            .bind(trial.id.as_str())
-            .bind(trial.run.as_ref().map(LeaseToken::as_str))
-            .fetch_all(db)
-            .await
-            .map_err(broken("read steps from"))?;
-    Ok(indices.into_iter().collect())
+async fn reported_steps(db: &SqlitePool, trial: &TrialRecord) -> Result<Vec<StepReport>, StoreError> {
+    let steps: Vec<String> = sqlx::query_scalar(
+        "select report_json from step where trial = $1 and lease_token = $2 order by step_index",
+    )
+    .bind(trial.id.as_str())
+    .bind(trial.run.as_ref().map(LeaseToken::as_str))
+    .fetch_all(db)
+    .await
+    .map_err(broken("read steps from"))?;
+    steps.iter().map(|step| from_json("a step", step)).collect()
 }
 
 async fn agents(db: &SqlitePool) -> Result<Vec<AgentRecord>, StoreError> {

@@ -1,0 +1,9 @@
+//! The coordinator as agents and clients see it: over gRPC, in one process, on a free port.
+
+mod agents;
+mod artifacts;
+mod jobs;
+mod restart;
+mod starting;
+mod support;
+mod watching;
