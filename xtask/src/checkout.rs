@@ -9,6 +9,10 @@ use std::{
 
 use anyhow::{Context, Result};
 
+/// What would make a program of ours find other files, servers or formats than it would by itself.
+const LEADS_ELSEWHERE: [&str; 6] =
+    ["LD_LIBRARY_PATH", "LIBTORCH", "ASSAY_SERVER", "ASSAY_OUTPUT", "ASSAY_AGENT", "ASSAY_HOST"];
+
 /// The root of the repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Checkout {
@@ -51,8 +55,7 @@ impl Checkout {
     /// find libtorch and its companions by itself.
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.release_binary(name));
-        for variable in ["LD_LIBRARY_PATH", "LIBTORCH", "ASSAY_SERVER", "ASSAY_AGENT", "ASSAY_HOST"]
-        {
+        for variable in LEADS_ELSEWHERE {
             command.env_remove(variable);
         }
         command

@@ -24,6 +24,7 @@ const RESIDENT_GOAL_MIB: f64 = 25.0;
 const CPU_GOAL_PERCENT: f64 = 0.5;
 const IDLE: Duration = Duration::from_secs(60);
 const AGENT: &str = "bench";
+const MLP_INPUT: &str = "float32[1,64]";
 
 /// What an agent without work uses.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ fn host_ready(checkout: &Checkout, console: Console, rounds: u32) -> Result<Figu
     let mut ready = Figure::default();
     for _ in 0..rounds {
         let mut serve = checkout.program("assay-host");
-        serve.arg("serve").arg(&model).args(["--listen", "127.0.0.1:0"]);
+        serve.arg("serve").arg(&model).args(["--listen", "127.0.0.1:0", "--input", MLP_INPUT]);
         let (_server, _, took) = Server::listening(&mut serve)?;
         ready.add(took.as_secs_f64() * 1000.0);
     }
