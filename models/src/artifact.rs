@@ -43,8 +43,8 @@ pub enum ArtifactError {
     #[error("{} is not a regular file", .0.display())]
     NotAFile(PathBuf),
     /// Nothing in it.
-    #[error("{} is empty", .0.display())]
-    Empty(PathBuf),
+    #[error("{0} is empty")]
+    Empty(String),
     /// The system does not let us read it.
     #[error("cannot read {}", path.display())]
     Unreadable {
@@ -162,15 +162,15 @@ impl Artifact {
     /// [`ArtifactError`] says what is wrong with the file.
     pub fn open(path: &Path, unpacked_limit: units::Bytes) -> Result<Self, ArtifactError> {
         let unreadable = |source| ArtifactError::Unreadable { path: path.to_owned(), source };
-        let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => ArtifactError::Missing(path.to_owned()),
-            _ => unreadable(error),
+        let metadata = std::fs::metadata(path).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                ArtifactError::Missing(path.to_owned())
+            } else {
+                unreadable(error)
+            }
         })?;
         if !metadata.is_file() {
             return Err(ArtifactError::NotAFile(path.to_owned()));
-        }
-        if metadata.len() == 0 {
-            return Err(ArtifactError::Empty(path.to_owned()));
         }
         let start = first_bytes(path).map_err(unreadable)?;
         let (model_path, unpacked) = if start.starts_with(&bundle::GZIP_MAGIC) {

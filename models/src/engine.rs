@@ -301,7 +301,7 @@ impl Drop for Engine {
 }
 
 /// How long [`Engine::shut_down`] waits for busy workers.
-pub const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(5);
 
 /// How many elements of a tensor are NaN.
 #[must_use]

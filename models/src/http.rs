@@ -94,7 +94,7 @@ async fn invoke(
     let inputs = decode(door, content_type, body).await?;
     counted.decoded();
     let inferred = door.infer(inputs).await?;
-    counted.outputs_arrived();
+    counted.outputs_arrived(&inferred);
     Ok(to_response(format, response::encode(format, &inferred.outputs)?))
 }
 

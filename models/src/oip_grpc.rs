@@ -50,7 +50,7 @@ impl OipGrpc {
         let inputs = read_inputs(request.inputs, request.raw_input_contents)?;
         counted.decoded();
         let inferred = door.infer(inputs).await?;
-        counted.outputs_arrived();
+        counted.outputs_arrived(&inferred);
         let outputs = oip::select(
             &inferred.outputs,
             request.outputs.iter().map(|output| output.name.as_str()),

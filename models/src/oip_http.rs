@@ -246,7 +246,7 @@ async fn answer(
     let message::InferRequest { id, inputs, outputs } = request;
     counted.decoded();
     let inferred = door.infer(inputs).await?;
-    counted.outputs_arrived();
+    counted.outputs_arrived(&inferred);
     let selected = oip::select(&inferred.outputs, outputs.names.iter().map(String::as_str))?;
     let (body, json_length) =
         message::write(&door.facts().name, id.as_deref(), &selected, &outputs);

@@ -19,8 +19,8 @@ struct Timed {
 
 impl Timed {
     fn add(&self, ns: u64) {
-        self.count.fetch_add(1, Relaxed);
         self.ns.fetch_add(ns, Relaxed);
+        self.count.fetch_add(1, Relaxed);
     }
 
     fn read(&self) -> Duration {
@@ -46,10 +46,12 @@ pub struct Statistics {
     last_inference_ms: AtomicU64,
     success: Timed,
     fail: Timed,
-    queue: Timed,
-    compute_input: Timed,
-    compute_infer: Timed,
-    compute_output: Timed,
+    // The parts of the successes. They have no counts of their own: tools that read them (Triton's
+    // perf_analyzer among them) take it as broken when the counts of one request's parts differ.
+    queue_ns: AtomicU64,
+    decode_ns: AtomicU64,
+    forward_ns: AtomicU64,
+    encode_ns: AtomicU64,
     /// Requests by the size of the batch that they were part of; index 0 is size 1.
     by_batch_size: Box<[Timed]>,
 }
@@ -69,15 +71,16 @@ pub struct Snapshot {
     pub success: Duration,
     /// Requests answered with an error, or not at all.
     pub fail: Duration,
-    /// Waiting for a worker.
+    /// The part of `success` spent waiting for a worker.
     pub queue: Duration,
-    /// Decoding payloads.
+    /// The part of `success` spent decoding payloads.
     pub compute_input: Duration,
-    /// Forward passes, counted once per request that shared one.
+    /// The part of `success` spent in forward passes, counted once per request that shared one.
     pub compute_infer: Duration,
-    /// Encoding answers.
+    /// The part of `success` spent encoding answers.
     pub compute_output: Duration,
-    /// Forward passes by batch size, smallest first, sizes never seen left out.
+    /// Forward passes by batch size, smallest first, sizes never seen left out; whatever became of
+    /// their requests.
     pub batches: Vec<Batches>,
 }
 
@@ -110,10 +113,10 @@ impl Statistics {
             last_inference_ms: AtomicU64::new(0),
             success: Timed::default(),
             fail: Timed::default(),
-            queue: Timed::default(),
-            compute_input: Timed::default(),
-            compute_infer: Timed::default(),
-            compute_output: Timed::default(),
+            queue_ns: AtomicU64::new(0),
+            decode_ns: AtomicU64::new(0),
+            forward_ns: AtomicU64::new(0),
+            encode_ns: AtomicU64::new(0),
             by_batch_size: std::iter::repeat_with(Timed::default).take(sizes).collect(),
         }
     }
@@ -123,21 +126,24 @@ impl Statistics {
     pub fn request_arrived(&self) -> Request<'_> {
         self.requests.fetch_add(1, Relaxed);
         let now = clock::now();
-        Request { statistics: self, arrived: now, phase_began: now, outcome: Outcome::Abandoned }
+        Request {
+            statistics: self,
+            arrived: now,
+            phase_began: now,
+            parts: Parts::default(),
+            ending: Ending::Abandoned,
+        }
     }
 
     /// Counts what the engine answered; called on the engine's thread, so that it counts even when the
     /// caller is gone.
     pub fn inferred(&self, answer: &Inferred) {
-        let compute_ns = answer.compute_us.saturating_mul(1000);
-        self.queue.add(answer.queue_us.saturating_mul(1000));
-        self.compute_infer.add(compute_ns);
         if answer.nan_outputs > 0 {
             self.nan_outputs.fetch_add(answer.nan_outputs, Relaxed);
         }
         let size = usize::try_from(answer.batch_size.max(1)).unwrap_or(usize::MAX);
         let cell = &self.by_batch_size[(size - 1).min(self.by_batch_size.len() - 1)];
-        cell.add(compute_ns);
+        cell.add(answer.compute_us.saturating_mul(1000));
         self.last_inference_ms.store(clock::unix_time_ms(), Relaxed);
     }
 
@@ -152,20 +158,31 @@ impl Statistics {
                 passes: Duration { count: count.div_ceil(size), ns: ns / size },
             })
         });
+        let success = self.success.read();
+        let part = |ns: &AtomicU64| Duration { count: success.count, ns: ns.load(Relaxed) };
         Snapshot {
             requests: self.requests.load(Relaxed),
             abandoned: self.abandoned.load(Relaxed),
             nan_outputs: self.nan_outputs.load(Relaxed),
             last_inference_ms: self.last_inference_ms.load(Relaxed),
-            success: self.success.read(),
+            success,
             fail: self.fail.read(),
-            queue: self.queue.read(),
-            compute_input: self.compute_input.read(),
-            compute_infer: self.compute_infer.read(),
-            compute_output: self.compute_output.read(),
+            queue: part(&self.queue_ns),
+            compute_input: part(&self.decode_ns),
+            compute_infer: part(&self.forward_ns),
+            compute_output: part(&self.encode_ns),
             batches: batches.collect(),
         }
     }
+}
+
+/// Where the time of one request went, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Parts {
+    decode: u64,
+    queue: u64,
+    forward: u64,
+    encode: u64,
 }
 
 /// One request on its way; dropped without an ending, it counts as abandoned.
@@ -174,11 +191,12 @@ pub struct Request<'a> {
     statistics: &'a Statistics,
     arrived: Instant,
     phase_began: Instant,
-    outcome: Outcome,
+    parts: Parts,
+    ending: Ending,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
+enum Ending {
     Answered,
     Failed,
     Abandoned,
@@ -192,36 +210,45 @@ impl Request<'_> {
     }
 
     /// The payload has become tensors.
-    pub fn decoded(&self) {
-        self.statistics.compute_input.add(elapsed_ns(self.phase_began));
+    pub fn decoded(&mut self) {
+        self.parts.decode = elapsed_ns(self.phase_began);
     }
 
     /// The outputs are there: encoding begins.
-    pub fn outputs_arrived(&mut self) {
+    pub fn outputs_arrived(&mut self, answer: &Inferred) {
+        self.parts.queue = answer.queue_us.saturating_mul(1000);
+        self.parts.forward = answer.compute_us.saturating_mul(1000);
         self.phase_began = clock::now();
     }
 
     /// The answer is encoded.
     pub fn answered(mut self) {
-        self.statistics.compute_output.add(elapsed_ns(self.phase_began));
-        self.outcome = Outcome::Answered;
+        self.parts.encode = elapsed_ns(self.phase_began);
+        self.ending = Ending::Answered;
     }
 
     /// The request is answered with an error.
     pub fn failed(mut self) {
-        self.outcome = Outcome::Failed;
+        self.ending = Ending::Failed;
     }
 }
 
 impl Drop for Request<'_> {
     fn drop(&mut self) {
-        let whole = elapsed_ns(self.arrived);
-        match self.outcome {
-            Outcome::Answered => self.statistics.success.add(whole),
-            Outcome::Failed => self.statistics.fail.add(whole),
-            Outcome::Abandoned => {
-                self.statistics.abandoned.fetch_add(1, Relaxed);
-                self.statistics.fail.add(whole);
+        let Self { statistics, arrived, parts, ending, .. } = self;
+        let whole = elapsed_ns(*arrived);
+        match ending {
+            Ending::Answered => {
+                statistics.decode_ns.fetch_add(parts.decode, Relaxed);
+                statistics.queue_ns.fetch_add(parts.queue, Relaxed);
+                statistics.forward_ns.fetch_add(parts.forward, Relaxed);
+                statistics.encode_ns.fetch_add(parts.encode, Relaxed);
+                statistics.success.add(whole);
+            }
+            Ending::Failed => statistics.fail.add(whole),
+            Ending::Abandoned => {
+                statistics.abandoned.fetch_add(1, Relaxed);
+                statistics.fail.add(whole);
             }
         }
     }
@@ -256,7 +283,6 @@ mod tests {
             ]
         );
         assert_eq!((snapshot.batch_count(), snapshot.nan_outputs), (3, 12));
-        assert_eq!(snapshot.queue, passes(7, 21_000));
     }
 
     #[test]
@@ -276,6 +302,34 @@ mod tests {
         assert_eq!(
             (snapshot.requests, snapshot.success.count, snapshot.fail.count, snapshot.abandoned),
             (3, 1, 2, 1)
+        );
+    }
+    #[test]
+    fn the_parts_of_answered_requests_have_equal_counts_whatever_else_happens() {
+        let statistics = Statistics::new(1);
+        for ending in [Ending::Answered, Ending::Failed, Ending::Abandoned, Ending::Answered] {
+            let mut request = statistics.request_arrived();
+            request.body_read();
+            request.decoded();
+            statistics.inferred(&answer(1, 10, 0));
+            request.outputs_arrived(&answer(1, 10, 0));
+            match ending {
+                Ending::Answered => request.answered(),
+                Ending::Failed => request.failed(),
+                Ending::Abandoned => drop(request),
+            }
+        }
+        let snapshot = statistics.snapshot();
+        let parts = [
+            snapshot.queue,
+            snapshot.compute_input,
+            snapshot.compute_infer,
+            snapshot.compute_output,
+        ];
+        assert!(parts.iter().all(|part| part.count == 2), "{parts:?}");
+        assert_eq!(
+            (snapshot.queue.ns, snapshot.compute_infer.ns, snapshot.batch_count()),
+            (6_000, 20_000, 4)
         );
     }
 }

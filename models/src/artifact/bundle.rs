@@ -65,7 +65,7 @@ struct Bundle<'a> {
 
 impl Bundle<'_> {
     fn damaged(&self, error: &io::Error) -> ArtifactError {
-        if error.get_ref().is_some_and(|inner| is_over_limit(inner)) {
+        if error.get_ref().is_some_and(is_over_limit) {
             return ArtifactError::TooLarge { path: self.path.to_owned(), limit: self.limit };
         }
         ArtifactError::Truncated {
@@ -82,22 +82,18 @@ impl Bundle<'_> {
         if !entry_path.components().all(within) {
             return Err(ArtifactError::UnsafePath { path: self.path.to_owned(), entry: name });
         }
-        let unsafe_entry = |kind| {
-            Err(ArtifactError::UnsafeEntry {
-                path: self.path.to_owned(),
-                kind,
-                entry: name.clone(),
-            })
-        };
-        match entry.header().entry_type() {
-            EntryType::Regular | EntryType::Continuous => Ok(is_model(&entry_path).then_some(name)),
-            EntryType::Directory | EntryType::XGlobalHeader => Ok(None),
-            EntryType::Symlink => unsafe_entry("a symbolic link"),
-            EntryType::Link => unsafe_entry("a hard link"),
-            EntryType::Char | EntryType::Block => unsafe_entry("a device"),
-            EntryType::Fifo => unsafe_entry("a pipe"),
-            _ => unsafe_entry("an entry of unknown type"),
+        let kind = entry.header().entry_type();
+        if kind.is_file() || kind == EntryType::Continuous || kind == EntryType::GNUSparse {
+            return Ok(is_model(&entry_path).then_some(name));
         }
+        if kind.is_dir() || kind == EntryType::XGlobalHeader {
+            return Ok(None);
+        }
+        Err(ArtifactError::UnsafeEntry {
+            path: self.path.to_owned(),
+            kind: unsafe_kind(kind),
+            entry: name,
+        })
     }
 
     fn copy(&self, entry: &mut impl Read, out: &mut File) -> Result<(), ArtifactError> {
@@ -110,6 +106,21 @@ impl Bundle<'_> {
             io::Write::write_all(out, buffer.get(..count).unwrap_or_default())
                 .map_err(|source| ArtifactError::Unpack { path: self.path.to_owned(), source })?;
         }
+    }
+}
+
+/// What an entry is that is neither a file nor a folder, with its article.
+fn unsafe_kind(kind: EntryType) -> &'static str {
+    if kind.is_symlink() {
+        "a symbolic link"
+    } else if kind.is_hard_link() {
+        "a hard link"
+    } else if kind.is_character_special() || kind.is_block_special() {
+        "a device"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else {
+        "an entry of unknown type"
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn check(path: &Path, what: &str) -> Result<(), ArtifactError> {
     let mut start = Vec::new();
     file.by_ref().take(512).read_to_end(&mut start).map_err(unreadable)?;
     if start.is_empty() {
-        return Err(ArtifactError::Empty(path.to_owned()));
+        return Err(ArtifactError::Empty(what.to_owned()));
     }
     if !b"PK\x03\x04".starts_with(start.get(..4).unwrap_or(&start)) {
         return Err(ArtifactError::UnknownFormat { what: what.to_owned(), found: guess(&start) });
@@ -26,9 +26,10 @@ pub(super) fn check(path: &Path, what: &str) -> Result<(), ArtifactError> {
     file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     let archive = ZipArchive::new(file).map_err(|error| ArtifactError::Truncated {
         what: what.to_owned(),
-        detail: match error {
-            zip::result::ZipError::Io(error) => error.to_string(),
-            _ => "the directory at its end is missing".to_owned(),
+        detail: if let zip::result::ZipError::Io(error) = error {
+            error.to_string()
+        } else {
+            "the directory at its end is missing".to_owned()
         },
     })?;
     match not_torchscript(archive.file_names().filter_map(Result::ok)) {

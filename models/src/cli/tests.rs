@@ -60,10 +60,15 @@ fn a_missing_model_ends_with_the_failure_code() {
 }
 
 #[test]
-fn a_port_in_use_ends_with_the_failure_code() {
+fn a_port_in_use_is_told_before_the_model_is_looked_at() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    assert_eq!(run_line(&format!("assay-host serve /nowhere/net.pt --listen {address}")), 1);
+    let line = format!("assay-host serve /nowhere/net.pt --listen {address}");
+    let cli = Cli::try_parse_from(words(&line)).unwrap();
+    let failure = dispatch(cli, &[]).unwrap_err();
+    assert_eq!((failure.exit_code, failure.code), (EXIT_FAILED, "listen"));
+    assert_eq!(failure.message, format!("{address} is in use"));
+    assert!(failure.hint.is_some());
 }
 
 #[test]

@@ -116,9 +116,10 @@ impl Signature {
             ));
         }
         for (index, tensor) in tensors.iter().enumerate() {
-            let declared = match kind {
-                ArgumentKind::Dict => self.inputs.iter().find(|input| input.name == tensor.name),
-                _ => self.inputs.get(index),
+            let declared = if kind == ArgumentKind::Dict {
+                self.inputs.iter().find(|input| input.name == tensor.name)
+            } else {
+                self.inputs.get(index)
             };
             if let Some(input) = declared {
                 check_declared(tensor, input)?;

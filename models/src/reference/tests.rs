@@ -1,8 +1,20 @@
-use assay_measure::input_spec::{DType, InputSpec};
-use tch::{CModule, Kind, Tensor};
+use std::{num::NonZeroU32, sync::mpsc, time::Duration};
+
+use assay_measure::{
+    configuration::{Allocator, Device, Graph, Precision},
+    input_spec::{DType, InputSpec},
+    units,
+};
+use tch::{CModule, Tensor};
 
 use super::*;
-use crate::{sample::random_input, tensor::WireTensor, torch::CallError};
+use crate::{
+    artifact::Artifact,
+    engine::{Engine, EngineSettings},
+    sample::random_input,
+    tensor::WireTensor,
+    torch::CallError,
+};
 
 fn inputs(name: &str) -> Vec<WireTensor> {
     let specs = find(name).unwrap().inputs.iter().map(|text| text.parse::<InputSpec>().unwrap());
@@ -26,18 +38,39 @@ fn a_reference_model_is_the_same_file_every_time() {
     assert_eq!(left.len(), 2, "nothing but the models is left behind");
 }
 
+fn through_the_engine(path: &Path, declared: &[&str], input: WireTensor) -> WireTensor {
+    let artifact = Artifact::open(path, units::Bytes::gib(1)).unwrap();
+    let declared: Vec<InputSpec> = declared.iter().map(|text| text.parse().unwrap()).collect();
+    let settings = EngineSettings {
+        name: artifact.stem(),
+        workers: NonZeroU32::MIN,
+        intra_op_threads: NonZeroU32::MIN,
+        max_batch: NonZeroU32::MIN,
+        max_batch_delay: Duration::ZERO,
+        device: Device::Cpu,
+        dtype: Precision::Float32,
+        graph: Graph::Plain,
+        allocator: Allocator::Default,
+        queue_limit: 1,
+    };
+    let engine = Engine::start(&artifact, &declared, &settings).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    engine.submit(vec![input], Box::new(move |answer| sender.send(answer).unwrap()));
+    receiver.recv().unwrap().unwrap().outputs.remove(0)
+}
+
 /// tch's own loading and calling is the witness.
 fn agrees_with_libtorch(name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.pt");
     write(name, &path).unwrap();
     let input = inputs(name).remove(0);
-    let kind = if input.dtype == DType::Int64 { Kind::Int64 } else { Kind::Float };
+    let kind = if input.dtype == DType::Int64 { tch::Kind::Int64 } else { tch::Kind::Float };
     let tensor = Tensor::from_data_size(&input.data, &input.shape, kind);
     let expected = CModule::load(&path).unwrap().forward_ts(&[tensor]).unwrap();
     let expected = Vec::<f32>::try_from(expected.flatten(0, -1)).unwrap();
 
-    let output = call(&Module::load(&path).unwrap(), &[input]).unwrap().remove(0);
+    let output = through_the_engine(&path, find(name).unwrap().inputs, input);
     let actual = output.data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
     assert_eq!(actual.len(), expected.len());
     let widest = actual.zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0f32, f32::max);
@@ -50,12 +83,12 @@ fn agrees_with_libtorch(name: &str) {
 }
 
 #[test]
-fn resnet18_through_the_host_agrees_with_libtorch() {
+fn resnet18_through_the_engine_agrees_with_libtorch() {
     agrees_with_libtorch("resnet18");
 }
 
 #[test]
-fn the_transformer_through_the_host_agrees_with_libtorch() {
+fn the_transformer_through_the_engine_agrees_with_libtorch() {
     agrees_with_libtorch("transformer");
 }
 
