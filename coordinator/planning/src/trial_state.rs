@@ -144,6 +144,8 @@ pub enum TrialEvent {
         token: LeaseToken,
         /// The outcome.
         outcome: TrialOutcome,
+        /// This trial's fair share of what is left of the job's time.
+        time_left: Duration,
     },
     /// Time passed; a lease may have run out.
     ClockAdvanced,

@@ -10,11 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use assay_measure::{
-    ids::Sha256,
-    trial::ArtifactRef,
-    units::Bytes,
-};
+use assay_measure::{ids::Sha256, trial::ArtifactRef, units::Bytes};
 use bytes::Bytes as Chunk;
 use sha2::{Digest, Sha256 as Hasher};
 use thiserror::Error;
@@ -38,23 +34,11 @@ pub(crate) struct Artifacts {
 #[derive(Debug, Error)]
 pub(crate) enum ArtifactError {
     #[error("{name:?} has {announced} and the limit is {limit}")]
-    TooLarge {
-        name: String,
-        announced: Bytes,
-        limit: Bytes,
-    },
+    TooLarge { name: String, announced: Bytes, limit: Bytes },
     #[error("{name:?} was announced with {announced} bytes, but {received} arrived")]
-    WrongSize {
-        name: String,
-        announced: u64,
-        received: u64,
-    },
+    WrongSize { name: String, announced: u64, received: u64 },
     #[error("{name:?} was announced as sha256:{announced}, but sha256:{received} arrived")]
-    WrongChecksum {
-        name: String,
-        announced: Sha256,
-        received: String,
-    },
+    WrongChecksum { name: String, announced: Sha256, received: String },
     #[error("cannot store or read an uploaded file")]
     Io(#[from] io::Error),
     #[error("the writer of an upload ended abnormally")]
@@ -85,10 +69,7 @@ impl Artifacts {
         for entry in fs::read_dir(&unfinished)? {
             fs::remove_file(entry?.path())?;
         }
-        Ok(Self {
-            directory: directory.into(),
-            limit,
-        })
+        Ok(Self { directory: directory.into(), limit })
     }
 
     /// Whether the very file is there: same checksum, same size.
@@ -146,11 +127,7 @@ impl Upload {
     pub(crate) async fn finish(self) -> Result<(), ArtifactError> {
         drop(self.chunks);
         let written = self.written.await??;
-        let ArtifactRef {
-            name,
-            sha256,
-            size_bytes,
-        } = self.announced;
+        let ArtifactRef { name, sha256, size_bytes } = self.announced;
         if written.size_bytes != size_bytes.count() {
             return Err(ArtifactError::WrongSize {
                 name,
@@ -188,11 +165,7 @@ fn write(
         hasher.update(&chunk);
         file.write_all(&chunk)?;
     }
-    Ok(Written {
-        file,
-        size_bytes,
-        checksum: hex::encode(hasher.finalize()),
-    })
+    Ok(Written { file, size_bytes, checksum: hex::encode(hasher.finalize()) })
 }
 
 fn persist(file: tempfile::NamedTempFile, target: &Path) -> io::Result<()> {
@@ -268,9 +241,7 @@ mod tests {
     async fn what_a_crash_left_unfinished_is_cleared_at_the_next_start() {
         let scratch = tempfile::tempdir().unwrap();
         let artifacts = Artifacts::open(scratch.path(), Bytes::mib(1)).unwrap();
-        upload(&artifacts, reference(b"kept"), b"kept")
-            .await
-            .unwrap();
+        upload(&artifacts, reference(b"kept"), b"kept").await.unwrap();
         fs::write(scratch.path().join(UNFINISHED).join(".tmpX"), "half").unwrap();
 
         let reopened = Artifacts::open(scratch.path(), Bytes::mib(1)).unwrap();

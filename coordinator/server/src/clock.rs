@@ -18,10 +18,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// Starts at the time of day.
     pub(crate) fn start() -> Self {
-        Self {
-            started_at: Timestamp::now(),
-            started: Instant::now(),
-        }
+        Self { started_at: Timestamp::now(), started: Instant::now() }
     }
 
     /// The time now, in whole microseconds: what is kept and what is told at once are the same.

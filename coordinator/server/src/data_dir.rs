@@ -43,10 +43,7 @@ pub enum DataDirError {
 impl DataDir {
     /// Makes the directory if needed and takes its lock.
     pub(crate) fn hold(path: &Path) -> Result<Self, DataDirError> {
-        let not_writable = |source| DataDirError::NotWritable {
-            path: path.to_owned(),
-            source,
-        };
+        let not_writable = |source| DataDirError::NotWritable { path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(not_writable)?;
         let lock_path = path.join(LOCK_FILE);
         let mut lock = OpenOptions::new()
@@ -69,10 +66,7 @@ impl DataDir {
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .and_then(|()| lock.sync_all())
             .map_err(not_writable)?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// The database file.
@@ -104,15 +98,8 @@ mod tests {
         let path = scratch.path().join("deep/data");
         let first = DataDir::hold(&path).unwrap();
         let refused = DataDir::hold(&path).unwrap_err();
-        assert!(
-            refused.to_string().contains("in use by another"),
-            "{refused}"
-        );
-        assert!(
-            refused
-                .to_string()
-                .contains(&std::process::id().to_string())
-        );
+        assert!(refused.to_string().contains("in use by another"), "{refused}");
+        assert!(refused.to_string().contains(&std::process::id().to_string()));
         drop(first);
         DataDir::hold(&path).unwrap();
     }
@@ -125,10 +112,7 @@ mod tests {
         // A kernel file system refuses new files even to root.
         for path in [file.as_path(), Path::new("/sys/kernel")] {
             let refused = DataDir::hold(path).unwrap_err();
-            assert!(
-                matches!(&refused, DataDirError::NotWritable { .. }),
-                "{refused}"
-            );
+            assert!(matches!(&refused, DataDirError::NotWritable { .. }), "{refused}");
         }
         assert_eq!(fs::read_to_string(&file).unwrap(), "in the way");
     }

@@ -14,6 +14,8 @@ mod refused;
 mod state;
 mod trials;
 
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -233,7 +235,9 @@ impl Dispatch {
             Effect::Tell(session, command) => self.tell(session, command),
             Effect::Disconnect(session) => drop(self.agents.remove(&session)),
             // An error means that nobody watches, which is fine.
-            Effect::Publish(job, event) => drop(self.published.send(Arc::new(Published { job, event }))),
+            Effect::Publish(job, event) => {
+                drop(self.published.send(Arc::new(Published { job, event })))
+            }
             Effect::PricesChanged(prices) => drop(self.prices.send_replace(prices)),
             Effect::Answer(answer) => answer(),
         }

@@ -92,9 +92,7 @@ impl TrialBrief {
         let shared_by = plan.candidates_of(&trial.spec.id);
         Self {
             id: trial.spec.id.clone(),
-            instance_types: shared_by
-                .map(|candidate| candidate.instance_type.clone())
-                .collect(),
+            instance_types: shared_by.map(|candidate| candidate.instance_type.clone()).collect(),
             configuration: trial.spec.configuration.clone(),
             emulated: trial.spec.emulated.is_some(),
             expected: trial.expected,

@@ -211,7 +211,11 @@ fn bind(listen: Listen, protected: bool) -> Result<(TcpListener, SocketAddr), St
 }
 
 fn refuse_unprotected(address: SocketAddr, protected: bool) -> Result<(), StartError> {
-    if address.ip().is_loopback() || protected { Ok(()) } else { Err(StartError::Unprotected(address)) }
+    if address.ip().is_loopback() || protected {
+        Ok(())
+    } else {
+        Err(StartError::Unprotected(address))
+    }
 }
 
 fn read_prices(path: &Path) -> Result<PriceTable, StartError> {

@@ -5,9 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use assay_planning::price_file::PriceFileError;
 use thiserror::Error;
 
-use crate::{
-    data_dir::DataDirError, store::StoreError, tls::TlsFileError, tokens::TokenFileError,
-};
+use crate::{data_dir::DataDirError, store::StoreError, tls::TlsFileError, tokens::TokenFileError};
 
 /// A coordinator cannot start. Nothing was left half-done.
 #[derive(Debug, Error)]

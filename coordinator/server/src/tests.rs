@@ -5,5 +5,5 @@ mod artifacts;
 mod jobs;
 mod restart;
 mod starting;
-mod support;
+pub(crate) mod support;
 mod watching;

@@ -56,9 +56,7 @@ pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsFileError> {
         .collect::<Result<_, _>>()
         .map_err(unreadable(&files.cert))?;
     if chain.is_empty() {
-        return Err(TlsFileError::NoCertificate {
-            path: files.cert.clone(),
-        });
+        return Err(TlsFileError::NoCertificate { path: files.cert.clone() });
     }
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(unreadable(&files.key))?;
     let unusable = |source| TlsFileError::Unusable {

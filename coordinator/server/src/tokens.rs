@@ -47,10 +47,8 @@ pub enum TokenFileError {
 impl Tokens {
     /// Reads a token file.
     pub(crate) fn read(path: &Path) -> Result<Self, TokenFileError> {
-        let text = fs::read_to_string(path).map_err(|source| TokenFileError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = fs::read_to_string(path)
+            .map_err(|source| TokenFileError::Unreadable { path: path.to_owned(), source })?;
         let digests: Arc<[[u8; 32]]> = text
             .lines()
             .map(str::trim)
@@ -58,9 +56,7 @@ impl Tokens {
             .map(|token| Sha256::digest(token.as_bytes()).into())
             .collect();
         if digests.is_empty() {
-            return Err(TokenFileError::Empty {
-                path: path.to_owned(),
-            });
+            return Err(TokenFileError::Empty { path: path.to_owned() });
         }
         Ok(Self { digests })
     }
@@ -70,10 +66,8 @@ impl Tokens {
     fn accepts(&self, presented: &[u8]) -> bool {
         let presented: [u8; 32] = Sha256::digest(presented).into();
         self.digests.iter().fold(false, |accepted, digest| {
-            let difference = digest
-                .iter()
-                .zip(presented)
-                .fold(0, |difference, (a, b)| difference | (a ^ b));
+            let difference =
+                digest.iter().zip(presented).fold(0, |difference, (a, b)| difference | (a ^ b));
             accepted | (difference == 0)
         })
     }
@@ -109,10 +103,9 @@ pub(crate) async fn require_token(
         return status.into_http::<axum::body::Body>().into_response();
     }
     let mut refusal = (StatusCode::UNAUTHORIZED, "no valid access token\n").into_response();
-    refusal.headers_mut().insert(
-        header::WWW_AUTHENTICATE,
-        HeaderValue::from_static("Bearer realm=\"assay\""),
-    );
+    refusal
+        .headers_mut()
+        .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"assay\""));
     refusal
 }
 
@@ -139,10 +132,7 @@ mod tests {
 
     #[test]
     fn a_missing_or_empty_token_file_is_refused() {
-        assert!(matches!(
-            tokens("# nothing\n\n"),
-            Err(TokenFileError::Empty { .. })
-        ));
+        assert!(matches!(tokens("# nothing\n\n"), Err(TokenFileError::Empty { .. })));
         assert!(matches!(
             Tokens::read(Path::new("/nonexistent/tokens")),
             Err(TokenFileError::Unreadable { .. })

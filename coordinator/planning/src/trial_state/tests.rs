@@ -79,7 +79,7 @@ fn event(kind: Kind, token: LeaseToken) -> TrialEvent {
         Kind::Return => TrialEvent::Returned { token },
         Kind::Forget => TrialEvent::Forgotten { token },
         Kind::FinishWell | Kind::FinishInvalid | Kind::FinishFailed => {
-            TrialEvent::Finished { token, outcome: outcome(kind) }
+            TrialEvent::Finished { token, outcome: outcome(kind), time_left: Duration::MAX }
         }
         Kind::Tick | Kind::Expire => TrialEvent::ClockAdvanced,
         Kind::Cancel => TrialEvent::CancelAsked { by: "ann".to_owned() },
@@ -229,6 +229,19 @@ fn an_invalid_measurement_is_repeated_twice_and_then_stands() {
         trial.end().and_then(TrialEnd::measurement).unwrap().validity.verdict,
         Verdict::Invalid
     );
+}
+
+#[test]
+fn an_invalid_measurement_stands_when_there_is_no_time_to_repeat_it() {
+    let trial = Trial::queued().apply(event(Kind::Grant, token(0)), at(0), TERM).unwrap().0;
+    let finished = TrialEvent::Finished {
+        token: token(0),
+        outcome: outcome(Kind::FinishInvalid),
+        time_left: Duration::ZERO,
+    };
+    let (trial, _) = trial.apply(finished, at(0), TERM).unwrap();
+    assert_eq!(trial.repeats, 0);
+    assert!(trial.end().and_then(TrialEnd::measurement).is_some());
 }
 
 #[test]

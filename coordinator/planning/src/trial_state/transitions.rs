@@ -72,9 +72,9 @@ impl Trial {
                 proven(lease, &token)?;
                 Ok(self.lost(lease, now))
             }
-            TrialEvent::Finished { token, outcome } => {
+            TrialEvent::Finished { token, outcome, time_left } => {
                 proven(lease, &token)?;
-                Ok(self.finished(lease, outcome, now))
+                Ok(self.finished(lease, outcome, time_left, now))
             }
             TrialEvent::ClockAdvanced if lease.has_expired(now) => Ok(self.lost(lease, now)),
             TrialEvent::ClockAdvanced => Ok((self.clone(), Vec::new())),
@@ -107,9 +107,9 @@ impl Trial {
                 proven(lease, &token)?;
                 Ok(self.lost(lease, now))
             }
-            TrialEvent::Finished { token, outcome } => {
+            TrialEvent::Finished { token, outcome, time_left } => {
                 proven(lease, &token)?;
-                Ok(self.finished(lease, outcome, now))
+                Ok(self.finished(lease, outcome, time_left, now))
             }
             TrialEvent::ClockAdvanced if lease.has_expired(now) => Ok(self.lost(lease, now)),
             TrialEvent::ClockAdvanced => Ok((self.clone(), Vec::new())),
@@ -145,7 +145,7 @@ impl Trial {
                 proven(lease, &token)?;
                 Ok(self.reported(lease, cancelled(), now))
             }
-            TrialEvent::Finished { token, outcome } => {
+            TrialEvent::Finished { token, outcome, .. } => {
                 proven(lease, &token)?;
                 let outcome = match outcome {
                     // It was through before the request arrived; what was measured stands.
@@ -177,18 +177,20 @@ impl Trial {
         &self,
         lease: &Lease,
         outcome: TrialOutcome,
+        time_left: Duration,
         now: Timestamp,
     ) -> (Self, Vec<TrialEffect>) {
-        let invalid = match &outcome {
-            TrialOutcome::Measured(measurement) => measurement.validity.verdict == Verdict::Invalid,
-            TrialOutcome::Failed(_) | TrialOutcome::Cancelled { .. } => false,
+        let Some(findings) = invalidating(&outcome) else {
+            return self.reported(lease, outcome, now);
         };
-        if !invalid || self.repeats >= MOST_REPEATS {
+        // A repetition that the job's end would cut short leaves less than the figures at hand.
+        let fits = outcome_took(&outcome) <= time_left;
+        if !fits || self.repeats >= MOST_REPEATS {
             return self.reported(lease, outcome, now);
         }
         let again =
             Self { state: TrialState::Queued, losses: self.losses, repeats: self.repeats + 1 };
-        let reason = "its figures could not be believed".to_owned();
+        let reason = format!("its figures could not be believed ({findings})");
         let mut effects = acknowledged(lease);
         effects.extend([TrialEffect::DiscardSteps, TrialEffect::Requeued { reason }]);
         (again, effects)
@@ -233,4 +235,22 @@ fn acknowledged(lease: &Lease) -> Vec<TrialEffect> {
         TrialEffect::AcknowledgeReport { agent: agent.clone(), token },
         TrialEffect::ReleaseAgent { agent },
     ]
+}
+
+/// What makes a measurement invalid, for people; `None` for every other outcome.
+fn invalidating(outcome: &TrialOutcome) -> Option<String> {
+    let TrialOutcome::Measured(measurement) = outcome else { return None };
+    if measurement.validity.verdict != Verdict::Invalid {
+        return None;
+    }
+    let invalid = measurement.validity.findings.iter().filter(|f| f.severity == Verdict::Invalid);
+    let told = invalid.map(|f| format!("{} {:.1}, threshold {:.1}", f.name, f.value, f.threshold));
+    Some(told.collect::<Vec<_>>().join("; "))
+}
+
+fn outcome_took(outcome: &TrialOutcome) -> Duration {
+    match outcome {
+        TrialOutcome::Measured(measurement) => measurement.took,
+        TrialOutcome::Failed(_) | TrialOutcome::Cancelled { .. } => Duration::ZERO,
+    }
 }

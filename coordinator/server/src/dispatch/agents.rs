@@ -68,8 +68,13 @@ impl State {
             self.effects.push(Effect::Disconnect(old));
         }
         let draining = known.is_some_and(|agent| agent.draining);
-        let agent =
-            KnownAgent { facts, draining, last_seen_at: now, session: Some(session), resting_until: None };
+        let agent = KnownAgent {
+            facts,
+            draining,
+            last_seen_at: now,
+            session: Some(session),
+            resting_until: None,
+        };
         self.store(Change::AgentChanged(Box::new(agent.record())));
         self.agents.insert(name.clone(), agent);
         self.fleet_grew = true;
@@ -113,7 +118,8 @@ impl State {
 
     pub(super) fn detach_agent(&mut self, session: SessionId, now: Timestamp) {
         self.effects.push(Effect::Disconnect(session));
-        let Some(agent) = self.agents.values_mut().find(|agent| agent.session == Some(session)) else {
+        let Some(agent) = self.agents.values_mut().find(|agent| agent.session == Some(session))
+        else {
             return;
         };
         agent.session = None;
@@ -135,7 +141,11 @@ impl State {
         }
     }
 
-    pub(super) fn drain_agent(&mut self, name: &AgentName, draining: bool) -> Result<AgentStatus, Refused> {
+    pub(super) fn drain_agent(
+        &mut self,
+        name: &AgentName,
+        draining: bool,
+    ) -> Result<AgentStatus, Refused> {
         let agent = self.agents.get_mut(name).ok_or_else(|| Refused::NoSuchAgent(name.clone()))?;
         agent.draining = draining;
         let (record, session) = (agent.record(), agent.session);

@@ -1,6 +1,9 @@
 //! Jobs: accepted, planned, stopped, concluded, deleted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use assay_measure::{
     ids::JobName,
@@ -11,7 +14,9 @@ use assay_planning::{
     catalogue::Catalogue,
     fleet::AgentView,
     job_report::{self, JobFacts, Overrides, TrialFacts},
-    job_state::{JobEffect, JobEvent as JobChange, JobEventDenied, JobState, StopReason, claim_name},
+    job_state::{
+        JobEffect, JobEvent as JobChange, JobEventDenied, JobState, StopReason, claim_name,
+    },
     planner::{self, Plan, PlanError},
     trial_state::{TrialEnd, TrialEvent},
 };
@@ -55,6 +60,14 @@ impl ActiveJob {
             | JobState::Failed { .. }
             | JobState::Stopped { .. } => None,
         }
+    }
+
+    /// What is left of its time for each trial that has not ended.
+    pub(super) fn time_left_per_trial(&self, now: Timestamp) -> Duration {
+        let left = self.ends_by().map_or(jiff::SignedDuration::ZERO, |by| by.duration_since(now));
+        let open = self.trials.iter().filter(|active| active.trial.end().is_none()).count();
+        let open = u32::try_from(open).unwrap_or(u32::MAX).max(1);
+        Duration::try_from(left).unwrap_or(Duration::ZERO) / open
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
@@ -115,7 +128,11 @@ impl ActiveJob {
             created_at: self.created_at,
             finished_at: self.state.finished_at(),
             plan: planned.plan.clone(),
-            trials: self.trials.iter().map(|active| (active.id.clone(), facts_of(active))).collect(),
+            trials: self
+                .trials
+                .iter()
+                .map(|active| (active.id.clone(), facts_of(active)))
+                .collect(),
             prices: planned.prices.clone(),
             warnings: Vec::new(),
         };
@@ -132,7 +149,8 @@ impl ActiveJob {
 fn why_not(end: &TrialEnd) -> String {
     match end {
         TrialEnd::Reported { outcome: TrialOutcome::Failed(failure) } => failure.message.clone(),
-        TrialEnd::Reported { outcome: TrialOutcome::Cancelled { by } } | TrialEnd::NotRun { by } => {
+        TrialEnd::Reported { outcome: TrialOutcome::Cancelled { by } }
+        | TrialEnd::NotRun { by } => {
             format!("cancelled by {by}")
         }
         TrialEnd::Lost { losses, last_agent } => {
@@ -174,7 +192,11 @@ impl State {
             last_sequence: 0,
         });
         let index = self.jobs.len() - 1;
-        self.happen(index, Happening::StatusChanged { status: JobStatus::Pending, reason: String::new() }, now);
+        self.happen(
+            index,
+            Happening::StatusChanged { status: JobStatus::Pending, reason: String::new() },
+            now,
+        );
         self.plan_job(index, &fleet, now);
         Ok(self.created(index))
     }
@@ -193,7 +215,12 @@ impl State {
         }
     }
 
-    pub(super) fn stop_job(&mut self, name: &JobName, by: String, now: Timestamp) -> Result<(), Refused> {
+    pub(super) fn stop_job(
+        &mut self,
+        name: &JobName,
+        by: String,
+        now: Timestamp,
+    ) -> Result<(), Refused> {
         let Some(index) = self.jobs.iter().position(|job| job.spec.name == *name) else {
             return Err(self.not_active(name));
         };
@@ -238,16 +265,11 @@ impl State {
         let spec = &self.jobs[index].spec;
         match planner::plan(spec, Catalogue::builtin(), fleet) {
             Ok(plan) if !plan.trials.is_empty() => self.adopt_plan(index, plan),
-            // With emulation allowed the machine that is there is too small, and says so at once;
-            // without it the right machine may still come.
-            Ok(plan) if spec.emulate => self.found_impossible(index, rejections(&plan), now),
-            Ok(plan) => {
-                let types: BTreeSet<&str> =
-                    plan.rejections.iter().map(|rejected| rejected.instance_type.as_str()).collect();
-                let types = Vec::from_iter(types).join(", ");
-                self.wait(index, format!("no agent can measure {types}"), now);
+            // Every type was refused, and a bigger fleet would have made that no different.
+            Ok(plan) => self.found_impossible(index, rejections(&plan), now),
+            Err(PlanError::NoAgents) => {
+                self.give_reason(index, "no agent is connected".to_owned(), now)
             }
-            Err(PlanError::NoAgents) => self.wait(index, "no agent is connected".to_owned(), now),
             Err(error) => self.found_impossible(index, error.to_string(), now),
         }
     }
@@ -261,10 +283,10 @@ impl State {
             .chain(plan.rejections.iter().map(|rejected| &rejected.instance_type))
             .collect();
         let prices = self.prices.freeze(&job.spec, names);
-        job.trials = plan.trials.iter().map(|trial| ActiveTrial::queued(trial.spec.id.clone())).collect();
+        job.trials =
+            plan.trials.iter().map(|trial| ActiveTrial::queued(trial.spec.id.clone())).collect();
         let planned = Planned { plan, prices };
         job.planned = Some(planned.clone());
-        job.reason.clear();
         let change = Change::JobPlanned {
             job: job.spec.name.clone(),
             planned: Box::new(planned),
@@ -279,7 +301,35 @@ impl State {
         }
     }
 
-    fn wait(&mut self, index: usize, reason: String, now: Timestamp) {
+    /// Says of every job that stands still why it does.
+    pub(super) fn explain_waiting(&mut self, now: Timestamp) {
+        let fleet = self.fleet();
+        for index in 0..self.jobs.len() {
+            let job = &self.jobs[index];
+            let Some(planned) = job.planned.as_ref().filter(|_| job.takes_trials()) else {
+                continue;
+            };
+            let can_run = |active: &ActiveTrial| {
+                let placement = planned.plan.trial(&active.id).map(|trial| &trial.placement);
+                active.trial.lease().is_some()
+                    || placement.is_some_and(|place| {
+                        fleet.iter().any(|agent| !agent.draining && place.allows(agent))
+                    })
+            };
+            let open = || job.trials.iter().filter(|active| active.trial.end().is_none());
+            let mut reason = String::new();
+            if !open().any(can_run) {
+                let types: BTreeSet<&str> = open()
+                    .flat_map(|active| planned.plan.candidates_of(&active.id))
+                    .map(|candidate| candidate.instance_type.as_str())
+                    .collect();
+                reason = format!("no agent can measure {}", Vec::from_iter(types).join(", "));
+            }
+            self.give_reason(index, reason, now);
+        }
+    }
+
+    fn give_reason(&mut self, index: usize, reason: String, now: Timestamp) {
         let job = &mut self.jobs[index];
         if job.reason == reason {
             return;
@@ -318,8 +368,9 @@ impl State {
                 tracing::error!(%error, "a finished job cannot be concluded");
             }
         }
-        let (ended, active) =
-            std::mem::take(&mut self.jobs).into_iter().partition(|job| job.state.status().is_final());
+        let (ended, active) = std::mem::take(&mut self.jobs)
+            .into_iter()
+            .partition(|job| job.state.status().is_final());
         self.jobs = active;
         let ended: Vec<ActiveJob> = ended;
         self.ended.extend(ended.into_iter().map(|job| job.spec.name));
@@ -389,7 +440,9 @@ fn rejections(plan: &Plan) -> String {
     for rejected in &plan.rejections {
         reasons.entry(&rejected.reason).or_default().insert(rejected.instance_type.as_str());
     }
-    let line = |(reason, types): (&str, BTreeSet<&str>)| format!("{}: {reason}", Vec::from_iter(types).join(", "));
+    let line = |(reason, types): (&str, BTreeSet<&str>)| {
+        format!("{}: {reason}", Vec::from_iter(types).join(", "))
+    };
     reasons.into_iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
@@ -399,7 +452,9 @@ fn reason_of(state: &JobState) -> String {
         JobState::Stopping { why: StopReason::Asked { by } } | JobState::Stopped { by, .. } => {
             format!("stopped by {by}")
         }
-        JobState::Stopping { why: StopReason::TimeUp } => "the job's time limit has passed".to_owned(),
+        JobState::Stopping { why: StopReason::TimeUp } => {
+            "the job's time limit has passed".to_owned()
+        }
         JobState::Failed { reason, .. } => reason.clone(),
     }
 }

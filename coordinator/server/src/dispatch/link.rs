@@ -107,7 +107,10 @@ impl Inbox {
 
 impl DispatchLink {
     /// Asks the loop for something.
-    pub(crate) async fn ask<T>(&self, event: impl FnOnce(AnswerTo<T>) -> Event) -> Result<T, Stopping> {
+    pub(crate) async fn ask<T>(
+        &self,
+        event: impl FnOnce(AnswerTo<T>) -> Event,
+    ) -> Result<T, Stopping> {
         let (answer, answered) = oneshot::channel();
         self.events.send(event(answer)).await.map_err(|_| Stopping)?;
         answered.await.map_err(|_| Stopping)

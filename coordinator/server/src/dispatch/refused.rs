@@ -58,7 +58,8 @@ impl AttachDenied {
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::NameConnected(_) => {
-                "give this one a name of its own with --name, or wait until the other is gone".to_owned()
+                "give this one a name of its own with --name, or wait until the other is gone"
+                    .to_owned()
             }
         }
     }

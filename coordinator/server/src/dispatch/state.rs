@@ -52,7 +52,10 @@ pub(crate) struct State {
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State").field("jobs", &self.jobs).field("agents", &self.agents).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("jobs", &self.jobs)
+            .field("agents", &self.agents)
+            .finish_non_exhaustive()
     }
 }
 
@@ -135,13 +138,15 @@ impl State {
         self.end_late_jobs(now);
     }
 
-    /// Does what became possible: plans jobs, concludes finished ones, hands out trials.
+    /// Does what became possible: plans jobs, concludes finished ones, hands out trials,
+    /// and says what the others wait for.
     fn settle(&mut self, now: Timestamp) -> Vec<Effect> {
         if std::mem::take(&mut self.fleet_grew) {
             self.plan_waiting_jobs(now);
         }
         self.conclude_finished_jobs(now);
         self.hand_out_trials(now);
+        self.explain_waiting(now);
         std::mem::take(&mut self.effects)
     }
 }

@@ -3,7 +3,7 @@
 //! Every report proves itself with the token of the lease. One that was applied before is
 //! acknowledged again and changes nothing; one with another token is acknowledged as stale.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use assay_measure::{
     ids::{AgentName, LeaseToken, TrialId},
@@ -42,7 +42,13 @@ pub(super) struct ActiveTrial {
 
 impl ActiveTrial {
     pub(super) fn queued(id: TrialId) -> Self {
-        Self { id, trial: Trial::queued(), run: None, steps: BTreeMap::new(), unclaimed_until: None }
+        Self {
+            id,
+            trial: Trial::queued(),
+            run: None,
+            steps: BTreeMap::new(),
+            unclaimed_until: None,
+        }
     }
 
     pub(super) fn record(&self) -> TrialRecord {
@@ -62,7 +68,9 @@ impl ActiveTrial {
 
     fn end_of_lease(&self, now: Timestamp) -> TrialEvent {
         match self.trial.lease() {
-            Some(lease) if !lease.has_expired(now) => TrialEvent::Forgotten { token: lease.token().clone() },
+            Some(lease) if !lease.has_expired(now) => {
+                TrialEvent::Forgotten { token: lease.token().clone() }
+            }
             Some(_) | None => TrialEvent::ClockAdvanced,
         }
     }
@@ -96,12 +104,22 @@ impl State {
             AgentReport::StepUnreadable(held, index) => {
                 self.acknowledge(session, held, ReportKind::Step(index), true);
             }
-            AgentReport::TrialFinished(held, outcome) => self.take_outcome(session, held, *outcome, now),
-            AgentReport::TrialDeclined(held, reason) => self.take_decline(&name, &held, &reason, now),
+            AgentReport::TrialFinished(held, outcome) => {
+                self.take_outcome(session, held, *outcome, now)
+            }
+            AgentReport::TrialDeclined(held, reason) => {
+                self.take_decline(&name, &held, &reason, now)
+            }
         }
     }
 
-    fn take_heartbeat(&mut self, session: SessionId, name: &AgentName, held: Option<Held>, now: Timestamp) {
+    fn take_heartbeat(
+        &mut self,
+        session: SessionId,
+        name: &AgentName,
+        held: Option<Held>,
+        now: Timestamp,
+    ) {
         let lease_stands = match held {
             Some(held) => self.hear_of(&held, now),
             None => {
@@ -193,10 +211,17 @@ impl State {
         })
     }
 
-    fn take_outcome(&mut self, session: SessionId, held: Held, outcome: TrialOutcome, now: Timestamp) {
+    fn take_outcome(
+        &mut self,
+        session: SessionId,
+        held: Held,
+        outcome: TrialOutcome,
+        now: Timestamp,
+    ) {
         // A trial that failed at once was never heard of before.
         self.hear_of(&held, now);
-        let finished = TrialEvent::Finished { token: held.token.clone(), outcome };
+        let time_left = self.time_left_for(&held.trial, now);
+        let finished = TrialEvent::Finished { token: held.token.clone(), outcome, time_left };
         let Err(denied) = self.move_trial(&held.trial, finished, now) else {
             return self.acknowledge(session, held, ReportKind::Outcome, false);
         };
@@ -206,6 +231,15 @@ impl State {
         });
         tracing::debug!(trial = %held.trial, %denied, counted, "an outcome was reported again or too late");
         self.acknowledge(session, held, ReportKind::Outcome, !counted);
+    }
+
+    /// What is left of the job's time, shared by the trials that have not ended.
+    fn time_left_for(&self, trial: &TrialId, now: Timestamp) -> Duration {
+        let job = trial.job();
+        let Some(active) = self.jobs.iter().find(|active| active.spec.name == job) else {
+            return Duration::ZERO;
+        };
+        active.time_left_per_trial(now)
     }
 
     fn take_decline(&mut self, name: &AgentName, held: &Held, reason: &str, now: Timestamp) {
@@ -310,7 +344,8 @@ impl State {
                 active.run = Some(token.clone());
                 active.steps.clear();
                 active.unclaimed_until = None;
-                let planned = self.jobs[job].planned.as_ref().and_then(|planned| planned.plan.trial(&id));
+                let planned =
+                    self.jobs[job].planned.as_ref().and_then(|planned| planned.plan.trial(&id));
                 if let Some(spec) = planned.map(|planned| planned.spec.clone()) {
                     self.tell_agent(&agent, AgentCommand::StartTrial(token, Box::new(spec)));
                 }
@@ -360,7 +395,11 @@ impl State {
         let Some(outcome) = active.trial.end().map(outcome_of) else {
             return;
         };
-        self.happen(job, Happening::TrialEnded { trial: id.clone(), outcome: Box::new(outcome.clone()) }, now);
+        self.happen(
+            job,
+            Happening::TrialEnded { trial: id.clone(), outcome: Box::new(outcome.clone()) },
+            now,
+        );
         if !self.jobs[job].takes_trials() {
             return;
         }

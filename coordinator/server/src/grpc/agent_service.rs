@@ -10,7 +10,10 @@ use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Shared, agent_wire};
-use crate::{artifacts::ArtifactError, dispatch::{AgentSession, Stopping}};
+use crate::{
+    artifacts::ArtifactError,
+    dispatch::{AgentSession, Stopping},
+};
 
 const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -45,7 +48,7 @@ impl AgentService for Agents {
         let conversation = stream::unfold(Some((session, reports)), async |open| {
             let (mut session, mut reports) = open?;
             match next_command(&mut session, &mut reports).await {
-                Turn::Say(command) => Some((Ok(command), Some((session, reports)))),
+                Turn::Say(command) => Some((Ok(*command), Some((session, reports)))),
                 Turn::HangUp(status) => Some((Err(status), None)),
                 Turn::AgentHungUp => None,
             }
@@ -57,13 +60,13 @@ impl AgentService for Agents {
         &self,
         request: Request<v1::FetchArtifactRequest>,
     ) -> Result<Response<Self::FetchArtifactStream>, Status> {
-        let sha256: Sha256 = request
-            .into_inner()
-            .sha256
-            .parse()
-            .map_err(|error: assay_measure::ids::BadId| Status::invalid_argument(error.to_string()))?;
+        let sha256: Sha256 =
+            request.into_inner().sha256.parse().map_err(|error: assay_measure::ids::BadId| {
+                Status::invalid_argument(error.to_string())
+            })?;
         let file = self.shared.artifacts.read(&sha256).await.map_err(ArtifactError::from)?;
-        let file = file.ok_or_else(|| Status::not_found(format!("there is no file sha256:{sha256}")))?;
+        let file =
+            file.ok_or_else(|| Status::not_found(format!("there is no file sha256:{sha256}")))?;
         let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).map(|chunk| match chunk {
             Ok(data) => Ok(v1::ArtifactChunk { data }),
             Err(error) => Err(ArtifactError::from(error).into()),
@@ -73,19 +76,22 @@ impl AgentService for Agents {
 }
 
 enum Turn {
-    Say(v1::CoordinatorMessage),
+    Say(Box<v1::CoordinatorMessage>),
     HangUp(Status),
     AgentHungUp,
 }
 
 /// Takes in reports until there is something to say. Both waits may be given up and begun again
 /// without losing a message.
-async fn next_command(session: &mut AgentSession, reports: &mut Streaming<v1::AgentMessage>) -> Turn {
+async fn next_command(
+    session: &mut AgentSession,
+    reports: &mut Streaming<v1::AgentMessage>,
+) -> Turn {
     loop {
         tokio::select! {
             command = session.next_command() => {
                 return match command {
-                    Some(command) => Turn::Say(agent_wire::command(command)),
+                    Some(command) => Turn::Say(Box::new(agent_wire::command(command))),
                     None => Turn::HangUp(Status::unavailable("the coordinator ended the connection")),
                 };
             }

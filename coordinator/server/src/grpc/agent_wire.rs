@@ -18,7 +18,9 @@ use crate::{
 pub(super) fn registration(first: Option<v1::AgentMessage>) -> Result<Registration, Status> {
     use v1::agent_message::Message;
     let Some(Message::Register(register)) = first.and_then(|first| first.message) else {
-        return Err(Status::failed_precondition("the first message of an agent must be its registration"));
+        return Err(Status::failed_precondition(
+            "the first message of an agent must be its registration",
+        ));
     };
     if register.protocol_version != PROTOCOL_VERSION {
         let theirs = register.protocol_version;
@@ -31,7 +33,8 @@ pub(super) fn registration(first: Option<v1::AgentMessage>) -> Result<Registrati
         ));
     }
     let held = register.running.map(held).transpose()?;
-    let host = register.host.ok_or_else(|| Status::invalid_argument("the registration names no host"))?;
+    let host =
+        register.host.ok_or_else(|| Status::invalid_argument("the registration names no host"))?;
     let facts = AgentFacts {
         name: register.name.parse().map_err(bad_id)?,
         version: register.agent_version,
@@ -77,7 +80,9 @@ pub(super) fn report(message: v1::AgentMessage) -> Result<Option<AgentReport>, S
 
 fn step_finished(message: v1::StepFinished) -> Result<AgentReport, Status> {
     let held = held_by(message.trial_id, message.lease_token)?;
-    let step = message.step.ok_or_else(|| Status::invalid_argument("a report of a step without the step"))?;
+    let step = message
+        .step
+        .ok_or_else(|| Status::invalid_argument("a report of a step without the step"))?;
     let index = step.index;
     match step.try_into() {
         Ok(step) => Ok(AgentReport::StepFinished(held, Box::new(step))),
@@ -140,15 +145,17 @@ pub(super) fn command(command: AgentCommand) -> v1::CoordinatorMessage {
             lease_token: held.token.to_string(),
             by,
         }),
-        AgentCommand::Acknowledge { held, report, stale } => Message::Acknowledge(v1::Acknowledge {
-            trial_id: held.trial.to_string(),
-            lease_token: held.token.to_string(),
-            what: Some(match report {
-                ReportKind::Step(index) => v1::acknowledge::What::StepIndex(index),
-                ReportKind::Outcome => v1::acknowledge::What::Outcome(true),
-            }),
-            stale,
-        }),
+        AgentCommand::Acknowledge { held, report, stale } => {
+            Message::Acknowledge(v1::Acknowledge {
+                trial_id: held.trial.to_string(),
+                lease_token: held.token.to_string(),
+                what: Some(match report {
+                    ReportKind::Step(index) => v1::acknowledge::What::StepIndex(index),
+                    ReportKind::Outcome => v1::acknowledge::What::Outcome(true),
+                }),
+                stale,
+            })
+        }
         AgentCommand::Drain(draining) => Message::Drain(v1::Drain { draining }),
     };
     v1::CoordinatorMessage { message: Some(message) }

@@ -41,7 +41,10 @@ impl Jobs {
         match self.shared.artifacts.size_of(&artifact.sha256) {
             None => Err(refuse(
                 Code::NotFound,
-                format_args!("the {what} {:?} (sha256:{}) was not uploaded", artifact.name, artifact.sha256),
+                format_args!(
+                    "the {what} {:?} (sha256:{}) was not uploaded",
+                    artifact.name, artifact.sha256
+                ),
                 "upload it first",
             )),
             Some(size) if size != artifact.size_bytes => Err(Status::invalid_argument(format!(
@@ -65,7 +68,9 @@ impl JobService for Jobs {
     ) -> Result<Response<v1::UploadArtifactResponse>, Status> {
         let mut parts = request.into_inner();
         let Some(Part::Header(header)) = parts.message().await?.and_then(|first| first.part) else {
-            return Err(Status::invalid_argument("the first message of an upload must be its header"));
+            return Err(Status::invalid_argument(
+                "the first message of an upload must be its header",
+            ));
         };
         let artifact: ArtifactRef = header.try_into()?;
         if self.shared.artifacts.holds(&artifact) {
@@ -90,7 +95,10 @@ impl JobService for Jobs {
         &self,
         request: Request<v1::CreateJobRequest>,
     ) -> Result<Response<v1::CreateJobResponse>, Status> {
-        let spec = request.into_inner().spec.ok_or_else(|| Status::invalid_argument("no job specification"))?;
+        let spec = request
+            .into_inner()
+            .spec
+            .ok_or_else(|| Status::invalid_argument("no job specification"))?;
         let spec: JobSpec = spec.try_into()?;
         if let Some((what, hint)) = contradiction(&spec) {
             return Err(refuse(Code::InvalidArgument, what, hint));
@@ -211,7 +219,9 @@ fn page_start(token: &str) -> Result<Option<u64>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
-    let number = token.parse().map_err(|_| Status::invalid_argument(format!("{token:?} is not a page token")))?;
+    let number = token
+        .parse()
+        .map_err(|_| Status::invalid_argument(format!("{token:?} is not a page token")))?;
     Ok(Some(number))
 }
 
@@ -221,7 +231,9 @@ fn contradiction(spec: &JobSpec) -> Option<(&'static str, &'static str)> {
         return Some(("the job may take no time at all", "give --max-duration, such as 30m"));
     }
     match &spec.fixed_load {
-        Some(phases) if phases.is_empty() => Some(("the fixed load has no phases", "give at least one phase")),
+        Some(phases) if phases.is_empty() => {
+            Some(("the fixed load has no phases", "give at least one phase"))
+        }
         Some(phases) if phases.iter().any(|phase| phase.duration.is_zero()) => {
             Some(("a phase of the fixed load has no duration", "give every phase a duration"))
         }

@@ -77,10 +77,12 @@ fn happening(what: Happening) -> v1::job_event::Event {
             trial: Some(planned_trial(&trial)),
             agent: agent.to_string(),
         }),
-        Happening::TrialProgressed { trial, progress } => Event::TrialProgressed(v1::TrialProgressed {
-            trial_id: trial.to_string(),
-            progress: Some(progress.into()),
-        }),
+        Happening::TrialProgressed { trial, progress } => {
+            Event::TrialProgressed(v1::TrialProgressed {
+                trial_id: trial.to_string(),
+                progress: Some(progress.into()),
+            })
+        }
         Happening::StepFinished { trial, step } => Event::StepFinished(v1::TrialStepFinished {
             trial_id: trial.to_string(),
             step: Some((*step).into()),

@@ -43,7 +43,10 @@ impl PriceService for PriceList {
         let prices = self.shared.dispatch.prices();
         let rows = prices.operator_table().rows();
         let own: BTreeSet<&InstanceTypeName> = rows.iter().map(|row| &row.instance_type).collect();
-        let others = Catalogue::builtin().iter().map(|known| &known.name).filter(|name| !own.contains(*name));
+        let others = Catalogue::builtin()
+            .iter()
+            .map(|known| &known.name)
+            .filter(|name| !own.contains(*name));
         let listed = own
             .iter()
             .copied()
@@ -63,7 +66,8 @@ impl PriceService for PriceList {
             .parse()
             .map_err(|error: BadId| Status::invalid_argument(error.to_string()))?;
         let today = self.shared.clock.now().to_zoned(TimeZone::UTC).date();
-        let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
+        let or =
+            |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
         let row = PriceRow {
             instance_type,
             region: or(request.region, EVERY_REGION),

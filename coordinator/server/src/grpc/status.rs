@@ -65,7 +65,9 @@ impl From<ArtifactError> for Status {
     fn from(error: ArtifactError) -> Self {
         let code = match &error {
             ArtifactError::TooLarge { .. } => Code::ResourceExhausted,
-            ArtifactError::WrongSize { .. } | ArtifactError::WrongChecksum { .. } => Code::InvalidArgument,
+            ArtifactError::WrongSize { .. } | ArtifactError::WrongChecksum { .. } => {
+                Code::InvalidArgument
+            }
             ArtifactError::Io(_) | ArtifactError::Writer(_) => {
                 tracing::error!(error = &error as &dyn Error, "a file cannot be stored");
                 Code::Internal

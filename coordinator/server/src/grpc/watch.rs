@@ -35,7 +35,15 @@ impl Watch {
     /// Begins after an entry.
     pub(super) fn new(shared: Shared, job: JobName, after: u64) -> Result<Self, Stopping> {
         let live = shared.dispatch.watch()?;
-        Ok(Self { shared, job, live, waiting: VecDeque::new(), last: after, behind: true, over: false })
+        Ok(Self {
+            shared,
+            job,
+            live,
+            waiting: VecDeque::new(),
+            last: after,
+            behind: true,
+            over: false,
+        })
     }
 
     /// The next entry; `None` once the job has ended and all is told.

@@ -53,10 +53,7 @@ impl SqliteStore {
             .connect_with(options.clone())
             .await
             .map_err(broken("open"))?;
-        MIGRATIONS
-            .run(&writer)
-            .await
-            .map_err(|source| StoreError::Migration { source })?;
+        MIGRATIONS.run(&writer).await.map_err(|source| StoreError::Migration { source })?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_lazy_with(options.read_only(true));
@@ -80,11 +77,9 @@ async fn refuse_newer_schema(file: &Path, options: SqliteConnectOptions) -> Resu
     pool.close().await;
     let known = MIGRATIONS.iter().map(|migration| migration.version).max();
     match found? {
-        Some(found) if Some(found) > known => Err(StoreError::NewerSchema {
-            path: file.to_owned(),
-            found,
-            known: known.unwrap_or(0),
-        }),
+        Some(found) if Some(found) > known => {
+            Err(StoreError::NewerSchema { path: file.to_owned(), found, known: known.unwrap_or(0) })
+        }
         Some(_) | None => Ok(()),
     }
 }

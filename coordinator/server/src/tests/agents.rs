@@ -59,15 +59,15 @@ async fn an_agent_that_proves_its_lease_takes_over_from_its_half_dead_connection
     new.finish(&trial, measured()).await;
     coordinator.reaches("kept", JobStatus::Completed).await;
     let steps = coordinator.record("kept").await;
-    let steps = steps.iter().filter(|e| matches!(e.event, Some(v1::job_event::Event::StepFinished(_))));
+    let steps =
+        steps.iter().filter(|e| matches!(e.event, Some(v1::job_event::Event::StepFinished(_))));
     assert_eq!(steps.count(), 2);
 }
 
 #[tokio::test]
 async fn a_message_before_the_registration_is_refused() {
     let coordinator = Coordinator::start().await;
-    let mut client =
-        v1::agent_service_client::AgentServiceClient::new(coordinator.channel().await);
+    let mut client = v1::agent_service_client::AgentServiceClient::new(coordinator.channel().await);
     let heartbeat =
         v1::AgentMessage { message: Some(Message::Heartbeat(v1::Heartbeat { running: None })) };
     let refused = client.attach(tokio_stream::iter([heartbeat])).await.err().unwrap();
@@ -109,10 +109,14 @@ async fn a_lost_agent_returns_its_trial_to_the_queue_and_its_old_token_is_refuse
 #[tokio::test]
 async fn two_agents_of_one_host_never_measure_at_the_same_time() {
     let coordinator = Coordinator::start().await;
-    let shared = |name| v1::Register { host_fingerprint: "one-host".to_owned(), ..registration(name) };
+    let shared =
+        |name| v1::Register { host_fingerprint: "one-host".to_owned(), ..registration(name) };
     let mut first = FakeAgent::attach_as(&coordinator, shared("a")).await.unwrap();
     let mut second = FakeAgent::attach_as(&coordinator, shared("b")).await.unwrap();
-    coordinator.create(job_spec("pair", &["ml.c5.large", "ml.t2.medium", "ml.c5.xlarge"])).await.unwrap();
+    coordinator
+        .create(job_spec("pair", &["ml.c5.large", "ml.t2.medium", "ml.c5.xlarge"]))
+        .await
+        .unwrap();
     let total = coordinator.job("pair").await.trials_total;
     assert!(total >= 2);
     for _ in 0..total {
@@ -121,7 +125,8 @@ async fn two_agents_of_one_host_never_measure_at_the_same_time() {
             start = second.expect_start() => (start, false),
         };
         // Nothing reaches the other one while this trial runs: its heartbeat is answered first thing.
-        let (busy, idle) = if on_first { (&mut first, &mut second) } else { (&mut second, &mut first) };
+        let (busy, idle) =
+            if on_first { (&mut first, &mut second) } else { (&mut second, &mut first) };
         assert!(busy.heartbeat(Some(held(&start))).await);
         let running: Vec<_> = coordinator
             .fleet()
@@ -145,19 +150,28 @@ async fn two_agents_of_one_host_never_measure_at_the_same_time() {
 async fn a_drained_agent_finishes_its_trial_and_gets_no_other() {
     let coordinator = Coordinator::start().await;
     let mut agent = FakeAgent::attach(&coordinator, "a").await;
-    coordinator.create(job_spec("rest", &["ml.c5.large", "ml.t2.medium", "ml.c5.xlarge"])).await.unwrap();
+    coordinator
+        .create(job_spec("rest", &["ml.c5.large", "ml.t2.medium", "ml.c5.xlarge"]))
+        .await
+        .unwrap();
     let trial = held(&agent.expect_start().await);
     let mut fleet = coordinator.fleet().await;
     let drain = |draining| v1::DrainAgentRequest { name: "a".to_owned(), draining };
     let drained = fleet.drain_agent(drain(true)).await.unwrap().into_inner().agent.unwrap();
     assert!(drained.draining);
-    assert_eq!(agent.hear().await, Some(coordinator_message::Message::Drain(v1::Drain { draining: true })));
+    assert_eq!(
+        agent.hear().await,
+        Some(coordinator_message::Message::Drain(v1::Drain { draining: true }))
+    );
     assert!(!agent.finish(&trial, measured()).await.stale);
     let forget = v1::ForgetAgentRequest { name: "a".to_owned() };
     assert_eq!(fleet.forget_agent(forget).await.unwrap_err().code(), Code::FailedPrecondition);
 
     fleet.drain_agent(drain(false)).await.unwrap();
-    assert_eq!(agent.hear().await, Some(coordinator_message::Message::Drain(v1::Drain { draining: false })));
+    assert_eq!(
+        agent.hear().await,
+        Some(coordinator_message::Message::Drain(v1::Drain { draining: false }))
+    );
     agent.expect_start().await;
     let unknown = v1::DrainAgentRequest { name: "nobody".to_owned(), draining: true };
     assert_eq!(fleet.drain_agent(unknown).await.unwrap_err().code(), Code::NotFound);

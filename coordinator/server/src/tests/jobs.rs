@@ -6,13 +6,14 @@ use assay_measure::outcome::{Failure, FailureKind, TrialOutcome};
 use assay_proto::v1::{self, JobStatus, job_event};
 use tonic::Code;
 
-use super::support::{Coordinator, FakeAgent, held, invalid, job_spec, measured, within};
+use super::support::{Coordinator, FakeAgent, held, invalid, job_spec, measured};
 
 #[tokio::test]
 async fn a_job_goes_from_its_creation_to_a_ranking() {
     let coordinator = Coordinator::start().await;
     let mut agent = FakeAgent::attach(&coordinator, "a").await;
-    let created = coordinator.create(job_spec("first", &["ml.c5.large", "ml.m5.large"])).await.unwrap();
+    let created =
+        coordinator.create(job_spec("first", &["ml.c5.large", "ml.m5.large"])).await.unwrap();
     assert_eq!(created.job.unwrap().status(), JobStatus::Pending);
     // Both have two processors, so one trial measures both.
     assert_eq!(created.trials.len(), 1);
@@ -96,10 +97,11 @@ async fn stopping_a_job_cancels_what_runs_and_keeps_finished_steps() {
     let job = coordinator.reaches("halted", JobStatus::Stopped).await;
     assert_eq!(job.reason, "stopped by ada");
     assert_eq!(job.trials_ended, job.trials_total);
-    let steps = coordinator.record("halted").await.into_iter().filter_map(|event| match event.event {
-        Some(job_event::Event::StepFinished(finished)) => finished.step,
-        _ => None,
-    });
+    let steps =
+        coordinator.record("halted").await.into_iter().filter_map(|event| match event.event {
+            Some(job_event::Event::StepFinished(finished)) => finished.step,
+            _ => None,
+        });
     assert_eq!(steps.map(|step| step.histogram).collect::<Vec<_>>(), [[1, 2, 3, 0]]);
     let again = coordinator.stop("halted").await.unwrap_err();
     assert_eq!(again.code(), Code::FailedPrecondition);
@@ -176,13 +178,11 @@ async fn a_job_that_no_agent_can_measure_waits_for_one_that_can() {
     spec.emulate = false;
     let created = coordinator.create(spec).await.unwrap();
     assert_eq!(created.job.unwrap().status(), JobStatus::Pending);
-    let _other = FakeAgent::attach(&coordinator, "other").await;
-    within("the reason", async {
-        while !coordinator.job("patient").await.reason.contains("no agent can measure ml.c5.large") {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    let mut other = FakeAgent::attach(&coordinator, "other").await;
+    assert!(other.heartbeat(None).await);
+    let waiting = coordinator.job("patient").await;
+    assert_eq!(waiting.status(), JobStatus::Pending);
+    assert_eq!(waiting.reason, "no agent can measure ml.c5.large");
 
     let mut register = super::support::registration("right");
     register.instance_type = "ml.c5.large".to_owned();
@@ -190,7 +190,8 @@ async fn a_job_that_no_agent_can_measure_waits_for_one_that_can() {
     let start = right.expect_start().await;
     assert_eq!(start.spec.as_ref().unwrap().emulated, None);
     right.finish(&held(&start), measured()).await;
-    coordinator.reaches("patient", JobStatus::Completed).await;
+    let job = coordinator.reaches("patient", JobStatus::Completed).await;
+    assert_eq!(job.reason, "");
 }
 
 #[tokio::test]
@@ -226,10 +227,15 @@ async fn jobs_are_listed_newest_first_in_pages() {
         coordinator.create(job_spec(name, &["ml.c5.large"])).await.unwrap();
     }
     let mut jobs = coordinator.jobs().await;
-    let mut request =
-        v1::ListJobsRequest { page_size: 2, name_contains: "alpha".to_owned(), ..Default::default() };
+    let mut request = v1::ListJobsRequest {
+        page_size: 2,
+        name_contains: "alpha".to_owned(),
+        ..Default::default()
+    };
     let first = jobs.list_jobs(request.clone()).await.unwrap().into_inner();
-    let names = |page: &v1::ListJobsResponse| page.jobs.iter().map(|job| job.name.clone()).collect::<Vec<_>>();
+    let names = |page: &v1::ListJobsResponse| {
+        page.jobs.iter().map(|job| job.name.clone()).collect::<Vec<_>>()
+    };
     assert_eq!(names(&first), ["alpha-3", "alpha-2"]);
     request.page_token = first.next_page_token;
     let second = jobs.list_jobs(request.clone()).await.unwrap().into_inner();

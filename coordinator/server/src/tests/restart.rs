@@ -30,7 +30,8 @@ async fn an_agent_that_comes_back_after_a_restart_goes_on_with_its_trial() {
     let record = coordinator.record("kept").await;
     let sequences: Vec<u64> = record.iter().map(|event| event.sequence).collect();
     assert_eq!(sequences, (1..=u64::try_from(record.len()).unwrap()).collect::<Vec<_>>());
-    let steps = record.iter().filter(|e| matches!(e.event, Some(v1::job_event::Event::StepFinished(_))));
+    let steps =
+        record.iter().filter(|e| matches!(e.event, Some(v1::job_event::Event::StepFinished(_))));
     assert_eq!(steps.count(), 3);
 }
 
@@ -70,7 +71,8 @@ async fn an_outcome_reported_twice_counts_once() {
     agent.finish(&second, measured()).await;
     coordinator.reaches("twice", JobStatus::Completed).await;
     let ended = coordinator.record("twice").await;
-    let ended = ended.iter().filter(|e| matches!(e.event, Some(v1::job_event::Event::TrialEnded(_))));
+    let ended =
+        ended.iter().filter(|e| matches!(e.event, Some(v1::job_event::Event::TrialEnded(_))));
     assert_eq!(ended.count(), 2);
 }
 
@@ -107,7 +109,9 @@ async fn a_job_being_stopped_is_stopped_after_a_restart_too() {
     register.running = Some(trial.clone());
     let mut agent = FakeAgent::attach_as(&coordinator, register).await.unwrap();
     assert_eq!(agent.expect_cancel().await.trial_id, trial.trial_id);
-    agent.finish(&trial, assay_measure::outcome::TrialOutcome::Cancelled { by: "ada".to_owned() }).await;
+    agent
+        .finish(&trial, assay_measure::outcome::TrialOutcome::Cancelled { by: "ada".to_owned() })
+        .await;
     coordinator.reaches("ending", JobStatus::Stopped).await;
 }
 

@@ -30,7 +30,8 @@ async fn a_port_in_use_is_refused_with_the_address() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let data_dir = scratch.path().join("data");
-    let refused = Server::start(ServerSettings::new(Listen::At(address), &data_dir)).await.unwrap_err();
+    let refused =
+        Server::start(ServerSettings::new(Listen::At(address), &data_dir)).await.unwrap_err();
     assert!(matches!(&refused, StartError::Listen { .. }), "{refused:?}");
     assert_eq!(refused.to_string(), format!("cannot listen on {address}"));
     assert!(refused.hint().unwrap().contains("another port"));
@@ -121,8 +122,11 @@ async fn only_a_listed_token_opens_and_health_is_open_to_all() {
     let token_file = scratch.path().join("tokens");
     fs::write(&token_file, "alpha\nbeta\n").unwrap();
     let (tls, ca) = certificate(scratch.path());
-    let settings =
-        ServerSettings { token_file: Some(token_file), tls: Some(tls), ..local(scratch.path().join("data")) };
+    let settings = ServerSettings {
+        token_file: Some(token_file),
+        tls: Some(tls),
+        ..local(scratch.path().join("data"))
+    };
     let running = Server::start(settings).await.unwrap();
     assert!(running.url().starts_with("https://"));
     let tls = ClientTlsConfig::new().ca_certificate(ca).domain_name("localhost");
@@ -145,7 +149,8 @@ async fn only_a_listed_token_opens_and_health_is_open_to_all() {
         fleet.list_agents(with(Some(right))).await.unwrap();
     }
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
-    let request = tonic_health::pb::HealthCheckRequest { service: "assay.v1.JobService".to_owned() };
+    let request =
+        tonic_health::pb::HealthCheckRequest { service: "assay.v1.JobService".to_owned() };
     let status = health.check(request).await.unwrap().into_inner().status();
     assert_eq!(status, tonic_health::pb::health_check_response::ServingStatus::Serving);
 }
@@ -156,7 +161,8 @@ async fn http_1_and_grpc_share_the_port() {
     let address = coordinator.url.trim_start_matches("http://").to_owned();
     for (path, expected) in [("/healthz", "200"), ("/readyz", "200"), ("/nothing", "404")] {
         let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         within("an answer", stream.read_to_string(&mut answer)).await.unwrap();
@@ -171,9 +177,12 @@ async fn reflection_lists_the_services_in_both_versions() {
     let coordinator = Coordinator::start().await;
     let request = v1::ServerReflectionRequest {
         host: String::new(),
-        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(String::new())),
+        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(
+            String::new(),
+        )),
     };
-    let mut client = v1::server_reflection_client::ServerReflectionClient::new(coordinator.channel().await);
+    let mut client =
+        v1::server_reflection_client::ServerReflectionClient::new(coordinator.channel().await);
     let mut answers =
         client.server_reflection_info(tokio_stream::iter([request])).await.unwrap().into_inner();
     let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
@@ -186,7 +195,9 @@ async fn reflection_lists_the_services_in_both_versions() {
     }
     let request = v1alpha::ServerReflectionRequest {
         host: String::new(),
-        message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(String::new())),
+        message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(
+            String::new(),
+        )),
     };
     let mut client =
         v1alpha::server_reflection_client::ServerReflectionClient::new(coordinator.channel().await);
@@ -202,13 +213,16 @@ async fn own_prices_come_from_the_file_and_from_the_operator_and_last() {
         "instance_type,region,usd_per_hour,source,as_of\nonprem.h200,*,3.20,invoice,2026-10-01\n",
     )
     .unwrap();
-    let settings =
-        || ServerSettings { price_file: Some(price_file.clone()), ..local(scratch.path().join("data")) };
+    let settings = || ServerSettings {
+        price_file: Some(price_file.clone()),
+        ..local(scratch.path().join("data"))
+    };
     let mut running = Server::start(settings()).await.unwrap();
     let connect = async |url: String| PriceServiceClient::connect(url).await.unwrap();
     let listed = v1::ListPricesRequest { region: String::new(), name_contains: "h200".to_owned() };
     let mut prices = connect(running.url()).await;
-    let first = prices.list_prices(listed.clone()).await.unwrap().into_inner().prices.swap_remove(0);
+    let first =
+        prices.list_prices(listed.clone()).await.unwrap().into_inner().prices.swap_remove(0);
     assert_eq!((first.own, first.pico_usd_per_hour), (true, Some(3_200_000_000_000)));
 
     let set = v1::SetPriceRequest {
@@ -234,8 +248,10 @@ async fn own_prices_come_from_the_file_and_from_the_operator_and_last() {
 async fn a_malformed_price_file_is_refused_with_the_line() {
     let scratch = tempfile::tempdir().unwrap();
     let price_file = scratch.path().join("prices.csv");
-    fs::write(&price_file, "instance_type,region,usd_per_hour,source,as_of\na,*,cheap,x,y\n").unwrap();
-    let settings = ServerSettings { price_file: Some(price_file), ..local(scratch.path().join("data")) };
+    fs::write(&price_file, "instance_type,region,usd_per_hour,source,as_of\na,*,cheap,x,y\n")
+        .unwrap();
+    let settings =
+        ServerSettings { price_file: Some(price_file), ..local(scratch.path().join("data")) };
     let refused = Server::start(settings).await.unwrap_err();
     let StartError::PricesMalformed { source, .. } = &refused else { panic!("{refused:?}") };
     assert!(source.to_string().contains("line 2"), "{source}");

@@ -59,7 +59,7 @@ impl Coordinator {
         coordinator
     }
 
-    pub(super) fn settings(&self) -> ServerSettings {
+    pub(crate) fn settings(&self) -> ServerSettings {
         let listen = Listen::At("127.0.0.1:0".parse().unwrap());
         ServerSettings {
             lease_term: self.lease_term,
@@ -83,7 +83,9 @@ impl Coordinator {
     }
 
     pub(super) async fn channel(&self) -> Channel {
-        within("a connection", Channel::from_shared(self.url.clone()).unwrap().connect()).await.unwrap()
+        within("a connection", Channel::from_shared(self.url.clone()).unwrap().connect())
+            .await
+            .unwrap()
     }
 
     pub(super) async fn jobs(&self) -> JobServiceClient<Channel> {
@@ -169,7 +171,7 @@ pub(super) async fn upload(
 pub(super) const MODEL: &[u8] = b"a model, for all that the coordinator knows";
 pub(super) const PAYLOAD: &[u8] = b"a payload";
 
-pub(super) fn artifact(content: &[u8]) -> ArtifactRef {
+pub(crate) fn artifact(content: &[u8]) -> ArtifactRef {
     ArtifactRef {
         name: "file.pt".to_owned(),
         sha256: hex::encode(Sha256::digest(content)).parse().unwrap(),
@@ -178,9 +180,10 @@ pub(super) fn artifact(content: &[u8]) -> ArtifactRef {
 }
 
 /// One configuration on each of these instance types, emulated where no agent has them.
-pub(super) fn job_spec(name: &str, instance_types: &[&str]) -> JobSpec {
+pub(crate) fn job_spec(name: &str, instance_types: &[&str]) -> JobSpec {
     let one = NonZeroU32::MIN;
-    let candidate = |name: &&str| CandidateType { name: name.parse().unwrap(), shape: None, price: None };
+    let candidate =
+        |name: &&str| CandidateType { name: name.parse().unwrap(), shape: None, price: None };
     JobSpec {
         name: name.parse().unwrap(),
         model: artifact(MODEL),
@@ -206,7 +209,7 @@ pub(super) fn job_spec(name: &str, instance_types: &[&str]) -> JobSpec {
     }
 }
 
-pub(super) fn host() -> HostFacts {
+pub(crate) fn host() -> HostFacts {
     HostFacts {
         cpu_model: "test".to_owned(),
         vcpus: 4,
@@ -216,7 +219,7 @@ pub(super) fn host() -> HostFacts {
     }
 }
 
-pub(super) fn registration(name: &str) -> v1::Register {
+pub(crate) fn registration(name: &str) -> v1::Register {
     v1::Register {
         name: name.to_owned(),
         protocol_version: assay_proto::PROTOCOL_VERSION,
@@ -243,7 +246,10 @@ impl FakeAgent {
         Self::attach_as(coordinator, registration(name)).await.unwrap()
     }
 
-    pub(super) async fn attach_as(coordinator: &Coordinator, register: v1::Register) -> Result<Self, Status> {
+    pub(super) async fn attach_as(
+        coordinator: &Coordinator,
+        register: v1::Register,
+    ) -> Result<Self, Status> {
         let (say, messages) = mpsc::channel(16);
         say.send(message(agent_message::Message::Register(register))).await.unwrap();
         let mut client = AgentServiceClient::new(coordinator.channel().await);
@@ -315,7 +321,8 @@ impl FakeAgent {
     pub(super) async fn heartbeat(&mut self, running: Option<v1::HeldTrial>) -> bool {
         self.say(agent_message::Message::Heartbeat(v1::Heartbeat { running })).await;
         loop {
-            let heard = within("a heartbeat's answer", self.heard.message()).await.unwrap().unwrap();
+            let heard =
+                within("a heartbeat's answer", self.heard.message()).await.unwrap().unwrap();
             if let Some(coordinator_message::Message::HeartbeatSeen(seen)) = heard.message {
                 return seen.lease_stands;
             }
@@ -332,7 +339,11 @@ impl FakeAgent {
         self.expect_acknowledge().await
     }
 
-    pub(super) async fn finish(&mut self, held: &v1::HeldTrial, outcome: TrialOutcome) -> v1::Acknowledge {
+    pub(super) async fn finish(
+        &mut self,
+        held: &v1::HeldTrial,
+        outcome: TrialOutcome,
+    ) -> v1::Acknowledge {
         self.say(agent_message::Message::TrialFinished(v1::TrialFinished {
             trial_id: held.trial_id.clone(),
             lease_token: held.lease_token.clone(),
@@ -347,14 +358,14 @@ fn message(message: agent_message::Message) -> v1::AgentMessage {
     v1::AgentMessage { message: Some(message) }
 }
 
-pub(super) fn held(start: &v1::StartTrial) -> v1::HeldTrial {
+pub(crate) fn held(start: &v1::StartTrial) -> v1::HeldTrial {
     v1::HeldTrial {
         trial_id: start.spec.as_ref().unwrap().id.clone(),
         lease_token: start.lease_token.clone(),
     }
 }
 
-pub(super) fn step(index: u32) -> StepReport {
+pub(crate) fn step(index: u32) -> StepReport {
     StepReport {
         index,
         purpose: Purpose::Staircase,
@@ -385,12 +396,12 @@ fn latency() -> LatencyFigures {
 }
 
 /// A measurement that can be believed.
-pub(super) fn measured() -> TrialOutcome {
+pub(crate) fn measured() -> TrialOutcome {
     measured_with(Validity::from_findings(Vec::new()))
 }
 
 /// A measurement that cannot.
-pub(super) fn invalid() -> TrialOutcome {
+pub(crate) fn invalid() -> TrialOutcome {
     let finding = Finding {
         name: FindingName::GeneratorSaturated,
         value: 2.0,

@@ -85,11 +85,12 @@ fn job_record(row: &SqliteRow) -> Result<JobRecord, StoreError> {
 
 /// In the order of their plan.
 async fn trials_of(db: &SqlitePool, job: &JobName) -> Result<Vec<TrialRecord>, StoreError> {
-    let rows = sqlx::query("select id, state_json, run_token from trial where job = $1 order by rowid")
-        .bind(job.as_str())
-        .fetch_all(db)
-        .await
-        .map_err(broken("read trials from"))?;
+    let rows =
+        sqlx::query("select id, state_json, run_token from trial where job = $1 order by rowid")
+            .bind(job.as_str())
+            .fetch_all(db)
+            .await
+            .map_err(broken("read trials from"))?;
     rows.iter().map(trial_record).collect()
 }
 
@@ -102,7 +103,10 @@ fn trial_record(row: &SqliteRow) -> Result<TrialRecord, StoreError> {
     })
 }
 
-async fn reported_steps(db: &SqlitePool, trial: &TrialRecord) -> Result<Vec<StepReport>, StoreError> {
+async fn reported_steps(
+    db: &SqlitePool,
+    trial: &TrialRecord,
+) -> Result<Vec<StepReport>, StoreError> {
     let steps: Vec<String> = sqlx::query_scalar(
         "select report_json from step where trial = $1 and lease_token = $2 order by step_index",
     )
@@ -197,7 +201,10 @@ fn job_summary(row: &SqliteRow) -> Result<JobSummary, StoreError> {
 }
 
 /// What a job's report is made of.
-pub(super) async fn job_facts(db: &SqlitePool, name: &JobName) -> Result<Option<JobFacts>, StoreError> {
+pub(super) async fn job_facts(
+    db: &SqlitePool,
+    name: &JobName,
+) -> Result<Option<JobFacts>, StoreError> {
     let Some(summary) = job(db, name).await? else {
         return Ok(None);
     };

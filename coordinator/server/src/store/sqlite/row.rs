@@ -14,7 +14,10 @@ pub(super) fn json<T: Serialize>(what: &'static str, value: &T) -> Result<String
 }
 
 /// A domain type from JSON text.
-pub(super) fn from_json<T: DeserializeOwned>(what: &'static str, text: &str) -> Result<T, StoreError> {
+pub(super) fn from_json<T: DeserializeOwned>(
+    what: &'static str,
+    text: &str,
+) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| damaged(what, error))
 }
 

@@ -74,7 +74,11 @@ async fn create_job(db: &mut SqliteConnection, record: &JobRecord) -> Result<(),
     Ok(())
 }
 
-async fn plan_job(db: &mut SqliteConnection, job: &JobName, planned: &Planned) -> Result<(), StoreError> {
+async fn plan_job(
+    db: &mut SqliteConnection,
+    job: &JobName,
+    planned: &Planned,
+) -> Result<(), StoreError> {
     sqlx::query("update job set plan_json = $2 where name = $1")
         .bind(job.as_str())
         .bind(json("plan", &Some(planned))?)
@@ -91,7 +95,8 @@ async fn move_job(
     reason: &str,
     recommended: Option<&Recommended>,
 ) -> Result<(), StoreError> {
-    let recommended = recommended.map(|recommended| json("recommendation", recommended)).transpose()?;
+    let recommended =
+        recommended.map(|recommended| json("recommendation", recommended)).transpose()?;
     sqlx::query(
         "update job set status = $2, reason = $3, state_json = $4, finished_at_us = $5,
          recommended_json = $6 where name = $1",
@@ -108,7 +113,11 @@ async fn move_job(
     Ok(())
 }
 
-async fn delete_job(db: &mut SqliteConnection, job: &JobName, at: Timestamp) -> Result<(), StoreError> {
+async fn delete_job(
+    db: &mut SqliteConnection,
+    job: &JobName,
+    at: Timestamp,
+) -> Result<(), StoreError> {
     sqlx::query(
         "insert into deleted_job (name, number, deleted_at_us)
          select name, number, $2 from job where name = $1 on conflict do nothing",
@@ -193,7 +202,11 @@ async fn put_step_event(
     Ok(())
 }
 
-async fn put_event(db: &mut SqliteConnection, job: &JobName, event: &JobEvent) -> Result<(), StoreError> {
+async fn put_event(
+    db: &mut SqliteConnection,
+    job: &JobName,
+    event: &JobEvent,
+) -> Result<(), StoreError> {
     sqlx::query(
         "insert into event (job, sequence, at_us, event_json) values ($1, $2, $3, $4)
          on conflict do nothing",
@@ -252,7 +265,11 @@ async fn put_price(db: &mut SqliteConnection, row: &PriceRow) -> Result<(), Stor
     Ok(())
 }
 
-async fn put_artifact(db: &mut SqliteConnection, artifact: &ArtifactRef, at: Timestamp) -> Result<(), StoreError> {
+async fn put_artifact(
+    db: &mut SqliteConnection,
+    artifact: &ArtifactRef,
+    at: Timestamp,
+) -> Result<(), StoreError> {
     sqlx::query(
         "insert into artifact (sha256, name, size_bytes, stored_at_us) values ($1, $2, $3, $4)
          on conflict do nothing",
