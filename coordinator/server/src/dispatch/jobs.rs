@@ -164,8 +164,7 @@ impl State {
     pub(super) fn create_job(&mut self, spec: JobSpec, now: Timestamp) -> Result<Created, Refused> {
         claim_name(&spec.name, &self.taken)?;
         let fleet = self.fleet();
-        planner::check_instance_types(&spec, Catalogue::builtin(), &fleet)?;
-        // Whatever the fleet cannot change is refused now, before anything is stored.
+        // Whatever no fleet can change is refused now, before anything is stored.
         match planner::plan(&spec, Catalogue::builtin(), &fleet) {
             Ok(_) | Err(PlanError::NoAgents) => {}
             Err(error) => return Err(error.into()),

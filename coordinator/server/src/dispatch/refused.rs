@@ -1,7 +1,7 @@
 //! Requests that cannot be granted, with the reason and one thing to do next.
 
 use assay_measure::ids::{AgentName, JobName, TrialId};
-use assay_planning::{catalogue::UnknownInstanceType, job_state::JobNameTaken, planner::PlanError};
+use assay_planning::{job_state::JobNameTaken, planner::PlanError};
 use thiserror::Error;
 
 /// A client's request cannot be granted; nothing changed.
@@ -9,8 +9,6 @@ use thiserror::Error;
 pub(crate) enum Refused {
     #[error(transparent)]
     NameTaken(#[from] JobNameTaken),
-    #[error(transparent)]
-    UnknownInstanceType(#[from] UnknownInstanceType),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error("there is no job {0}")]
@@ -32,7 +30,6 @@ impl Refused {
     pub(crate) fn hint(&self) -> String {
         match self {
             Self::NameTaken(taken) => taken.hint(),
-            Self::UnknownInstanceType(unknown) => unknown.hint(),
             Self::Plan(error) => error.hint(),
             Self::NoSuchJob(_) => "`assay jobs list` shows all jobs".to_owned(),
             Self::JobEnded(name) => format!("`assay jobs describe {name}` shows what came of it"),

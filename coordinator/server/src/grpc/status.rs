@@ -37,7 +37,7 @@ impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
         let code = match &refused {
             Refused::NameTaken(_) => Code::AlreadyExists,
-            Refused::UnknownInstanceType(_) | Refused::Plan(_) => Code::InvalidArgument,
+            Refused::Plan(_) => Code::InvalidArgument,
             Refused::NoSuchJob(_) | Refused::NoSuchAgent(_) => Code::NotFound,
             Refused::JobEnded(_)
             | Refused::JobActive(_)
