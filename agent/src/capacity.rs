@@ -24,6 +24,8 @@ use crate::load::{
 pub struct StepRecord {
     /// What was asked.
     pub plan: StepPlan,
+    /// When it began, since the generator was started.
+    pub started: Duration,
     /// How long load was offered.
     pub elapsed: Duration,
     /// What came of it.
@@ -148,6 +150,7 @@ impl StepRecord {
             missed: judged.then(|| constraints.iter().map(misses).max().unwrap_or(0)),
             accepted,
             plan,
+            started: Duration::from_micros(observation.started_us),
             elapsed: Duration::from_micros(observation.elapsed_us),
             generator_saturated: observation.generator_saturated,
             figures,

@@ -1,1 +1,26 @@
-//! placeholder
+//! The agent on a candidate machine: generates load, searches for capacity, samples hardware, runs trials.
+//!
+//! # Map
+//! - Sending load: [`target`] (to whom), [`payload`] (what), [`load`] (when and how it went),
+//!   [`capacity`] (which load next), [`trace`] (recorded arrivals), [`report`] (what is printed).
+//! - Running trials: [`daemon`] (the loop that owns the state), [`link`] (to the coordinator), [`runner`] (one trial), [`sandbox`], [`model_host`], [`hardware`], [`artifact_cache`].
+//! - This machine: [`identity`], [`doctor`].
+//! - Time: [`clock`].
+
+pub mod artifact_cache;
+pub mod capacity;
+pub mod clock;
+pub mod daemon;
+pub mod doctor;
+pub mod hardware;
+pub mod identity;
+pub mod link;
+pub mod load;
+pub mod model_host;
+pub mod payload;
+pub mod report;
+pub mod run;
+pub mod runner;
+pub mod sandbox;
+pub mod target;
+pub mod trace;

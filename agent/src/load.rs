@@ -23,6 +23,7 @@ use std::{
 };
 
 use assay_measure::{
+    input_spec::InputSpec,
     schedule::Load,
     search::{StepObservation, StepPlan},
 };
@@ -94,12 +95,20 @@ impl Default for GeneratorOptions {
     }
 }
 
-/// The generator cannot do its work.
+/// Target, payload and declared inputs do not make a request.
 #[derive(Debug, Error)]
-pub enum GeneratorError {
+pub enum RequestError {
     /// A gRPC target needs something to send.
     #[error("a gRPC target needs a payload")]
     NoPayload,
+}
+
+/// The generator cannot do its work.
+#[derive(Debug, Error)]
+pub enum GeneratorError {
+    /// Target, payload and declared inputs do not make a request.
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// The operating system refused something.
     #[error("cannot {what}")]
     System {
@@ -156,7 +165,8 @@ struct Thread {
 }
 
 impl Generator {
-    /// Starts the sending threads. Times in observations count from here.
+    /// Starts the sending threads. Times in observations count from here. `inputs` are the tensors that
+    /// a raw body holds, one after another; only gRPC targets need them.
     ///
     /// # Errors
     /// [`GeneratorError`] when the target and payload do not fit, or the system refuses threads or descriptors.
@@ -164,6 +174,7 @@ impl Generator {
         target: &Target,
         address: &Address,
         payload: Option<&Payload>,
+        inputs: &[InputSpec],
         options: &GeneratorOptions,
     ) -> Result<Self, GeneratorError> {
         pacing::raise_file_limit();
@@ -171,7 +182,7 @@ impl Generator {
             Target::Http { .. } | Target::Unix { .. } => {
                 Self::spawn::<Http1>(http1::Requests::encode(target, payload), address, options)
             }
-            Target::Grpc { .. } => Err(GeneratorError::NoPayload),
+            Target::Grpc { .. } => Err(RequestError::NoPayload.into()),
         }
     }
 

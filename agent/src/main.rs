@@ -1,2 +1,79 @@
-//! placeholder
-fn main() {}
+//! The `assay-agent` program: reads the command line, does what it says, and tells what went wrong.
+//!
+//! Results go to standard output, everything else to standard error. Exit codes stand in [`failure`].
+
+mod capacity_command;
+mod cli;
+mod doctor_command;
+mod failure;
+mod interruption;
+mod load_command;
+mod progress;
+mod run_command;
+
+use std::process;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{Cli, Command, Format},
+    failure::{ExitCode, Failure},
+};
+
+fn main() -> process::ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    // A daemon tells what it does; a command is quiet unless asked.
+    start_logging(cli.verbose.saturating_add(u8::from(matches!(cli.command, Command::Run(_)))));
+    let result = match &cli.command {
+        Command::Load(arguments) => load_command::run(arguments, cli.output),
+        Command::Capacity(arguments) => capacity_command::run(arguments, cli.output),
+        Command::Run(arguments) => run_command::run(arguments),
+        Command::Doctor(arguments) => doctor_command::run(arguments, cli.output),
+    };
+    match result {
+        Ok(code) => code.number().into(),
+        Err(failure) => tell(&failure, cli.output == Format::Json),
+    }
+}
+
+/// Prints a failure in the form asked for.
+fn tell(failure: &Failure, as_json: bool) -> process::ExitCode {
+    if as_json {
+        anstream::eprintln!("{}", failure.to_json());
+    } else {
+        anstream::eprintln!("{failure}");
+    }
+    failure.code().number().into()
+}
+
+/// What clap says about the command line; with `-o json` as one JSON object too.
+fn usage(error: &clap::Error) -> process::ExitCode {
+    if !error.use_stderr() {
+        // Help and version. Nothing can be done when even this cannot be printed.
+        let _ = error.print();
+        return ExitCode::Done.number().into();
+    }
+    if cli::asks_for_json(std::env::args_os()) {
+        let text = error.render().to_string();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let what = lines.next().unwrap_or("usage").trim_start_matches("error: ").to_owned();
+        let hint = "assay-agent --help lists the commands and flags";
+        return tell(&Failure::new(ExitCode::Usage, what).hint(hint), true);
+    }
+    let _ = error.print();
+    ExitCode::Usage.number().into()
+}
+
+fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

@@ -27,7 +27,7 @@ fn generator(server: &Server) -> Generator {
     let payload = Payload { bodies: vec![Bytes::from("x")], content_type: "text/plain".to_owned() };
     let target = server.target();
     let options = GeneratorOptions { give_up_after: Duration::from_millis(300), ..GeneratorOptions::default() };
-    Generator::start(&target, &target.reach().unwrap(), Some(&payload), &options).unwrap()
+    Generator::start(&target, &target.reach().unwrap(), Some(&payload), &[], &options).unwrap()
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn payload(bodies: &[&'static str]) -> Payload {
 
 fn generator(server: &Server, options: &GeneratorOptions) -> Generator {
     let payload = payload(&["a", "b", "c"]);
-    Generator::start(&server.target(), &server.target().reach().unwrap(), Some(&payload), options).unwrap()
+    Generator::start(&server.target(), &server.target().reach().unwrap(), Some(&payload), &[], options).unwrap()
 }
 
 fn plan(index: u32, load: Load, duration: Duration) -> StepPlan {

@@ -1,0 +1,143 @@
+//! `assay-agent capacity`: how much a target carries, with its interval and whether to believe it.
+
+use std::time::{Duration, Instant};
+
+use assay_agent::{
+    capacity::{CapacityError, SearchEnd, SearchEvent, SearchRun, StepRecord, search},
+    load::{Generator, figures::ErrorKind},
+    report::{capacity::CapacityReport, grouped, time},
+    target::{Address, Target},
+};
+use assay_measure::{
+    schedule::Load,
+    search::{Mode, Purpose, SearchFailure, SearchPlan, StepPlan},
+    validity::judge,
+};
+
+use crate::{
+    cli::{CapacityArguments, Format},
+    failure::{ExitCode, Failure},
+    interruption::Interruption,
+    load_command::{broken, options, reach, signals, start, target_lost, to_json},
+    progress::Progress,
+};
+
+/// The share of failed calls up to which a load counts as carried.
+const MAX_ERROR_SHARE: f64 = 0.01;
+
+/// Runs the command.
+pub(crate) fn run(arguments: &CapacityArguments, format: Format) -> Result<ExitCode, Failure> {
+    let plan = SearchPlan {
+        constraints: arguments.constraints.clone(),
+        mode: if arguments.quick { Mode::Quick } else { Mode::Full },
+        seed: arguments.target.seed,
+        max_duration: arguments.max_duration,
+        soak: arguments.soak,
+        max_error_share: MAX_ERROR_SHARE,
+    };
+    let options = options(&arguments.target);
+    let shares_cores = is_on_this_machine(&reach(&arguments.target)?);
+    try_one_request(&mut start(&arguments.target, &options)?, &arguments.target.target, &plan)?;
+    let mut generator = start(&arguments.target, &options)?;
+    let interruption = Interruption::cancels(generator.cancel_handle()).map_err(|error| signals(&error))?;
+    let began = Instant::now();
+    let run = watch(&mut generator, &plan)?;
+    let took = began.elapsed();
+    let validity = judge(&run.evidence(&plan, shares_cores));
+    let report = CapacityReport::of(arguments.target.target.to_string(), &plan, &run, validity, took);
+    let text = match format {
+        Format::Json => to_json(&report)?,
+        Format::Table => report.table(run.answer()),
+    };
+    print(&text);
+    conclude(arguments, &run, interruption.happened())
+}
+
+fn conclude(arguments: &CapacityArguments, run: &SearchRun, interrupted: bool) -> Result<ExitCode, Failure> {
+    match &run.end {
+        SearchEnd::Answered(_) => Ok(ExitCode::Done),
+        _ if interrupted => Ok(ExitCode::Interrupted),
+        SearchEnd::Cancelled => Ok(ExitCode::Interrupted),
+        SearchEnd::TargetLost { reason } => Err(target_lost(&arguments.target, reason)),
+        SearchEnd::Failed(failure) => Err(no_capacity(failure)),
+    }
+}
+
+fn no_capacity(failure: &SearchFailure) -> Failure {
+    let (code, hint) = match failure {
+        SearchFailure::ConstraintUnreachable { .. } => {
+            (ExitCode::NothingMeets, "allow more latency with --slo, or make the target faster")
+        }
+        SearchFailure::OutOfTime => (ExitCode::Failed, "allow more time with --max-duration"),
+        SearchFailure::NoAnswer | SearchFailure::AllCallsFailed { .. } | SearchFailure::TooManyErrors { .. } => {
+            (ExitCode::Failed, "`assay-agent load --users 1` shows the first failing response")
+        }
+    };
+    Failure::of(code, failure).hint(hint)
+}
+
+fn watch(generator: &mut Generator, plan: &SearchPlan) -> Result<SearchRun, Failure> {
+    let progress = Progress::start();
+    let run = search(generator, plan, |event| match event {
+        SearchEvent::StepPlanned(step) => progress.doing(&asked(step)),
+        SearchEvent::StepFinished(step) => progress.done(&seen(step)),
+    });
+    progress.finish();
+    run.map_err(|error| match error {
+        CapacityError::Generator(error) => broken(&error),
+        CapacityError::Disagreement(_) => Failure::of(ExitCode::Failed, &error),
+    })
+}
+
+fn asked(step: &StepPlan) -> String {
+    let load = match &step.load {
+        Load::Closed { users } => format!("{users} users"),
+        Load::Open { rate, .. } => format!("{}/min", grouped(rate.as_per_minute())),
+        Load::Replay { at_us } => format!("{} recorded arrivals", at_us.len()),
+    };
+    format!("{} {load} for {:?}", step.purpose, step.duration)
+}
+
+fn seen(step: &StepRecord) -> String {
+    let latency = step.latency().map_or_else(String::new, |latency| format!(", p50 {}, p95 {}", time(latency.p50_us), time(latency.p95_us)));
+    let failed = step.figures.errors.total();
+    let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+    format!("{}: {}/min{latency}{failed}", asked(&step.plan), grouped(step.achieved().as_per_minute()))
+}
+
+/// One request first: a target that rejects it has no capacity worth a search.
+fn try_one_request(generator: &mut Generator, target: &Target, plan: &SearchPlan) -> Result<(), Failure> {
+    let step = StepPlan {
+        index: 0,
+        purpose: Purpose::WarmUp,
+        load: Load::Replay { at_us: vec![0] },
+        duration: Duration::from_millis(1),
+        continues: false,
+        verdict_after: plan.max_duration,
+    };
+    generator.submit(&step).map_err(|error| broken(&error))?;
+    let result = generator.wait_next().map_err(|error| broken(&error))?;
+    let Some(failure) = result.and_then(|result| result.figures.first_failure) else { return Ok(()) };
+    let mut told = Failure::new(ExitCode::Failed, format!("the target {target} does not answer the request")).cause(&failure.message);
+    if !failure.body.is_empty() {
+        told = told.cause(String::from_utf8_lossy(&failure.body).trim());
+    }
+    Err(told.hint(match failure.kind {
+        ErrorKind::Status => "give a body that it accepts with --payload and --content-type, and the right path in --target",
+        ErrorKind::Timeout => "allow more time with --timeout",
+        ErrorKind::Connect | ErrorKind::Reset | ErrorKind::Malformed => "does it speak this protocol on this port?",
+    }))
+}
+
+/// The generator may then have to share its processors with the target.
+fn is_on_this_machine(address: &Address) -> bool {
+    match address {
+        Address::Tcp(address) => address.ip().is_loopback(),
+        Address::Unix(_) => true,
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the one place where this command writes its result")]
+fn print(text: &str) {
+    println!("{text}");
+}

@@ -1,0 +1,130 @@
+//! Errors as a person reads them, `error:`, `cause:`, `hint:`, or as one JSON object; and exit codes.
+
+use std::{error::Error, fmt};
+
+use serde_json::json;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExitCode {
+    /// Done.
+    Done,
+    /// Input, output, or the target failed.
+    Failed,
+    /// Usage or configuration error.
+    Usage,
+    /// Authentication or authorization.
+    Denied,
+    /// No load meets the constraints.
+    NothingMeets,
+    /// Interrupted by Ctrl-C.
+    Interrupted,
+}
+
+impl ExitCode {
+    /// The number that the process ends with.
+
+    pub(crate) const fn number(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Denied => 4,
+            Self::NothingMeets => 6,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The word that stands for it in JSON errors.
+
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::Denied => "denied",
+            Self::NothingMeets => "nothing_meets",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: ExitCode,
+    what: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure: what happened, with the value that was wrong.
+    pub(crate) fn new(code: ExitCode, what: impl fmt::Display) -> Self {
+        Self { code, what: what.to_string(), causes: Vec::new(), hint: None }
+    }
+
+    /// An error and everything below it.
+    pub(crate) fn of(code: ExitCode, error: &(dyn Error + 'static)) -> Self {
+        let mut failure = Self::new(code, error);
+        let mut below = error.source();
+        while let Some(cause) = below {
+            failure = failure.cause(cause);
+            below = cause.source();
+        }
+        failure
+    }
+
+    /// Adds a cause; one that says nothing new is left out.
+
+    pub(crate) fn cause(mut self, cause: impl fmt::Display) -> Self {
+        let cause = cause.to_string();
+        if self.what != cause && self.causes.last() != Some(&cause) {
+            self.causes.push(cause);
+        }
+        self
+    }
+
+    /// Adds another failure as the cause, with its own causes.
+    #[must_use]
+    pub(crate) fn causes_of(self, other: Self) -> Self {
+        let first = self.cause(other.what);
+        other.causes.into_iter().fold(first, Self::cause)
+    }
+
+    /// One thing to do next.
+
+    pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// How the program ends.
+
+    pub(crate) const fn code(&self) -> ExitCode {
+        self.code
+    }
+
+    /// The failure as one JSON object.
+
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let mut error = json!({ "code": self.code.word(), "message": self.what, "causes": self.causes });
+        if let Some(hint) = &self.hint {
+            error["hint"] = json!(hint);
+        }
+        json!({ "error": error })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.what)?;
+        for cause in &self.causes {
+            write!(f, "\n  cause: {cause}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}

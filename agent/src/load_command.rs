@@ -1,0 +1,204 @@
+//! `assay-agent load`: a fixed load on a target, and what came of it.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use assay_agent::{
+    load::{
+        Generator, GeneratorError, GeneratorOptions,
+        figures::{StepEnd, StepResult},
+        pacing::Scheduling,
+    },
+    payload::Payload,
+    report::load::{LoadReport, Performed},
+    target::Address,
+    trace,
+};
+use assay_measure::{
+    schedule::{Load, Phase},
+    search::{Purpose, StepPlan},
+};
+use hdrhistogram::serialization::{V2DeflateSerializer, interval_log::IntervalLogWriterBuilder};
+
+use crate::{
+    cli::{Format, LoadArguments, TargetArguments},
+    failure::{ExitCode, Failure},
+    interruption::Interruption,
+    progress::Progress,
+};
+
+const DEFAULT_DURATION: Duration = Duration::from_secs(10);
+
+/// Runs the command.
+pub(crate) fn run(arguments: &LoadArguments, format: Format) -> Result<ExitCode, Failure> {
+    let phases = phases(arguments)?;
+    let options = GeneratorOptions { keep_samples: false, keep_seconds: true, ..options(&arguments.target) };
+    // Made now: a load that cannot be written down must not run first.
+    let log = arguments.hlog.as_deref().map(create).transpose()?;
+    let mut generator = start(&arguments.target, &options)?;
+    let interruption = Interruption::cancels(generator.cancel_handle()).map_err(|error| signals(&error))?;
+    let began = SystemTime::now();
+    let performed = perform(&mut generator, &phases, options.request_timeout)?;
+    let interrupted = interruption.happened();
+    let lost = performed.iter().find_map(|phase| match &phase.result.end {
+        StepEnd::TargetLost { reason } => Some(reason.clone()),
+        StepEnd::Complete | StepEnd::Cancelled => None,
+    });
+    let report = LoadReport::of(arguments.target.target.to_string(), &performed, interrupted || lost.is_some());
+    if let (Some(log), Some(path)) = (log, &arguments.hlog) {
+        write_log(log, began, &performed).map_err(|error| {
+            Failure::new(ExitCode::Failed, format!("cannot write {}", path.display())).cause(error)
+        })?;
+    }
+    print(&report, format)?;
+    match lost {
+        Some(reason) => Err(target_lost(&arguments.target, &reason)),
+        None if interrupted => Ok(ExitCode::Interrupted),
+        None => Ok(ExitCode::Done),
+    }
+}
+
+/// The load that was asked for.
+fn phases(arguments: &LoadArguments) -> Result<Vec<Phase>, Failure> {
+    let duration = arguments.duration.unwrap_or(DEFAULT_DURATION);
+    if let Some(load) = arguments.phases.as_ref().or(arguments.stairs.as_ref()) {
+        return Ok(load.phases(duration));
+    }
+    let (load, duration) = if let Some(path) = &arguments.trace {
+        let at_us = trace::read(path).map_err(|error| {
+            let failure = Failure::of(ExitCode::Usage, &error);
+            Failure::new(ExitCode::Usage, format!("cannot replay the trace {}", path.display())).causes_of(failure)
+        })?;
+        let duration = Duration::from_micros(at_us.last().map_or(0, |last| last + 1));
+        (Load::Replay { at_us }, duration)
+    } else if let Some(rate) = arguments.rate {
+        (Load::Open { rate, arrivals: arguments.arrivals.into(), seed: arguments.target.seed }, duration)
+    } else {
+        (Load::Closed { users: arguments.users.unwrap_or(1) }, duration)
+    };
+    Ok(vec![Phase { load, duration }])
+}
+
+/// Carries out phases without a pause between them.
+fn perform(generator: &mut Generator, phases: &[Phase], timeout: Duration) -> Result<Vec<Performed>, Failure> {
+    for (index, phase) in (0..).zip(phases) {
+        let plan = StepPlan {
+            index,
+            purpose: Purpose::Fixed,
+            load: phase.load.clone(),
+            duration: phase.duration,
+            continues: index > 0,
+            // Whatever has not ended by then has failed, so nothing is left open.
+            verdict_after: timeout + Duration::from_secs(1),
+        };
+        generator.submit(&plan).map_err(|error| broken(&error))?;
+    }
+    let progress = Progress::start();
+    let mut performed = Vec::new();
+    for (number, phase) in phases.iter().enumerate() {
+        progress.doing(&format!("phase {} of {}, {:?}", number + 1, phases.len(), phase.duration));
+        let Some(result) = generator.wait_next().map_err(|error| broken(&error))? else { break };
+        if phases.len() > 1 {
+            progress.done(&in_words(number, &result));
+        }
+        performed.push(Performed { load: phase.load.clone(), result });
+    }
+    progress.finish();
+    Ok(performed)
+}
+
+fn in_words(number: usize, result: &StepResult) -> String {
+    let figures = &result.figures;
+    format!("phase {}: {} answered, {} failed", number + 1, figures.answered, figures.errors.total())
+}
+
+/// The generator for a target, after it was seen to accept connections.
+pub(crate) fn start(arguments: &TargetArguments, options: &GeneratorOptions) -> Result<Generator, Failure> {
+    let payload = arguments
+        .payload
+        .as_deref()
+        .map(|path| Payload::read(path, arguments.content_type.as_deref()))
+        .transpose()
+        .map_err(|error| Failure::of(ExitCode::Failed, &error))?;
+    let address = reach(arguments)?;
+    Generator::start(&arguments.target, &address, payload.as_ref(), &arguments.inputs, options).map_err(|error| broken(&error))
+}
+
+pub(crate) fn reach(arguments: &TargetArguments) -> Result<Address, Failure> {
+    arguments.target.reach().map_err(|error| {
+        Failure::of(ExitCode::Failed, &error).hint("is the server running, and is this its address and port?")
+    })
+}
+
+/// Generator options from flags.
+pub(crate) fn options(arguments: &TargetArguments) -> GeneratorOptions {
+    GeneratorOptions {
+        threads: arguments.threads,
+        connections: arguments.connections,
+        request_timeout: arguments.timeout,
+        scheduling: Scheduling { realtime: arguments.realtime, cpus: Vec::new() },
+        ..GeneratorOptions::default()
+    }
+}
+
+pub(crate) fn broken(error: &GeneratorError) -> Failure {
+    let usage = matches!(error, GeneratorError::Request(_) | GeneratorError::TooManyArrivals { .. });
+    Failure::of(if usage { ExitCode::Usage } else { ExitCode::Failed }, error)
+}
+
+pub(crate) fn signals(error: &std::io::Error) -> Failure {
+    Failure::new(ExitCode::Failed, "cannot listen for signals").cause(error)
+}
+
+pub(crate) fn target_lost(arguments: &TargetArguments, reason: &str) -> Failure {
+    Failure::new(ExitCode::Failed, format!("the target {} went away while it was loaded", arguments.target))
+        .cause(reason)
+        .hint("look at the server's own log: did it crash, or was it stopped?")
+}
+
+/// Prints a document, as JSON or as what it says in words.
+#[expect(clippy::print_stdout, reason = "the one place where this command writes its result")]
+fn print(report: &LoadReport, format: Format) -> Result<(), Failure> {
+    match format {
+        Format::Json => println!("{}", to_json(report)?),
+        Format::Table => println!("{}", report.table()),
+    }
+    Ok(())
+}
+
+pub(crate) fn to_json(report: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(report)
+        .map_err(|error| Failure::new(ExitCode::Failed, "cannot write the report as JSON").cause(error))
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| {
+        Failure::new(ExitCode::Failed, format!("cannot write {}", path.display())).cause(error)
+    })
+}
+
+/// Writes HdrHistogram's interval log: values in microseconds, the maximum column in milliseconds.
+fn write_log(file: File, began: SystemTime, performed: &[Performed]) -> Result<(), String> {
+    let mut writer = BufWriter::new(file);
+    let mut serializer = V2DeflateSerializer::new();
+    let mut builder = IntervalLogWriterBuilder::new();
+    builder
+        .add_comment("[Logged with assay-agent; values are latencies in microseconds]")
+        .with_start_time(began)
+        .with_base_time(began)
+        .with_max_value_divisor(1000.0);
+    let mut log = builder.begin_log_with(&mut writer, &mut serializer).map_err(|error| error.to_string())?;
+    let first_us = performed.first().map_or(0, |phase| phase.result.observation.started_us);
+    for phase in performed {
+        let begin = Duration::from_micros(phase.result.observation.started_us - first_us);
+        for second in &phase.result.figures.seconds {
+            let start = begin + Duration::from_secs(second.index);
+            log.write_histogram(&second.latency, start, Duration::from_secs(1), None).map_err(|error| error.to_string())?;
+        }
+    }
+    writer.flush().map_err(|error| error.to_string())
+}

@@ -1,0 +1,214 @@
+//! What `load` and `capacity` print: the documents `assay.load/1` and `assay.capacity/1`, and tables.
+//!
+//! Field names are a contract (`agent/schema/`): additions are allowed, renames are not. A figure that
+//! was not measured is absent.
+
+use std::{fmt::Write, time::Duration};
+
+use assay_measure::outcome::LatencyFigures;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::load::figures::{ErrorCounts, FirstFailure, StepFigures, latency_figures};
+
+pub mod capacity;
+pub mod load;
+
+/// Latency percentiles in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// The mean.
+    pub mean: f64,
+    /// The median.
+    pub p50: u64,
+    /// The 90th percentile.
+    pub p90: u64,
+    /// The 95th percentile.
+    pub p95: u64,
+    /// The 99th percentile.
+    pub p99: u64,
+    /// The 99.9th percentile.
+    pub p999: u64,
+    /// The largest.
+    pub max: u64,
+}
+
+impl Percentiles {
+    /// Of a histogram; `None` when it is empty.
+    #[must_use]
+    pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
+        let LatencyFigures { mean_us, p50_us, p90_us, p95_us, p99_us, p999_us, max_us, count: _ } =
+            latency_figures(histogram)?;
+        Some(Self { mean: mean_us, p50: p50_us, p90: p90_us, p95: p95_us, p99: p99_us, p999: p999_us, max: max_us })
+    }
+
+    fn row(&self) -> [String; 7] {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of microseconds, at most ten minutes")]
+        let mean = self.mean.round() as u64;
+        [mean, self.p50, self.p90, self.p95, self.p99, self.p999, self.max].map(time)
+    }
+}
+
+/// The load generator's own part.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GeneratorReport {
+    /// Processor time of the sending threads.
+    pub cpu_seconds: f64,
+    /// Requests begun.
+    pub requests: u64,
+    /// How late it handled requests; absent in closed loop, where nothing is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag_us: Option<Percentiles>,
+    /// It could not offer the load.
+    pub saturated: bool,
+    /// Requests that waited because every connection was busy.
+    pub waited_for_connection: u64,
+    /// Connections opened.
+    pub connections_opened: u64,
+}
+
+impl GeneratorReport {
+    /// Of a step or several together.
+    #[must_use]
+    pub fn of(figures: &StepFigures, saturated: bool) -> Self {
+        Self {
+            cpu_seconds: figures.generator_cpu.as_secs_f64(),
+            requests: figures.sent,
+            lag_us: Percentiles::of(&figures.lag),
+            saturated,
+            waited_for_connection: figures.waited,
+            connections_opened: figures.connections_opened,
+        }
+    }
+}
+
+/// Failed requests by kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ErrorsByKind {
+    connect: u64,
+    timeout: u64,
+    reset: u64,
+    status: u64,
+    malformed: u64,
+}
+
+impl From<ErrorCounts> for ErrorsByKind {
+    fn from(counts: ErrorCounts) -> Self {
+        let ErrorCounts { connect, timeout, reset, status, malformed } = counts;
+        Self { connect, timeout, reset, status, malformed }
+    }
+}
+
+/// The first request that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FirstFailureReport {
+    /// Its kind.
+    pub kind: &'static str,
+    /// What happened.
+    pub message: String,
+    /// The status of the response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The first 2 KiB of the response's body, as text.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub body: String,
+}
+
+impl From<&FirstFailure> for FirstFailureReport {
+    fn from(failure: &FirstFailure) -> Self {
+        Self {
+            kind: failure.kind.word(),
+            message: failure.message.clone(),
+            status: failure.status,
+            body: String::from_utf8_lossy(&failure.body).into_owned(),
+        }
+    }
+}
+
+/// A duration in microseconds as a person reads it.
+#[must_use]
+pub fn time(microseconds: u64) -> String {
+    let value = microseconds as f64;
+    match microseconds {
+        0..1_000 => format!("{microseconds} µs"),
+        1_000..10_000 => format!("{:.2} ms", value / 1e3),
+        10_000..100_000 => format!("{:.1} ms", value / 1e3),
+        100_000..1_000_000 => format!("{:.0} ms", value / 1e3),
+        1_000_000..100_000_000 => format!("{:.2} s", value / 1e6),
+        _ => format!("{:.0} s", value / 1e6),
+    }
+}
+
+/// A number with its thousands apart.
+#[must_use]
+pub fn grouped(value: f64) -> String {
+    let digits = if value.abs() < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") };
+    let (whole, rest) = digits.split_once('.').map_or((digits.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    let mut text = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) && digit.is_ascii_digit() && !text.ends_with('-') {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    if let Some(rest) = rest.filter(|rest| rest.bytes().any(|digit| digit != b'0')) {
+        text.push('.');
+        text.push_str(rest);
+    }
+    text
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+fn line(text: &mut String, label: &str, value: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "  {label:<10} {value}");
+}
+
+fn latency_table(text: &mut String, rows: &[(&str, Option<Percentiles>)]) {
+    let heads = ["MEAN", "P50", "P90", "P95", "P99", "P99.9", "MAX"];
+    let _ = write!(text, "\n  {:<10}", "");
+    for head in heads {
+        let _ = write!(text, " {head:>8}");
+    }
+    text.push('\n');
+    for (label, percentiles) in rows {
+        let Some(percentiles) = percentiles else { continue };
+        let _ = write!(text, "  {label:<10}");
+        for value in percentiles.row() {
+            let _ = write!(text, " {value:>8}");
+        }
+        text.push('\n');
+    }
+}
+
+fn errors_in_words(errors: &ErrorsByKind) -> String {
+    let ErrorsByKind { connect, timeout, reset, status, malformed } = errors;
+    let counts = [("connect", connect), ("timeout", timeout), ("reset", reset), ("status", status), ("malformed", malformed)];
+    let some: Vec<String> =
+        counts.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| format!("{kind} {count}")).collect();
+    some.join(", ")
+}
+
+fn first_failure(text: &mut String, failure: Option<&FirstFailureReport>) {
+    if let Some(failure) = failure {
+        let body: String = failure.body.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let separator = if body.is_empty() { "" } else { ": " };
+        line(text, "First", &format!("{}{separator}{body}", failure.message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_their_unit_and_their_thousands_apart() {
+        assert_eq!(["0 µs", "999 µs", "1.50 ms", "27.9 ms", "250 ms", "2.00 s", "600 s"],
+            [0, 999, 1_500, 27_900, 250_000, 2_000_000, 600_000_000].map(time).each_ref().map(String::as_str));
+        assert_eq!(["0", "7.5", "100", "2 310", "1 234 567"],
+            [0.0, 7.5, 100.2, 2310.0, 1_234_567.0].map(grouped).each_ref().map(String::as_str));
+    }
+}

@@ -1,0 +1,222 @@
+//! The document `assay.capacity/1` and its table.
+
+use std::{fmt::Write, time::Duration};
+
+use assay_measure::{
+    search::{Answer, Confirmation, SearchPlan},
+    units::Rate,
+    validity::{Validity, Verdict},
+};
+use serde::Serialize;
+
+use super::{
+    ErrorsByKind, FirstFailureReport, GeneratorReport, Percentiles, first_failure, grouped, latency_table, line, seconds, time,
+};
+use crate::capacity::{SearchRun, StepRecord};
+
+/// `assay.capacity/1`: how much a target carries.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CapacityReport {
+    /// `assay.capacity/1`.
+    pub schema: &'static str,
+    /// What was measured.
+    pub target: String,
+    /// The constraints.
+    pub constraints: Vec<String>,
+    /// `quick` or `full`.
+    pub mode: &'static str,
+    /// Seed of the arrivals.
+    pub seed: u64,
+    /// The largest rate within the constraints; the plateau without any. Absent when there is no answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_invocations_per_min: Option<f64>,
+    /// Its 95 % confidence interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ci95: Option<[f64; 2]>,
+    /// What keeps it from being more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limited_by: Option<&'static str>,
+    /// The closed-loop plateau.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau_invocations_per_min: Option<f64>,
+    /// The fewest users that reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau_users: Option<u32>,
+    /// `held`, `missed`, `not_run` or `not_needed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
+    /// Latency at that rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<Percentiles>,
+    /// Every step.
+    pub steps: Vec<CapacityStep>,
+    /// Requests that failed, in all steps.
+    pub errors_by_kind: ErrorsByKind,
+    /// The first that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_failure: Option<FirstFailureReport>,
+    /// The load generator's own part.
+    pub generator: GeneratorReport,
+    /// Whether it can be believed.
+    pub validity: Validity,
+    /// It ended before its time.
+    pub interrupted: bool,
+    /// How long the search took.
+    pub duration_s: f64,
+}
+
+/// One step of the search.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CapacityStep {
+    /// `closed` or `open`.
+    pub mode: &'static str,
+    /// What it was for.
+    pub purpose: &'static str,
+    /// Users in closed loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<u32>,
+    /// The rate offered in open loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offered_per_min: Option<f64>,
+    /// The rate of answers.
+    pub achieved_per_min: f64,
+    /// How long load was offered.
+    pub duration_s: f64,
+    /// Latency of the answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<Percentiles>,
+    /// Requests that failed.
+    pub errors: u64,
+    /// Requests that missed a constraint; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+    /// Every constraint held; absent without one and in closed loop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<bool>,
+}
+
+impl CapacityStep {
+    fn of(step: &StepRecord) -> Self {
+        Self {
+            mode: if step.users().is_some() { "closed" } else { "open" },
+            purpose: step.plan.purpose.word(),
+            users: step.users(),
+            offered_per_min: step.offered().map(Rate::as_per_minute),
+            achieved_per_min: step.achieved().as_per_minute(),
+            duration_s: step.elapsed.as_secs_f64(),
+            latency_us: Percentiles::of(&step.figures.latency),
+            errors: step.figures.errors.total(),
+            missed: step.missed,
+            accepted: step.accepted,
+        }
+    }
+}
+
+impl CapacityReport {
+    /// The report of a search, with or without an answer.
+    #[must_use]
+    pub fn of(target: String, plan: &SearchPlan, run: &SearchRun, validity: Validity, took: Duration) -> Self {
+        let totals = run.totals();
+        let answer = run.answer();
+        let capacity = answer.map(|answer| answer.capacity);
+        let saturated = run.steps.iter().any(|step| step.generator_saturated);
+        Self {
+            schema: "assay.capacity/1",
+            target,
+            constraints: plan.constraints.iter().map(ToString::to_string).collect(),
+            mode: plan.mode.word(),
+            seed: plan.seed,
+            max_invocations_per_min: capacity.map(|found| found.value.as_per_minute()),
+            ci95: capacity.map(|found| [found.low.as_per_minute(), found.high.as_per_minute()]),
+            limited_by: answer.map(|answer| answer.limited_by.word()),
+            plateau_invocations_per_min: answer.map(|answer| answer.plateau.value.as_per_minute()),
+            plateau_users: answer.map(|answer| answer.plateau_users),
+            confirmation: answer.map(|answer| answer.confirmation),
+            latency_us: Percentiles::of(&run.answer_figures().latency),
+            steps: run.steps.iter().map(CapacityStep::of).collect(),
+            errors_by_kind: totals.errors.into(),
+            first_failure: totals.first_failure.as_ref().map(Into::into),
+            generator: GeneratorReport::of(&totals, saturated),
+            validity,
+            interrupted: answer.is_none(),
+            duration_s: took.as_secs_f64(),
+        }
+    }
+
+    /// The report as a person reads it, 80 columns wide.
+    #[must_use]
+    pub fn table(&self, answer: Option<&Answer>) -> String {
+        let mut text = String::new();
+        line(&mut text, "Target", &self.target);
+        let constraints = if self.constraints.is_empty() { "none".to_owned() } else { self.constraints.join(", ") };
+        line(&mut text, "Constraint", &constraints);
+        self.step_table(&mut text);
+        first_failure(&mut text, self.first_failure.as_ref());
+        if let Some(answer) = answer {
+            latency_table(&mut text, &[("latency", self.latency_us), ("lag", self.generator.lag_us)]);
+            text.push('\n');
+            answer_in_words(&mut text, answer);
+        }
+        line(
+            &mut text,
+            "Took",
+            &format!("{}, {} requests", seconds(Duration::from_secs_f64(self.duration_s)), grouped(self.generator.requests as f64)),
+        );
+        line(&mut text, "Validity", self.validity.verdict.word());
+        for finding in &self.validity.findings {
+            let kind = if finding.severity == Verdict::Valid { "note" } else { finding.severity.word() };
+            let _ = writeln!(
+                text,
+                "    {kind}: {} {} (threshold {})",
+                finding.name,
+                rounded(finding.value),
+                rounded(finding.threshold)
+            );
+        }
+        text
+    }
+
+    fn step_table(&self, text: &mut String) {
+        text.push_str("\n  STEP            LOAD     ANSWERS/MIN       P50       P95       P99  ERRORS  MEETS\n");
+        for step in &self.steps {
+            let load = match (step.users, step.offered_per_min) {
+                (Some(users), _) => format!("{users} users"),
+                (None, Some(rate)) => format!("{}/min", grouped(rate)),
+                (None, None) => String::new(),
+            };
+            let of = |pick: fn(&Percentiles) -> u64| step.latency_us.as_ref().map_or_else(|| "-".to_owned(), |l| time(pick(l)));
+            let meets = step.accepted.map_or("", |accepted| if accepted { "yes" } else { "no" });
+            let _ = writeln!(
+                text,
+                "  {:<9} {load:>14} {:>13} {:>9} {:>9} {:>9} {:>7}  {meets:<5}",
+                step.purpose,
+                grouped(step.achieved_per_min),
+                of(|l| l.p50),
+                of(|l| l.p95),
+                of(|l| l.p99),
+                step.errors
+            );
+        }
+    }
+}
+
+fn answer_in_words(text: &mut String, answer: &Answer) {
+    let per_minute = |rate: Rate| rate.as_per_minute();
+    let half_width = (per_minute(answer.capacity.high) - per_minute(answer.capacity.low)) / 2.0;
+    line(
+        text,
+        "Capacity",
+        &format!(
+            "{} ± {} invocations/min, limited by {}",
+            grouped(per_minute(answer.capacity.value)),
+            grouped(half_width),
+            answer.limited_by
+        ),
+    );
+    let plateau = format!("{}/min from {} users on", grouped(per_minute(answer.plateau.value)), answer.plateau_users);
+    line(text, "Plateau", &plateau);
+}
+
+fn rounded(value: f64) -> String {
+    if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
