@@ -8,7 +8,7 @@
 
 mod agents;
 mod jobs;
-mod link;
+pub(crate) mod link;
 mod recovery;
 mod refused;
 mod state;

@@ -92,6 +92,13 @@ pub(super) fn connect(
     (link, inbox, published, prices_out)
 }
 
+/// A link without a loop, and the means to publish in its place.
+#[cfg(test)]
+pub(crate) fn detached() -> (DispatchLink, broadcast::Sender<Arc<Published>>) {
+    let (link, _, published, _) = connect(Arc::new(Prices::builtin()));
+    (link, published)
+}
+
 impl Inbox {
     /// The next thing to handle. Waits for ever once nobody can send any more.
     pub(super) async fn next(&mut self) -> Event {

@@ -111,3 +111,6 @@ fn is_final(event: &JobEvent) -> bool {
         | Happening::TrialReturned { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests;
