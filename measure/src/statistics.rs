@@ -71,14 +71,26 @@ pub fn batch_means(values: &[f64], batches: usize) -> Vec<f64> {
 }
 
 /// The half-width of the 95 % interval of an estimate from its leave-one-group-out values:
-/// `t(0.975, g−1) · √((g−1)/g · Σ (xᵢ − x̄)²)` (Tukey 1958; Efron and Tibshirani, *An Introduction
-/// to the Bootstrap*, eq. 11.5). `None` for fewer than two groups.
+/// `t(0.975, ν) · √((g−1)/g · Σ dᵢ²)` with `dᵢ = xᵢ − x̄` (Tukey 1958; Efron and Tibshirani, *An
+/// Introduction to the Bootstrap*, eq. 11.5).
+///
+/// `ν` is `g − 1`, or less when a few groups make most of the spread: a variance estimated from
+/// values of kurtosis `κ` is worth `2g / (κ − 1)` degrees of freedom (Satterthwaite, Biometrics
+/// Bulletin 2, 1946, with the variance of a sample variance; `κ = 3` gives `g`). `None` for fewer
+/// than two groups.
 #[must_use]
 pub fn jackknife_half_width(left_out: &[f64]) -> Option<f64> {
     let groups = left_out.len() as f64;
-    let spread = variance(left_out)?;
-    let standard_error = (groups - 1.0) / groups.sqrt() * spread.sqrt();
-    Some(student_t_quantile(0.975, groups - 1.0) * standard_error)
+    let centre = mean(left_out)?;
+    let standard_error = (groups - 1.0) / groups.sqrt() * variance(left_out)?.sqrt();
+    if standard_error <= 0.0 {
+        return Some(0.0);
+    }
+    let power =
+        |exponent: i32| left_out.iter().map(|value| (value - centre).powi(exponent)).sum::<f64>();
+    let kurtosis = groups * power(4) / power(2).powi(2);
+    let worth = if kurtosis > 1.0 { 2.0 * groups / (kurtosis - 1.0) } else { groups };
+    Some(student_t_quantile(0.975, worth.clamp(1.0, groups - 1.0)) * standard_error)
 }
 
 /// The natural logarithm of the gamma function for positive arguments: Stirling's series (DLMF
@@ -276,6 +288,20 @@ mod tests {
             mean_interval(&values).unwrap().half_width,
             1e-12,
         );
+    }
+
+    #[test]
+    fn one_group_that_stands_out_costs_degrees_of_freedom() {
+        let even = [1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0];
+        let lone = [3.162_278, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let width_per_error = |values: &[f64]| {
+            jackknife_half_width(values).unwrap()
+                / (9.0 / 10.0_f64.sqrt() * variance(values).unwrap().sqrt())
+        };
+        close(width_per_error(&even), student_t_quantile(0.975, 9.0), 1e-9);
+        // κ = 10 · (0.9⁴ + 9 · 0.1⁴) / (0.9² + 9 · 0.1²)² = 8.111…
+        close(width_per_error(&lone), student_t_quantile(0.975, 20.0 / (73.0 / 9.0 - 1.0)), 1e-6);
+        assert_eq!(jackknife_half_width(&[2.0; 5]), Some(0.0));
     }
 
     #[test]

@@ -4,19 +4,21 @@
 //! and does not depend on bursts of arrivals; and the multiplier of the first half of the run against
 //! the second, which also sees what only shows under load.
 
-use crate::statistics::{mean, variance};
+use crate::statistics::{mean, student_t_quantile, variance};
 
 /// A change below this is no drift however certain: it moves the answer by less than the interval.
 const SMALLEST_PACE_CHANGE: f64 = 0.005;
-/// So many standard errors, because the test is repeated after every segment.
-const PACE_DEVIATES: f64 = 3.5;
+/// One-sided confidence of Student's test, high because the test is repeated after every segment.
+const PACE_CONFIDENCE: f64 = 0.9995;
 /// The fewest segments that are compared, half against half.
 const FEWEST_SEGMENTS: usize = 6;
 /// A change of the multiplier below this is noise even in long runs.
 const SMALLEST_MULTIPLIER_CHANGE: f64 = 0.02;
 /// In half-widths of the whole run's interval; the difference of two halves has a standard error of
 /// about 0.9 half-widths.
-const MULTIPLIER_HALF_WIDTHS: f64 = 2.0;
+const MULTIPLIER_HALF_WIDTHS: f64 = 2.5;
+/// Episodes of misses that each half needs before its multiplier is compared.
+pub(super) const FEWEST_EPISODES: u32 = 6;
 
 /// The relative change of speed between the first and the second half, when it is beyond chance.
 /// Negative is slower.
@@ -31,7 +33,8 @@ pub(super) fn of_pace(paces_us: &[f64]) -> Option<f64> {
     let standard_error =
         (variance(before)? / before.len() as f64 + variance(after)? / after.len() as f64).sqrt();
     let change = second / first - 1.0;
-    let beyond_chance = (second - first).abs() > PACE_DEVIATES * standard_error;
+    let deviates = student_t_quantile(PACE_CONFIDENCE, paces_us.len() as f64 - 2.0);
+    let beyond_chance = (second - first).abs() > deviates * standard_error;
     (beyond_chance && change.is_finite() && change.abs() > SMALLEST_PACE_CHANGE).then_some(-change)
 }
 

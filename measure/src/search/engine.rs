@@ -53,6 +53,8 @@ const QUICK_CONFIRMATION: Duration = Duration::from_secs(10);
 const FULL_CONFIRMATION: Duration = Duration::from_secs(20);
 /// The share of the whole search kept for it when time is short.
 const CONFIRMATION_SHARE: f64 = 0.2;
+/// The largest share of the whole search that is kept for confirmation and soak.
+const LARGEST_RESERVE: f64 = 0.45;
 /// Parts of a soak, so that drift shows.
 const SOAK_SEGMENT: Duration = Duration::from_secs(30);
 /// The share of the whole search that the staircase may take.
@@ -261,8 +263,11 @@ impl Engine {
     }
 
     fn order_main(&mut self, continues: bool) -> Option<Order> {
-        let soak = self.plan.soak.unwrap_or_default().min(self.plan.max_duration / 2);
-        let reserve = confirmation_length(&self.plan) + self.verdict_after * 3 + soak;
+        // What comes after the run: verdicts of its last segment, confirmation, soak, and theirs.
+        let after_run = confirmation_length(&self.plan)
+            + self.verdict_after * 3
+            + self.plan.soak.unwrap_or_default();
+        let reserve = after_run.min(self.plan.max_duration.mul_f64(LARGEST_RESERVE));
         let room = Room(self.clock.left(continues).saturating_sub(reserve));
         let Stage::MainRun { run, .. } = &mut self.stage else { return None };
         let order = run.order(continues, self.verdict_after, room);

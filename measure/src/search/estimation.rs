@@ -34,7 +34,10 @@ impl RunEstimate {
         if allowed >= run.cap.0 {
             return Self { value: run.cap.0, half_width: Some(0.0), limited_by: run.cap.1 };
         }
-        let half_width = jackknife(run, included).or_else(|| from_episodes(run, included, allowed));
+        let half_width = match jackknife(run, included) {
+            Some(spread) => Some(spread.hypot(resolution(run, included))),
+            None => from_episodes(run, included, allowed),
+        };
         let widened = half_width.map(|half_width| {
             if run.drift.is_some() { half_width * DRIFT_WIDENING } else { half_width }
         });
@@ -63,19 +66,23 @@ fn jackknife(run: &mut MainRun, included: &[usize]) -> Option<f64> {
     jackknife_half_width(&left_out)
 }
 
+/// Misses are whole: one more or one less would have given another rate. That is all the doubt there
+/// is about a target that behaves exactly like the model.
+fn resolution(run: &mut MainRun, included: &[usize]) -> f64 {
+    let [fewer, more] = [-1.0, 1.0].map(|change| {
+        let positions = run.positions_with(included, |misses| misses + change);
+        run.allowed_rate_at(&positions).min(run.cap.0)
+    });
+    (fewer / more).ln().abs() / 2.0
+}
+
 /// With too few segments for groups: the episodes of misses come by chance, so their number is
 /// uncertain by its root, and the misses with it.
 fn from_episodes(run: &mut MainRun, included: &[usize], allowed: f64) -> Option<f64> {
     const DEVIATES: f64 = 1.96;
     let episodes: u32 = included.iter().map(|at| run.trace.segments()[*at].episodes).sum();
     let doubt = DEVIATES / f64::from(episodes.max(1)).sqrt();
-    let from = run.positions.clone();
-    let mut at_most = Vec::with_capacity(from.len());
-    for (constraint, from) in from.iter().enumerate() {
-        let misses = run.trace.observed(constraint, included).max(1) as f64 * (1.0 + doubt);
-        at_most.push(run.trace.invert_for(&run.model, constraint, included, *from, misses));
-    }
-    let lowest = run.allowed_rate_at(&at_most);
-    let half_width = (allowed / lowest).ln();
+    let positions = run.positions_with(included, |misses| misses.max(1.0) * (1.0 + doubt));
+    let half_width = (allowed / run.allowed_rate_at(&positions)).ln();
     half_width.is_finite().then_some(half_width.abs())
 }

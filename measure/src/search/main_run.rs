@@ -37,6 +37,8 @@ const BACKLOG_US: f64 = 1e6;
 const SHORTEST_SEGMENT: f64 = 0.4;
 /// Verdicts of one segment must be in before the next one ends, with this much to spare.
 const VERDICT_SLACK: f64 = 1.25;
+/// With fewer misses a constraint says little about the multiplier.
+const FEWEST_MISSES: u64 = 5;
 /// Segments in a row that the generator may spoil before the rate is taken to be beyond it.
 const SPOILED_IN_A_ROW: u32 = 2;
 
@@ -238,10 +240,38 @@ impl MainRun {
 
     /// The inversions over some segments, per constraint.
     pub(super) fn positions_for(&mut self, included: &[usize]) -> Vec<f64> {
-        let from = self.positions.clone();
-        (0..from.len())
-            .map(|number| self.trace.invert(&self.model, number, included, from[number]))
-            .collect()
+        self.positions_with(included, |misses| misses)
+    }
+
+    /// The same for other numbers of misses than were observed.
+    ///
+    /// A constraint that hardly ever misses only bounds the multiplier from above; there is one
+    /// target, so the multiplier of the constraint that misses most stands in when it is lower.
+    pub(super) fn positions_with(
+        &mut self,
+        included: &[usize],
+        changed: impl Fn(f64) -> f64,
+    ) -> Vec<f64> {
+        let observed: Vec<u64> =
+            (0..self.positions.len()).map(|number| self.trace.observed(number, included)).collect();
+        let mut positions = self.positions.clone();
+        for (number, position) in positions.iter_mut().enumerate() {
+            let misses = changed(observed[number] as f64);
+            *position = self.trace.invert(&self.model, number, included, *position, misses);
+        }
+        let best = observed
+            .iter()
+            .zip(&positions)
+            .max_by_key(|(misses, _)| **misses)
+            .map(|(_, position)| *position);
+        if let Some(best) = best {
+            for (position, _) in
+                positions.iter_mut().zip(&observed).filter(|(_, misses)| **misses < FEWEST_MISSES)
+            {
+                *position = position.min(best);
+            }
+        }
+        positions
     }
 
     /// The segments that count.
@@ -277,10 +307,12 @@ impl MainRun {
         let paces: Vec<f64> =
             included.iter().filter_map(|at| self.trace.segments()[*at].pace_us).collect();
         let mut found = drift::of_pace(&paces);
+        let (first, second) = included.split_at(included.len() / 2);
+        let episodes =
+            |half: &[usize]| half.iter().map(|at| self.trace.segments()[*at].episodes).sum::<u32>();
         if let (None, Some(half_width)) = (found, half_width)
-            && included.len() >= 8
+            && episodes(first).min(episodes(second)) >= drift::FEWEST_EPISODES
         {
-            let (first, second) = included.split_at(included.len() / 2);
             let (before, after) = (self.positions_for(first), self.positions_for(second));
             found = before.iter().zip(&after).find_map(|(before, after)| {
                 drift::of_multipliers(before * GRID_STEP, after * GRID_STEP, half_width)

@@ -115,7 +115,7 @@ impl Trace {
         included.iter().map(|at| u64::from(replay.misses[*at][constraint])).sum()
     }
 
-    /// The position on the grid at which the model misses as often as the target did, between two
+    /// The position on the grid at which the model has so many misses of a constraint, between two
     /// multipliers by straight interpolation. The search begins at `from`, and ends at the ends of
     /// the grid.
     pub(super) fn invert(
@@ -124,20 +124,9 @@ impl Trace {
         constraint: usize,
         included: &[usize],
         from: f64,
+        misses: f64,
     ) -> f64 {
-        let observed = (self.observed(constraint, included) as f64).max(FEWEST_MISSES);
-        self.invert_for(model, constraint, included, from, observed)
-    }
-
-    /// The same for a number of misses other than what was observed.
-    pub(super) fn invert_for(
-        &mut self,
-        model: &QueueModel,
-        constraint: usize,
-        included: &[usize],
-        from: f64,
-        observed: f64,
-    ) -> f64 {
+        let observed = misses.max(FEWEST_MISSES);
         #[expect(clippy::cast_possible_truncation, reason = "clamped to the grid")]
         let mut grid = from.floor().clamp(f64::from(-GRID_REACH), f64::from(GRID_REACH)) as i32;
         let mut missed = self.modelled(model, constraint, included, grid) as f64;

@@ -36,6 +36,18 @@ fn segment_of(model: &QueueModel, times: f64, rate: f64, seed: u64, began_us: u6
     }
 }
 
+/// Where the model misses as often as was observed.
+fn inverted(
+    trace: &mut Trace,
+    model: &QueueModel,
+    constraint: usize,
+    included: &[usize],
+    from: f64,
+) -> f64 {
+    let misses = trace.observed(constraint, included) as f64;
+    trace.invert(model, constraint, included, from, misses)
+}
+
 proptest! {
     #[test]
     fn inversion_finds_the_multiplier_that_made_the_misses(
@@ -53,7 +65,7 @@ proptest! {
             if trace.observed(constraint, &included) < 5 {
                 continue;
             }
-            let found = multiplier(trace.invert(&model, constraint, &included, 3.0));
+            let found = multiplier(inverted(&mut trace, &model, constraint, &included, 3.0));
             prop_assert!((found / times - 1.0).abs() < 0.02, "{found} is not {times}");
         }
     }
@@ -66,16 +78,18 @@ fn segments_left_out_do_not_count_and_carried_replays_equal_fresh_ones() {
         (segment_of(&model, 1.0, 70.0, 3, 0), segment_of(&model, 1.6, 70.0, 4, 30_000_000));
     let mut carried = Trace::new(LIMITS.to_vec());
     carried.push(quiet.clone());
-    let first = carried.invert(&model, 0, &[0], 0.0);
+    let first = inverted(&mut carried, &model, 0, &[0], 0.0);
     carried.push(overloaded.clone());
-    assert!(carried.invert(&model, 0, &[0, 1], 0.0) > first + 5.0);
-    assert!((carried.invert(&model, 0, &[0], 0.0) - first).abs() < 1e-12);
+    assert!(inverted(&mut carried, &model, 0, &[0, 1], 0.0) > first + 5.0);
+    assert!((inverted(&mut carried, &model, 0, &[0], 0.0) - first).abs() < 1e-12);
 
     let mut fresh = Trace::new(LIMITS.to_vec());
     fresh.push(quiet);
     fresh.push(overloaded);
     assert!(
-        (fresh.invert(&model, 0, &[0, 1], -9.0) - carried.invert(&model, 0, &[0, 1], 30.0)).abs()
+        (inverted(&mut fresh, &model, 0, &[0, 1], -9.0)
+            - inverted(&mut carried, &model, 0, &[0, 1], 30.0))
+        .abs()
             < 1e-12
     );
 }
@@ -87,13 +101,13 @@ fn a_run_without_misses_or_of_misses_alone_stays_on_the_grid() {
     let mut segment = segment_of(&model, 1.0, 30.0, 3, 0);
     segment.misses = vec![0, 0];
     trace.push(segment.clone());
-    let bound = trace.invert(&model, 0, &[0], 0.0);
+    let bound = inverted(&mut trace, &model, 0, &[0], 0.0);
     assert!(bound > 0.0 && bound < f64::from(GRID_REACH));
     let all = u32::try_from(segment.arrivals_us.len()).unwrap();
     trace.push(Segment { misses: vec![all + 1, all + 1], ..segment });
-    assert!((trace.invert(&model, 0, &[1], 0.0) - f64::from(GRID_REACH)).abs() < 1e-12);
+    assert!((inverted(&mut trace, &model, 0, &[1], 0.0) - f64::from(GRID_REACH)).abs() < 1e-12);
     assert!(
-        (trace.invert(&model, 0, &[], 0.0) - f64::from(GRID_REACH)).abs() < 1e-12,
+        (inverted(&mut trace, &model, 0, &[], 0.0) - f64::from(GRID_REACH)).abs() < 1e-12,
         "no arrivals never miss"
     );
 }

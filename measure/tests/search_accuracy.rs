@@ -1,0 +1,160 @@
+//! How close the search comes on servers whose capacity is known: bias, spread, and how often its
+//! interval holds the truth. The seeds here took no part in choosing the constants of the search.
+
+#[path = "support/erlang.rs"]
+mod erlang;
+#[path = "support/simulated_server.rs"]
+#[expect(dead_code, reason = "shared with the example, which uses other parts")]
+mod simulated_server;
+
+use std::time::Duration;
+
+use assay_measure::{
+    search::{Answer, Confirmation, Mode, Next, Search, SearchPlan},
+    slo::Slo,
+};
+use simulated_server::{Server, ServerKind, drive, known_servers, simulated_truth};
+
+const FIRST_SEED: u64 = 31_000;
+
+fn answers(kind: &ServerKind, mode: Mode, seeds: u64) -> Vec<(Answer, f64)> {
+    (FIRST_SEED..FIRST_SEED + seeds)
+        .map(|seed| {
+            let plan = SearchPlan {
+                constraints: vec![kind.constraint.parse().unwrap()],
+                mode,
+                seed,
+                max_duration: Duration::from_secs(600),
+                soak: None,
+                max_error_share: 0.01,
+            };
+            let finished = drive(Search::new(plan), Server::new(kind.clone(), seed));
+            match finished.end {
+                Next::Done(answer) => (*answer, finished.seconds),
+                other @ (Next::Failed(_) | Next::Step(_) | Next::Wait) => {
+                    panic!("{} ended with {other:?}", kind.name)
+                }
+            }
+        })
+        .collect()
+}
+
+fn truth_of(kind: &ServerKind) -> f64 {
+    let slo: Slo = kind.constraint.parse().unwrap();
+    simulated_truth(kind, slo.limit(), slo.miss_budget(), 300_000, 3)
+}
+
+/// Bias and root mean square error in per cent, and how many intervals hold the truth.
+fn figures(answers: &[(Answer, f64)], truth: f64) -> (f64, f64, usize) {
+    let errors: Vec<f64> = answers
+        .iter()
+        .map(|(answer, _)| 100.0 * (answer.capacity.value.as_per_second() / truth - 1.0))
+        .collect();
+    let count = errors.len() as f64;
+    let covered = answers
+        .iter()
+        .filter(|(answer, _)| {
+            (answer.capacity.low.as_per_second()..=answer.capacity.high.as_per_second())
+                .contains(&truth)
+        })
+        .count();
+    (
+        errors.iter().sum::<f64>() / count,
+        (errors.iter().map(|error| error * error).sum::<f64>() / count).sqrt(),
+        covered,
+    )
+}
+
+fn server(letter: &str) -> ServerKind {
+    known_servers().into_iter().find(|kind| kind.name.starts_with(letter)).unwrap()
+}
+
+#[test]
+fn erlangs_series_is_exact_where_plain_floats_have_long_failed() {
+    assert!((erlang::capacity(0.010, 0.050, 0.05) - 69.377).abs() < 1e-3);
+    // Far up, each further service time is waited for by 1/τ as many, with ln τ = ρ (τ − 1).
+    let (mut low, mut high) = (1.01_f64, 3.0_f64);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        *(if middle.ln() > 0.9 * (middle - 1.0) { &mut low } else { &mut high }) = middle;
+    }
+    for wait in [20.0, 30.0, 40.0] {
+        let ratio =
+            erlang::share_waiting_longer(0.9, wait + 1.0) / erlang::share_waiting_longer(0.9, wait);
+        assert!((ratio * low - 1.0).abs() < 1e-6, "{ratio} is not 1/{low} at {wait}");
+    }
+}
+
+#[test]
+fn the_simulated_server_of_equal_service_times_obeys_erlang() {
+    let kind = server("A");
+    let share =
+        simulated_server::miss_share(&kind, 69.377, Duration::from_millis(50), 2_000_000, 3);
+    assert!((share / 0.05 - 1.0).abs() < 0.03, "{share} is not 5 %");
+}
+
+#[test]
+fn one_equal_server_is_found_almost_exactly() {
+    let kind = server("A");
+    let truth = erlang::capacity(0.010, 0.050, 0.05);
+    for (mode, seconds) in [(Mode::Quick, 45.0), (Mode::Full, 130.0)] {
+        let found = answers(&kind, mode, 8);
+        let (bias, spread, covered) = figures(&found, truth);
+        assert!(bias.abs() < 0.2 && spread < 0.3, "{mode}: bias {bias} %, rmse {spread} %");
+        assert!(covered >= 7, "{mode}: {covered} of 8 intervals hold the truth");
+        for (answer, took) in found {
+            assert!(answer.precise && answer.drift.is_none(), "{answer:?}");
+            assert_eq!(answer.confirmation, Confirmation::Held);
+            assert!(took < seconds, "{mode} took {took} s");
+            assert!((answer.plateau.value.as_per_second() - 100.0).abs() < 0.5);
+        }
+    }
+}
+
+#[test]
+fn several_workers_batches_and_noise_are_found_within_the_interval() {
+    let (mut covered, mut searches) = (0, 0);
+    for (letter, largest_bias, largest_spread) in
+        [("B", 0.6, 0.9), ("C", 1.2, 1.8), ("D", 2.5, 3.5)]
+    {
+        let kind = server(letter);
+        let truth = truth_of(&kind);
+        let found = answers(&kind, Mode::Full, 10);
+        let (bias, spread, within) = figures(&found, truth);
+        assert!(bias.abs() < largest_bias, "{}: bias {bias} %", kind.name);
+        assert!(spread < largest_spread, "{}: rmse {spread} %", kind.name);
+        covered += within;
+        searches += found.len();
+    }
+    assert!(covered * 10 >= searches * 8, "{covered} of {searches} intervals hold the truth");
+}
+
+#[test]
+fn a_burnt_in_search_finds_what_a_throttling_machine_sustains_and_reports_the_drift() {
+    let kind = server("E");
+    let truth = truth_of(&kind);
+    let found = answers(&kind, Mode::Full, 6);
+    let (bias, _, covered) = figures(&found, truth);
+    assert!(bias.abs() < 2.0, "bias {bias} %");
+    assert!(covered >= 4, "{covered} of 6 intervals hold the truth");
+    assert!(
+        found
+            .iter()
+            .all(|(answer, _)| answer.drift.is_some_and(|drift| drift.relative_change < 0.0))
+    );
+}
+
+#[test]
+fn a_noisy_neighbour_widens_the_interval() {
+    let kind = server("F");
+    let truth = truth_of(&kind);
+    let found = answers(&kind, Mode::Full, 6);
+    let (bias, _, covered) = figures(&found, truth);
+    assert!(bias.abs() < 5.0, "bias {bias} %");
+    assert!(covered >= 4, "{covered} of 6 intervals hold the truth");
+    assert!(
+        found
+            .iter()
+            .all(|(answer, _)| !answer.precise || answer.capacity.low < answer.capacity.value)
+    );
+}

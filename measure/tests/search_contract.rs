@@ -1,0 +1,206 @@
+//! What every driver may rely on, whatever the target does: no panic, no step past the deadline, one
+//! step of lookahead and no more, the same steps for the same observations.
+
+#[path = "support/simulated_server.rs"]
+#[expect(dead_code, reason = "shared with the example, which uses other parts")]
+mod simulated_server;
+
+use std::{collections::VecDeque, time::Duration};
+
+use assay_measure::{
+    schedule::Load,
+    search::{
+        Mode, Next, Purpose, Sample, Search, SearchPlan, StepObservation, StepPlan,
+        UnexpectedObservation, Verdict,
+    },
+};
+use proptest::prelude::*;
+use simulated_server::{Driver, Server, ServerKind, drive, known_servers};
+
+fn plan(seed: u64) -> SearchPlan {
+    SearchPlan {
+        constraints: vec!["p95<=50ms".parse().unwrap()],
+        mode: Mode::Quick,
+        seed,
+        max_duration: Duration::from_secs(300),
+        soak: None,
+        max_error_share: 0.01,
+    }
+}
+
+#[test]
+fn the_same_seed_and_target_give_the_same_steps_and_answer() {
+    let noisy = ServerKind { noise: 0.3, ..ServerKind::plain("noisy", "p95<=50ms") };
+    let run = |seed| drive(Search::new(plan(seed)), Server::new(noisy.clone(), 9));
+    let (first, second, other) = (run(1), run(1), run(2));
+    assert_eq!((&first.end, &first.steps), (&second.end, &second.steps));
+    assert_ne!(first.steps, other.steps);
+}
+
+#[test]
+fn candidates_of_one_seed_see_the_same_arrivals() {
+    let seeds = |kind: &ServerKind| {
+        let finished = drive(Search::new(plan(5)), Server::new(kind.clone(), 9));
+        let of_main = |step: &StepPlan| match (&step.load, step.purpose) {
+            (Load::Open { seed, .. }, Purpose::Main) => Some(*seed),
+            _ => None,
+        };
+        finished.steps.iter().filter_map(of_main).take(4).collect::<Vec<u64>>()
+    };
+    let [fast, slow] = [0.010, 0.017]
+        .map(|fixed_s| seeds(&ServerKind { fixed_s, ..ServerKind::plain("", "p95<=50ms") }));
+    assert_eq!(fast, slow);
+    assert!(fast[0] != fast[1]);
+}
+
+#[test]
+fn confirmation_never_replays_the_arrivals_of_the_run() {
+    let finished = drive(Search::new(plan(5)), Server::new(known_servers().remove(0), 9));
+    let seed_of = |step: &StepPlan| match step.load {
+        Load::Open { seed, .. } => Some(seed),
+        Load::Closed { .. } | Load::Replay { .. } => None,
+    };
+    let (confirming, before): (Vec<_>, Vec<_>) =
+        finished.steps.iter().partition(|step| step.purpose == Purpose::Confirm);
+    assert_eq!(confirming.len(), 1);
+    assert!(
+        before
+            .iter()
+            .all(|step| seed_of(step).is_none() || seed_of(step) != seed_of(confirming[0]))
+    );
+}
+
+#[test]
+fn only_the_main_run_is_asked_for_ahead_and_only_one_step() {
+    let mut search = Search::new(plan(3));
+    let mut driver = Driver::new(Server::new(known_servers().remove(0), 3));
+    let mut in_flight: VecDeque<StepPlan> = VecDeque::new();
+    let mut asked_ahead = 0;
+    loop {
+        match search.next() {
+            Next::Step(step) => {
+                assert!(in_flight.len() < 2, "a third step in flight");
+                assert_eq!(step.continues, !in_flight.is_empty(), "{step:?}");
+                asked_ahead += u32::from(step.continues);
+                assert!(!step.continues || step.purpose == Purpose::Main);
+                in_flight.push_back(step);
+            }
+            Next::Wait => {
+                let step = in_flight.pop_front().expect("there is something to wait for");
+                let seen = driver.perform(&step, in_flight.front());
+                if let Some(later) = in_flight.front() {
+                    let early =
+                        StepObservation { index: later.index, ..StepObservation::default() };
+                    let expected = UnexpectedObservation::OutOfOrder {
+                        index: later.index,
+                        expected: step.index,
+                    };
+                    assert_eq!(search.observe(&early), Err(expected));
+                }
+                search.observe(&seen).unwrap();
+                assert_eq!(
+                    search.observe(&seen),
+                    Err(UnexpectedObservation::NotInFlight(step.index))
+                );
+            }
+            Next::Done(_) | Next::Failed(_) => break,
+        }
+    }
+    assert!(asked_ahead >= 3);
+}
+
+#[test]
+fn a_driver_that_never_asks_ahead_gets_an_answer_too() {
+    let mut search = Search::new(plan(3));
+    let mut driver = Driver::new(Server::new(known_servers().remove(0), 3));
+    let answer = loop {
+        match search.next() {
+            Next::Step(step) => {
+                assert!(!step.continues, "nothing is in flight to continue");
+                let seen = driver.perform(&step, None);
+                search.observe(&seen).unwrap();
+            }
+            Next::Done(answer) => break answer,
+            other @ (Next::Failed(_) | Next::Wait) => panic!("{other:?}"),
+        }
+    };
+    assert!((answer.capacity.value.as_per_second() - 69.38).abs() < 1.0, "{answer:?}");
+}
+
+/// Observations that no target would give, some of them absurd.
+fn any_samples() -> impl Strategy<Value = Vec<(u64, u64, u8)>> {
+    let latency = prop_oneof![4 => 0u64..100_000, 1 => Just(u64::MAX), 1 => 0u64..10_000_000_000];
+    let offset = prop_oneof![6 => 0u64..5_000_000, 1 => any::<u64>()];
+    prop::collection::vec((offset, latency, 0u8..6), 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_observation_makes_it_panic_or_go_on_for_ever(
+        steps in prop::collection::vec((any_samples(), any::<bool>(), prop_oneof![Just(0u64), 1u64..6_000_000, Just(u64::MAX)]), 1..25),
+        constraints in prop::sample::subsequence(vec!["p50<=1us", "p95<=50ms", "p99<=10m"], 0..=3),
+        full: bool, seed: u64, seconds in 0u64..4000, share in prop_oneof![Just(f64::NAN), Just(-1.0), 0.0..1.0, Just(f64::INFINITY)],
+        soak in prop::option::of(0u64..10_000),
+    ) {
+        let mut search = Search::new(SearchPlan {
+            constraints: constraints.iter().map(|text| text.parse().unwrap()).collect(),
+            mode: if full { Mode::Full } else { Mode::Quick },
+            seed,
+            max_duration: Duration::from_secs(seconds),
+            soak: soak.map(Duration::from_secs),
+            max_error_share: share,
+        });
+        let mut in_flight: VecDeque<StepPlan> = VecDeque::new();
+        let (mut now_us, mut number) = (0u64, 0);
+        loop {
+            match search.next() {
+                Next::Step(step) => {
+                    prop_assert!(step.duration <= Duration::from_secs(seconds));
+                    in_flight.push_back(step);
+                }
+                Next::Wait => {
+                    let step = in_flight.pop_front().expect("there is something to wait for");
+                    let (samples, saturated, elapsed_us) = &steps[number % steps.len()];
+                    let samples = samples.iter().map(|(offset, latency_us, verdict)| Sample {
+                        intended_us: now_us.saturating_add(*offset),
+                        latency_us: *latency_us,
+                        verdict: match verdict { 0 => Verdict::Failed, 1 => Verdict::Outstanding, _ => Verdict::Answered },
+                    }).collect();
+                    let seen = StepObservation { index: step.index, started_us: now_us, elapsed_us: *elapsed_us, samples, generator_saturated: *saturated };
+                    // Time passes at least as planned, else no deadline would ever come.
+                    now_us = now_us.saturating_add((*elapsed_us).max(u64::try_from(step.duration.as_micros()).unwrap()));
+                    search.observe(&seen).unwrap();
+                    number += 1;
+                    prop_assert!(number < 20_000, "no end in sight");
+                }
+                Next::Done(answer) => {
+                    prop_assert!(answer.capacity.low <= answer.capacity.value && answer.capacity.value <= answer.capacity.high);
+                    prop_assert!(answer.plateau.low <= answer.plateau.value && answer.plateau.value <= answer.plateau.high);
+                    break;
+                }
+                Next::Failed(failure) => {
+                    prop_assert!(!failure.to_string().is_empty());
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_server_is_loaded_beyond_the_deadline(
+        service_ms in 0.5f64..120.0, workers in 1usize..6, max_batch in 1usize..4, noise in 0.0f64..0.8,
+        seconds in 0u64..150, seed: u64, full: bool,
+    ) {
+        let kind = ServerKind { fixed_s: service_ms / 1e3, workers, max_batch, noise, ..ServerKind::plain("any", "p95<=200ms") };
+        let limited = SearchPlan {
+            constraints: vec![kind.constraint.parse().unwrap()],
+            mode: if full { Mode::Full } else { Mode::Quick },
+            max_duration: Duration::from_secs(seconds),
+            ..plan(seed)
+        };
+        let finished = drive(Search::new(limited), Server::new(kind, seed));
+        prop_assert!(finished.seconds <= seconds as f64 + 1e-6, "{} s of {seconds} s", finished.seconds);
+    }
+}
