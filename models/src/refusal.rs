@@ -45,10 +45,12 @@ impl Refusal {
     }
 
     pub(crate) fn too_large(limit_bytes: usize, declared_bytes: Option<u64>) -> Self {
-        let size =
-            declared_bytes.map_or_else(|| "more".to_owned(), |bytes| format!("{bytes} bytes"));
+        let cause = match declared_bytes {
+            Some(bytes) => format!("it has {bytes} bytes, the limit is {limit_bytes} bytes"),
+            None => format!("it has more than the limit of {limit_bytes} bytes"),
+        };
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "the payload is too large")
-            .because(format!("it has {size}, the limit is {limit_bytes} bytes"))
+            .because(cause)
             .hint("start assay-host with a larger --max-payload")
     }
 }

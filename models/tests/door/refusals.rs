@@ -111,7 +111,7 @@ fn a_payload_without_a_length_is_limited_while_it_arrives() {
         Answer::read(&mut stream)
     };
     assert_eq!(send(10).status, 200);
-    assert_refused(&send(11), 413, &["the limit is 1000 bytes"]);
+    assert_refused(&send(11), 413, &["more than the limit of 1000 bytes"]);
 }
 
 #[test]
