@@ -11,7 +11,7 @@
 
 mod reports;
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use assay_measure::{
     ids::LeaseToken,
@@ -62,18 +62,6 @@ pub enum Ended {
     Killed,
     /// The coordinator does not want it.
     Refused(Refusal),
-}
-
-impl Ended {
-    /// What the process returns.
-    #[must_use]
-    pub fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Asked => ExitCode::SUCCESS,
-            Self::Killed => ExitCode::from(130),
-            Self::Refused(refusal) => ExitCode::from(refusal.exit_code()),
-        }
-    }
 }
 
 /// Runs the agent until it is asked to end or refused.

@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
-    process::ExitCode,
     sync::Arc,
 };
 
@@ -143,16 +142,19 @@ impl RunError {
 /// Runs the agent until it is asked to end. Must be called on the main thread, which every model host
 /// dies with.
 ///
+/// Returns whether it ended after the first request; the second one kills.
+///
 /// # Errors
 /// [`RunError`] when it cannot start, or the coordinator refuses it.
-pub fn run(arguments: &RunArguments) -> Result<ExitCode, RunError> {
+pub fn run(arguments: &RunArguments) -> Result<bool, RunError> {
     // One thread is enough for a stream and a child process; measuring has threads of its own. An
     // idle agent must not be noticed on the machine that it will measure.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(serve(arguments))?;
     match ended {
         Ended::Refused(refusal) => Err(RunError::Refused(refusal)),
-        Ended::Asked | Ended::Killed => Ok(ended.exit_code()),
+        Ended::Asked => Ok(true),
+        Ended::Killed => Ok(false),
     }
 }
 

@@ -122,6 +122,7 @@ impl Trial {
         self.progress(Stage::WarmingUp, "checking the payload".to_owned(), 0.04);
         self.check_payload(&serves).await?;
         let record = self.measure(&serves).await?;
+        self.check_still_answers(&serves).await?;
         self.progress(Stage::CoolingDown, "watching the machine without load".to_owned(), 0.97);
         let (idle, statistics) = self.cool_down(&serves).await?;
         let context = measurement::Context {
@@ -211,8 +212,7 @@ impl Trial {
     /// Sends every body once: what the model does not take is told before any load.
     async fn check_payload(&mut self, serves: &Serves) -> Result<(), Stop> {
         let begun_ns = self.clock.now_ns();
-        let mut checked = 0usize;
-        for body in &serves.payload.bodies {
+        for (checked, body) in serves.payload.bodies.iter().enumerate() {
             let spent = Duration::from_nanos(self.clock.now_ns().saturating_sub(begun_ns));
             if spent > CHECK_AT_MOST {
                 tracing::info!(checked, of = serves.payload.bodies.len(), "the rest of the payload is not checked one by one");
@@ -223,9 +223,21 @@ impl Trial {
             let call = async move { client::invoke(address, &content_type, body.clone(), timeout).await };
             let answer = self.watching(call).await?;
             self.judge_check(checked, answer).await?;
-            checked += 1;
         }
         Ok(())
+    }
+
+    /// A short load can be over before a hanging model is noticed: it must answer once more.
+    async fn check_still_answers(&mut self, serves: &Serves) -> Result<(), Stop> {
+        let Some(body) = serves.payload.bodies.first().cloned() else { return Ok(()) };
+        let content_type = serves.payload.content_type.clone();
+        let (address, timeout) = (serves.address, self.spec.request_timeout);
+        let call = async move { client::invoke(address, &content_type, body, timeout).await };
+        match self.watching(call).await? {
+            // An error now and then is in the figures already.
+            Ok(_) => Ok(()),
+            silence @ Err(_) => self.judge_check(0, silence).await,
+        }
     }
 
     /// Puts the host under load until there is an answer.

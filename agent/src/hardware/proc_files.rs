@@ -19,11 +19,16 @@ pub struct CpuTicks {
 }
 
 impl CpuTicks {
+    /// Doing something, whoever for.
+    #[must_use]
+    pub fn busy(self) -> u64 {
+        self.processes.saturating_add(self.interrupts)
+    }
+
     /// All time that passed.
     #[must_use]
     pub fn total(self) -> u64 {
-        self.processes
-            .saturating_add(self.interrupts)
+        self.busy()
             .saturating_add(self.idle)
             .saturating_add(self.steal)
     }

@@ -23,6 +23,8 @@ use crate::{
 };
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// A sample takes a millisecond; on processors that are all taken its thread may wait for its turn.
+const SAMPLE_WITHIN: Duration = Duration::from_secs(2);
 /// The inode number of the process-id namespace that a machine starts with (`PROC_PID_INIT_INO`).
 const FIRST_PID_NAMESPACE: &str = "pid:[4026531836]";
 
@@ -97,19 +99,14 @@ impl Sampler {
     /// The utilization between two moments, from the samples nearest to them.
     #[must_use]
     pub fn window(&self, from_ns: u64, to_ns: u64) -> Utilization {
-        let mut state = self.shared.lock();
+        let state = self.shared.lock();
         // The sample that ends the window may still be under way.
-        while state.answered < state.asked && !state.stop {
-            let (guard, waited) = self
-                .shared
-                .wake
-                .wait_timeout(state, Duration::from_millis(200))
-                .unwrap_or_else(PoisonError::into_inner);
-            state = guard;
-            if waited.timed_out() {
-                break;
-            }
-        }
+        let under_way = |state: &mut State| state.answered < state.asked && !state.stop;
+        let (state, _) = self
+            .shared
+            .wake
+            .wait_timeout_while(state, SAMPLE_WITHIN, under_way)
+            .unwrap_or_else(PoisonError::into_inner);
         let nearest = |at_ns: u64| {
             let samples = state.samples.iter().enumerate();
             samples.min_by_key(|(_, sample)| sample.at_ns.abs_diff(at_ns)).map(|(index, _)| index)

@@ -80,10 +80,10 @@ pub fn summarize(samples: &[Sample], basis: &Basis) -> Utilization {
     let swapped = difference(first.swapped_pages, last.swapped_pages);
     let resident = samples.iter().filter_map(|s| s.host.as_ref().map(|host| host.resident)).max();
     Utilization {
-        cpu_pct: share((on_model.processes + on_model.interrupts) as f64, on_model.total() as f64),
+        cpu_pct: share(on_model.busy() as f64, on_model.total() as f64),
         per_cpu_pct: spent
             .iter()
-            .map(|(_, t)| share((t.processes + t.interrupts) as f64, t.total() as f64).unwrap_or(0.0))
+            .map(|(_, t)| share(t.busy() as f64, t.total() as f64).unwrap_or(0.0))
             .collect(),
         steal_pct: share(on_model.steal as f64, on_model.total() as f64),
         other_cpu_pct: others,

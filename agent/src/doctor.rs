@@ -1,0 +1,292 @@
+//! Looks whether this machine can measure, and says how to make it a better place for it.
+//!
+//! Nothing is changed: a control group is made and removed again to see whether it can be.
+
+mod clock_state;
+
+use std::{fs, net::TcpListener, path::Path, time::Duration};
+
+use assay_measure::{
+    hardware::{LimitInForce, Shape, Utilization},
+    units::Bytes,
+};
+use serde::Serialize;
+
+use crate::{
+    clock::Clock,
+    hardware::{facts::Machine, nvml::Gpus, sampler::Sampler},
+    model_host,
+    sandbox::{Allotment, Sandbox, mounts::Hierarchies},
+};
+
+/// How long other load is watched for.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// As it should be.
+    Good,
+    /// It works, but figures will be worse than they could be.
+    Weak,
+    /// The agent cannot do its work.
+    Bad,
+}
+
+impl Status {
+    /// How it looks in a list.
+    #[must_use]
+    pub const fn mark(self) -> &'static str {
+        match self {
+            Self::Good => "✓",
+            Self::Weak => "!",
+            Self::Bad => "✗",
+        }
+    }
+}
+
+/// One thing looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What.
+    pub name: &'static str,
+    /// How it came out.
+    pub status: Status,
+    /// What was found.
+    pub found: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+impl Check {
+    fn good(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, status: Status::Good, found: found.into(), fix: None }
+    }
+
+    fn weak(name: &'static str, found: impl Into<String>, fix: &str) -> Self {
+        Self { name, status: Status::Weak, found: found.into(), fix: Some(fix.to_owned()) }
+    }
+
+    fn bad(name: &'static str, found: impl Into<String>, fix: &str) -> Self {
+        Self { name, status: Status::Bad, found: found.into(), fix: Some(fix.to_owned()) }
+    }
+}
+
+/// Everything looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diagnosis {
+    schema: &'static str,
+    /// The checks, in the order in which they are shown.
+    pub checks: Vec<Check>,
+}
+
+impl Diagnosis {
+    /// The worst of all.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.checks.iter().map(|check| check.status).max().unwrap_or(Status::Good)
+    }
+
+    /// For people: one line each, with the fix below.
+    #[must_use]
+    pub fn in_lines(&self) -> String {
+        let mut text = String::new();
+        for check in &self.checks {
+            text.push_str(&format!("{} {:<15} {}\n", check.status.mark(), check.name, check.found));
+            if let Some(fix) = &check.fix {
+                text.push_str(&format!("  {:<15} fix: {fix}\n", ""));
+            }
+        }
+        text
+    }
+}
+
+/// Looks at everything. Takes a second, to watch what else is running.
+#[must_use]
+pub fn diagnose(host_program: Option<&Path>) -> Diagnosis {
+    let machine = Machine::here();
+    let utilization = watch(&machine);
+    let governor = |cpu: u32| {
+        let path = format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor");
+        fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
+    };
+    let checks = vec![
+        host(host_program),
+        processors(&machine),
+        control_groups(&machine),
+        clock_speed(machine.cpus.iter().find_map(|&cpu| governor(cpu)).as_deref()),
+        other_load(&utilization),
+        steal(&utilization),
+        memory(&utilization, machine.memory),
+        gpus(&Gpus::open().map(|gpus| gpus.facts().len()), Path::new("/proc/driver/nvidia").exists()),
+        ports(),
+        time(clock_state::is_synchronized()),
+    ];
+    Diagnosis { schema: "assay.agent-doctor/1", checks }
+}
+
+fn watch(machine: &Machine) -> Utilization {
+    let Ok(sampler) = Sampler::start(Clock::start(), machine.cpus.clone(), machine.memory) else {
+        return Utilization::default();
+    };
+    let from_ns = sampler.mark();
+    std::thread::sleep(WATCH);
+    let to_ns = sampler.mark();
+    sampler.window(from_ns, to_ns)
+}
+
+fn host(given: Option<&Path>) -> Check {
+    match model_host::find_program(given) {
+        Ok(path) => Check::good("model host", path.display().to_string()),
+        Err(error) => Check::bad(
+            "model host",
+            error.to_string(),
+            "install assay-host beside assay-agent, or give --host-binary or ASSAY_HOST",
+        ),
+    }
+}
+
+fn processors(machine: &Machine) -> Check {
+    let found = format!("{} vCPU, {}", machine.vcpus(), machine.memory);
+    if machine.vcpus() < 2 {
+        let fix = "load generator and model share one processor: use a machine with two or more";
+        return Check::weak("machine", found, fix);
+    }
+    Check::good("machine", found)
+}
+
+fn control_groups(machine: &Machine) -> Check {
+    let shape = Shape { vcpus: 1, memory_bytes: Bytes::mib(64) };
+    let Ok(allotment) = Allotment::of(machine, Some(shape)) else {
+        return Check::bad("limits", "no processor to give", "run the agent where it may use one");
+    };
+    let sandbox = Sandbox::set_up(&allotment, &Hierarchies::of_this_process());
+    limits(sandbox.limits_in_force())
+}
+
+fn limits(in_force: &[LimitInForce]) -> Check {
+    let words: Vec<&str> = in_force.iter().map(|limit| limit.word()).collect();
+    let found = words.join(", ");
+    if in_force.contains(&LimitInForce::CpuSetCgroup) && in_force.contains(&LimitInForce::MemoryCgroup) {
+        return Check::good("limits", found);
+    }
+    let fix = "let the agent make control groups: run it as root, or as a systemd service with Delegate=yes";
+    Check::weak("limits", found, fix)
+}
+
+fn clock_speed(governor: Option<&str>) -> Check {
+    match governor {
+        None => Check::good("clock speed", "not controlled by this system"),
+        Some(governor @ "performance") => Check::good("clock speed", format!("governor {governor}")),
+        Some(governor) => {
+            let fix = "cpupower frequency-set -g performance";
+            Check::weak("clock speed", format!("governor {governor} changes the clock with the load"), fix)
+        }
+    }
+}
+
+fn other_load(utilization: &Utilization) -> Check {
+    match utilization.other_cpu_pct {
+        None => Check::weak("other load", "cannot be seen", "make /proc/stat readable"),
+        Some(pct) if pct > 5.0 => {
+            let fix = "stop other programs while measuring; `top` shows them";
+            Check::weak("other load", format!("{pct:.1} % of a core"), fix)
+        }
+        Some(pct) => Check::good("other load", format!("{pct:.1} % of a core")),
+    }
+}
+
+fn steal(utilization: &Utilization) -> Check {
+    match utilization.steal_pct {
+        None => Check::good("steal", "not reported by this system"),
+        Some(pct) if pct > 1.0 => {
+            let fix = "the hypervisor gives this machine's processors to others: use another or a dedicated one";
+            Check::weak("steal", format!("{pct:.1} %"), fix)
+        }
+        Some(pct) => Check::good("steal", format!("{pct:.1} %")),
+    }
+}
+
+fn memory(utilization: &Utilization, all: Bytes) -> Check {
+    match utilization.machine_available_bytes {
+        None => Check::weak("memory", "cannot be seen", "make /proc/meminfo readable"),
+        Some(available) if available.count() < all.count() / 4 => {
+            let fix = "stop other programs: little memory is left for the model";
+            Check::weak("memory", format!("{available} of {all} available"), fix)
+        }
+        Some(available) => Check::good("memory", format!("{available} of {all} available")),
+    }
+}
+
+fn gpus(opened: &Result<usize, String>, driver_loaded: bool) -> Check {
+    match opened {
+        Ok(count) => Check::good("GPUs", format!("{count} seen through NVML")),
+        Err(_) if !driver_loaded => Check::good("GPUs", "none"),
+        Err(problem) => {
+            let fix = "install the driver's libnvidia-ml.so.1, in containers with the NVIDIA container toolkit";
+            Check::weak("GPUs", format!("the driver is loaded, but: {problem}"), fix)
+        }
+    }
+}
+
+fn ports() -> Check {
+    match TcpListener::bind("127.0.0.1:0") {
+        Ok(_) => Check::good("ports", "the loopback interface takes listeners"),
+        Err(error) => Check::bad("ports", error.to_string(), "bring the loopback interface up: ip link set lo up"),
+    }
+}
+
+fn time(synchronized: Option<bool>) -> Check {
+    match synchronized {
+        Some(true) => Check::good("time", "synchronized"),
+        Some(false) => {
+            let fix = "run chrony or systemd-timesyncd; measuring itself needs no wall clock, dates in reports do";
+            Check::weak("time", "not synchronized", fix)
+        }
+        None => Check::good("time", "not told by this system"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_that_is_not_good_has_its_fix() {
+        let idle = Utilization::default();
+        let busy = Utilization { other_cpu_pct: Some(50.0), steal_pct: Some(3.0), machine_available_bytes: Some(Bytes::mib(1)), ..idle.clone() };
+        let all = [
+            host(Some(Path::new("/nonexistent"))),
+            limits(&[LimitInForce::CpuSetAffinity, LimitInForce::MemoryWatchdog]),
+            limits(&[LimitInForce::CpuSetCgroup, LimitInForce::MemoryCgroup]),
+            clock_speed(Some("powersave")),
+            clock_speed(None),
+            other_load(&busy),
+            other_load(&idle),
+            steal(&busy),
+            memory(&busy, Bytes::gib(8)),
+            gpus(&Err("no library".into()), true),
+            gpus(&Err("no library".into()), false),
+            time(Some(false)),
+            processors(&Machine { cpus: vec![0], memory: Bytes::gib(1) }),
+        ];
+        for check in &all {
+            assert_eq!(check.status == Status::Good, check.fix.is_none(), "{check:?}");
+        }
+        assert_eq!(all.iter().filter(|check| check.status == Status::Good).count(), 3);
+        assert_eq!(all[0].status, Status::Bad);
+    }
+
+    #[test]
+    fn this_machine_is_looked_at_as_a_whole() {
+        let diagnosis = diagnose(Some(Path::new("/bin/sh")));
+        assert_eq!(diagnosis.checks.len(), 10);
+        assert!(diagnosis.status() < Status::Bad, "{}", diagnosis.in_lines());
+        let json = serde_json::to_value(&diagnosis).unwrap();
+        assert_eq!(json["schema"], "assay.agent-doctor/1");
+        assert_eq!(json["checks"][0]["status"], "good");
+        assert!(diagnosis.in_lines().contains("✓ model host"));
+    }
+}

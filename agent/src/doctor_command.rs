@@ -1,0 +1,32 @@
+//! `assay-agent doctor`: prints what was found on this machine.
+
+use std::{io::Write, path::PathBuf};
+
+use assay_agent::doctor::{self, Status};
+use clap::Args;
+
+use crate::{
+    cli::Format,
+    failure::{ExitCode, Failure},
+};
+
+/// `assay-agent doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArguments {
+    /// The model host program [default: assay-host beside this program]
+    #[arg(long, env = assay_agent::model_host::PROGRAM_VARIABLE, value_name = "FILE")]
+    pub(crate) host_binary: Option<PathBuf>,
+}
+
+/// Runs the command. Fails when the agent cannot do its work here.
+pub(crate) fn run(arguments: &DoctorArguments, format: Format) -> Result<ExitCode, Failure> {
+    let diagnosis = doctor::diagnose(arguments.host_binary.as_deref());
+    let written = match format {
+        Format::Table => anstream::stdout().write_all(diagnosis.in_lines().as_bytes()),
+        Format::Json => serde_json::to_string_pretty(&diagnosis)
+            .map_err(std::io::Error::from)
+            .and_then(|text| writeln!(anstream::stdout(), "{text}")),
+    };
+    written.map_err(|error| Failure::new(ExitCode::Failed, "cannot print the diagnosis").cause(error))?;
+    Ok(if diagnosis.status() == Status::Bad { ExitCode::Failed } else { ExitCode::Done })
+}

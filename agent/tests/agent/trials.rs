@@ -1,0 +1,284 @@
+//! Trials and their endings: each with its reason, and never the agent's end.
+
+use std::{sync::Arc, time::Duration};
+
+use assay_agent::{
+    daemon::TrialEvent,
+    runner::Cancellation,
+    sandbox::mounts::Hierarchies,
+};
+use assay_measure::{
+    configuration::Allocator,
+    hardware::{LimitInForce, Shape},
+    outcome::{Failure, FailureKind, Measurement, Stage, TrialOutcome},
+    schedule::{Arrivals, Load, Phase},
+    search::{Mode, Purpose, SearchPlan},
+    trial::{TrialSpec, Work},
+    units::{Bytes, Rate},
+};
+use rustix::process::{Signal, kill_process};
+use tokio::sync::mpsc;
+
+use crate::support::{Place, TestCoordinator, fake_host, until_gone, users_for};
+
+async fn run(place: &Place, spec: TrialSpec) -> (TrialOutcome, Vec<TrialEvent>) {
+    let (events, mut received) = mpsc::unbounded_channel();
+    let outcome = Arc::clone(&place.runner).run(spec, events, Cancellation::default()).await;
+    let mut all = Vec::new();
+    while let Ok(event) = received.try_recv() {
+        all.push(event);
+    }
+    (outcome, all)
+}
+
+async fn failure_of(behaviour: &str) -> Failure {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    failure(&place, place.spec(&coordinator, behaviour)).await
+}
+
+async fn failure(place: &Place, spec: TrialSpec) -> Failure {
+    match run(place, spec).await.0 {
+        TrialOutcome::Failed(failure) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn measured(place: &Place, spec: TrialSpec) -> (Measurement, Vec<TrialEvent>) {
+    match run(place, spec).await {
+        (TrialOutcome::Measured(measurement), events) => (*measurement, events),
+        (other, _) => panic!("{other:?}"),
+    }
+}
+
+fn one_cpu() -> Option<Shape> {
+    Some(Shape { vcpus: 1, memory_bytes: Bytes::mib(96) })
+}
+
+#[tokio::test]
+async fn a_fixed_load_is_measured_with_latency_utilization_and_limits() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let mut spec = place.spec(&coordinator, "serve:2000");
+    spec.emulated = one_cpu();
+    let open = Load::Open { rate: Rate::per_second(50.0).unwrap(), arrivals: Arrivals::Poisson, seed: 3 };
+    spec.work = Work::Fixed(vec![
+        Phase { load: Load::Closed { users: 2 }, duration: Duration::from_millis(500) },
+        Phase { load: open, duration: Duration::from_millis(1500) },
+    ]);
+    let (measurement, events) = measured(&place, spec).await;
+    assert!(measurement.latency.count > 20 && measurement.latency.p50_us >= 2000, "{measurement:?}");
+    assert_eq!(measurement.failed_calls, 0, "{measurement:?}");
+    assert_eq!(measurement.limits_in_force.len(), 2);
+    assert!(measurement.utilization.host_memory_bytes.is_some_and(|bytes| bytes.count() > 0), "{measurement:?}");
+    assert!(measurement.utilization.cpu_pct.is_some() && measurement.idle.is_some(), "{measurement:?}");
+    assert!(measurement.harness.sampler_cpu_s > 0.0 && measurement.harness.cpu_share_pct > 0.0);
+    assert_eq!(measurement.configuration.allocator, Allocator::Default, "as the host reports it");
+    assert!(measurement.ready_after > Duration::ZERO && measurement.took > Duration::from_secs(3));
+    assert!(measurement.answer.is_none());
+    let steps: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            TrialEvent::StepFinished(step) => Some((step.index, step.purpose, step.users)),
+            TrialEvent::Progressed(_) => None,
+        })
+        .collect();
+    assert_eq!(steps, vec![(0, Purpose::Fixed, Some(2)), (1, Purpose::Fixed, None)]);
+    let stages: Vec<Stage> = events
+        .iter()
+        .filter_map(|event| match event {
+            TrialEvent::Progressed(progress) => Some(progress.stage),
+            TrialEvent::StepFinished(_) => None,
+        })
+        .collect();
+    assert!(stages.is_sorted() && stages.contains(&Stage::CoolingDown), "{stages:?}");
+}
+
+#[tokio::test]
+async fn a_search_finds_the_plateau_of_a_host_that_serves_one_call_at_a_time() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let mut spec = place.spec(&coordinator, "serve:10000");
+    spec.work = Work::Search(SearchPlan {
+        constraints: vec![],
+        mode: Mode::Quick,
+        seed: 1,
+        max_duration: Duration::from_secs(12),
+        soak: None,
+        max_error_share: 0.01,
+    });
+    let (measurement, _) = measured(&place, spec).await;
+    let answer = measurement.answer.as_ref().unwrap();
+    let found = answer.capacity.value.as_per_second();
+    // Exactly 100/s; a busy machine may only make it less.
+    assert!((70.0..=103.0).contains(&found), "{measurement:?}");
+    assert!(measurement.latency.count > 0 && measurement.calls > 100);
+    assert!(measurement.utilization.samples >= 2, "{measurement:?}");
+}
+
+#[tokio::test]
+async fn nan_outputs_are_allowed_and_counted() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let (measurement, _) = measured(&place, place.spec(&coordinator, "nan")).await;
+    assert!(measurement.nan_outputs > 0, "{measurement:?}");
+}
+
+#[tokio::test]
+async fn a_model_that_raises_on_the_third_call_ends_the_trial_with_its_message() {
+    let failure = failure_of("raise-from:3").await;
+    assert_eq!(failure.kind, FailureKind::ModelRaised);
+    assert!(failure.message.contains("RuntimeError: boom in forward()"), "{failure:?}");
+}
+
+#[tokio::test]
+async fn a_model_that_segfaults_ends_the_trial_and_not_the_agent() {
+    for behaviour in ["crash-from:1", "crash-from:3"] {
+        let failure = failure_of(behaviour).await;
+        assert_eq!(failure.kind, FailureKind::HostCrashed, "{failure:?}");
+        assert!(failure.message.contains("was killed by signal 11 (SIGSEGV)"), "{failure:?}");
+        assert!(failure.detail.contains("fake host"), "its last words are kept: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_hangs_is_given_up_after_the_request_timeout() {
+    for behaviour in ["hang-from:1", "hang-from:3"] {
+        let failure = failure_of(behaviour).await;
+        assert_eq!(failure.kind, FailureKind::ModelHangs, "{behaviour}: {failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_allocates_without_end_runs_out_of_memory_alone() {
+    for hierarchies in [Hierarchies::of_this_process(), Hierarchies::default()] {
+        let coordinator = TestCoordinator::start().await;
+        let place = Place::with(&coordinator, hierarchies, fake_host());
+        let mut spec = place.spec(&coordinator, "eat-from:3");
+        spec.emulated = one_cpu();
+        spec.request_timeout = Duration::from_secs(20);
+        spec.work = users_for(1, 10_000);
+        let failure = failure(&place, spec).await;
+        assert_eq!(failure.kind, FailureKind::OutOfMemory, "{failure:?}");
+        assert!(failure.message.contains("96 MiB"), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_dies_in_the_middle_of_a_step_ends_the_trial() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let mut spec = place.spec(&coordinator, "serve:1000");
+    spec.work = users_for(2, 20_000);
+    let murder = async {
+        let host = place.host_process().await;
+        tokio::time::sleep(Duration::from_millis(1000)).await;
+        kill_process(host, Signal::TERM).unwrap();
+    };
+    let (failure, ()) = tokio::join!(failure(&place, spec), murder);
+    assert_eq!(failure.kind, FailureKind::HostCrashed);
+    assert_eq!(failure.message, "the model host was killed by signal 15 (SIGTERM) during step 0 (fixed, 2 users)");
+}
+
+#[tokio::test]
+async fn a_payload_that_the_model_does_not_take_is_told_in_the_hosts_words() {
+    let failure = failure_of("reject").await;
+    assert_eq!(failure.kind, FailureKind::PayloadRejected);
+    assert_eq!(
+        failure.message,
+        "the model does not take body 1 of the payload: wrong shape: expected 3 channels, got 4"
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_come_up_is_told_by_what_happened() {
+    let rejected = failure_of("bad-model").await;
+    assert_eq!(rejected.kind, FailureKind::ModelRejected);
+    assert_eq!(rejected.message, "cannot load the model: it is a state dict, not TorchScript");
+    assert_eq!(failure_of("exit-early").await.kind, FailureKind::HostStartFailed);
+    assert_eq!(failure_of("segfault-early").await.kind, FailureKind::HostCrashed);
+
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let mut spec = place.spec(&coordinator, "silent");
+    spec.ready_within = Duration::from_millis(300);
+    let late = failure(&place, spec).await;
+    assert_eq!(late.kind, FailureKind::HostNotReady);
+    assert_eq!(late.message, "the model host was not ready within 0.3 s");
+
+    let nowhere = Place::with(&coordinator, Hierarchies::default(), "/nonexistent/assay-host".into());
+    let missing = failure(&nowhere, nowhere.spec(&coordinator, "serve")).await;
+    assert_eq!(missing.kind, FailureKind::HostStartFailed);
+    let no_program = Place::with(&coordinator, Hierarchies::default(), "/etc/hostname".into());
+    let not_executable = failure(&no_program, no_program.spec(&coordinator, "serve")).await;
+    assert_eq!(not_executable.kind, FailureKind::HostStartFailed, "{not_executable:?}");
+}
+
+#[tokio::test]
+async fn an_instance_type_larger_than_this_machine_fails_with_figures() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let mut spec = place.spec(&coordinator, "serve");
+    spec.emulated = Some(Shape { vcpus: 4096, memory_bytes: Bytes::gib(1) });
+    let failure = failure(&place, spec).await;
+    assert_eq!(failure.kind, FailureKind::Sandbox);
+    assert!(failure.message.starts_with("an instance type of 4096 vCPU and 1 GiB does not fit"), "{failure:?}");
+    assert!(!place.pid_file().exists(), "the host was started all the same");
+}
+
+#[tokio::test]
+async fn artifacts_that_cannot_be_had_or_are_damaged_are_told_by_name() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let mut spec = place.spec(&coordinator, "serve");
+    coordinator.damage(&spec.model);
+    let damaged = failure(&place, spec.clone()).await;
+    assert_eq!(damaged.kind, FailureKind::ArtifactUnavailable);
+    assert!(damaged.message.starts_with("model.pt is damaged"), "{damaged:?}");
+    spec.model.sha256 = "0".repeat(64).parse().unwrap();
+    let missing = failure(&place, spec).await;
+    assert_eq!(missing.kind, FailureKind::ArtifactUnavailable);
+    assert_eq!(missing.message, "cannot fetch model.pt: the coordinator does not have it");
+}
+
+#[tokio::test]
+async fn a_payload_that_is_no_archive_is_refused_before_the_host_starts() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let mut spec = place.spec(&coordinator, "serve");
+    spec.payload.is_archive = true;
+    let failure = failure(&place, spec).await;
+    assert_eq!(failure.kind, FailureKind::PayloadRejected);
+    assert!(!place.pid_file().exists());
+}
+
+#[tokio::test]
+async fn a_cancelled_trial_ends_at_once_and_leaves_no_process() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let mut spec = place.spec(&coordinator, "serve:1000");
+    spec.work = users_for(2, 60_000);
+    let cancellation = Cancellation::default();
+    let (events, _received) = mpsc::unbounded_channel();
+    let trial = Arc::clone(&place.runner).run(spec, events, cancellation.clone());
+    let cancel = async {
+        let host = place.host_process().await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cancellation.cancel("a person");
+        host
+    };
+    let both = async { tokio::join!(trial, cancel) };
+    let (outcome, host) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("cancelling took too long");
+    assert_eq!(outcome, TrialOutcome::Cancelled { by: "a person".to_owned() });
+    until_gone(host).await;
+}
+
+#[tokio::test]
+async fn the_limits_in_force_are_those_that_could_be_had() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::with(&coordinator, Hierarchies::default(), fake_host());
+    let mut spec = place.spec(&coordinator, "serve");
+    spec.emulated = one_cpu();
+    let (measurement, _) = measured(&place, spec).await;
+    assert_eq!(measurement.limits_in_force, vec![LimitInForce::CpuSetAffinity, LimitInForce::MemoryWatchdog]);
+}
