@@ -34,6 +34,8 @@ use self::{
     exchange::{Exchange, words},
     figures::{SATURATED_CPU_SHARE, SATURATED_LAG_US, StepEnd, StepFigures, StepResult},
     http1::Http1,
+    http2::Http2,
+    infer_request::RequestError,
     pacing::Scheduling,
     run::{Assignment, Gate, Keep, Part, Work},
     worker::{Lines, Settings, Worker},
@@ -47,7 +49,11 @@ use crate::{
 mod chunked;
 mod exchange;
 pub mod figures;
+mod frames;
+mod hpack;
 mod http1;
+mod http2;
+pub mod infer_request;
 pub mod pacing;
 mod pool;
 mod response;
@@ -57,7 +63,7 @@ pub(crate) mod scripted_server;
 mod worker;
 
 /// The most requests in one open-loop step; their send times are held in memory.
-pub const ARRIVALS_LIMIT: usize = 200_000_000;
+pub const ARRIVALS_LIMIT: usize = 50_000_000;
 
 /// How to generate load.
 #[derive(Clone, Debug)]
@@ -93,14 +99,6 @@ impl Default for GeneratorOptions {
             keep_seconds: false,
         }
     }
-}
-
-/// Target, payload and declared inputs do not make a request.
-#[derive(Debug, Error)]
-pub enum RequestError {
-    /// A gRPC target needs something to send.
-    #[error("a gRPC target needs a payload")]
-    NoPayload,
 }
 
 /// The generator cannot do its work.
@@ -182,7 +180,10 @@ impl Generator {
             Target::Http { .. } | Target::Unix { .. } => {
                 Self::spawn::<Http1>(http1::Requests::encode(target, payload), address, options)
             }
-            Target::Grpc { .. } => Err(RequestError::NoPayload.into()),
+            Target::Grpc { model, .. } => {
+                let requests = http2::Requests::encode(target, model, payload, inputs)?;
+                Self::spawn::<Http2>(requests, address, options)
+            }
         }
     }
 
@@ -337,11 +338,16 @@ fn divide(plan: &StepPlan, threads: usize) -> Result<Vec<Work>, GeneratorError> 
         let count = u32::try_from(threads).unwrap_or(1);
         return Ok((0..count).map(|thread| Work::Users(users / count + u32::from(thread < users % count))).collect());
     }
+    let expected = match &plan.load {
+        Load::Closed { .. } => 0.0,
+        Load::Open { rate, .. } => rate.as_per_second() * plan.duration.as_secs_f64(),
+        Load::Replay { at_us } => at_us.len() as f64,
+    };
+    if expected > ARRIVALS_LIMIT as f64 {
+        return Err(GeneratorError::TooManyArrivals { duration_s: plan.duration.as_secs() });
+    }
     let mut shares: Vec<Vec<u64>> = vec![Vec::new(); threads];
     for (number, at_us) in plan.load.send_times(plan.duration).into_iter().flatten().enumerate() {
-        if number == ARRIVALS_LIMIT {
-            return Err(GeneratorError::TooManyArrivals { duration_s: plan.duration.as_secs() });
-        }
         shares[number % threads].push(at_us);
     }
     Ok(shares.into_iter().map(Work::Arrivals).collect())

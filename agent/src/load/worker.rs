@@ -368,11 +368,15 @@ impl<E: Exchange> Worker<E> {
                 self.grow();
                 return;
             };
-            let now_ns = self.now_ns();
-            let Some(ticket) = self.next_ticket(now_ns) else { return };
-            let Some(connection) = self.pool.get(id) else { continue };
-            connection.exchange.begin(ticket);
-            self.in_flight += 1;
+            // One write for all that the connection takes at once.
+            while self.pool.get(id).is_some_and(|connection| connection.exchange.free() > 0) {
+                let now_ns = self.now_ns();
+                let Some(ticket) = self.next_ticket(now_ns) else { break };
+                self.in_flight += 1;
+                if let Some(connection) = self.pool.get(id) {
+                    connection.exchange.begin(ticket);
+                }
+            }
             self.write(id);
             self.pool.release(id);
         }

@@ -1,0 +1,204 @@
+//! HTTP/2 frames (RFC 9113, 4 and 6): cutting a byte stream into them, and building the few that a
+//! client sends. Knows no streams.
+
+/// The largest payload that a peer may send; what the protocol starts from.
+pub(crate) const FRAME_LIMIT: usize = 16 << 10;
+const HEADER: usize = 9;
+
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Frame types that a client of ours can meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Data,
+    Headers,
+    ResetStream,
+    Settings,
+    PushPromise,
+    Ping,
+    GoAway,
+    WindowUpdate,
+    Continuation,
+    /// PRIORITY and whatever came later: passed over.
+    Other,
+}
+
+impl Kind {
+    const fn of(byte: u8) -> Self {
+        match byte {
+            0 => Self::Data,
+            1 => Self::Headers,
+            3 => Self::ResetStream,
+            4 => Self::Settings,
+            5 => Self::PushPromise,
+            6 => Self::Ping,
+            7 => Self::GoAway,
+            8 => Self::WindowUpdate,
+            9 => Self::Continuation,
+            _ => Self::Other,
+        }
+    }
+
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Data => 0,
+            Self::Headers => 1,
+            Self::Other => 2,
+            Self::ResetStream => 3,
+            Self::Settings => 4,
+            Self::PushPromise => 5,
+            Self::Ping => 6,
+            Self::GoAway => 7,
+            Self::WindowUpdate => 8,
+            Self::Continuation => 9,
+        }
+    }
+}
+
+/// Flags, where they mean something.
+pub(crate) const END_STREAM: u8 = 0x1;
+pub(crate) const ACK: u8 = 0x1;
+pub(crate) const END_HEADERS: u8 = 0x4;
+pub(crate) const PADDED: u8 = 0x8;
+pub(crate) const PRIORITY: u8 = 0x20;
+
+/// A whole frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> Frame<'a> {
+    /// Reads a frame from the front; `Ok(None)` when it is not whole yet, `Err` when it is too long.
+    fn read(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, TooLong> {
+        let Some(header) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
+        let [a, b, c, kind, flags, s0, s1, s2, s3] = *header;
+        let length = u32::from_be_bytes([0, a, b, c]) as usize;
+        if length > FRAME_LIMIT {
+            return Err(TooLong);
+        }
+        let Some(payload) = bytes.get(HEADER..HEADER + length) else { return Ok(None) };
+        let stream = u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff;
+        Ok(Some((Self { kind: Kind::of(kind), flags, stream, payload }, HEADER + length)))
+    }
+
+    pub(crate) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The payload without padding and priority; `None` when it is shorter than both.
+    pub(crate) fn content(&self) -> Option<&'a [u8]> {
+        let mut content = self.payload;
+        let mut padding = 0;
+        if self.has(PADDED) {
+            let (&length, rest) = content.split_first()?;
+            (padding, content) = (usize::from(length), rest);
+        }
+        if self.kind == Kind::Headers && self.has(PRIORITY) {
+            content = content.get(5..)?;
+        }
+        content.get(..content.len().checked_sub(padding)?)
+    }
+
+    /// The payload's first four bytes as a number.
+    pub(crate) fn number(&self) -> Option<u32> {
+        self.payload.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+    }
+}
+
+/// A frame exceeds [`FRAME_LIMIT`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+/// Cuts arriving bytes into frames; the rest of an unfinished one waits here.
+#[derive(Debug, Default)]
+pub(crate) struct FrameReader {
+    partial: Vec<u8>,
+}
+
+impl FrameReader {
+    /// Hands every whole frame to `take`, which stops the reading with an error.
+    pub(crate) fn read<E: From<TooLong>>(
+        &mut self,
+        bytes: &[u8],
+        mut take: impl FnMut(Frame<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let joined;
+        let mut rest = if self.partial.is_empty() {
+            bytes
+        } else {
+            let mut partial = std::mem::take(&mut self.partial);
+            partial.extend_from_slice(bytes);
+            joined = partial;
+            &joined[..]
+        };
+        while let Some((frame, used)) = Frame::read(rest)? {
+            take(frame)?;
+            rest = &rest[used..];
+        }
+        self.partial.extend_from_slice(rest);
+        Ok(())
+    }
+}
+
+/// Appends a frame.
+pub(crate) fn push(out: &mut Vec<u8>, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_be_bytes()[1..]);
+    out.push(kind.byte());
+    out.push(flags);
+    out.extend_from_slice(&stream.to_be_bytes());
+    out.extend_from_slice(payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn collect(reader: &mut FrameReader, bytes: &[u8], seen: &mut Vec<(Kind, u8, u32, Vec<u8>)>) -> Result<(), TooLong> {
+        reader.read(bytes, |frame| {
+            seen.push((frame.kind, frame.flags, frame.stream, frame.payload.to_vec()));
+            Ok(())
+        })
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_refused() {
+        let mut reader = FrameReader::default();
+        assert_eq!(collect(&mut reader, &[0, 0x40, 1, 0, 0, 0, 0, 0, 1], &mut Vec::new()), Err(TooLong));
+    }
+
+    #[test]
+    fn padding_and_priority_are_taken_off() {
+        let frame = |flags, payload| Frame { kind: Kind::Headers, flags, stream: 1, payload };
+        assert_eq!(frame(PADDED, &[2, 7, 8, 0, 0]).content(), Some(&[7, 8][..]));
+        assert_eq!(frame(PADDED | PRIORITY, &[1, 0, 0, 0, 0, 0, 9, 0]).content(), Some(&[9][..]));
+        assert_eq!(frame(PADDED, &[5, 1]).content(), None);
+        assert_eq!(frame(PADDED, &[]).content(), None);
+        assert_eq!(frame(PRIORITY, &[0; 4]).content(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn frames_read_the_same_however_they_are_cut(
+            payloads in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 1..10),
+            cut in 1usize..20,
+        ) {
+            let mut bytes = Vec::new();
+            for (stream, payload) in (1u32..).zip(&payloads) {
+                push(&mut bytes, Kind::Data, END_STREAM, stream, payload);
+            }
+            let (mut reader, mut seen) = (FrameReader::default(), Vec::new());
+            for piece in bytes.chunks(cut) {
+                collect(&mut reader, piece, &mut seen).unwrap();
+            }
+            let expected: Vec<_> = (1u32..).zip(payloads).map(|(stream, payload)| (Kind::Data, END_STREAM, stream, payload)).collect();
+            prop_assert_eq!(seen, expected);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! From a payload to `ModelInfer` requests of the Open Inference Protocol v2, encoded once.
+//!
+//! A body is an `.npy` file (one tensor, whose type and shape it tells itself) or raw bytes of the
+//! tensors that were declared.
+
+use assay_measure::input_spec::{DType, InputSpec};
+use assay_proto::inference::{ModelInferRequest, model_infer_request::InferInputTensor};
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+use thiserror::Error;
+
+use crate::payload::Payload;
+
+/// Target, payload and declared inputs do not make a request.
+#[derive(Debug, Error)]
+pub enum RequestError {
+    /// A gRPC target needs something to send.
+    #[error("a gRPC target needs a payload: an .npy file, or raw bytes and the inputs they hold")]
+    NoPayload,
+    /// Nobody says what raw bytes mean.
+    #[error("a body of type {0} needs the inputs that it holds to be declared, like float32[1,3,224,224]")]
+    NoInputs(String),
+    /// Declared inputs and bytes differ.
+    #[error("a body has {have} bytes, but the declared inputs take {need}")]
+    Size {
+        /// Bytes in the body.
+        have: u64,
+        /// Bytes that the inputs take.
+        need: u64,
+    },
+    /// The file is no `.npy` file that can be sent.
+    #[error("the body is no usable .npy file: {0}")]
+    Npy(String),
+    /// A gRPC message has a length of four bytes.
+    #[error("a request of {0} bytes does not fit into a gRPC message")]
+    TooLarge(usize),
+}
+
+/// One gRPC message (its five-byte prefix included) for each body.
+pub(crate) fn encode(model: &str, payload: Option<&Payload>, inputs: &[InputSpec]) -> Result<Vec<Bytes>, RequestError> {
+    let payload = payload.ok_or(RequestError::NoPayload)?;
+    let one = |body: &Bytes| {
+        let tensors = if payload.content_type == "application/x-npy" || body.starts_with(NPY_MAGIC) {
+            vec![npy(body, inputs.first())?]
+        } else if inputs.is_empty() {
+            return Err(RequestError::NoInputs(payload.content_type.clone()));
+        } else {
+            raw(body, inputs)?
+        };
+        message(model, tensors)
+    };
+    payload.bodies.iter().map(one).collect()
+}
+
+struct Tensor {
+    name: String,
+    datatype: &'static str,
+    shape: Vec<i64>,
+    data: Bytes,
+}
+
+fn message(model: &str, tensors: Vec<Tensor>) -> Result<Bytes, RequestError> {
+    let mut request = ModelInferRequest { model_name: model.to_owned(), ..ModelInferRequest::default() };
+    for Tensor { name, datatype, shape, data } in tensors {
+        let datatype = datatype.to_owned();
+        request.inputs.push(InferInputTensor { name, datatype, shape, ..InferInputTensor::default() });
+        request.raw_input_contents.push(data);
+    }
+    let length = request.encoded_len();
+    let prefix = u32::try_from(length).map_err(|_| RequestError::TooLarge(length))?;
+    let mut bytes = BytesMut::with_capacity(length + 5);
+    bytes.put_u8(0);
+    bytes.put_u32(prefix);
+    bytes.extend_from_slice(&request.encode_to_vec());
+    Ok(bytes.freeze())
+}
+
+fn raw(body: &Bytes, inputs: &[InputSpec]) -> Result<Vec<Tensor>, RequestError> {
+    let need: u64 = inputs.iter().map(InputSpec::size_bytes).sum();
+    if need != body.len() as u64 {
+        return Err(RequestError::Size { have: body.len() as u64, need });
+    }
+    let mut at = 0;
+    let one = |(index, input): (usize, &InputSpec)| {
+        let end = at + usize::try_from(input.size_bytes()).unwrap_or(usize::MAX);
+        let data = body.slice(at..end);
+        at = end;
+        let shape = input.shape().iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
+        Tensor { name: name(Some(input), index), datatype: datatype(input.dtype()), shape, data }
+    };
+    Ok(inputs.iter().enumerate().map(one).collect())
+}
+
+/// `assay-host` calls an input without a name so.
+fn name(input: Option<&InputSpec>, index: usize) -> String {
+    input.and_then(InputSpec::name).map_or_else(|| format!("input_{index}"), str::to_owned)
+}
+
+/// The protocol's name of an element type.
+const fn datatype(dtype: DType) -> &'static str {
+    match dtype {
+        DType::Float32 => "FP32",
+        DType::Float64 => "FP64",
+        DType::Float16 => "FP16",
+        DType::Bfloat16 => "BF16",
+        DType::Int64 => "INT64",
+        DType::Int32 => "INT32",
+        DType::Int16 => "INT16",
+        DType::Int8 => "INT8",
+        DType::Uint8 => "UINT8",
+        DType::Bool => "BOOL",
+    }
+}
+
+const NPY_MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Reads NumPy's format (versions 1 to 3): magic, version, header length, a Python dictionary, data.
+fn npy(body: &Bytes, declared: Option<&InputSpec>) -> Result<Tensor, RequestError> {
+    let bad = |what: &str| RequestError::Npy(what.to_owned());
+    let rest = body.strip_prefix(NPY_MAGIC).ok_or_else(|| bad("it does not begin like one"))?;
+    let (header_at, length) = match rest {
+        [1, _, a, b, ..] => (10, usize::from(u16::from_le_bytes([*a, *b]))),
+        [2 | 3, _, a, b, c, d, ..] => (12, u32::from_le_bytes([*a, *b, *c, *d]) as usize),
+        _ => return Err(bad("its version is unknown")),
+    };
+    let data_at = header_at + length;
+    let header = body.get(header_at..data_at).ok_or_else(|| bad("its header is cut off"))?;
+    let header = std::str::from_utf8(header).map_err(|_| bad("its header is no text"))?;
+    let after = |key: &str| header.split_once(key).map(|(_, value)| value.trim_start_matches([':', ' ']));
+    if !after("'fortran_order'").is_some_and(|value| value.starts_with("False")) {
+        return Err(bad("its elements are not in C order"));
+    }
+    let descriptor = after("'descr'").and_then(|value| value.split('\'').nth(1)).unwrap_or_default();
+    let (datatype, size) = npy_type(descriptor).ok_or_else(|| bad(&format!("its element type {descriptor:?} cannot be sent")))?;
+    let shape = after("'shape'").and_then(|value| value.strip_prefix('(')).and_then(|value| value.split(')').next());
+    let shape = shape.ok_or_else(|| bad("it has no shape"))?;
+    let shape: Vec<i64> = shape
+        .split(',')
+        .map(str::trim)
+        .filter(|size| !size.is_empty())
+        .map(|size| size.parse().ok().filter(|&size| size >= 0))
+        .collect::<Option<_>>()
+        .ok_or_else(|| bad("its shape cannot be read"))?;
+    let elements = shape.iter().try_fold(size, |all: i64, &size| all.checked_mul(size));
+    let data = body.slice(data_at..);
+    if elements != i64::try_from(data.len()).ok() {
+        return Err(bad("its data and its shape differ"));
+    }
+    Ok(Tensor { name: name(declared, 0), datatype, shape, data })
+}
+
+/// The protocol's name and the size of a NumPy element type.
+fn npy_type(descriptor: &str) -> Option<(&'static str, i64)> {
+    Some(match descriptor {
+        "<f2" => ("FP16", 2),
+        "<f4" => ("FP32", 4),
+        "<f8" => ("FP64", 8),
+        "|i1" => ("INT8", 1),
+        "<i2" => ("INT16", 2),
+        "<i4" => ("INT32", 4),
+        "<i8" => ("INT64", 8),
+        "|u1" => ("UINT8", 1),
+        "<u2" => ("UINT16", 2),
+        "<u4" => ("UINT32", 4),
+        "<u8" => ("UINT64", 8),
+        "|b1" => ("BOOL", 1),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn npy_file(header: &str, data: &[u8]) -> Bytes {
+        let mut file = b"\x93NUMPY\x01\x00".to_vec();
+        file.extend_from_slice(&u16::try_from(header.len()).unwrap().to_le_bytes());
+        file.extend_from_slice(header.as_bytes());
+        file.extend_from_slice(data);
+        Bytes::from(file)
+    }
+
+    fn encoded(body: Bytes, content_type: &str, inputs: &[&str]) -> Result<ModelInferRequest, RequestError> {
+        let payload = Payload { bodies: vec![body], content_type: content_type.to_owned() };
+        let inputs: Vec<InputSpec> = inputs.iter().map(|input| input.parse().unwrap()).collect();
+        let message = encode("m", Some(&payload), &inputs)?.remove(0);
+        assert_eq!(message[0], 0);
+        assert_eq!(u32::from_be_bytes(message[1..5].try_into().unwrap()) as usize, message.len() - 5);
+        Ok(ModelInferRequest::decode(&message[5..]).unwrap())
+    }
+
+    #[test]
+    fn an_npy_file_tells_its_tensor() {
+        let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }\n";
+        let request = encoded(npy_file(header, &[1; 8]), "application/x-npy", &[]).unwrap();
+        assert_eq!(request.model_name, "m");
+        assert_eq!(request.inputs[0].name, "input_0");
+        assert_eq!((request.inputs[0].datatype.as_str(), &request.inputs[0].shape[..]), ("FP32", &[1, 2][..]));
+        assert_eq!(request.raw_input_contents[0], vec![1; 8]);
+        let scalar = encoded(npy_file("{'descr': '|b1', 'fortran_order': False, 'shape': ()}", &[1]), "x", &["t=bool[]"]).unwrap();
+        assert_eq!((scalar.inputs[0].name.as_str(), scalar.inputs[0].shape.len()), ("t", 0));
+    }
+
+    #[test]
+    fn raw_bytes_are_cut_into_the_declared_tensors() {
+        let request = encoded(Bytes::from(vec![7; 24]), "application/octet-stream", &["a=int64[1,2]", "b=float32[2]"]).unwrap();
+        assert_eq!(request.raw_input_contents.iter().map(Bytes::len).collect::<Vec<_>>(), [16, 8]);
+        assert_eq!(request.inputs[1].name, "b");
+    }
+
+    #[test]
+    fn what_makes_no_request_says_why() {
+        assert!(matches!(encode("m", None, &[]), Err(RequestError::NoPayload)));
+        let raw = Bytes::from_static(b"1,2");
+        assert!(matches!(encoded(raw.clone(), "text/csv", &[]), Err(RequestError::NoInputs(_))));
+        assert!(matches!(encoded(raw, "text/csv", &["float32[1]"]), Err(RequestError::Size { have: 3, need: 4 })));
+        let header = |descr: &str, order: &str, shape: &str| format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}}}");
+        let bad = [
+            (header("<f4", "True", "(1,)"), 4),
+            (header(">f4", "False", "(1,)"), 4),
+            (header("<c8", "False", "(1,)"), 8),
+            (header("<f4", "False", "(2,)"), 4),
+            (header("<f4", "False", "(-1,)"), 4),
+            (header("<f4", "False", "(9999999999,9999999999)"), 4),
+            ("{}".to_owned(), 0),
+        ];
+        for (header, bytes) in bad {
+            let error = encoded(npy_file(&header, &vec![0; bytes]), "application/x-npy", &[]).unwrap_err();
+            assert!(matches!(error, RequestError::Npy(_)), "{header}: {error}");
+        }
+        let cut = npy_file("{", &[]).slice(..9);
+        assert!(matches!(encoded(cut, "application/x-npy", &[]), Err(RequestError::Npy(_))));
+    }
+}
