@@ -377,6 +377,34 @@ impl World {
     }
 }
 
+#[test]
+fn a_trial_outlives_a_restart_long_after_it_was_granted() {
+    let mut world = World::new();
+    world.connect(0);
+    world.create_job();
+    let trial = world.agents[0].running.clone();
+    assert!(trial.is_some());
+    for _ in 0..20 {
+        world.carry_out(Operation::Heartbeat(0));
+        world.pass(TERMS.heartbeat_interval);
+    }
+    world.restart_coordinator();
+    world.pass(Duration::from_secs(29));
+    world.connect(0);
+    world.carry_out(Operation::Heartbeat(0));
+    assert_eq!(world.agents[0].running, trial);
+}
+
+#[test]
+fn a_coordinator_without_work_and_agents_sets_no_timer() {
+    let mut world = World::new();
+    assert_eq!(world.state.next_deadline(), None);
+    world.connect(0);
+    assert!(world.state.next_deadline().is_some());
+    world.carry_out(Operation::LoseConnection(0));
+    assert_eq!(world.state.next_deadline(), None);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -1,11 +1,11 @@
 //! A watcher that does not read in time.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use assay_measure::{job::JobStatus, units::Bytes};
 use assay_planning::job_state::JobState;
 use tempfile::TempDir;
-use tokio::sync::broadcast;
+use tokio::{sync::broadcast, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -80,6 +80,10 @@ async fn a_watcher_that_was_overtaken_misses_nothing() {
     scene.store(&scene.pending(1..=1)).await;
     let mut watch = Watch::new(scene.shared.clone(), scene.job.clone(), 0).unwrap();
     assert_eq!(watch.next().await.unwrap().unwrap().sequence, 1);
+    while watch.behind {
+        // It has read all that is stored, and waits for what happens.
+        assert!(timeout(Duration::from_millis(10), watch.next()).await.is_err());
+    }
     // Far more than the live channel holds.
     let mut events = scene.pending(2..=3000);
     events.push(scene.event(3001, JobStatus::Completed));
