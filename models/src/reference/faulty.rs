@@ -56,14 +56,16 @@ def forward(self, x: Tensor) -> Tensor:
   return y
 ";
 
-// torch.ones touches what it allocates.
+// Each block is made from the one before, or the compiler would make one and append it for ever.
 const OOM: &str = "
 def forward(self, x: Tensor) -> Tensor:
   self.calls = self.calls + 1
-  hoard = [x]
+  hoard = [x.sum()]
+  if self.calls >= self.first_failure:
+    hoard.append(torch.zeros([16, 1024, 1024]))
   while self.calls >= self.first_failure:
-    hoard.append(torch.ones([16, 1024, 1024]))
-  return hoard[0]
+    hoard.append(hoard[-1] + 1)
+  return x
 ";
 
 const NAN: &str = "
