@@ -71,7 +71,8 @@ pub fn summarize(samples: &[Sample], basis: &Basis) -> Utilization {
     let capacity_ticks = seconds * basis.ticks_per_s * basis.model_cpus.len() as f64;
     let of_model_cpus = |ticks: u64| share(ticks as f64, capacity_ticks);
     let own = difference(first.own_ticks, last.own_ticks);
-    let host = difference(first.host.as_ref().map(|h| h.ticks), last.host.as_ref().map(|h| h.ticks));
+    let (host, host_seconds) = host_ticks(samples).unzip();
+    let host_capacity = host_seconds.unwrap_or(0.0) * basis.ticks_per_s * basis.model_cpus.len() as f64;
     // Interrupts are left out of what others did: over loopback our own requests cause them.
     let others = own.filter(|_| !spent.is_empty()).map(|own| {
         let ours = own.saturating_add(host.unwrap_or(0));
@@ -88,7 +89,7 @@ pub fn summarize(samples: &[Sample], basis: &Basis) -> Utilization {
         steal_pct: share(on_model.steal as f64, on_model.total() as f64),
         other_cpu_pct: others,
         harness_cpu_pct: own.and_then(of_model_cpus),
-        host_cpu_pct: host.and_then(of_model_cpus),
+        host_cpu_pct: host.and_then(|ticks| share(ticks as f64, host_capacity)),
         memory_pct: resident.and_then(|used| share(used.count() as f64, basis.memory.count() as f64)),
         host_memory_bytes: resident,
         machine_available_bytes: samples.iter().filter_map(|s| s.available).min(),
@@ -104,6 +105,14 @@ fn spent(first: &Sample, last: &Sample) -> Vec<(u32, CpuTicks)> {
     let before: BTreeMap<u32, CpuTicks> = first.cpus.iter().copied().collect();
     let both = last.cpus.iter().filter_map(|(cpu, now)| Some((*cpu, now.since(*before.get(cpu)?))));
     both.collect()
+}
+
+/// CPU time of the host, and over how many seconds: it may have come or gone within the window.
+fn host_ticks(samples: &[Sample]) -> Option<(u64, f64)> {
+    let mut with_host = samples.iter().filter_map(|sample| Some((sample.at_ns, sample.host.as_ref()?.ticks)));
+    let (from_ns, before) = with_host.next()?;
+    let (to_ns, after) = with_host.next_back()?;
+    Some((after.saturating_sub(before), to_ns.saturating_sub(from_ns) as f64 / 1e9))
 }
 
 fn sum<'a>(parts: impl Iterator<Item = &'a (u32, CpuTicks)>) -> CpuTicks {

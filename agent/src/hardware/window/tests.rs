@@ -76,6 +76,14 @@ fn what_was_not_read_is_absent_and_never_zero() {
 }
 
 #[test]
+fn a_host_that_came_within_the_window_counts_from_its_first_sample() {
+    let [first, last] = two_samples();
+    let before = Sample { at_ns: 0, host: None, own_ticks: Some(10), ..first.clone() };
+    assert!(near(summarize(&[before.clone(), first, last.clone()], &basis()).host_cpu_pct, 70.0));
+    assert_eq!(summarize(&[before, last], &basis()).host_cpu_pct, None);
+}
+
+#[test]
 fn gpu_figures_are_means_extremes_and_differences() {
     let gpu = |power, energy, temperature, reasons: &[&'static str], ids: &[u32]| GpuSample {
         index: 0,
