@@ -77,7 +77,8 @@ fn main() -> ExitCode {
 fn segfault() {
     // Rust's own handler takes the first signal, finds no stack overflow, and steps back for the next.
     for _ in 0..10 {
-        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::SEGV).ok();
+        rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::SEGV)
+            .ok();
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -98,8 +99,13 @@ impl Host {
             let mut request = httparse::Request::new(&mut headers);
             request.parse(&head).ok()?;
             let path = request.path?.to_owned();
-            let length = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("content-length"));
-            let length = length.and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok()).unwrap_or(0);
+            let length = request
+                .headers
+                .iter()
+                .find(|header| header.name.eq_ignore_ascii_case("content-length"));
+            let length = length
+                .and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok())
+                .unwrap_or(0);
             let mut body = vec![0; length];
             reader.read_exact(&mut body).ok()?;
             let (status, answer) = self.answer(&path);
@@ -116,7 +122,8 @@ impl Host {
             "/ping" => (200, String::new()),
             "/invocations" => self.invoke(),
             _ if path.ends_with("/stats") => {
-                let (calls, errors) = (self.calls.load(Ordering::Relaxed), self.errors.load(Ordering::Relaxed));
+                let (calls, errors) =
+                    (self.calls.load(Ordering::Relaxed), self.errors.load(Ordering::Relaxed));
                 let nan = if self.word == "nan" { calls } else { 0 };
                 let stats = format!(
                     r#"{{"assay":{{"nan_outputs":{nan},"requests":{calls},"errors":{errors},"batches":{calls},"allocator":"default"}}}}"#
@@ -133,9 +140,18 @@ impl Host {
         match self.word.as_str() {
             "raise-from" if from => {
                 self.errors.fetch_add(1, Ordering::Relaxed);
-                return (500, r#"{"error":"the model raised","cause":"RuntimeError: boom in forward()"}"#.to_owned());
+                return (
+                    500,
+                    r#"{"error":"the model raised","cause":"RuntimeError: boom in forward()"}"#
+                        .to_owned(),
+                );
             }
-            "reject" => return (400, r#"{"error":"wrong shape","cause":"expected 3 channels, got 4"}"#.to_owned()),
+            "reject" => {
+                return (
+                    400,
+                    r#"{"error":"wrong shape","cause":"expected 3 channels, got 4"}"#.to_owned(),
+                );
+            }
             "crash-from" if from => segfault(),
             "hang-from" if from => thread::sleep(Duration::from_secs(600)),
             "eat-from" if from => eat(),

@@ -181,7 +181,8 @@ impl ArtifactCache {
         let known = self.checked.lock().ok()?.get(path).copied();
         if known != Some(stamp) {
             let file = lock.try_clone().ok()?;
-            let checksum = tokio::task::spawn_blocking(move || checksum_of(file)).await.ok()?.ok()?;
+            let checksum =
+                tokio::task::spawn_blocking(move || checksum_of(file)).await.ok()?.ok()?;
             if stamp.length != artifact.size_bytes.count() || checksum != artifact.sha256.as_str() {
                 tracing::warn!(file = %path.display(), "a cached file is damaged and is fetched again");
                 let _ = fs::remove_file(path);
@@ -192,12 +193,18 @@ impl ArtifactCache {
         Some(CachedArtifact { path: path.to_owned(), _lock: lock })
     }
 
-    async fn store<S>(&self, path: &Path, artifact: &ArtifactRef, mut chunks: S) -> Result<(), CacheError>
+    async fn store<S>(
+        &self,
+        path: &Path,
+        artifact: &ArtifactRef,
+        mut chunks: S,
+    ) -> Result<(), CacheError>
     where
         S: Stream<Item = Result<Chunk, String>> + Unpin,
     {
         let store = |source| self.store_error(artifact, source);
-        let download = Download::begin(&self.folder, path, artifact.size_bytes.count()).map_err(store)?;
+        let download =
+            Download::begin(&self.folder, path, artifact.size_bytes.count()).map_err(store)?;
         let (sender, receiver) = mpsc::channel(8);
         // Hashing and writing keep a core and a disk busy; the runtime has heartbeats to send.
         let writer = tokio::task::spawn_blocking(move || download.write(receiver));
@@ -229,11 +236,18 @@ impl ArtifactCache {
         };
         if written.length() != artifact.size_bytes.count() {
             let received = format!("at least {} bytes", written.length());
-            let received = if written.length() > artifact.size_bytes.count() { received } else { format!("{} bytes", written.length()) };
+            let received = if written.length() > artifact.size_bytes.count() {
+                received
+            } else {
+                format!("{} bytes", written.length())
+            };
             return Err(damaged(format!("{} bytes", artifact.size_bytes.count()), received));
         }
         if written.checksum() != artifact.sha256.as_str() {
-            return Err(damaged(format!("sha256:{}", artifact.sha256), format!("sha256:{}", written.checksum())));
+            return Err(damaged(
+                format!("sha256:{}", artifact.sha256),
+                format!("sha256:{}", written.checksum()),
+            ));
         }
         tokio::task::spawn_blocking(move || written.keep())
             .await

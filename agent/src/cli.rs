@@ -156,7 +156,8 @@ impl From<ArrivalsWord> for Arrivals {
 pub(crate) fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {
     let arguments: Vec<OsString> = arguments.collect();
     let two = |pair: &[OsString]| (pair[0] == "-o" || pair[0] == "--output") && pair[1] == "json";
-    arguments.iter().any(|argument| argument == "-ojson" || argument == "--output=json") || arguments.windows(2).any(two)
+    arguments.iter().any(|argument| argument == "-ojson" || argument == "--output=json")
+        || arguments.windows(2).any(two)
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
@@ -168,16 +169,21 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn positive_rate(text: &str) -> Result<Rate, String> {
-    let rate: Rate = text.parse().map_err(|error: assay_measure::units::UnitError| error.to_string())?;
+    let rate: Rate =
+        text.parse().map_err(|error: assay_measure::units::UnitError| error.to_string())?;
     if rate <= Rate::ZERO { Err(format!("{text:?} is no rate at all")) } else { Ok(rate) }
 }
 
 fn phases(text: &str) -> Result<FixedLoad, String> {
-    format!("phases:{text}").parse().map_err(|error: assay_measure::schedule::fixed_load::FixedLoadError| error.to_string())
+    format!("phases:{text}")
+        .parse()
+        .map_err(|error: assay_measure::schedule::fixed_load::FixedLoadError| error.to_string())
 }
 
 fn stairs(text: &str) -> Result<FixedLoad, String> {
-    format!("stairs:{text}").parse().map_err(|error: assay_measure::schedule::fixed_load::FixedLoadError| error.to_string())
+    format!("stairs:{text}")
+        .parse()
+        .map_err(|error: assay_measure::schedule::fixed_load::FixedLoadError| error.to_string())
 }
 
 #[cfg(test)]
@@ -208,7 +214,9 @@ mod tests {
         assert!(with(&["--users", "1", "--duration", "0s"]).contains("not between"));
         assert!(with(&["--stairs", "5y2"]).contains("5y2"));
         assert!(with(&["--users", "1", "--frobnicate"]).contains("--frobnicate"));
-        assert!(refused(&["load", "--users", "1", "--target", "ftp://x"]).contains("is not a target"));
+        assert!(
+            refused(&["load", "--users", "1", "--target", "ftp://x"]).contains("is not a target")
+        );
         let slo = refused(&["capacity", "--target", "http://127.0.0.1:1", "--slo", "p42<=50ms"]);
         assert!(slo.contains("p42") && slo.contains("p50, p90, p95, p99"), "{slo}");
     }

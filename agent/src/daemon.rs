@@ -27,7 +27,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    link::{Acknowledged, Introduction, Lease, LinkEvent, coordinator::{Coordinator, Refusal}, keep_attached},
+    link::{
+        Acknowledged, Introduction, Lease, LinkEvent,
+        coordinator::{Coordinator, Refusal},
+        keep_attached,
+    },
     runner::{Cancellation, Runner},
 };
 use reports::Reports;
@@ -78,7 +82,13 @@ pub async fn run(
     let (held, held_reader) = watch::channel(None);
     let stop_link = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    tasks.spawn(keep_attached(coordinator, introduction, held_reader, link_events, stop_link.clone()));
+    tasks.spawn(keep_attached(
+        coordinator,
+        introduction,
+        held_reader,
+        link_events,
+        stop_link.clone(),
+    ));
     let mut daemon = Daemon {
         runner,
         slot: Slot::Free,
@@ -142,11 +152,18 @@ struct Daemon {
 #[derive(Debug)]
 enum Slot {
     Free,
-    Running { lease: Lease, cancel: Cancellation },
+    Running {
+        lease: Lease,
+        cancel: Cancellation,
+    },
     /// Measured; the coordinator has not acknowledged all reports.
-    Reporting { lease: Lease },
+    Reporting {
+        lease: Lease,
+    },
     /// The lease is gone; the trial is being stopped and nothing of it is reported.
-    Abandoned { cancel: Cancellation },
+    Abandoned {
+        cancel: Cancellation,
+    },
 }
 
 impl Slot {
@@ -193,8 +210,12 @@ impl Daemon {
                 self.outgoing = None;
             }
             LinkEvent::StartTrial { token, spec } => self.start(token, *spec),
-            LinkEvent::MalformedTrial { trial, token, problem } => self.decline(trial, token, problem),
-            LinkEvent::Acknowledged { token, what, stale } => self.on_acknowledged(&token, what, stale),
+            LinkEvent::MalformedTrial { trial, token, problem } => {
+                self.decline(trial, token, problem)
+            }
+            LinkEvent::Acknowledged { token, what, stale } => {
+                self.on_acknowledged(&token, what, stale)
+            }
             LinkEvent::LeaseLost { token } => {
                 if self.holds(&token) {
                     self.abandon();
@@ -202,7 +223,10 @@ impl Daemon {
             }
             LinkEvent::CancelTrial { token, by } => match &self.slot {
                 Slot::Running { lease, cancel } if lease.token == token => cancel.cancel(&by),
-                Slot::Running { .. } | Slot::Reporting { .. } | Slot::Free | Slot::Abandoned { .. } => {}
+                Slot::Running { .. }
+                | Slot::Reporting { .. }
+                | Slot::Free
+                | Slot::Abandoned { .. } => {}
             },
             LinkEvent::Drain(draining) => {
                 tracing::info!(draining, "the coordinator changed whether new trials are taken");
@@ -347,7 +371,8 @@ impl Daemon {
 
     /// When something has to be done though nothing happens. Idle, never.
     fn alarm(&self) -> Option<Instant> {
-        let resend = (self.outgoing.is_some() && !self.reports.are_done()).then(|| self.sent_at + RESEND_AFTER);
+        let resend = (self.outgoing.is_some() && !self.reports.are_done())
+            .then(|| self.sent_at + RESEND_AFTER);
         let end = self.ending.filter(|_| matches!(self.slot, Slot::Reporting { .. }));
         resend.into_iter().chain(end).min()
     }

@@ -120,7 +120,10 @@ pub fn diagnose(host_program: Option<&Path>) -> Diagnosis {
         other_load(&utilization),
         steal(&utilization),
         memory(&utilization, machine.memory),
-        gpus(&Gpus::open().map(|gpus| gpus.facts().len()), Path::new("/proc/driver/nvidia").exists()),
+        gpus(
+            &Gpus::open().map(|gpus| gpus.facts().len()),
+            Path::new("/proc/driver/nvidia").exists(),
+        ),
         ports(),
         time(clock_state::is_synchronized()),
     ];
@@ -169,7 +172,9 @@ fn control_groups(machine: &Machine) -> Check {
 fn limits(in_force: &[LimitInForce]) -> Check {
     let words: Vec<&str> = in_force.iter().map(|limit| limit.word()).collect();
     let found = words.join(", ");
-    if in_force.contains(&LimitInForce::CpuSetCgroup) && in_force.contains(&LimitInForce::MemoryCgroup) {
+    if in_force.contains(&LimitInForce::CpuSetCgroup)
+        && in_force.contains(&LimitInForce::MemoryCgroup)
+    {
         return Check::good("limits", found);
     }
     let fix = "let the agent make control groups: run it as root, or as a systemd service with Delegate=yes";
@@ -179,10 +184,16 @@ fn limits(in_force: &[LimitInForce]) -> Check {
 fn clock_speed(governor: Option<&str>) -> Check {
     match governor {
         None => Check::good("clock speed", "not controlled by this system"),
-        Some(governor @ "performance") => Check::good("clock speed", format!("governor {governor}")),
+        Some(governor @ "performance") => {
+            Check::good("clock speed", format!("governor {governor}"))
+        }
         Some(governor) => {
             let fix = "cpupower frequency-set -g performance";
-            Check::weak("clock speed", format!("governor {governor} changes the clock with the load"), fix)
+            Check::weak(
+                "clock speed",
+                format!("governor {governor} changes the clock with the load"),
+                fix,
+            )
         }
     }
 }
@@ -234,7 +245,11 @@ fn gpus(opened: &Result<usize, String>, driver_loaded: bool) -> Check {
 fn ports() -> Check {
     match TcpListener::bind("127.0.0.1:0") {
         Ok(_) => Check::good("ports", "the loopback interface takes listeners"),
-        Err(error) => Check::bad("ports", error.to_string(), "bring the loopback interface up: ip link set lo up"),
+        Err(error) => Check::bad(
+            "ports",
+            error.to_string(),
+            "bring the loopback interface up: ip link set lo up",
+        ),
     }
 }
 
@@ -256,7 +271,12 @@ mod tests {
     #[test]
     fn every_check_that_is_not_good_has_its_fix() {
         let idle = Utilization::default();
-        let busy = Utilization { other_cpu_pct: Some(50.0), steal_pct: Some(3.0), machine_available_bytes: Some(Bytes::mib(1)), ..idle.clone() };
+        let busy = Utilization {
+            other_cpu_pct: Some(50.0),
+            steal_pct: Some(3.0),
+            machine_available_bytes: Some(Bytes::mib(1)),
+            ..idle.clone()
+        };
         let all = [
             host(Some(Path::new("/nonexistent"))),
             limits(&[LimitInForce::CpuSetAffinity, LimitInForce::MemoryWatchdog]),

@@ -27,6 +27,8 @@ pub(crate) fn run(arguments: &DoctorArguments, format: Format) -> Result<ExitCod
             .map_err(std::io::Error::from)
             .and_then(|text| writeln!(anstream::stdout(), "{text}")),
     };
-    written.map_err(|error| Failure::new(ExitCode::Failed, "cannot print the diagnosis").cause(error))?;
+    written.map_err(|error| {
+        Failure::new(ExitCode::Failed, "cannot print the diagnosis").cause(error)
+    })?;
     Ok(if diagnosis.status() == Status::Bad { ExitCode::Failed } else { ExitCode::Done })
 }

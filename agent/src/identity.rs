@@ -3,12 +3,7 @@
 //! Nothing leaves the machine but a hash. The metadata service is asked only where the firmware says
 //! that this is Amazon EC2: elsewhere its address may lead anywhere.
 
-use std::{
-    fmt, fs,
-    net::SocketAddr,
-    path::Path,
-    time::Duration,
-};
+use std::{fmt, fs, net::SocketAddr, path::Path, time::Duration};
 
 use assay_measure::ids::{HostFingerprint, InstanceTypeName};
 use bytes::Bytes;
@@ -71,7 +66,8 @@ pub async fn instance_type(given: Option<InstanceTypeName>) -> InstanceType {
 }
 
 async fn detect(firmware: &Path, metadata: SocketAddr) -> InstanceType {
-    let read = |file: &str| fs::read_to_string(firmware.join(file)).unwrap_or_default().trim().to_owned();
+    let read =
+        |file: &str| fs::read_to_string(firmware.join(file)).unwrap_or_default().trim().to_owned();
     if read("sys_vendor") == "Amazon EC2" {
         let from_service = from_metadata_service(metadata).await;
         if let Some(name) = from_service.as_deref().and_then(hosting_type) {
@@ -112,7 +108,11 @@ async fn from_metadata_service(service: SocketAddr) -> Option<String> {
     };
     let ask = request("PUT", "/latest/api/token", ("x-aws-ec2-metadata-token-ttl-seconds", "60"))?;
     let token = fetch_text(service, ask, METADATA_WITHIN).await?;
-    let ask = request("GET", "/latest/meta-data/instance-type", ("x-aws-ec2-metadata-token", token.trim()))?;
+    let ask = request(
+        "GET",
+        "/latest/meta-data/instance-type",
+        ("x-aws-ec2-metadata-token", token.trim()),
+    )?;
     fetch_text(service, ask, METADATA_WITHIN).await
 }
 
@@ -132,7 +132,8 @@ fn node_name() -> String {
 fn fingerprint_of(machine_id: &str, boot_id: &str, node_name: &str) -> HostFingerprint {
     // The boot id is the kernel's and the same in every container of the machine, so it alone
     // decides where it is there; the others serve kernels that hide it.
-    let identity = if boot_id.is_empty() { format!("{machine_id}\n{node_name}") } else { boot_id.to_owned() };
+    let identity =
+        if boot_id.is_empty() { format!("{machine_id}\n{node_name}") } else { boot_id.to_owned() };
     let checksum = checksum_of_text(&format!("assay host\n{identity}"));
     HostFingerprint::new(checksum).expect("64 hexadecimal digits")
 }
@@ -165,7 +166,8 @@ mod tests {
                     ""
                 };
                 let status = if body.is_empty() { "401 Unauthorized" } else { "200 OK" };
-                write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+                write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+                    .unwrap();
             }
         });
         address

@@ -16,7 +16,8 @@ use assay_measure::{
     trial::TrialSpec,
 };
 use assay_proto::v1::{
-    AgentMessage, CoordinatorMessage, Heartbeat, HeldTrial, Registered, agent_message, coordinator_message,
+    AgentMessage, CoordinatorMessage, Heartbeat, HeldTrial, Registered, agent_message,
+    coordinator_message,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -176,12 +177,15 @@ impl Link {
         let (outgoing, outgoing_receiver) = mpsc::channel(OUTGOING);
         let register = self.introduction.register(self.held());
         // The channel is new and empty.
-        let _ = outgoing.try_send(AgentMessage { message: Some(agent_message::Message::Register(register)) });
+        let _ = outgoing
+            .try_send(AgentMessage { message: Some(agent_message::Message::Register(register)) });
         let dial = self.register(outgoing_receiver);
         let (incoming, registered) = match tokio::time::timeout(REGISTER_WITHIN, dial).await {
             Ok(Ok(attached)) => attached,
             Ok(Err(status)) => return self.not_attached(&status),
-            Err(_) => return Ended::NotAttached("the coordinator did not answer in time".to_owned()),
+            Err(_) => {
+                return Ended::NotAttached("the coordinator did not answer in time".to_owned());
+            }
         };
         self.was_attached = true;
         let attached = LinkEvent::Attached {
@@ -198,11 +202,16 @@ impl Link {
         &self,
         outgoing: mpsc::Receiver<AgentMessage>,
     ) -> Result<(Streaming<CoordinatorMessage>, Registered), tonic::Status> {
-        let mut incoming = self.coordinator.client().attach(ReceiverStream::new(outgoing)).await?.into_inner();
+        let mut incoming =
+            self.coordinator.client().attach(ReceiverStream::new(outgoing)).await?.into_inner();
         let first = incoming.message().await?.and_then(|message| message.message);
         match first {
-            Some(coordinator_message::Message::Registered(registered)) => Ok((incoming, registered)),
-            Some(_) => Err(tonic::Status::internal("the coordinator did not begin with a registration")),
+            Some(coordinator_message::Message::Registered(registered)) => {
+                Ok((incoming, registered))
+            }
+            Some(_) => {
+                Err(tonic::Status::internal("the coordinator did not begin with a registration"))
+            }
             None => Err(tonic::Status::unavailable("the coordinator closed the stream")),
         }
     }
@@ -223,7 +232,8 @@ impl Link {
         outgoing: &mpsc::Sender<AgentMessage>,
         registered: &Registered,
     ) -> Ended {
-        let interval = Duration::from_micros(registered.heartbeat_interval_us).max(Duration::from_millis(100));
+        let interval =
+            Duration::from_micros(registered.heartbeat_interval_us).max(Duration::from_millis(100));
         let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut unanswered: VecDeque<Option<LeaseToken>> = VecDeque::new();

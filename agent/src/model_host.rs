@@ -59,7 +59,9 @@ pub fn find_program(given: Option<&Path>) -> Result<PathBuf, ProgramMissing> {
     };
     let path = given
         .map(Path::to_path_buf)
-        .or_else(|| env::var_os(PROGRAM_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from))
+        .or_else(|| {
+            env::var_os(PROGRAM_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
+        })
         .unwrap_or_else(beside);
     if path.is_file() { Ok(path) } else { Err(ProgramMissing { path }) }
 }
@@ -196,7 +198,8 @@ impl ModelHost {
         let mut command = serving.command(program);
         launch::inside(&mut command, sandbox.entry()?, Some(getpid()));
         let mut child = Command::from(command).kill_on_drop(true).spawn()?;
-        let process_id = child.id().ok_or_else(|| io::Error::other("the child has no process id"))?;
+        let process_id =
+            child.id().ok_or_else(|| io::Error::other("the child has no process id"))?;
         let tail = Tail::default();
         let mut readers = JoinSet::new();
         if let Some(stderr) = child.stderr.take() {
@@ -223,8 +226,11 @@ impl ModelHost {
         let mut line = String::new();
         let come_up = async {
             stdout.read_line(&mut line).await.ok();
-            let address = line.trim().strip_prefix("listening http://").and_then(|a| a.parse().ok());
-            let Some(address) = address else { return Err(NotReady::Unexpected(line.trim().to_owned())) };
+            let address =
+                line.trim().strip_prefix("listening http://").and_then(|a| a.parse().ok());
+            let Some(address) = address else {
+                return Err(NotReady::Unexpected(line.trim().to_owned()));
+            };
             while !client::is_healthy(address).await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -319,23 +325,37 @@ mod tests {
         let mut configuration = Configuration::cpu(NonZeroU32::new(2).unwrap(), NonZeroU32::MIN);
         configuration.environment.insert("ONEDNN_VERBOSE".into(), "1".into());
         let inputs = ["x=float32[1,3]".parse().unwrap()];
-        let serving = Serving { model: Path::new("/cache/m.pt"), configuration: &configuration, inputs: &inputs };
+        let serving = Serving {
+            model: Path::new("/cache/m.pt"),
+            configuration: &configuration,
+            inputs: &inputs,
+        };
         let command = serving.command(Path::new("/bin/assay-host"));
-        let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
+        let arguments: Vec<_> =
+            command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
         assert_eq!(
             arguments.join(" "),
             "serve /cache/m.pt --listen 127.0.0.1:0 --model-name model --workers 2 --intra-op-threads 1 \
              --max-batch 1 --max-batch-delay 0us --device cpu --dtype float32 --graph plain --allocator tuned \
              --input x=float32[1,3]"
         );
-        let environment: Vec<_> = command.get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?))).collect();
-        assert!(environment.contains(&("OMP_NUM_THREADS", "1")) && environment.contains(&("ONEDNN_VERBOSE", "1")));
+        let environment: Vec<_> = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)))
+            .collect();
+        assert!(
+            environment.contains(&("OMP_NUM_THREADS", "1"))
+                && environment.contains(&("ONEDNN_VERBOSE", "1"))
+        );
     }
 
     #[test]
     fn a_missing_program_is_named() {
         let error = find_program(Some(Path::new("/nonexistent/assay-host"))).unwrap_err();
-        assert_eq!(error.to_string(), "the model host program /nonexistent/assay-host does not exist");
+        assert_eq!(
+            error.to_string(),
+            "the model host program /nonexistent/assay-host does not exist"
+        );
     }
 
     #[test]

@@ -60,7 +60,9 @@ pub enum PayloadError {
         what: &'static str,
     },
     /// The archive has an entry that no payload needs.
-    #[error("payload {path} has an entry {entry:?} that is {what}; only plain files and folders are taken")]
+    #[error(
+        "payload {path} has an entry {entry:?} that is {what}; only plain files and folders are taken"
+    )]
     Hostile {
         /// The archive.
         path: PathBuf,
@@ -148,14 +150,18 @@ impl<'a> Collected<'a> {
 
     fn archive(&mut self, path: &Path) -> Result<(), PayloadError> {
         let broken = |source| PayloadError::Archive { path: path.to_owned(), source };
-        let file = fs::File::open(path).map_err(|source| PayloadError::Read { path: path.to_owned(), source })?;
+        let file = fs::File::open(path)
+            .map_err(|source| PayloadError::Read { path: path.to_owned(), source })?;
         // An archive that goes on beyond the limit ends in the middle, and is damaged then.
         let inflated = flate2::read::GzDecoder::new(io::BufReader::new(file)).take(INFLATED_LIMIT);
         let mut archive = tar::Archive::new(inflated);
         for (number, entry) in archive.entries().map_err(broken)?.enumerate() {
             let entry = entry.map_err(broken)?;
             if number == COUNT_LIMIT {
-                return Err(PayloadError::TooLarge { path: path.to_owned(), what: "there may be 10000 entries" });
+                return Err(PayloadError::TooLarge {
+                    path: path.to_owned(),
+                    what: "there may be 10000 entries",
+                });
             }
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             if let Some(what) = hostile(&entry) {
@@ -198,7 +204,9 @@ impl<'a> Collected<'a> {
             return Err(PayloadError::Empty(self.origin.to_owned()));
         };
         let content_type = content_type.unwrap_or_else(|| guess(&first_name)).to_owned();
-        if content_type.is_empty() || !content_type.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        if content_type.is_empty()
+            || !content_type.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        {
             return Err(PayloadError::ContentType(content_type));
         }
         Ok(Payload { bodies: self.bodies, content_type })
@@ -240,8 +248,10 @@ mod tests {
     use super::*;
 
     fn archive(entries: &[(&str, &[u8])]) -> Vec<u8> {
-        let mut builder =
-            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(
+            Vec::new(),
+            flate2::Compression::fast(),
+        ));
         for (name, bytes) in entries {
             let mut header = tar::Header::new_gnu();
             header.set_size(bytes.len() as u64);
@@ -281,7 +291,9 @@ mod tests {
         assert!(matches!(Payload::read(&missing, None), Err(PayloadError::Read { .. })));
         let empty = folder.path().join("empty.npy");
         fs::write(&empty, "").unwrap();
-        assert!(matches!(Payload::read(&empty, None), Err(PayloadError::Empty(path)) if path == empty));
+        assert!(
+            matches!(Payload::read(&empty, None), Err(PayloadError::Empty(path)) if path == empty)
+        );
         assert!(matches!(Payload::read(folder.path(), None), Err(PayloadError::Empty(_))));
         let broken = folder.path().join("broken.tar.gz");
         let mut bytes = archive(&[("1", &[7; 100_000])]);
@@ -291,14 +303,19 @@ mod tests {
         let full = folder.path().join("full.npy");
         fs::write(&full, "x").unwrap();
         for bad in ["", "text/\r\nX-Evil: 1", "text/ü"] {
-            assert!(matches!(Payload::read(&full, Some(bad)), Err(PayloadError::ContentType(_))), "{bad:?}");
+            assert!(
+                matches!(Payload::read(&full, Some(bad)), Err(PayloadError::ContentType(_))),
+                "{bad:?}"
+            );
         }
     }
 
     /// An archive of one entry whose name and kind are written as they are, unchecked.
     fn archive_with(name: &str, kind: tar::EntryType) -> Vec<u8> {
-        let mut builder =
-            tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+        let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(
+            Vec::new(),
+            flate2::Compression::fast(),
+        ));
         let mut header = tar::Header::new_gnu();
         header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
         header.set_entry_type(kind);
@@ -338,10 +355,16 @@ mod tests {
         fs::write(&path, archive(&[])).unwrap();
         assert!(matches!(Payload::read_archive(&path, "text/csv"), Err(PayloadError::Empty(_))));
         fs::write(&path, "no archive").unwrap();
-        assert!(matches!(Payload::read_archive(&path, "text/csv"), Err(PayloadError::Archive { .. })));
+        assert!(matches!(
+            Payload::read_archive(&path, "text/csv"),
+            Err(PayloadError::Archive { .. })
+        ));
         let many: Vec<(&str, &[u8])> = vec![("x", b""); COUNT_LIMIT + 1];
         fs::write(&path, archive(&many)).unwrap();
-        assert!(matches!(Payload::read_archive(&path, "text/csv"), Err(PayloadError::TooLarge { .. })));
+        assert!(matches!(
+            Payload::read_archive(&path, "text/csv"),
+            Err(PayloadError::TooLarge { .. })
+        ));
     }
 
     #[test]
@@ -356,7 +379,10 @@ mod tests {
     fn a_body_that_inflates_beyond_the_limit_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bomb.tar.gz");
-        let mut encoder = flate2::write::GzEncoder::new(fs::File::create(&path).unwrap(), flate2::Compression::fast());
+        let mut encoder = flate2::write::GzEncoder::new(
+            fs::File::create(&path).unwrap(),
+            flate2::Compression::fast(),
+        );
         let mut header = tar::Header::new_gnu();
         header.set_path("bomb").unwrap();
         header.set_size(BODY_LIMIT + 1);

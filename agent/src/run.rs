@@ -118,13 +118,17 @@ impl RunError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Refused(refusal) => Some(refusal.hint()),
-            Self::Program(_) => Some("install assay-host beside assay-agent, or give --host-binary or ASSAY_HOST"),
+            Self::Program(_) => {
+                Some("install assay-host beside assay-agent, or give --host-binary or ASSAY_HOST")
+            }
             Self::Coordinates(BadCoordinates::TokenInTheClear(_)) => {
                 Some("serve with --tls-cert and --tls-key, and use an https:// address")
             }
             Self::Name(_) => Some("give --name"),
             Self::Cache(_) => Some("give --cache-dir a folder that can be written"),
-            Self::Coordinates(_) | Self::Read { .. } | Self::EmptyToken(_) | Self::System(_) => None,
+            Self::Coordinates(_) | Self::Read { .. } | Self::EmptyToken(_) | Self::System(_) => {
+                None
+            }
         }
     }
 
@@ -166,7 +170,8 @@ async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
     let instance_type = identity::instance_type(arguments.instance_type.clone()).await;
     let introduction = Introduction {
         name: name(arguments)?,
-        emulates: arguments.emulate || (!arguments.no_emulate && instance_type.source == Source::Local),
+        emulates: arguments.emulate
+            || (!arguments.no_emulate && instance_type.source == Source::Local),
         instance_type,
         fingerprint: identity::host_fingerprint(),
         host: host_facts(&machine),
@@ -240,7 +245,10 @@ fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn watch_signals(watchers: &mut JoinSet<()>, requests: &mpsc::Sender<EndRequest>) -> Result<(), RunError> {
+fn watch_signals(
+    watchers: &mut JoinSet<()>,
+    requests: &mpsc::Sender<EndRequest>,
+) -> Result<(), RunError> {
     for (kind, by) in [(SignalKind::interrupt(), "SIGINT"), (SignalKind::terminate(), "SIGTERM")] {
         let mut signals = signal(kind)?;
         let requests = requests.clone();
@@ -270,7 +278,8 @@ fn watch_parent(requests: mpsc::Sender<EndRequest>) -> Result<(), RunError> {
             let mut descriptors = [PollFd::new(&handle, PollFlags::IN)];
             while poll(&mut descriptors, None) == Err(rustix::io::Errno::INTR) {}
         }
-        let _ = requests.blocking_send(EndRequest { by: "the end of its parent process".to_owned() });
+        let _ =
+            requests.blocking_send(EndRequest { by: "the end of its parent process".to_owned() });
     })?;
     Ok(())
 }

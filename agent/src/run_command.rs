@@ -6,16 +6,18 @@ use crate::failure::{ExitCode, Failure};
 
 /// Runs the daemon until it is asked to end.
 pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
-    run::run(arguments).map(|asked_once| if asked_once { ExitCode::Done } else { ExitCode::Interrupted }).map_err(|error| {
-        let code = match error.exit_code() {
-            2 => ExitCode::Usage,
-            4 => ExitCode::Denied,
-            _ => ExitCode::Failed,
-        };
-        let failure = Failure::of(code, &error);
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
-    })
+    run::run(arguments)
+        .map(|asked_once| if asked_once { ExitCode::Done } else { ExitCode::Interrupted })
+        .map_err(|error| {
+            let code = match error.exit_code() {
+                2 => ExitCode::Usage,
+                4 => ExitCode::Denied,
+                _ => ExitCode::Failed,
+            };
+            let failure = Failure::of(code, &error);
+            match error.hint() {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })
 }

@@ -24,7 +24,10 @@ use crate::{
     artifact_cache::{ArtifactCache, CachedArtifact},
     clock::Clock,
     daemon::TrialEvent,
-    hardware::{facts::{Machine, host_facts}, sampler::Sampler},
+    hardware::{
+        facts::{Machine, host_facts},
+        sampler::Sampler,
+    },
     link::coordinator::Coordinator,
     model_host::{self, ModelHost, Serving, client},
     payload::Payload,
@@ -96,7 +99,11 @@ struct Serves {
 }
 
 impl Trial {
-    fn new(runner: Arc<Runner>, spec: Arc<TrialSpec>, events: mpsc::UnboundedSender<TrialEvent>) -> Self {
+    fn new(
+        runner: Arc<Runner>,
+        spec: Arc<TrialSpec>,
+        events: mpsc::UnboundedSender<TrialEvent>,
+    ) -> Self {
         Self {
             runner,
             spec,
@@ -117,7 +124,11 @@ impl Trial {
         self.progress(Stage::Fetching, format!("fetching {}", self.spec.model.name), 0.0);
         let model = self.fetch(self.spec.model.clone()).await?;
         let payload = self.read_payload().await?;
-        self.progress(Stage::Starting, format!("starting the model host: {}", self.spec.configuration), 0.02);
+        self.progress(
+            Stage::Starting,
+            format!("starting the model host: {}", self.spec.configuration),
+            0.02,
+        );
         let serves = self.start_host(&model, payload, allotment).await?;
         self.progress(Stage::WarmingUp, "checking the payload".to_owned(), 0.04);
         self.check_payload(&serves).await?;
@@ -128,7 +139,11 @@ impl Trial {
         let context = measurement::Context {
             spec: &self.spec,
             host: host_facts(&self.runner.machine),
-            limits_in_force: self.sandbox.as_ref().map(|s| s.limits_in_force().to_vec()).unwrap_or_default(),
+            limits_in_force: self
+                .sandbox
+                .as_ref()
+                .map(|s| s.limits_in_force().to_vec())
+                .unwrap_or_default(),
             statistics: statistics.unwrap_or_default(),
             idle,
             ready_after: serves.ready_after,
@@ -147,9 +162,16 @@ impl Trial {
         let _ = self.events.send(TrialEvent::Progressed(progress));
     }
 
-    async fn fetch(&self, artifact: assay_measure::trial::ArtifactRef) -> Result<CachedArtifact, Stop> {
+    async fn fetch(
+        &self,
+        artifact: assay_measure::trial::ArtifactRef,
+    ) -> Result<CachedArtifact, Stop> {
         let coordinator = &self.runner.coordinator;
-        let fetched = self.runner.cache.get(&artifact, async || coordinator.fetch(&artifact.sha256).await).await;
+        let fetched = self
+            .runner
+            .cache
+            .get(&artifact, async || coordinator.fetch(&artifact.sha256).await)
+            .await;
         fetched.map_err(|error| failed(FailureKind::ArtifactUnavailable, &error))
     }
 
@@ -175,7 +197,8 @@ impl Trial {
         payload: Payload,
         allotment: Allotment,
     ) -> Result<Serves, Stop> {
-        let not_started = |error: &dyn std::error::Error| failed(FailureKind::HostStartFailed, error);
+        let not_started =
+            |error: &dyn std::error::Error| failed(FailureKind::HostStartFailed, error);
         let program = model_host::find_program(self.runner.host_program.as_deref())
             .map_err(|error| not_started(&error))?;
         let sampler = Sampler::start(self.clock, allotment.model_cpus.clone(), allotment.memory)
@@ -190,7 +213,10 @@ impl Trial {
         };
         let started_ns = self.clock.now_ns();
         let host = ModelHost::start(&program, &serving, sandbox).map_err(|error| {
-            let problem = std::io::Error::new(error.kind(), format!("cannot start {}: {error}", program.display()));
+            let problem = std::io::Error::new(
+                error.kind(),
+                format!("cannot start {}: {error}", program.display()),
+            );
             not_started(&problem)
         })?;
         let host = self.host.insert(host);
@@ -215,12 +241,17 @@ impl Trial {
         for (checked, body) in serves.payload.bodies.iter().enumerate() {
             let spent = Duration::from_nanos(self.clock.now_ns().saturating_sub(begun_ns));
             if spent > CHECK_AT_MOST {
-                tracing::info!(checked, of = serves.payload.bodies.len(), "the rest of the payload is not checked one by one");
+                tracing::info!(
+                    checked,
+                    of = serves.payload.bodies.len(),
+                    "the rest of the payload is not checked one by one"
+                );
                 return Ok(());
             }
             let content_type = serves.payload.content_type.clone();
             let (address, timeout) = (serves.address, self.spec.request_timeout);
-            let call = async move { client::invoke(address, &content_type, body.clone(), timeout).await };
+            let call =
+                async move { client::invoke(address, &content_type, body.clone(), timeout).await };
             let answer = self.watching(call).await?;
             self.judge_check(checked, answer).await?;
         }
@@ -251,7 +282,8 @@ impl Trial {
             sampler: Arc::clone(&serves.sampler),
             events: self.events.clone(),
         };
-        let mut measuring = Measuring::start(settings).map_err(|error| failed(FailureKind::Generator, &error))?;
+        let mut measuring =
+            Measuring::start(settings).map_err(|error| failed(FailureKind::Generator, &error))?;
         let finished = measuring.take_finished();
         // Held by the trial, so that it is stopped however this ends.
         self.measuring = Some(measuring);
@@ -262,12 +294,17 @@ impl Trial {
     }
 
     /// Silence, to see what the machine does without load.
-    async fn cool_down(&mut self, serves: &Serves) -> Result<(Utilization, Option<client::HostStatistics>), Stop> {
+    async fn cool_down(
+        &mut self,
+        serves: &Serves,
+    ) -> Result<(Utilization, Option<client::HostStatistics>), Stop> {
         let from_ns = serves.sampler.mark();
         self.watching(tokio::time::sleep(COOL_DOWN)).await?;
         let to_ns = serves.sampler.mark();
         let sampler = Arc::clone(&serves.sampler);
-        let idle = tokio::task::spawn_blocking(move || sampler.window(from_ns, to_ns)).await.unwrap_or_default();
+        let idle = tokio::task::spawn_blocking(move || sampler.window(from_ns, to_ns))
+            .await
+            .unwrap_or_default();
         let statistics = self.watching(client::statistics(serves.address)).await?;
         Ok((idle, statistics))
     }
@@ -294,7 +331,8 @@ impl Trial {
         if let Some(mut host) = self.host.take() {
             host.kill().await;
         }
-        let (measuring, sandbox, sampler) = (self.measuring.take(), self.sandbox.take(), self.sampler.take());
+        let (measuring, sandbox, sampler) =
+            (self.measuring.take(), self.sandbox.take(), self.sampler.take());
         // Joining threads and removing groups may take some milliseconds.
         let release = tokio::task::spawn_blocking(move || {
             drop(measuring);

@@ -127,12 +127,8 @@ impl Sandbox {
     /// Sets up the limits for one trial with the best means that work here.
     #[must_use]
     pub fn set_up(allotment: &Allotment, hierarchies: &Hierarchies) -> Self {
-        let mut sandbox = Self {
-            groups: Vec::new(),
-            affinity: None,
-            watched_memory: None,
-            limits: Vec::new(),
-        };
+        let mut sandbox =
+            Self { groups: Vec::new(), affinity: None, watched_memory: None, limits: Vec::new() };
         if !allotment.enforced {
             return sandbox;
         }
@@ -178,7 +174,8 @@ impl Sandbox {
     /// # Errors
     /// When a group has vanished meanwhile.
     pub fn entry(&self) -> io::Result<Entry> {
-        let process_lists = self.groups.iter().map(Group::open_process_list).collect::<io::Result<_>>()?;
+        let process_lists =
+            self.groups.iter().map(Group::open_process_list).collect::<io::Result<_>>()?;
         Ok(Entry { process_lists, affinity: self.affinity })
     }
 

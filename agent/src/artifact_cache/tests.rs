@@ -106,7 +106,8 @@ async fn the_least_recently_used_make_room_and_those_in_use_stay() {
 #[tokio::test]
 async fn two_that_fetch_the_same_file_both_get_it() {
     let folder = tempfile::tempdir().unwrap();
-    let caches = [(); 2].map(|()| ArtifactCache::open(folder.path().to_owned(), Bytes::mib(1)).unwrap());
+    let caches =
+        [(); 2].map(|()| ArtifactCache::open(folder.path().to_owned(), Bytes::mib(1)).unwrap());
     let wanted = artifact("m.pt", b"weights");
     let both = caches.each_ref().map(|cache| cache.get(&wanted, async || Ok(chunks(b"weights"))));
     for found in futures_util::future::join_all(both).await {

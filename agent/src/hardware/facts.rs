@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use assay_measure::{
-    hardware::HostFacts,
-    units::Bytes,
-};
+use assay_measure::{hardware::HostFacts, units::Bytes};
 
 use crate::hardware::{nvml, proc_files};
 

@@ -99,8 +99,14 @@ fn sample(index: u32, device: &Device<'_>) -> GpuSample {
         power_w: device.power_usage().ok().map(per_thousand),
         temperature_c: device.temperature(TemperatureSensor::Gpu).ok().map(f64::from),
         sm_clock_mhz: device.clock_info(Clock::SM).ok().map(f64::from),
-        energy_j: device.total_energy_consumption().ok().map(|millijoules| millijoules as f64 / 1000.0),
-        throttle_reasons: device.current_throttle_reasons().map(slowing_reasons).unwrap_or_default(),
+        energy_j: device
+            .total_energy_consumption()
+            .ok()
+            .map(|millijoules| millijoules as f64 / 1000.0),
+        throttle_reasons: device
+            .current_throttle_reasons()
+            .map(slowing_reasons)
+            .unwrap_or_default(),
         process_ids: process_ids(device),
     }
 }
@@ -139,14 +145,20 @@ mod tests {
 
     #[test]
     fn idling_and_chosen_clocks_are_not_throttling() {
-        assert!(slowing_reasons(ThrottleReasons::GPU_IDLE | ThrottleReasons::APPLICATIONS_CLOCKS_SETTING).is_empty());
+        assert!(
+            slowing_reasons(
+                ThrottleReasons::GPU_IDLE | ThrottleReasons::APPLICATIONS_CLOCKS_SETTING
+            )
+            .is_empty()
+        );
         let hot = ThrottleReasons::GPU_IDLE | ThrottleReasons::HW_THERMAL_SLOWDOWN;
         assert_eq!(slowing_reasons(hot), vec!["hw_thermal_slowdown"]);
     }
 
     #[test]
     fn a_missing_library_is_an_answer_and_no_failure() {
-        let error = Nvml::builder().lib_path("/nonexistent/libnvidia-ml.so.1".as_ref()).init().unwrap_err();
+        let error =
+            Nvml::builder().lib_path("/nonexistent/libnvidia-ml.so.1".as_ref()).init().unwrap_err();
         assert!(!error.to_string().is_empty());
     }
 }

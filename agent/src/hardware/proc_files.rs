@@ -28,9 +28,7 @@ impl CpuTicks {
     /// All time that passed.
     #[must_use]
     pub fn total(self) -> u64 {
-        self.busy()
-            .saturating_add(self.idle)
-            .saturating_add(self.steal)
+        self.busy().saturating_add(self.idle).saturating_add(self.steal)
     }
 
     /// What was added since `earlier`; counters that ran backwards (a kernel quirk) count as zero.
@@ -55,7 +53,8 @@ pub fn cpu_ticks(stat: &str) -> Vec<(u32, CpuTicks)> {
 }
 
 fn one_cpu(line: &str) -> Option<(u32, CpuTicks)> {
-    let numbered = line.strip_prefix("cpu").filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let numbered =
+        line.strip_prefix("cpu").filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     // The line of sums has a blank there.
     let mut words = numbered?.split_ascii_whitespace();
     let number = words.next()?.parse().ok()?;
@@ -134,7 +133,9 @@ pub struct MemoryEvents {
 #[must_use]
 pub fn memory_events(vmstat: &str) -> MemoryEvents {
     let field = |name: &str| -> Option<u64> {
-        vmstat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+        vmstat
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
     };
     let swapped = field("pswpin").zip(field("pswpout"));
     MemoryEvents {
@@ -153,7 +154,8 @@ pub fn cpu_clocks(cpuinfo: &str) -> Vec<(u32, f64)> {
         match name.trim() {
             "processor" => processor = value.trim().parse().ok(),
             "cpu MHz" => {
-                let clock = value.trim().parse::<f64>().ok().filter(|mhz| mhz.is_finite() && *mhz > 0.0);
+                let clock =
+                    value.trim().parse::<f64>().ok().filter(|mhz| mhz.is_finite() && *mhz > 0.0);
                 clocks.extend(processor.zip(clock));
             }
             _ => {}

@@ -195,8 +195,11 @@ pub fn host_use(process_id: u32) -> Option<HostUse> {
         found.resident = Bytes::new(found.resident.count().saturating_add(resident));
         found.process_ids.push(id);
         // Children of the main thread; hosts that fork from others are not known.
-        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-        waiting.extend(children.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        let children =
+            fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        waiting.extend(
+            children.split_ascii_whitespace().filter_map(|child| child.parse::<u32>().ok()),
+        );
     }
     (!found.process_ids.is_empty()).then_some(found)
 }
@@ -204,13 +207,19 @@ pub fn host_use(process_id: u32) -> Option<HostUse> {
 fn mean_clock(cpus: &[u32]) -> Option<f64> {
     let scaled = |cpu: &u32| {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq");
-        fs::read_to_string(path).ok()?.trim().parse::<f64>().ok().map(|kilohertz| kilohertz / 1000.0)
+        fs::read_to_string(path)
+            .ok()?
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .map(|kilohertz| kilohertz / 1000.0)
     };
     let mut clocks: Vec<f64> = cpus.iter().filter_map(scaled).collect();
     if clocks.is_empty() {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let all = proc_files::cpu_clocks(&cpuinfo);
-        clocks = all.into_iter().filter_map(|(cpu, mhz)| cpus.contains(&cpu).then_some(mhz)).collect();
+        clocks =
+            all.into_iter().filter_map(|(cpu, mhz)| cpus.contains(&cpu).then_some(mhz)).collect();
     }
     (!clocks.is_empty()).then(|| clocks.iter().sum::<f64>() / clocks.len() as f64)
 }
@@ -238,7 +247,10 @@ mod tests {
         let figures = sampler.window(from, sampler.mark());
         assert!(figures.samples >= 2, "{figures:?}");
         assert!(figures.host_cpu_pct.is_some_and(|pct| pct > 0.0), "{figures:?}");
-        assert!(figures.host_memory_bytes.is_some_and(|bytes| bytes > Bytes::mib(1)), "{figures:?}");
+        assert!(
+            figures.host_memory_bytes.is_some_and(|bytes| bytes > Bytes::mib(1)),
+            "{figures:?}"
+        );
         assert!(figures.machine_available_bytes.is_some(), "{figures:?}");
         assert!(sampler.cpu_seconds() > 0.0);
     }

@@ -72,7 +72,8 @@ pub fn summarize(samples: &[Sample], basis: &Basis) -> Utilization {
     let of_model_cpus = |ticks: u64| share(ticks as f64, capacity_ticks);
     let own = difference(first.own_ticks, last.own_ticks);
     let (host, host_seconds) = host_ticks(samples).unzip();
-    let host_capacity = host_seconds.unwrap_or(0.0) * basis.ticks_per_s * basis.model_cpus.len() as f64;
+    let host_capacity =
+        host_seconds.unwrap_or(0.0) * basis.ticks_per_s * basis.model_cpus.len() as f64;
     // Interrupts are left out of what others did: over loopback our own requests cause them.
     let others = own.filter(|_| !spent.is_empty()).map(|own| {
         let ours = own.saturating_add(host.unwrap_or(0));
@@ -90,7 +91,8 @@ pub fn summarize(samples: &[Sample], basis: &Basis) -> Utilization {
         other_cpu_pct: others,
         harness_cpu_pct: own.and_then(of_model_cpus),
         host_cpu_pct: host.and_then(|ticks| share(ticks as f64, host_capacity)),
-        memory_pct: resident.and_then(|used| share(used.count() as f64, basis.memory.count() as f64)),
+        memory_pct: resident
+            .and_then(|used| share(used.count() as f64, basis.memory.count() as f64)),
         host_memory_bytes: resident,
         machine_available_bytes: samples.iter().filter_map(|s| s.available).min(),
         swapped_pages_per_s: swapped.map(|pages| pages as f64 / seconds),
@@ -109,7 +111,8 @@ fn spent(first: &Sample, last: &Sample) -> Vec<(u32, CpuTicks)> {
 
 /// CPU time of the host, and over how many seconds: it may have come or gone within the window.
 fn host_ticks(samples: &[Sample]) -> Option<(u64, f64)> {
-    let mut with_host = samples.iter().filter_map(|sample| Some((sample.at_ns, sample.host.as_ref()?.ticks)));
+    let mut with_host =
+        samples.iter().filter_map(|sample| Some((sample.at_ns, sample.host.as_ref()?.ticks)));
     let (from_ns, before) = with_host.next()?;
     let (to_ns, after) = with_host.next_back()?;
     Some((after.saturating_sub(before), to_ns.saturating_sub(from_ns) as f64 / 1e9))
@@ -134,7 +137,8 @@ fn share(part: f64, whole: f64) -> Option<f64> {
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (count, total) = values.fold((0u32, 0.0), |(count, total), value| (count + 1, total + value));
+    let (count, total) =
+        values.fold((0u32, 0.0), |(count, total), value| (count + 1, total + value));
     (count > 0).then(|| total / f64::from(count))
 }
 
@@ -155,10 +159,12 @@ fn gpus(samples: &[Sample], basis: &Basis) -> Vec<GpuUtilization> {
 fn one_gpu(index: u32, seen: &[(&GpuSample, &Sample)], basis: &Basis) -> GpuUtilization {
     let each = || seen.iter().map(|(gpu, _)| *gpu);
     let energy: Vec<f64> = each().filter_map(|gpu| gpu.energy_j).collect();
-    let mut reasons: Vec<&str> = each().flat_map(|gpu| gpu.throttle_reasons.iter().copied()).collect();
+    let mut reasons: Vec<&str> =
+        each().flat_map(|gpu| gpu.throttle_reasons.iter().copied()).collect();
     reasons.sort_unstable();
     reasons.dedup();
-    let shared: Vec<bool> = seen.iter().filter_map(|(gpu, sample)| shared(gpu, sample, basis)).collect();
+    let shared: Vec<bool> =
+        seen.iter().filter_map(|(gpu, sample)| shared(gpu, sample, basis)).collect();
     GpuUtilization {
         index,
         utilization_pct: mean(each().filter_map(|gpu| gpu.utilization_pct)),
@@ -166,7 +172,10 @@ fn one_gpu(index: u32, seen: &[(&GpuSample, &Sample)], basis: &Basis) -> GpuUtil
         power_w: mean(each().filter_map(|gpu| gpu.power_w)),
         temperature_c: largest(each().filter_map(|gpu| gpu.temperature_c)),
         sm_clock_mhz: mean(each().filter_map(|gpu| gpu.sm_clock_mhz)),
-        energy_j: energy.first().zip(energy.last()).map(|(before, after)| (after - before).max(0.0)),
+        energy_j: energy
+            .first()
+            .zip(energy.last())
+            .map(|(before, after)| (after - before).max(0.0)),
         throttle_reasons: reasons.into_iter().map(str::to_owned).collect(),
         shared_with_others: (!shared.is_empty()).then(|| shared.contains(&true)),
     }

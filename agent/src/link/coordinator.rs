@@ -88,7 +88,8 @@ impl Coordinator {
                     Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
                     None => ClientTlsConfig::new().with_native_roots(),
                 };
-                endpoint = endpoint.tls_config(tls).map_err(|error| BadCoordinates::Tls(chain(&error)))?;
+                endpoint =
+                    endpoint.tls_config(tls).map_err(|error| BadCoordinates::Tls(chain(&error)))?;
             }
             Some("http") if coordinates.token.is_some() && !is_loopback(host) => {
                 return Err(BadCoordinates::TokenInTheClear(coordinates.url.clone()));
@@ -155,7 +156,10 @@ fn is_loopback(host: &str) -> bool {
 
 /// The connection is at fault, not the request. tonic reports a broken connection as `Unknown`.
 fn is_passing(status: &Status) -> bool {
-    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded)
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded
+    )
 }
 
 /// The coordinator does not want this agent, and asking again would not help.
@@ -207,8 +211,12 @@ impl Refusal {
         match self {
             Self::NameTaken(_) => "give this agent another --name, or stop the other one",
             Self::ProtocolVersion(_) => "install the same version of assay-agent and assay",
-            Self::Unauthenticated(_) => "give --token-file a file with a token that the coordinator knows",
-            Self::Malformed(_) => "install the same version of assay-agent and assay, and check --labels",
+            Self::Unauthenticated(_) => {
+                "give --token-file a file with a token that the coordinator knows"
+            }
+            Self::Malformed(_) => {
+                "install the same version of assay-agent and assay, and check --labels"
+            }
             Self::NoCoordinator(_) => "check --server; `assay serve` prints its address",
         }
     }
@@ -218,14 +226,21 @@ impl Refusal {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Unauthenticated(_) => 4,
-            Self::NameTaken(_) | Self::ProtocolVersion(_) | Self::Malformed(_) | Self::NoCoordinator(_) => 1,
+            Self::NameTaken(_)
+            | Self::ProtocolVersion(_)
+            | Self::Malformed(_)
+            | Self::NoCoordinator(_) => 1,
         }
     }
 }
 
 /// A failed call in one line: gRPC's message, and what the transport said below it.
 pub(super) fn describe(status: &Status) -> String {
-    let mut text = if status.message().is_empty() { format!("{:?}", status.code()) } else { status.message().to_owned() };
+    let mut text = if status.message().is_empty() {
+        format!("{:?}", status.code())
+    } else {
+        status.message().to_owned()
+    };
     if let Some(source) = status.source() {
         let below = chain(source);
         if !text.contains(&below) {

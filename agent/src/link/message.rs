@@ -7,7 +7,13 @@ use assay_measure::{
     ids::{AgentName, HostFingerprint, LeaseToken},
     trial::TrialSpec,
 };
-use assay_proto::{PROTOCOL_VERSION, v1::{CoordinatorMessage, HeldTrial, Register, StartTrial, acknowledge, coordinator_message::Message}};
+use assay_proto::{
+    PROTOCOL_VERSION,
+    v1::{
+        CoordinatorMessage, HeldTrial, Register, StartTrial, acknowledge,
+        coordinator_message::Message,
+    },
+};
 
 use super::{Acknowledged, Lease, LinkEvent};
 use crate::identity::InstanceType;

@@ -57,15 +57,22 @@ pub enum CallError {
 ///
 /// # Errors
 /// [`CallError`] when there is no whole answer in time.
-pub async fn call(address: SocketAddr, request: Request<Full<Bytes>>, within: Duration) -> Result<Answer, CallError> {
-    tokio::time::timeout(within, exchange(address, request)).await.map_err(|_| CallError::TimedOut(within))?
+pub async fn call(
+    address: SocketAddr,
+    request: Request<Full<Bytes>>,
+    within: Duration,
+) -> Result<Answer, CallError> {
+    tokio::time::timeout(within, exchange(address, request))
+        .await
+        .map_err(|_| CallError::TimedOut(within))?
 }
 
 async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<Answer, CallError> {
     let broken = |error: &dyn std::fmt::Display| CallError::Broken(error.to_string());
     let stream = TcpStream::connect(address).await.map_err(|error| broken(&error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| broken(&error))?;
     let answer = async {
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
@@ -97,7 +104,9 @@ async fn beginning(mut body: Incoming) -> Result<Bytes, hyper::Error> {
 fn get(path: &str) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::default());
     *request.uri_mut() = path.parse().unwrap_or_default();
-    request.headers_mut().insert(hyper::header::HOST, hyper::header::HeaderValue::from_static("127.0.0.1"));
+    request
+        .headers_mut()
+        .insert(hyper::header::HOST, hyper::header::HeaderValue::from_static("127.0.0.1"));
     request
 }
 
@@ -111,7 +120,12 @@ pub async fn is_healthy(address: SocketAddr) -> bool {
 ///
 /// # Errors
 /// [`CallError`] when there is no whole answer in time.
-pub async fn invoke(address: SocketAddr, content_type: &str, body: Bytes, within: Duration) -> Result<Answer, CallError> {
+pub async fn invoke(
+    address: SocketAddr,
+    content_type: &str,
+    body: Bytes,
+    within: Duration,
+) -> Result<Answer, CallError> {
     let request = Request::post("/invocations")
         .header(hyper::header::HOST, "127.0.0.1")
         .header(hyper::header::CONTENT_TYPE, content_type)
@@ -142,7 +156,11 @@ pub async fn statistics(address: SocketAddr) -> Option<HostStatistics> {
 }
 
 /// One request to a metadata service, for instances in clouds.
-pub(crate) async fn fetch_text(address: SocketAddr, request: Request<Full<Bytes>>, within: Duration) -> Option<String> {
+pub(crate) async fn fetch_text(
+    address: SocketAddr,
+    request: Request<Full<Bytes>>,
+    within: Duration,
+) -> Option<String> {
     let answer = call(address, request, within).await.ok().filter(|answer| answer.status == 200)?;
     String::from_utf8(answer.body.to_vec()).ok()
 }
@@ -153,8 +171,12 @@ mod tests {
 
     #[test]
     fn an_error_answer_is_told_in_the_hosts_own_words() {
-        let answer = |body: &'static str| Answer { status: 400, body: Bytes::from_static(body.as_bytes()) };
-        assert_eq!(answer(r#"{"error":"wrong shape","cause":"expected 3 channels"}"#).message(), "wrong shape: expected 3 channels");
+        let answer =
+            |body: &'static str| Answer { status: 400, body: Bytes::from_static(body.as_bytes()) };
+        assert_eq!(
+            answer(r#"{"error":"wrong shape","cause":"expected 3 channels"}"#).message(),
+            "wrong shape: expected 3 channels"
+        );
         assert_eq!(answer(r#"{"error":"wrong shape"}"#).message(), "wrong shape");
         assert_eq!(answer("plain").message(), "plain");
     }

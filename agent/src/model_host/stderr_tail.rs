@@ -80,7 +80,9 @@ mod tests {
         let text: String = (0..100_000).map(|number| format!("line {number}\n")).collect();
         tail.clone().follow(text.as_bytes()).await;
         let kept = tail.text();
-        assert!(kept.len() <= REPORTED && kept.starts_with("line ") && kept.ends_with("line 99999"));
+        assert!(
+            kept.len() <= REPORTED && kept.starts_with("line ") && kept.ends_with("line 99999")
+        );
         assert!(tail.0.lock().unwrap().len() <= 2 * KEPT);
     }
 }

@@ -8,11 +8,17 @@ use assay_measure::{
     units::Bytes,
 };
 
-use super::{Trial, measuring::{Measuring, Problem}};
+use super::{
+    Trial,
+    measuring::{Measuring, Problem},
+};
 use crate::{
     hardware::proc_files,
     load::figures::{ErrorKind, FirstFailure},
-    model_host::{Exit, NotReady, client::{Answer, CallError}},
+    model_host::{
+        Exit, NotReady,
+        client::{Answer, CallError},
+    },
 };
 
 /// A reason to end the trial.
@@ -69,7 +75,8 @@ impl Trial {
         let kills = self.sandbox.as_ref().map_or(0, crate::sandbox::Sandbox::oom_kills);
         let killed = exit.signal() == Some(libc::SIGKILL);
         if kills > 0 || (killed && machine_oom_kills() > self.oom_kills_before) {
-            let message = format!("the model host needs more than {} and was killed", self.memory_limit());
+            let message =
+                format!("the model host needs more than {} and was killed", self.memory_limit());
             return Stop::new(FailureKind::OutOfMemory, message, self.last_words());
         }
         let during = match self.measuring.as_ref().and_then(Measuring::current_step) {
@@ -88,7 +95,8 @@ impl Trial {
         if let Some(host) = &mut self.host {
             host.kill().await;
         }
-        let message = format!("the model host used {used}, the instance type has {}", self.memory_limit());
+        let message =
+            format!("the model host used {used}, the instance type has {}", self.memory_limit());
         Stop::new(FailureKind::OutOfMemory, message, self.last_words())
     }
 
@@ -120,7 +128,11 @@ impl Trial {
     }
 
     /// What the answer to a checking request means.
-    pub(super) async fn judge_check(&mut self, number: usize, answer: Result<Answer, CallError>) -> Result<(), Stop> {
+    pub(super) async fn judge_check(
+        &mut self,
+        number: usize,
+        answer: Result<Answer, CallError>,
+    ) -> Result<(), Stop> {
         let body = format!("body {} of the payload", number + 1);
         match answer {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
@@ -130,14 +142,24 @@ impl Trial {
             }
             Ok(answer) => {
                 let said = answer.message();
-                let kind = if tells_of_memory(&said) { FailureKind::OutOfMemory } else { FailureKind::ModelRaised };
-                Err(Stop::new(kind, format!("the model failed on {body}: {said}"), self.last_words()))
+                let kind = if tells_of_memory(&said) {
+                    FailureKind::OutOfMemory
+                } else {
+                    FailureKind::ModelRaised
+                };
+                Err(Stop::new(
+                    kind,
+                    format!("the model failed on {body}: {said}"),
+                    self.last_words(),
+                ))
             }
             Err(CallError::TimedOut(within)) => {
                 let message = format!("no answer to {body} within {:.1} s", within.as_secs_f64());
                 Err(Stop::new(FailureKind::ModelHangs, message, self.last_words()))
             }
-            Err(error @ CallError::Broken(_)) => Err(self.connection_broke(&format!("on {body}: {error}")).await),
+            Err(error @ CallError::Broken(_)) => {
+                Err(self.connection_broke(&format!("on {body}: {error}")).await)
+            }
         }
     }
 
@@ -148,7 +170,11 @@ impl Trial {
         {
             return self.host_died(exit).await;
         }
-        Stop::new(FailureKind::HostCrashed, format!("the model host hung up {what}"), self.last_words())
+        Stop::new(
+            FailureKind::HostCrashed,
+            format!("the model host hung up {what}"),
+            self.last_words(),
+        )
     }
 
     /// Why measuring came to no figures.
@@ -156,20 +182,32 @@ impl Trial {
         match problem {
             Problem::Failing { step, failure } => self.failing_calls(&step, &failure).await,
             Problem::Hangs { step, silent_for } => {
-                let message = format!("no answer for {:.1} s during {step}", silent_for.as_secs_f64());
+                let message =
+                    format!("no answer for {:.1} s during {step}", silent_for.as_secs_f64());
                 Stop::new(FailureKind::ModelHangs, message, self.last_words())
             }
-            Problem::TargetLost { reason } => self.connection_broke(&format!("under load: {reason}")).await,
-            Problem::Generator(message) => Stop::new(FailureKind::Generator, message, String::new()),
-            Problem::Search { failure, first_failure } => self.no_capacity(&failure, first_failure.as_deref()).await,
+            Problem::TargetLost { reason } => {
+                self.connection_broke(&format!("under load: {reason}")).await
+            }
+            Problem::Generator(message) => {
+                Stop::new(FailureKind::Generator, message, String::new())
+            }
+            Problem::Search { failure, first_failure } => {
+                self.no_capacity(&failure, first_failure.as_deref()).await
+            }
         }
     }
 
     async fn no_capacity(&mut self, failure: &SearchFailure, first: Option<&FirstFailure>) -> Stop {
         let kind = match (failure, first) {
-            (SearchFailure::ConstraintUnreachable { .. } | SearchFailure::OutOfTime, _) => FailureKind::TooSlow,
+            (SearchFailure::ConstraintUnreachable { .. } | SearchFailure::OutOfTime, _) => {
+                FailureKind::TooSlow
+            }
             (SearchFailure::NoAnswer, _) => FailureKind::ModelHangs,
-            (SearchFailure::AllCallsFailed { .. } | SearchFailure::TooManyErrors { .. }, Some(first)) => {
+            (
+                SearchFailure::AllCallsFailed { .. } | SearchFailure::TooManyErrors { .. },
+                Some(first),
+            ) => {
                 return self.failing_calls(&failure.to_string(), first).await;
             }
             (SearchFailure::AllCallsFailed { .. } | SearchFailure::TooManyErrors { .. }, None) => {
@@ -185,7 +223,9 @@ impl Trial {
         let detail = format!("{context}\n{}", self.last_words()).trim_end().to_owned();
         let kind = match first.kind {
             ErrorKind::Timeout => FailureKind::ModelHangs,
-            ErrorKind::Status if first.status.is_some_and(|status| (400..500).contains(&status)) => {
+            ErrorKind::Status
+                if first.status.is_some_and(|status| (400..500).contains(&status)) =>
+            {
                 FailureKind::PayloadRejected
             }
             ErrorKind::Status if tells_of_memory(&said) => FailureKind::OutOfMemory,

@@ -41,7 +41,9 @@ pub(super) fn measurement(record: Record, context: Context<'_>) -> Measurement {
     let at_answer = record.at_answer();
     let figures = record.figures_at_answer();
     let utilization = span(&at_answer, record.base_ns)
-        .map_or_else(Utilization::default, |(from_ns, to_ns)| context.sampler.window(from_ns, to_ns));
+        .map_or_else(Utilization::default, |(from_ns, to_ns)| {
+            context.sampler.window(from_ns, to_ns)
+        });
     let nan_outputs = context.statistics.nan_outputs.unwrap_or(0);
     let evidence = Evidence {
         machine: Some(machine_evidence(&record, &utilization, &context)),
@@ -91,9 +93,11 @@ fn evidence_of_calls(record: &Record, context: &Context<'_>) -> Evidence {
             Evidence {
                 calls: all.answered + failed_calls,
                 failed_calls,
-                median_latency_us: latency_figures(&all.latency).map(|figures| figures.p50_us as f64),
+                median_latency_us: latency_figures(&all.latency)
+                    .map(|figures| figures.p50_us as f64),
                 generator: GeneratorEvidence {
-                    lag_p99_us: (!all.lag.is_empty()).then(|| all.lag.value_at_quantile(0.99) as f64),
+                    lag_p99_us: (!all.lag.is_empty())
+                        .then(|| all.lag.value_at_quantile(0.99) as f64),
                     saturated: record.steps().iter().any(|step| step.generator_saturated),
                     shares_cores: context.shares_cores,
                 },
@@ -104,7 +108,11 @@ fn evidence_of_calls(record: &Record, context: &Context<'_>) -> Evidence {
     }
 }
 
-fn machine_evidence(record: &Record, utilization: &Utilization, context: &Context<'_>) -> MachineEvidence {
+fn machine_evidence(
+    record: &Record,
+    utilization: &Utilization,
+    context: &Context<'_>,
+) -> MachineEvidence {
     let machine_memory = context.host.memory_bytes.count() as f64;
     let available = utilization.machine_available_bytes.filter(|_| machine_memory > 0.0);
     let clock = |step: Option<&StepRecord>| {
@@ -124,7 +132,9 @@ fn machine_evidence(record: &Record, utilization: &Utilization, context: &Contex
         gpu_shared: utilization.gpus.iter().any(|gpu| gpu.shared_with_others == Some(true)),
         gpu_throttled: utilization.gpus.iter().any(|gpu| !gpu.throttle_reasons.is_empty()),
         // An emulated type borrows the shape, not the credits.
-        burst_credits: context.spec.emulated.is_none() && lives_on_credits(context.spec.instance_type.as_str()) && !soaked,
+        burst_credits: context.spec.emulated.is_none()
+            && lives_on_credits(context.spec.instance_type.as_str())
+            && !soaked,
     }
 }
 
@@ -134,9 +144,14 @@ fn lives_on_credits(instance_type: &str) -> bool {
     matches!(family, "t2" | "t3" | "t3a" | "t4g")
 }
 
-fn harness(record: &Record, lags: &hdrhistogram::Histogram<u64>, context: &Context<'_>) -> HarnessFigures {
+fn harness(
+    record: &Record,
+    lags: &hdrhistogram::Histogram<u64>,
+    context: &Context<'_>,
+) -> HarnessFigures {
     let sampler_cpu_s = context.sampler.cpu_seconds();
-    let generator_cpu: Duration = record.steps().iter().map(|step| step.figures.generator_cpu).sum();
+    let generator_cpu: Duration =
+        record.steps().iter().map(|step| step.figures.generator_cpu).sum();
     let available_s = record.elapsed.as_secs_f64() * context.model_vcpus as f64;
     let used_s = generator_cpu.as_secs_f64() + sampler_cpu_s;
     HarnessFigures {

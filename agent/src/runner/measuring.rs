@@ -163,7 +163,8 @@ impl Measuring {
             port: settings.address.port(),
             path: Some("/invocations".to_owned()),
         };
-        let cpus = settings.spare_cpus.iter().filter_map(|&cpu| usize::try_from(cpu).ok()).collect();
+        let cpus =
+            settings.spare_cpus.iter().filter_map(|&cpu| usize::try_from(cpu).ok()).collect();
         let options = GeneratorOptions {
             request_timeout: settings.spec.request_timeout,
             scheduling: Scheduling { realtime: true, cpus },
@@ -171,11 +172,18 @@ impl Measuring {
         };
         let base_ns = settings.clock.now_ns();
         let address = Address::Tcp(settings.address);
-        let generator = Generator::start(&target, &address, Some(&settings.payload), &settings.spec.inputs, &options)?;
+        let generator = Generator::start(
+            &target,
+            &address,
+            Some(&settings.payload),
+            &settings.spec.inputs,
+            &options,
+        )?;
         let cancel = generator.cancel_handle();
         let current = Arc::new(Mutex::new(None));
         let (sender, finished) = oneshot::channel();
-        let observer = Observer { settings, base_ns, last_answer_ns: base_ns, current: Arc::clone(&current) };
+        let observer =
+            Observer { settings, base_ns, last_answer_ns: base_ns, current: Arc::clone(&current) };
         let mut driver = Driver { generator, observer };
         let thread = std::thread::Builder::new().name("measuring".to_owned()).spawn(move || {
             driver.stay_on_spare_cpus();
@@ -186,10 +194,13 @@ impl Measuring {
     }
 
     /// Waits for the end. To be asked for once.
-    pub(super) fn take_finished(&mut self) -> impl Future<Output = Result<Record, Problem>> + use<> {
+    pub(super) fn take_finished(
+        &mut self,
+    ) -> impl Future<Output = Result<Record, Problem>> + use<> {
         let finished = self.finished.take();
         async move {
-            let gone = || Problem::Generator("the measuring thread ended without a word".to_owned());
+            let gone =
+                || Problem::Generator("the measuring thread ended without a word".to_owned());
             finished.ok_or_else(gone)?.await.unwrap_or_else(|_| Err(gone()))
         }
     }
@@ -279,8 +290,12 @@ impl Driver {
         match &run.end {
             SearchEnd::Answered(_) => Ok(Measured::Search(Box::new(run))),
             SearchEnd::Failed(failure) => {
-                let first_failure = run.steps.iter().find_map(|step| step.figures.first_failure.clone());
-                Err(Problem::Search { failure: failure.clone(), first_failure: first_failure.map(Box::new) })
+                let first_failure =
+                    run.steps.iter().find_map(|step| step.figures.first_failure.clone());
+                Err(Problem::Search {
+                    failure: failure.clone(),
+                    first_failure: first_failure.map(Box::new),
+                })
             }
             SearchEnd::TargetLost { reason } => Err(Problem::TargetLost { reason: reason.clone() }),
             SearchEnd::Cancelled => Err(Problem::Generator("the load was cancelled".to_owned())),
@@ -315,7 +330,8 @@ impl Driver {
 
     /// Waits for the oldest step in flight.
     fn take(&mut self, in_flight: &mut VecDeque<StepPlan>) -> Result<StepRecord, Problem> {
-        let result = self.generator.wait_next().map_err(|error| Problem::Generator(told(&error)))?;
+        let result =
+            self.generator.wait_next().map_err(|error| Problem::Generator(told(&error)))?;
         let (Some(result), Some(step)) = (result, in_flight.pop_front()) else {
             return Err(Problem::TargetLost { reason: "the load generator has ended".to_owned() });
         };
@@ -345,11 +361,14 @@ impl Observer {
         // A step that does not follow another without a pause begins now.
         self.settings.sampler.mark();
         let words = in_words(step);
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("step {} ({words})", step.index));
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(format!("step {} ({words})", step.index));
         let expected = expected_duration(&self.settings.spec.work);
-        let elapsed = Duration::from_nanos(self.settings.clock.now_ns().saturating_sub(self.base_ns));
+        let elapsed =
+            Duration::from_nanos(self.settings.clock.now_ns().saturating_sub(self.base_ns));
         let share = elapsed.as_secs_f64() / expected.as_secs_f64().max(1e-3);
-        let stage = if step.purpose == Purpose::WarmUp { Stage::WarmingUp } else { Stage::Searching };
+        let stage =
+            if step.purpose == Purpose::WarmUp { Stage::WarmingUp } else { Stage::Searching };
         let progress = Progress {
             stage,
             message: words,

@@ -70,7 +70,8 @@ mod tests {
             continues: false,
             verdict_after: Duration::from_secs(1),
         };
-        let observation = StepObservation { index: 3, elapsed_us: 2_000_000, ..StepObservation::default() };
+        let observation =
+            StepObservation { index: 3, elapsed_us: 2_000_000, ..StepObservation::default() };
         StepRecord::new(plan, &[], 0.0, StepResult { observation, figures, end: StepEnd::Complete })
     }
 

@@ -58,7 +58,8 @@ impl Group {
         if parent.version == Version::Two {
             pass_on(&parent.directory, controllers)?;
         }
-        let name = format!("{PREFIX}{}-{}", Owner::this().text(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("{PREFIX}{}-{}", Owner::this().text(), NEXT.fetch_add(1, Ordering::Relaxed));
         let directory = parent.directory.join(name);
         fs::create_dir(&directory)?;
         let group = Self { version: parent.version, directory };
@@ -136,7 +137,9 @@ impl Group {
             Version::Two => "memory.events",
         };
         let text = fs::read_to_string(self.directory.join(file)).unwrap_or_default();
-        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok()).unwrap_or(0)
+        text.lines()
+            .find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+            .unwrap_or(0)
     }
 }
 
@@ -234,7 +237,8 @@ impl Owner {
     /// From the part of a group's name after the prefix: process, start time, number.
     fn read(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
-        let owner = Self { process: parts.next()?.parse().ok()?, started: parts.next()?.parse().ok()? };
+        let owner =
+            Self { process: parts.next()?.parse().ok()?, started: parts.next()?.parse().ok()? };
         parts.next()?.parse::<u32>().ok()?;
         parts.next().is_none().then_some(owner)
     }

@@ -100,7 +100,8 @@ impl Hierarchies {
         let limit = |directory: &Path| -> Option<u64> {
             fs::read_to_string(directory.join(file)).ok()?.trim().parse().ok()
         };
-        let up = hierarchy.directory.ancestors().take_while(|place| place.starts_with(&hierarchy.mount));
+        let up =
+            hierarchy.directory.ancestors().take_while(|place| place.starts_with(&hierarchy.mount));
         // Version 1 writes "no limit" as a number close to 2^63.
         up.filter_map(limit).filter(|&bytes| bytes < 1 << 62).min().map(Bytes::new)
     }
@@ -222,7 +223,8 @@ mod tests {
         fs::create_dir_all(&own).unwrap();
         fs::write(own.join("memory.max"), "max\n").unwrap();
         fs::write(tree.path().join("a/memory.max"), "1048576\n").unwrap();
-        let hierarchy = Hierarchy { version: Version::Two, directory: own, mount: tree.path().into() };
+        let hierarchy =
+            Hierarchy { version: Version::Two, directory: own, mount: tree.path().into() };
         let found = Hierarchies { cpuset: None, memory: Some(hierarchy) };
         assert_eq!(found.memory_limit(), Some(Bytes::mib(1)));
     }
@@ -230,6 +232,9 @@ mod tests {
     #[test]
     fn texts_that_make_no_sense_find_nothing() {
         assert_eq!(Hierarchies::from_texts("", ""), Hierarchies::default());
-        assert_eq!(Hierarchies::from_texts("memory\n::\n0:", "a b - \n - c"), Hierarchies::default());
+        assert_eq!(
+            Hierarchies::from_texts("memory\n::\n0:", "a b - \n - c"),
+            Hierarchies::default()
+        );
     }
 }

@@ -18,10 +18,20 @@ async fn an_agent_introduces_itself_and_gives_signs_of_life() {
     {
         let state = coordinator.state();
         let register = &state.registrations[0];
-        assert_eq!((register.name.as_str(), register.protocol_version), ("a1", assay_proto::PROTOCOL_VERSION));
-        assert_eq!((register.instance_type.as_str(), register.instance_type_source.as_str()), ("local", "local"));
+        assert_eq!(
+            (register.name.as_str(), register.protocol_version),
+            ("a1", assay_proto::PROTOCOL_VERSION)
+        );
+        assert_eq!(
+            (register.instance_type.as_str(), register.instance_type_source.as_str()),
+            ("local", "local")
+        );
         assert_eq!(register.labels["rack"], "7");
-        assert!(register.host.as_ref().unwrap().vcpus > 0 && register.emulates && register.running.is_none());
+        assert!(
+            register.host.as_ref().unwrap().vcpus > 0
+                && register.emulates
+                && register.running.is_none()
+        );
         assert_eq!(register.host_fingerprint.len(), 64);
         assert_eq!(state.authorizations[0].as_deref(), Some("Bearer secret"));
         assert!(state.heartbeats[0].running.is_none());
@@ -40,7 +50,9 @@ async fn a_refused_agent_ends_with_a_reason_and_does_not_ask_again() {
         let coordinator = TestCoordinator::start().await;
         coordinator.state().refuse = Some(status.clone());
         let place = Place::new(&coordinator);
-        let Ended::Refused(refusal) = place.agent("a1").ended().await else { panic!("{status} was accepted") };
+        let Ended::Refused(refusal) = place.agent("a1").ended().await else {
+            panic!("{status} was accepted")
+        };
         assert_eq!(refusal.exit_code(), exit_code);
         assert!(refusal.to_string().contains(status.message()) && !refusal.hint().is_empty());
         assert_eq!(coordinator.state().registrations.len(), 1);
@@ -82,14 +94,19 @@ async fn a_trial_is_run_and_reported_and_the_agent_is_free_again() {
     {
         let state = coordinator.state();
         assert_eq!(state.steps.len(), 1);
-        assert_eq!((state.steps[0].trial_id.as_str(), state.steps[0].lease_token.as_str()), ("demo/0", "aa01"));
+        assert_eq!(
+            (state.steps[0].trial_id.as_str(), state.steps[0].lease_token.as_str()),
+            ("demo/0", "aa01")
+        );
         assert!(!state.steps[0].step.as_ref().unwrap().histogram.is_empty());
         assert!(!state.progress.is_empty());
         let held = state.heartbeats.iter().filter_map(|heartbeat| heartbeat.running.as_ref());
         assert!(held.map(|held| held.lease_token.as_str()).all(|token| token == "aa01"));
     }
     coordinator.start_trial("aa02", &place.spec(&coordinator, "reject")).await;
-    coordinator.until("the second outcome", |state| (state.outcomes.len() == 2).then_some(())).await;
+    coordinator
+        .until("the second outcome", |state| (state.outcomes.len() == 2).then_some(()))
+        .await;
     assert!(coordinator.state().declined.is_empty());
 }
 
@@ -103,7 +120,11 @@ async fn reports_are_sent_again_after_reconnecting_until_they_are_acknowledged()
     coordinator.start_trial("aa01", &place.spec(&coordinator, "serve")).await;
     let first = coordinator.outcome().await;
     coordinator.cut();
-    coordinator.until("both reports again", |state| (state.steps.len() >= 2 && state.outcomes.len() >= 2).then_some(())).await;
+    coordinator
+        .until("both reports again", |state| {
+            (state.steps.len() >= 2 && state.outcomes.len() >= 2).then_some(())
+        })
+        .await;
     assert_eq!(coordinator.outcome().await, first);
     {
         let mut state = coordinator.state();
@@ -112,9 +133,17 @@ async fn reports_are_sent_again_after_reconnecting_until_they_are_acknowledged()
         state.acknowledge = Some(Acknowledged::Stored);
     }
     coordinator.cut();
-    coordinator.until("all acknowledged", |state| (state.steps.len() >= 3 && state.outcomes.len() >= 3).then_some(())).await;
+    coordinator
+        .until("all acknowledged", |state| {
+            (state.steps.len() >= 3 && state.outcomes.len() >= 3).then_some(())
+        })
+        .await;
     let seen = coordinator.state().heartbeats.len();
-    coordinator.until("a free heartbeat", |state| state.heartbeats.iter().skip(seen).find(|h| h.running.is_none()).map(|_| ())).await;
+    coordinator
+        .until("a free heartbeat", |state| {
+            state.heartbeats.iter().skip(seen).find(|h| h.running.is_none()).map(|_| ())
+        })
+        .await;
     coordinator.cut();
     coordinator.until_attached(4).await;
     assert!(coordinator.state().registrations[3].running.is_none());
@@ -156,11 +185,14 @@ async fn lease_is_lost(take_away: impl AsyncFnOnce(&TestCoordinator)) {
         (state.lease_stands, state.held_trial_stands) = (true, true);
         state.acknowledge = Some(Acknowledged::Stored);
     }
-    coordinator.until("a free heartbeat", |state| state.heartbeats.last()?.running.is_none().then_some(())).await;
+    coordinator
+        .until("a free heartbeat", |state| state.heartbeats.last()?.running.is_none().then_some(()))
+        .await;
     // A moment for the old trial to be cleared away.
     tokio::time::sleep(Duration::from_millis(500)).await;
     coordinator.start_trial("aa02", &place.spec(&coordinator, "reject")).await;
-    let outcome = coordinator.until("the next outcome", |state| state.outcomes.first().cloned()).await;
+    let outcome =
+        coordinator.until("the next outcome", |state| state.outcomes.first().cloned()).await;
     assert_eq!(outcome.lease_token, "aa02", "the lost trial was reported");
 }
 
@@ -203,14 +235,23 @@ async fn a_second_trial_is_declined_while_one_runs_and_when_draining() {
     coordinator.start_trial("aa01", &spec).await;
     coordinator.start_trial("aa02", &spec).await;
     let declined = coordinator.until("a refusal", |state| state.declined.first().cloned()).await;
-    assert_eq!((declined.lease_token.as_str(), declined.reason.as_str()), ("aa02", "busy with demo/0"));
+    assert_eq!(
+        (declined.lease_token.as_str(), declined.reason.as_str()),
+        ("aa02", "busy with demo/0")
+    );
 
-    let cancel = v1::CancelTrial { trial_id: "demo/0".into(), lease_token: "aa01".into(), by: "jobs stop".into() };
+    let cancel = v1::CancelTrial {
+        trial_id: "demo/0".into(),
+        lease_token: "aa01".into(),
+        by: "jobs stop".into(),
+    };
     coordinator.say(Message::CancelTrial(cancel)).await;
     assert_eq!(coordinator.outcome().await, TrialOutcome::Cancelled { by: "jobs stop".to_owned() });
 
     coordinator.say(Message::Drain(v1::Drain { draining: true })).await;
-    coordinator.until("a free heartbeat", |state| state.heartbeats.last()?.running.is_none().then_some(())).await;
+    coordinator
+        .until("a free heartbeat", |state| state.heartbeats.last()?.running.is_none().then_some(()))
+        .await;
     coordinator.start_trial("aa03", &spec).await;
     let declined = coordinator.until("a refusal", |state| state.declined.get(1).cloned()).await;
     assert_eq!(declined.reason, "draining");
@@ -224,7 +265,9 @@ async fn a_trial_that_makes_no_sense_is_declined() {
     coordinator.until_attached(1).await;
     let mut spec: v1::TrialSpec = place.spec(&coordinator, "serve").into();
     spec.configuration.as_mut().unwrap().workers = 0;
-    coordinator.say(Message::StartTrial(v1::StartTrial { lease_token: "aa01".into(), spec: Some(spec) })).await;
+    coordinator
+        .say(Message::StartTrial(v1::StartTrial { lease_token: "aa01".into(), spec: Some(spec) }))
+        .await;
     let declined = coordinator.until("a refusal", |state| state.declined.first().cloned()).await;
     assert_eq!(declined.trial_id, "demo/0");
     assert!(declined.reason.contains("workers"), "{declined:?}");
@@ -239,9 +282,13 @@ async fn a_trial_that_fails_leaves_the_agent_ready_for_the_next() {
     coordinator.start_trial("aa01", &place.spec(&coordinator, "crash-from:2")).await;
     let TrialOutcome::Failed(failure) = coordinator.outcome().await else { panic!("measured") };
     assert_eq!(failure.kind, FailureKind::HostCrashed);
-    coordinator.until("a free heartbeat", |state| state.heartbeats.last()?.running.is_none().then_some(())).await;
+    coordinator
+        .until("a free heartbeat", |state| state.heartbeats.last()?.running.is_none().then_some(()))
+        .await;
     coordinator.start_trial("aa02", &place.spec(&coordinator, "serve")).await;
-    coordinator.until("the second outcome", |state| (state.outcomes.len() == 2).then_some(())).await;
+    coordinator
+        .until("the second outcome", |state| (state.outcomes.len() == 2).then_some(()))
+        .await;
     assert!(matches!(coordinator.outcome().await, TrialOutcome::Measured(_)));
 }
 

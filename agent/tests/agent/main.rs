@@ -3,6 +3,11 @@
 //! Both sides are real: gRPC over loopback, child processes, control groups where they can be had.
 //! Only the model is missing, so that no libtorch is needed here.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of these tests fail by panicking, as the tests do"
+)]
+
 mod daemon;
 mod program;
 mod support;

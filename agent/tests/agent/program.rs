@@ -14,7 +14,16 @@ use crate::support::{Place, TestCoordinator, fake_host, until_gone, users_for};
 fn agent(url: &str, cache: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_assay-agent"));
     command
-        .args(["run", "--server", url, "--name", "a1", "--instance-type", "onprem.test", "--cache-dir"])
+        .args([
+            "run",
+            "--server",
+            url,
+            "--name",
+            "a1",
+            "--instance-type",
+            "onprem.test",
+            "--cache-dir",
+        ])
         .arg(cache)
         .arg("--host-binary")
         .arg(fake_host())
@@ -30,7 +39,10 @@ fn process(child: &Child) -> Pid {
 /// Waits on another thread: the coordinator of the test lives on this one.
 async fn output(child: Child) -> Output {
     let wait = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("the agent did not end").unwrap()
+    tokio::time::timeout(Duration::from_secs(30), wait)
+        .await
+        .expect("the agent did not end")
+        .unwrap()
 }
 
 #[tokio::test]
@@ -40,7 +52,10 @@ async fn sigterm_ends_the_program_with_success() {
     let child = agent(&coordinator.url, folder.path()).spawn().unwrap();
     coordinator.until_attached(1).await;
     assert_eq!(coordinator.state().registrations[0].instance_type, "onprem.test");
-    assert!(!coordinator.state().registrations[0].emulates, "a machine of a known type emulates only when told to");
+    assert!(
+        !coordinator.state().registrations[0].emulates,
+        "a machine of a known type emulates only when told to"
+    );
     kill_process(process(&child), Signal::TERM).unwrap();
     assert_eq!(output(child).await.status.code(), Some(0));
 }
@@ -50,8 +65,16 @@ async fn refusals_are_told_with_a_hint_and_an_exit_code() {
     let coordinator = TestCoordinator::start().await;
     let folder = tempfile::tempdir().unwrap();
     for (status, code, hint) in [
-        (Status::already_exists("an agent named a1 is connected"), 1, "hint: give this agent another --name"),
-        (Status::failed_precondition("this coordinator speaks version 9"), 1, "hint: install the same version"),
+        (
+            Status::already_exists("an agent named a1 is connected"),
+            1,
+            "hint: give this agent another --name",
+        ),
+        (
+            Status::failed_precondition("this coordinator speaks version 9"),
+            1,
+            "hint: install the same version",
+        ),
         (Status::unauthenticated("unknown token"), 4, "hint: give --token-file"),
     ] {
         coordinator.state().refuse = Some(status.clone());
@@ -67,15 +90,25 @@ async fn refusals_are_told_with_a_hint_and_an_exit_code() {
 async fn a_missing_host_program_is_told_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = agent("http://127.0.0.1:1", folder.path());
-    let ended = output(command.args(["--host-binary", "/nonexistent/assay-host"]).spawn().unwrap()).await;
+    let ended =
+        output(command.args(["--host-binary", "/nonexistent/assay-host"]).spawn().unwrap()).await;
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(2), "given twice: {said}");
     let mut command = Command::new(env!("CARGO_BIN_EXE_assay-agent"));
-    command.args(["run", "--server", "http://127.0.0.1:1", "--host-binary", "/nonexistent/assay-host"]);
+    command.args([
+        "run",
+        "--server",
+        "http://127.0.0.1:1",
+        "--host-binary",
+        "/nonexistent/assay-host",
+    ]);
     let ended = output(command.stderr(Stdio::piped()).spawn().unwrap()).await;
     let said = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{said}");
-    assert!(said.contains("/nonexistent/assay-host does not exist") && said.contains("hint:"), "{said}");
+    assert!(
+        said.contains("/nonexistent/assay-host does not exist") && said.contains("hint:"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

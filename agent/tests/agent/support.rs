@@ -29,15 +29,18 @@ use assay_measure::{
     units::Bytes,
 };
 use assay_proto::v1::{
-    self, Acknowledge, AgentMessage, ArtifactChunk, CoordinatorMessage, FetchArtifactRequest, HeartbeatSeen, Register,
-    Registered, acknowledge, agent_message, coordinator_message,
+    self, Acknowledge, AgentMessage, ArtifactChunk, CoordinatorMessage, FetchArtifactRequest,
+    HeartbeatSeen, Register, Registered, acknowledge, agent_message, coordinator_message,
 };
 use sha2::Digest;
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinSet,
 };
-use tokio_stream::{StreamExt, wrappers::{ReceiverStream, TcpListenerStream}};
+use tokio_stream::{
+    StreamExt,
+    wrappers::{ReceiverStream, TcpListenerStream},
+};
 use tonic::{Request, Response, Status, Streaming};
 
 /// Everything waited for happens within this, or the test fails.
@@ -100,7 +103,8 @@ impl TestCoordinator {
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let service = v1::agent_service_server::AgentServiceServer::new(Service(Arc::clone(&shared)));
+        let service =
+            v1::agent_service_server::AgentServiceServer::new(Service(Arc::clone(&shared)));
         // Ends with the test's runtime.
         tokio::spawn(
             tonic::transport::Server::builder()
@@ -115,7 +119,11 @@ impl TestCoordinator {
     }
 
     /// Waits until the state fulfils a condition.
-    pub(crate) async fn until<T>(&self, what: &str, mut condition: impl FnMut(&State) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(
+        &self,
+        what: &str,
+        mut condition: impl FnMut(&State) -> Option<T>,
+    ) -> T {
         let wait = async {
             loop {
                 let changed = self.shared.changed.notified();
@@ -125,12 +133,16 @@ impl TestCoordinator {
                 changed.await;
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+        tokio::time::timeout(PATIENCE, wait)
+            .await
+            .unwrap_or_else(|_| panic!("waited in vain for {what}"))
     }
 
     pub(crate) async fn until_attached(&self, times: usize) {
-        self.until("a registration", |state| (state.registrations.len() >= times && state.stream.is_some()).then_some(()))
-            .await;
+        self.until("a registration", |state| {
+            (state.registrations.len() >= times && state.stream.is_some()).then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn outcome(&self) -> TrialOutcome {
@@ -145,7 +157,8 @@ impl TestCoordinator {
     }
 
     pub(crate) async fn start_trial(&self, token: &str, spec: &TrialSpec) {
-        let start = v1::StartTrial { lease_token: token.to_owned(), spec: Some(spec.clone().into()) };
+        let start =
+            v1::StartTrial { lease_token: token.to_owned(), spec: Some(spec.clone().into()) };
         self.say(coordinator_message::Message::StartTrial(start)).await;
     }
 
@@ -194,18 +207,28 @@ fn note(shared: &Shared, message: agent_message::Message) -> Vec<CoordinatorMess
         agent_message::Message::Heartbeat(heartbeat) => {
             state.heartbeats.push(heartbeat);
             let seen = HeartbeatSeen { lease_stands: state.lease_stands };
-            answers.push(CoordinatorMessage { message: Some(coordinator_message::Message::HeartbeatSeen(seen)) });
+            answers.push(CoordinatorMessage {
+                message: Some(coordinator_message::Message::HeartbeatSeen(seen)),
+            });
         }
         agent_message::Message::TrialProgress(progress) => state.progress.push(progress),
         agent_message::Message::StepFinished(step) => {
             let index = step.step.as_ref().unwrap().index;
             let what = acknowledge::What::StepIndex(index);
-            answers.extend(state.acknowledge.map(|how| acknowledge(&step.trial_id, &step.lease_token, what, how)));
+            answers.extend(
+                state
+                    .acknowledge
+                    .map(|how| acknowledge(&step.trial_id, &step.lease_token, what, how)),
+            );
             state.steps.push(step);
         }
         agent_message::Message::TrialFinished(finished) => {
             let what = acknowledge::What::Outcome(true);
-            answers.extend(state.acknowledge.map(|how| acknowledge(&finished.trial_id, &finished.lease_token, what, how)));
+            answers.extend(
+                state
+                    .acknowledge
+                    .map(|how| acknowledge(&finished.trial_id, &finished.lease_token, what, how)),
+            );
             state.outcomes.push(finished);
         }
         agent_message::Message::TrialDeclined(declined) => state.declined.push(declined),
@@ -219,8 +242,12 @@ fn note(shared: &Shared, message: agent_message::Message) -> Vec<CoordinatorMess
 impl v1::agent_service_server::AgentService for Service {
     type AttachStream = ReceiverStream<Result<CoordinatorMessage, Status>>;
 
-    async fn attach(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Self::AttachStream>, Status> {
-        let authorization = request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    async fn attach(
+        &self,
+        request: Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let authorization =
+            request.metadata().get("authorization").map(|value| value.to_str().unwrap().to_owned());
         let mut incoming = request.into_inner();
         let first = incoming.message().await?.and_then(|message| message.message);
         let Some(agent_message::Message::Register(register)) = first else {
@@ -243,7 +270,9 @@ impl v1::agent_service_server::AgentService for Service {
                 held_trial_stands: state.held_trial_stands,
             }
         };
-        let hello = CoordinatorMessage { message: Some(coordinator_message::Message::Registered(registered)) };
+        let hello = CoordinatorMessage {
+            message: Some(coordinator_message::Message::Registered(registered)),
+        };
         sender.send(Ok(hello)).await.unwrap();
         self.0.changed.notify_waiters();
         let shared = Arc::clone(&self.0);
@@ -261,7 +290,8 @@ impl v1::agent_service_server::AgentService for Service {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
-    type FetchArtifactStream = futures_util::stream::BoxStream<'static, Result<ArtifactChunk, Status>>;
+    type FetchArtifactStream =
+        futures_util::stream::BoxStream<'static, Result<ArtifactChunk, Status>>;
 
     async fn fetch_artifact(
         &self,
@@ -269,8 +299,10 @@ impl v1::agent_service_server::AgentService for Service {
     ) -> Result<Response<Self::FetchArtifactStream>, Status> {
         let content = self.state().artifacts.get(&request.into_inner().sha256).cloned();
         let content = content.ok_or_else(|| Status::not_found("no such artifact"))?;
-        let chunks: Vec<_> =
-            content.chunks(7).map(|chunk| Ok(ArtifactChunk { data: bytes::Bytes::copy_from_slice(chunk) })).collect();
+        let chunks: Vec<_> = content
+            .chunks(7)
+            .map(|chunk| Ok(ArtifactChunk { data: bytes::Bytes::copy_from_slice(chunk) }))
+            .collect();
         Ok(Response::new(Box::pin(tokio_stream::iter(chunks).map(|chunk| chunk))))
     }
 }
@@ -279,7 +311,11 @@ impl v1::agent_service_server::AgentService for Service {
 pub(crate) fn fake_host() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let path = own.ancestors().nth(2).unwrap().join("examples/fake_host");
-    assert!(path.is_file(), "{} is missing: run `cargo test -p assay-agent` or build its examples", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo test -p assay-agent` or build its examples",
+        path.display()
+    );
     path
 }
 
@@ -295,7 +331,11 @@ impl Place {
         Self::with(coordinator, Hierarchies::of_this_process(), fake_host())
     }
 
-    pub(crate) fn with(coordinator: &TestCoordinator, hierarchies: Hierarchies, host: PathBuf) -> Self {
+    pub(crate) fn with(
+        coordinator: &TestCoordinator,
+        hierarchies: Hierarchies,
+        host: PathBuf,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let coordinates = Coordinates {
             url: coordinator.url.clone(),
@@ -317,7 +357,10 @@ impl Place {
     pub(crate) fn agent(&self, name: &str) -> Agent {
         let introduction = Introduction {
             name: AgentName::new(name).unwrap(),
-            instance_type: InstanceType { name: InstanceTypeName::new("local").unwrap(), source: Source::Local },
+            instance_type: InstanceType {
+                name: InstanceTypeName::new("local").unwrap(),
+                source: Source::Local,
+            },
             fingerprint: host_fingerprint(),
             host: host_facts(&Machine::here()),
             labels: BTreeMap::from([("rack".to_owned(), "7".to_owned())]),
@@ -325,7 +368,12 @@ impl Place {
         };
         let (end, end_requests) = mpsc::channel(4);
         let mut task = JoinSet::new();
-        task.spawn(daemon::run(self.coordinator.clone(), introduction, Arc::clone(&self.runner), end_requests));
+        task.spawn(daemon::run(
+            self.coordinator.clone(),
+            introduction,
+            Arc::clone(&self.runner),
+            end_requests,
+        ));
         Agent { end, task }
     }
 
@@ -374,7 +422,10 @@ impl Place {
 
 /// So many users for so many milliseconds.
 pub(crate) fn users_for(users: u32, milliseconds: u64) -> Work {
-    Work::Fixed(vec![Phase { load: Load::Closed { users }, duration: Duration::from_millis(milliseconds) }])
+    Work::Fixed(vec![Phase {
+        load: Load::Closed { users },
+        duration: Duration::from_millis(milliseconds),
+    }])
 }
 
 /// A running agent.
@@ -397,7 +448,8 @@ impl Agent {
 /// Waits until a process is gone, or only waits to be reaped by somebody else.
 pub(crate) async fn until_gone(process: rustix::process::Pid) {
     for _ in 0..500 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap_or_default();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()))
+            .unwrap_or_default();
         if stat.is_empty() || stat.contains(") Z ") {
             return;
         }

@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use assay_agent::{
-    daemon::TrialEvent,
-    runner::Cancellation,
-    sandbox::mounts::Hierarchies,
-};
+use assay_agent::{daemon::TrialEvent, runner::Cancellation, sandbox::mounts::Hierarchies};
 use assay_measure::{
     configuration::Allocator,
     hardware::{LimitInForce, Shape},
@@ -61,17 +57,27 @@ async fn a_fixed_load_is_measured_with_latency_utilization_and_limits() {
     let place = Place::new(&coordinator);
     let mut spec = place.spec(&coordinator, "serve:2000");
     spec.emulated = one_cpu();
-    let open = Load::Open { rate: Rate::per_second(50.0).unwrap(), arrivals: Arrivals::Poisson, seed: 3 };
+    let open =
+        Load::Open { rate: Rate::per_second(50.0).unwrap(), arrivals: Arrivals::Poisson, seed: 3 };
     spec.work = Work::Fixed(vec![
         Phase { load: Load::Closed { users: 2 }, duration: Duration::from_millis(500) },
         Phase { load: open, duration: Duration::from_millis(1500) },
     ]);
     let (measurement, events) = measured(&place, spec).await;
-    assert!(measurement.latency.count > 20 && measurement.latency.p50_us >= 2000, "{measurement:?}");
+    assert!(
+        measurement.latency.count > 20 && measurement.latency.p50_us >= 2000,
+        "{measurement:?}"
+    );
     assert_eq!(measurement.failed_calls, 0, "{measurement:?}");
     assert_eq!(measurement.limits_in_force.len(), 2);
-    assert!(measurement.utilization.host_memory_bytes.is_some_and(|bytes| bytes.count() > 0), "{measurement:?}");
-    assert!(measurement.utilization.cpu_pct.is_some() && measurement.idle.is_some(), "{measurement:?}");
+    assert!(
+        measurement.utilization.host_memory_bytes.is_some_and(|bytes| bytes.count() > 0),
+        "{measurement:?}"
+    );
+    assert!(
+        measurement.utilization.cpu_pct.is_some() && measurement.idle.is_some(),
+        "{measurement:?}"
+    );
     assert!(measurement.harness.sampler_cpu_s > 0.0 && measurement.harness.cpu_share_pct > 0.0);
     assert_eq!(measurement.configuration.allocator, Allocator::Default, "as the host reports it");
     assert!(measurement.ready_after > Duration::ZERO && measurement.took > Duration::from_secs(3));
@@ -177,7 +183,10 @@ async fn a_host_that_dies_in_the_middle_of_a_step_ends_the_trial() {
     };
     let (failure, ()) = tokio::join!(failure(&place, spec), murder);
     assert_eq!(failure.kind, FailureKind::HostCrashed);
-    assert_eq!(failure.message, "the model host was killed by signal 15 (SIGTERM) during step 0 (fixed, 2 users)");
+    assert_eq!(
+        failure.message,
+        "the model host was killed by signal 15 (SIGTERM) during step 0 (fixed, 2 users)"
+    );
 }
 
 #[tokio::test]
@@ -206,7 +215,8 @@ async fn a_host_that_does_not_come_up_is_told_by_what_happened() {
     assert_eq!(late.kind, FailureKind::HostNotReady);
     assert_eq!(late.message, "the model host was not ready within 0.3 s");
 
-    let nowhere = Place::with(&coordinator, Hierarchies::default(), "/nonexistent/assay-host".into());
+    let nowhere =
+        Place::with(&coordinator, Hierarchies::default(), "/nonexistent/assay-host".into());
     let missing = failure(&nowhere, nowhere.spec(&coordinator, "serve")).await;
     assert_eq!(missing.kind, FailureKind::HostStartFailed);
     let no_program = Place::with(&coordinator, Hierarchies::default(), "/etc/hostname".into());
@@ -222,7 +232,10 @@ async fn an_instance_type_larger_than_this_machine_fails_with_figures() {
     spec.emulated = Some(Shape { vcpus: 4096, memory_bytes: Bytes::gib(1) });
     let failure = failure(&place, spec).await;
     assert_eq!(failure.kind, FailureKind::Sandbox);
-    assert!(failure.message.starts_with("an instance type of 4096 vCPU and 1 GiB does not fit"), "{failure:?}");
+    assert!(
+        failure.message.starts_with("an instance type of 4096 vCPU and 1 GiB does not fit"),
+        "{failure:?}"
+    );
     assert!(!place.pid_file().exists(), "the host was started all the same");
 }
 
@@ -268,7 +281,9 @@ async fn a_cancelled_trial_ends_at_once_and_leaves_no_process() {
         host
     };
     let both = async { tokio::join!(trial, cancel) };
-    let (outcome, host) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("cancelling took too long");
+    let (outcome, host) = tokio::time::timeout(Duration::from_secs(10), both)
+        .await
+        .expect("cancelling took too long");
     assert_eq!(outcome, TrialOutcome::Cancelled { by: "a person".to_owned() });
     until_gone(host).await;
 }
@@ -280,5 +295,8 @@ async fn the_limits_in_force_are_those_that_could_be_had() {
     let mut spec = place.spec(&coordinator, "serve");
     spec.emulated = one_cpu();
     let (measurement, _) = measured(&place, spec).await;
-    assert_eq!(measurement.limits_in_force, vec![LimitInForce::CpuSetAffinity, LimitInForce::MemoryWatchdog]);
+    assert_eq!(
+        measurement.limits_in_force,
+        vec![LimitInForce::CpuSetAffinity, LimitInForce::MemoryWatchdog]
+    );
 }

@@ -39,7 +39,8 @@ fn a_process_may_be_called_anything() {
 
 #[test]
 fn memory_is_read_in_bytes_and_absent_when_not_given() {
-    let memory = machine_memory("MemTotal:       24684092 kB\nMemFree: 1 kB\nMemAvailable:   24162372 kB\n");
+    let memory =
+        machine_memory("MemTotal:       24684092 kB\nMemFree: 1 kB\nMemAvailable:   24162372 kB\n");
     assert_eq!(memory.total, Some(Bytes::new(24_684_092 * 1024)));
     assert_eq!(memory.available, Some(Bytes::new(24_162_372 * 1024)));
     assert_eq!(machine_memory("MemTotalish: 5 kB\n"), MachineMemory::default());

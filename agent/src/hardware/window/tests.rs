@@ -18,7 +18,8 @@ fn ticks(processes: u64, interrupts: u64, idle: u64, steal: u64) -> CpuTicks {
 /// Two seconds: processor 0 runs the agent for one second; processor 1 is the model's and runs the
 /// host for 1.4 s, something else for 0.2 s, interrupts for 0.1 s, and loses 0.1 s to the hypervisor.
 fn two_samples() -> [Sample; 2] {
-    let host = |ticks, mib| Some(HostUse { ticks, resident: Bytes::mib(mib), process_ids: vec![7] });
+    let host =
+        |ticks, mib| Some(HostUse { ticks, resident: Bytes::mib(mib), process_ids: vec![7] });
     [
         Sample {
             at_ns: 1_000_000_000,

@@ -34,7 +34,11 @@ fn a_group_of_version_1_gets_nodes_processors_and_memory() {
     assert_eq!(content(&group, "cpuset.cpus"), "2,3");
     assert_eq!(content(&group, "memory.limit_in_bytes"), "67108864");
     assert_eq!(content(&group, "memory.memsw.limit_in_bytes"), "67108864");
-    fs::write(group.directory.join("memory.oom_control"), "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n").unwrap();
+    fs::write(
+        group.directory.join("memory.oom_control"),
+        "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+    )
+    .unwrap();
     assert_eq!(group.oom_kills(), 2);
     clear(&group);
 }
@@ -49,7 +53,11 @@ fn a_group_of_version_2_asks_for_its_controllers_first() {
     assert_eq!(content(&group, "cpuset.cpus"), "2,3");
     assert_eq!(content(&group, "memory.max"), "67108864");
     assert_eq!(content(&group, "memory.swap.max"), "0");
-    fs::write(group.directory.join("memory.events"), "low 0\noom 4\noom_kill 1\noom_group_kill 1\n").unwrap();
+    fs::write(
+        group.directory.join("memory.events"),
+        "low 0\noom 4\noom_kill 1\noom_group_kill 1\n",
+    )
+    .unwrap();
     assert_eq!(group.oom_kills(), 1);
     clear(&group);
 }
@@ -64,7 +72,8 @@ fn one_limit_that_works_is_better_than_none() {
     clear(&group);
     drop(group);
     assert!(Group::create(&parent, &[Controller::CpuSet], restriction()).is_err());
-    let left: Vec<_> = fs::read_dir(&parent.directory).unwrap().flatten().map(|e| e.file_name()).collect();
+    let left: Vec<_> =
+        fs::read_dir(&parent.directory).unwrap().flatten().map(|e| e.file_name()).collect();
     assert_eq!(left, vec!["cgroup.subtree_control"], "a group that failed stays behind");
 }
 
