@@ -200,6 +200,10 @@ impl Dispatch {
                 () = sleep_until(deadline.unwrap_or_else(far_future)), if deadline.is_some() => Event::ClockAdvanced,
             };
             if let Event::AgentAttached { session, outbox, .. } = &event {
+                // Its departure went first and was of nobody; nothing would ever end the session.
+                if outbox.is_closed() {
+                    continue;
+                }
                 self.agents.insert(*session, outbox.clone());
             }
             let effects = self.state.handle(event, self.clock.now());

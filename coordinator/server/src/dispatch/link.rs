@@ -169,6 +169,8 @@ impl AgentSession {
 
 impl Drop for AgentSession {
     fn drop(&mut self) {
+        // Closed before it is told, so that whoever hears of the departure finds it so.
+        self.commands.close();
         // An error means that the loop has ended, and all connections with it.
         let _ = self.link.departures.send(self.id);
     }

@@ -23,13 +23,15 @@ use tokio::{
     runtime::Runtime,
     sync::{mpsc, oneshot},
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Effect, Event, SessionId, State, Terms,
+    Dispatch, Effect, Event, Registration, SessionId, State, Terms,
     state::{TokenSource, later},
 };
 use crate::{
     agent_link::{AgentCommand, AgentFacts, AgentReport, Held, ReportKind},
+    clock::Clock,
     store::{Recovered, Store, sqlite::SqliteStore},
     tests::support::{host, invalid, job_spec, measured, step},
 };
@@ -403,6 +405,31 @@ fn a_coordinator_without_work_and_agents_sets_no_timer() {
     assert!(world.state.next_deadline().is_some());
     world.carry_out(Operation::LoseConnection(0));
     assert_eq!(world.state.next_deadline(), None);
+}
+
+#[test]
+fn an_agent_that_left_before_its_registration_was_handled_is_not_held_to_be_there() {
+    let World { runtime, _scratch, store, state, .. } = World::new();
+    let (dispatch, link) = Dispatch::new(state, Arc::new(store), Clock::start());
+    runtime.block_on(async {
+        let registration = || Registration { facts: World::facts(0), held: None };
+        // Its connection ends while the loop is busy with something else.
+        let waiting = link.attach(registration());
+        tokio::select! {
+            biased;
+            _ = waiting => panic!("nobody answers yet"),
+            () = std::future::ready(()) => {}
+        }
+        let stop = CancellationToken::new();
+        let admitted = async {
+            let admitted = link.attach(registration()).await.unwrap();
+            stop.cancel();
+            admitted.map(drop)
+        };
+        let (ended, admitted) = tokio::join!(dispatch.run(stop.clone()), admitted);
+        ended.unwrap();
+        assert_eq!(admitted, Ok(()));
+    });
 }
 
 proptest! {
