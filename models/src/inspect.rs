@@ -20,7 +20,6 @@ use thiserror::Error;
 
 use crate::{
     artifact::Artifact,
-    clock,
     engine::{self, EngineError},
     payload::ImageSettings,
     response,
@@ -295,10 +294,8 @@ fn try_out(module: &Module, specs: &[InputSpec]) -> Result<TrialRun, InspectErro
     let failed = |source| InspectError::Run { inputs: inputs.join(" "), source };
     let tensors: Vec<Option<&WireTensor>> = input_tensors.iter().map(Some).collect();
     let outputs = module.call(&tensors).map_err(failed)?;
-    let started = clock::now();
     let (forwards, elapsed) =
         module.run_in_a_loop(&tensors, WARM_UP_RUNS, TIMED).map_err(failed)?;
-    tracing::debug!(total_us = started.elapsed().as_micros(), "tried the model");
     Ok(TrialRun {
         outputs: outputs.iter().map(notation).collect(),
         forward_us: elapsed.as_secs_f64() * 1e6 / forwards.max(1) as f64,

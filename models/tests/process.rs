@@ -1,5 +1,10 @@
 //! `assay-host` as a process: what it prints, how it ends, and what is left of it when the model crashes it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests end the test when something is not as it should be"
+)]
+
 use std::{
     io::{BufRead, BufReader, Read},
     os::unix::process::ExitStatusExt,
@@ -35,19 +40,27 @@ struct Host {
 
 impl Host {
     fn serving(model: &Path, more: &[&str]) -> Self {
-        let arguments = [&["serve", model.to_str().unwrap(), "--listen", "127.0.0.1:0"], more].concat();
-        let mut child = assay_host(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let arguments =
+            [&["serve", model.to_str().unwrap(), "--listen", "127.0.0.1:0"], more].concat();
+        let mut child =
+            assay_host(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        let url = line.strip_prefix("listening ").expect("the line that says where").trim_end().to_owned();
+        let url = line
+            .strip_prefix("listening ")
+            .expect("the line that says where")
+            .trim_end()
+            .to_owned();
         Self { child, stdout, url }
     }
 
     /// The status of the answer, or `None` when the connection broke.
     fn ask(&self) -> Option<u16> {
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let asked = agent.post(format!("{}/invocations", self.url)).content_type("application/json");
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let asked =
+            agent.post(format!("{}/invocations", self.url)).content_type("application/json");
         asked.send("{\"inputs\": [[1, 2, 3, 4]]}").ok().map(|response| response.status().as_u16())
     }
 

@@ -56,7 +56,8 @@ def forward(self, x: Tensor) -> Tensor:
   return y
 ";
 
-// Each block is made from the one before, or the compiler would make one and append it for ever.
+// Each block is made from the one before, or the compiler would make one and append it for ever; and the
+// answer needs them, or it would make none.
 const OOM: &str = "
 def forward(self, x: Tensor) -> Tensor:
   self.calls = self.calls + 1
@@ -65,7 +66,7 @@ def forward(self, x: Tensor) -> Tensor:
     hoard.append(torch.zeros([16, 1024, 1024]))
   while self.calls >= self.first_failure:
     hoard.append(hoard[-1] + 1)
-  return x
+  return x + hoard[-1].sum() * 0
 ";
 
 const NAN: &str = "
