@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p assay-measure --example search_table -- [repetitions] [first seed] [letters]`
 
+#[path = "../tests/support/erlang.rs"]
+mod erlang;
 #[path = "../tests/support/simulated_server.rs"]
 #[expect(dead_code, reason = "the tests use parts that the table does not")]
 mod simulated_server;
@@ -12,7 +14,7 @@ use assay_measure::{
     search::{Mode, Next, Search, SearchPlan},
     slo::Slo,
 };
-use simulated_server::{Server, ServerKind, drive, known_servers, simulated_truth};
+use simulated_server::{Server, ServerKind, Truth, drive, known_servers, simulated_truth};
 
 #[expect(clippy::print_stdout, reason = "printing the table is what this program is for")]
 fn main() {
@@ -43,10 +45,15 @@ fn main() {
             continue;
         }
         let slo: Slo = kind.constraint.parse().expect("the constraints are written here");
-        let truth = simulated_truth(&kind, slo.limit(), slo.miss_budget(), 1_500_000, 3);
+        let truth = if kind.name.starts_with('A') {
+            let rate = erlang::capacity(kind.fixed_s, slo.limit().as_secs_f64(), slo.miss_budget());
+            Truth { rate, standard_error: 0.0 }
+        } else {
+            simulated_truth(&kind, slo.limit(), slo.miss_budget(), 1_000_000, 10)
+        };
         for mode in [Mode::Quick, Mode::Full] {
             let row = Row::measure(&kind, slo, mode, truth, first_seed..first_seed + repetitions);
-            println!("{:34} {mode:6} {truth:8.2} {row}", kind.name);
+            println!("{:34} {mode:6} {:8.2} {row}", kind.name, truth.rate);
         }
     }
 }
@@ -67,7 +74,7 @@ impl Row {
         kind: &ServerKind,
         slo: Slo,
         mode: Mode,
-        truth: f64,
+        truth: Truth,
         seeds: std::ops::Range<u64>,
     ) -> Self {
         let mut row = Self::default();
@@ -86,9 +93,9 @@ impl Row {
                 let [value, low, high] =
                     [answer.capacity.value, answer.capacity.low, answer.capacity.high]
                         .map(f64::from);
-                row.errors.push(100.0 * (value / truth - 1.0));
+                row.errors.push(100.0 * (value / truth.rate - 1.0));
                 row.half_widths.push(100.0 * (high / low).ln() / 2.0);
-                row.covered += u32::from(low <= truth && truth <= high);
+                row.covered += u32::from(truth.lies_within(low, high));
                 row.held +=
                     u32::from(answer.confirmation == assay_measure::search::Confirmation::Held);
                 row.precise += u32::from(answer.precise);

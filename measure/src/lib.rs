@@ -6,11 +6,12 @@
 //! # Map
 //! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`input_spec`], [`slo`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
-//! - Measuring: [`schedule`] (when to send), `histogram` and `statistics` (what it took),
+//! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
 //!   [`search`] (which load next), [`validity`] (can it be believed).
 
 pub mod configuration;
 pub mod hardware;
+pub mod histogram;
 pub mod ids;
 pub mod input_spec;
 pub mod job;

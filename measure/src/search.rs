@@ -5,6 +5,7 @@
 //! so the search may ask for the next one while the last is still in flight ([`Next::Wait`] says
 //! when it needs an observation first).
 
+mod burn_in;
 mod ceiling;
 mod clock;
 mod confirmation;
@@ -100,6 +101,12 @@ pub enum SearchFailure {
         missed_share: f64,
         /// Median latency of a lone user's requests, in microseconds.
         lone_median_us: f64,
+    },
+    /// The load generator cannot keep its schedule even at the lowest rate tried.
+    #[error("the load generator lags even at {rate_per_s:.1} calls per second")]
+    GeneratorLags {
+        /// That rate, per second.
+        rate_per_s: f64,
     },
     /// The time allowed ended before anything could be said.
     #[error("the time allowed is too short for an answer")]
@@ -293,6 +300,10 @@ impl Search {
     /// in flight it may already be the following step, which `continues` it; otherwise [`Next::Wait`].
     /// A step that `continues` must be asked for before its predecessor ends. At the end the same
     /// answer comes again and again.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "what comes next depends on what was observed"
+    )]
     pub fn next(&mut self) -> Next {
         self.engine.next()
     }

@@ -13,7 +13,7 @@ use assay_measure::{
     search::{Answer, Confirmation, Mode, Next, Search, SearchPlan},
     slo::Slo,
 };
-use simulated_server::{Server, ServerKind, drive, known_servers, simulated_truth};
+use simulated_server::{Server, ServerKind, Truth, drive, known_servers, simulated_truth};
 
 const FIRST_SEED: u64 = 31_000;
 
@@ -21,7 +21,7 @@ fn answers(kind: &ServerKind, mode: Mode, seeds: u64) -> Vec<(Answer, f64)> {
     (FIRST_SEED..FIRST_SEED + seeds)
         .map(|seed| {
             let plan = SearchPlan {
-                constraints: vec![kind.constraint.parse().unwrap()],
+                constraints: vec![kind.constraint.parse().expect("a constraint")],
                 mode,
                 seed,
                 max_duration: Duration::from_secs(600),
@@ -39,23 +39,25 @@ fn answers(kind: &ServerKind, mode: Mode, seeds: u64) -> Vec<(Answer, f64)> {
         .collect()
 }
 
-fn truth_of(kind: &ServerKind) -> f64 {
-    let slo: Slo = kind.constraint.parse().unwrap();
-    simulated_truth(kind, slo.limit(), slo.miss_budget(), 300_000, 3)
+fn truth_of(kind: &ServerKind) -> Truth {
+    let slo: Slo = kind.constraint.parse().expect("a constraint");
+    simulated_truth(kind, slo.limit(), slo.miss_budget(), 300_000, 4)
 }
 
 /// Bias and root mean square error in per cent, and how many intervals hold the truth.
-fn figures(answers: &[(Answer, f64)], truth: f64) -> (f64, f64, usize) {
+fn figures(answers: &[(Answer, f64)], truth: Truth) -> (f64, f64, usize) {
     let errors: Vec<f64> = answers
         .iter()
-        .map(|(answer, _)| 100.0 * (answer.capacity.value.as_per_second() / truth - 1.0))
+        .map(|(answer, _)| 100.0 * (answer.capacity.value.as_per_second() / truth.rate - 1.0))
         .collect();
     let count = errors.len() as f64;
     let covered = answers
         .iter()
         .filter(|(answer, _)| {
-            (answer.capacity.low.as_per_second()..=answer.capacity.high.as_per_second())
-                .contains(&truth)
+            truth.lies_within(
+                answer.capacity.low.as_per_second(),
+                answer.capacity.high.as_per_second(),
+            )
         })
         .count();
     (
@@ -66,7 +68,7 @@ fn figures(answers: &[(Answer, f64)], truth: f64) -> (f64, f64, usize) {
 }
 
 fn server(letter: &str) -> ServerKind {
-    known_servers().into_iter().find(|kind| kind.name.starts_with(letter)).unwrap()
+    known_servers().into_iter().find(|kind| kind.name.starts_with(letter)).expect("a known server")
 }
 
 #[test]
@@ -96,7 +98,7 @@ fn the_simulated_server_of_equal_service_times_obeys_erlang() {
 #[test]
 fn one_equal_server_is_found_almost_exactly() {
     let kind = server("A");
-    let truth = erlang::capacity(0.010, 0.050, 0.05);
+    let truth = Truth { rate: erlang::capacity(0.010, 0.050, 0.05), standard_error: 0.0 };
     for (mode, seconds) in [(Mode::Quick, 45.0), (Mode::Full, 130.0)] {
         let found = answers(&kind, mode, 8);
         let (bias, spread, covered) = figures(&found, truth);

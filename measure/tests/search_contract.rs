@@ -19,7 +19,7 @@ use simulated_server::{Driver, Server, ServerKind, drive, known_servers};
 
 fn plan(seed: u64) -> SearchPlan {
     SearchPlan {
-        constraints: vec!["p95<=50ms".parse().unwrap()],
+        constraints: vec!["p95<=50ms".parse().expect("a constraint")],
         mode: Mode::Quick,
         seed,
         max_duration: Duration::from_secs(300),
@@ -145,7 +145,7 @@ proptest! {
         soak in prop::option::of(0u64..10_000),
     ) {
         let mut search = Search::new(SearchPlan {
-            constraints: constraints.iter().map(|text| text.parse().unwrap()).collect(),
+            constraints: constraints.iter().map(|text| text.parse().expect("a constraint")).collect(),
             mode: if full { Mode::Full } else { Mode::Quick },
             seed,
             max_duration: Duration::from_secs(seconds),
@@ -195,7 +195,7 @@ proptest! {
     ) {
         let kind = ServerKind { fixed_s: service_ms / 1e3, workers, max_batch, noise, ..ServerKind::plain("any", "p95<=200ms") };
         let limited = SearchPlan {
-            constraints: vec![kind.constraint.parse().unwrap()],
+            constraints: vec![kind.constraint.parse().expect("a constraint")],
             mode: if full { Mode::Full } else { Mode::Quick },
             max_duration: Duration::from_secs(seconds),
             ..plan(seed)

@@ -16,7 +16,7 @@ use simulated_server::{Finished, Server, ServerKind, Throttle, drive, simulated_
 
 fn plan(constraints: &[&str], mode: Mode) -> SearchPlan {
     SearchPlan {
-        constraints: constraints.iter().map(|text| text.parse().unwrap()).collect(),
+        constraints: constraints.iter().map(|text| text.parse().expect("a constraint")).collect(),
         mode,
         seed: 77,
         max_duration: Duration::from_secs(600),
@@ -98,13 +98,13 @@ fn errors_of_a_lone_user_end_the_search() {
 #[test]
 fn a_constraint_that_a_lone_request_misses_is_unreachable() {
     let finished = searched(plan(&["p95<=50ms", "p99<=9ms"], Mode::Quick), &TEN_MS);
-    match failure(&finished) {
-        SearchFailure::ConstraintUnreachable { constraint, missed_share, lone_median_us } => {
-            assert_eq!(constraint.to_string(), "p99<=9ms");
-            assert!(*missed_share > 0.99 && (*lone_median_us - 10_000.0).abs() < 100.0);
-        }
-        other => panic!("{other:?}"),
-    }
+    let SearchFailure::ConstraintUnreachable { constraint, missed_share, lone_median_us } =
+        failure(&finished)
+    else {
+        panic!("{:?}", finished.end)
+    };
+    assert_eq!(constraint.to_string(), "p99<=9ms");
+    assert!(*missed_share > 0.99 && (*lone_median_us - 10_000.0).abs() < 100.0);
 }
 
 #[test]
@@ -159,18 +159,20 @@ fn slow_targets_still_end_in_about_a_minute() {
         let workers = if service_s < 0.055 { 2 } else { 1 };
         let slow = ServerKind { fixed_s: service_s, noise: 0.05, workers, ..TEN_MS };
         let slo: assay_measure::slo::Slo = constraint.parse().unwrap();
-        let truth = simulated_truth(&slow, slo.limit(), slo.miss_budget(), 200_000, 2);
+        let truth = simulated_truth(&slow, slo.limit(), slo.miss_budget(), 200_000, 4);
         let finished = searched(plan(&[constraint], Mode::Quick), &slow);
         let found = answer(&finished);
         assert!(finished.seconds < 80.0, "{} s", finished.seconds);
         assert!(
-            (found.capacity.value.as_per_second() / truth - 1.0).abs() < 0.15,
-            "{found:?} for {truth}"
+            (found.capacity.value.as_per_second() / truth.rate - 1.0).abs() < 0.15,
+            "{found:?} for {truth:?}"
         );
         assert!(
-            (found.capacity.low.as_per_second()..=found.capacity.high.as_per_second())
-                .contains(&truth),
-            "{found:?} for {truth}"
+            truth.lies_within(
+                found.capacity.low.as_per_second(),
+                found.capacity.high.as_per_second()
+            ),
+            "{found:?} for {truth:?}"
         );
         assert_eq!(found.confirmation, Confirmation::Held);
     }
@@ -219,7 +221,13 @@ fn time_limits_hold_from_nothing_to_plenty() {
                         "{found:?}"
                     );
                 } else {
-                    assert!(seconds < 45, "{seconds} s gave {:?}", finished.end);
+                    // Verdicts that take three seconds leave little of a short search.
+                    let enough = if constraints.contains(&"p99<=3s") { 70 } else { 30 };
+                    assert!(
+                        seconds < enough,
+                        "{seconds} s for {constraints:?} gave {:?}",
+                        finished.end
+                    );
                 }
             }
         }

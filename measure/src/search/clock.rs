@@ -8,8 +8,10 @@ use std::time::Duration;
 use super::{Sample, StepObservation, StepPlan};
 use crate::units::as_micros;
 
-/// Latencies repeat within this factor; only spans of time that are not waited out depend on it.
-const DRAIN_RESERVE: f64 = 1.25;
+/// What is outstanding may take so many times the longest latency seen, and a driver pauses a little
+/// between steps. Both only hold back time; nothing waits for them.
+const DRAIN_RESERVE: f64 = 1.5;
+const PAUSE_US: f64 = 100_000.0;
 
 #[derive(Debug)]
 pub(super) struct Clock {
@@ -66,6 +68,6 @@ fn reserve(latency_us: u64) -> u64 {
         clippy::cast_sign_loss,
         reason = "not negative, the cast saturates"
     )]
-    let reserved = (latency_us as f64 * DRAIN_RESERVE) as u64;
+    let reserved = (latency_us as f64 * DRAIN_RESERVE + PAUSE_US) as u64;
     reserved
 }

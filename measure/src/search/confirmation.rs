@@ -103,7 +103,8 @@ mod tests {
     /// A thousand requests of which `late` miss, spread evenly or one after the other.
     fn verdict(late: u64, clustered: bool, failed: u64) -> Confirmation {
         let sample = |n: u64| {
-            let misses = if clustered { n < late } else { late > 0 && n % (1000 / late) == 0 };
+            let misses =
+                if clustered { n < late } else { late > 0 && n.is_multiple_of(1000 / late) };
             Sample {
                 intended_us: n * 1000,
                 latency_us: if misses { 2_000 } else { 500 },

@@ -269,10 +269,10 @@ mod tests {
         for (servers, utilization, wait) in
             [(2, 0.8, 0.7), (4, 0.763, 2.0), (8, 0.95, 1.5), (40, 0.97, 0.5)]
         {
-            let simulated = simulated_share(servers, utilization, wait, 4_000_000);
+            let simulated = simulated_share(servers, utilization, wait, 1_000_000);
             let found = share_waiting_longer(servers, utilization, wait);
             assert!(
-                (found / simulated - 1.0).abs() < 0.06,
+                (found / simulated - 1.0).abs() < 0.1,
                 "c {servers}: {found} is not {simulated}"
             );
         }
@@ -280,9 +280,9 @@ mod tests {
 
     #[test]
     fn many_servers_are_close_to_their_limit_law() {
-        let simulated = simulated_share(200, 0.97, 0.2, 6_000_000);
+        let simulated = simulated_share(200, 0.97, 0.2, 1_500_000);
         let found = share_waiting_longer(200, 0.97, 0.2);
-        assert!((found / simulated - 1.0).abs() < 0.15, "{found} is not {simulated}");
+        assert!((found / simulated - 1.0).abs() < 0.2, "{found} is not {simulated}");
     }
 
     #[test]

@@ -10,20 +10,20 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::{
-    Answer, Confirmation, Drift, Estimate, LimitedBy, Mode, Next, Purpose, SearchFailure,
-    SearchPlan, StepObservation, StepPlan, UnexpectedObservation,
+    Answer, Confirmation, Drift, Estimate, Mode, Next, Purpose, SearchFailure, SearchPlan,
+    StepObservation, StepPlan, UnexpectedObservation,
+    burn_in::burnt_in,
     clock::Clock,
     confirmation::Confirming,
-    drift, estimate_of,
+    drift,
     main_run::{MainRun, verdict_after},
-    observed::{Calls, throughputs},
+    observed::Calls,
     plateau_run::PlateauRun,
     queue_model::Limit,
     staircase::{Plateau, Staircase},
 };
 use crate::{
     schedule::{Arrivals, Load, derive_seed},
-    statistics::{MeanInterval, mean_interval},
     units::Rate,
 };
 
@@ -45,20 +45,18 @@ const FEWEST_WARM_ANSWERS: u64 = 3;
 /// The burn-in: long enough to heat a machine and fill its caches.
 const BURN_IN: Duration = Duration::from_secs(45);
 /// The share of the time left that it may take.
-const BURN_IN_SHARE: f64 = 0.25;
-/// A fall of throughput from the first to the last fifth of the burn-in by more is throttling.
-const THROTTLING: f64 = 0.015;
+const BURN_IN_SHARE: f64 = 0.2;
 /// Fresh load at the answer.
 const QUICK_CONFIRMATION: Duration = Duration::from_secs(10);
 const FULL_CONFIRMATION: Duration = Duration::from_secs(20);
 /// The share of the whole search kept for it when time is short.
 const CONFIRMATION_SHARE: f64 = 0.2;
 /// The largest share of the whole search that is kept for confirmation and soak.
-const LARGEST_RESERVE: f64 = 0.45;
+const LARGEST_RESERVE: f64 = 0.35;
 /// Parts of a soak, so that drift shows.
 const SOAK_SEGMENT: Duration = Duration::from_secs(30);
 /// The share of the whole search that the staircase may take.
-const STAIRCASE_SHARE: f64 = 0.3;
+const STAIRCASE_SHARE: f64 = 0.25;
 /// A step shorter than this sees nothing.
 const SHORTEST_STEP: Duration = Duration::from_millis(400);
 
@@ -368,7 +366,7 @@ impl Engine {
             Stage::AtPlateau { plateau, run } => {
                 self.end_with(self.answer_at_plateau(&plateau, &run))
             }
-            Stage::MainRun { plateau, mut run } => match self.answer_of(&plateau, &mut run) {
+            Stage::MainRun { plateau, run } => match self.answer_of(&plateau, &run) {
                 Ok(answer) => {
                     let seen = Confirming::new(&self.limits, self.plan.max_error_share);
                     self.stage = Stage::Confirming {
@@ -404,13 +402,7 @@ impl Engine {
             Stage::AtPlateau { plateau, run: PlateauRun::new(self.plan.mode) }
         } else {
             let throttled = self.throttled_by.is_some();
-            let run = MainRun::new(
-                self.plan.mode,
-                self.plan.seed,
-                self.limits.clone(),
-                &plateau,
-                throttled,
-            );
+            let run = MainRun::new(&self.plan, self.limits.clone(), &plateau, throttled);
             Stage::MainRun { plateau, run: Box::new(run) }
         };
     }
@@ -430,45 +422,33 @@ impl Engine {
             limited_by: plateau.limited_by,
             confirmation: Confirmation::NotNeeded,
             answer_steps: if held.is_some() { run.steps() } else { plateau.steps.clone() },
-            drift: run.drift.or(self.throttled_by).map(|relative_change| Drift { relative_change }),
+            drift: self.throttled_by.or(run.drift).map(|relative_change| Drift { relative_change }),
             precise: run.is_precise(),
             samples: run.requests(),
             out_of_time: false,
         }
     }
 
-    fn answer_of(&self, plateau: &Plateau, run: &mut MainRun) -> Result<Answer, SearchFailure> {
-        if let Some(share) = run.errors_at_every_rate() {
-            return Err(SearchFailure::TooManyErrors { share, allowed: self.plan.max_error_share });
+    fn answer_of(&self, plateau: &Plateau, run: &MainRun) -> Result<Answer, SearchFailure> {
+        if let Some(failure) = run.ceiling.failure() {
+            return Err(failure);
         }
-        let estimate = run.estimate.ok_or(SearchFailure::OutOfTime)?;
-        let capacity = if estimate.limited_by == LimitedBy::Slo || run.ceiling.limit().is_some() {
-            // Nothing known about the spread leaves everything up to the plateau possible.
-            let reach = estimate.half_width.map_or(0.0, |half_width| (-half_width).exp());
-            let high = if reach > 0.0 {
-                estimate.value / reach
-            } else {
-                plateau.throughput.high.as_per_second()
-            };
-            spanning(estimate.value, estimate.value * reach, high)
-        } else {
-            // Held below the plateau by a fixed share of it: as sure as the plateau itself.
-            let share = estimate.value / plateau.throughput.value.as_per_second().max(1e-9);
-            let scaled = |rate: Rate| rate.as_per_second() * share;
-            spanning(
-                estimate.value,
-                scaled(plateau.throughput.low),
-                scaled(plateau.throughput.high),
-            )
+        let found = run.estimate.ok_or(SearchFailure::OutOfTime)?;
+        let rate = |per_second: f64| Rate::per_second(per_second.max(0.0)).unwrap_or(Rate::ZERO);
+        let value = rate(found.value);
+        let capacity = Estimate {
+            value,
+            low: rate(found.low.min(found.value)),
+            high: rate(found.high.max(found.value)),
         };
         Ok(Answer {
             capacity,
             plateau: plateau.throughput,
             plateau_users: plateau.users,
-            limited_by: estimate.limited_by,
+            limited_by: found.limited_by,
             confirmation: Confirmation::NotRun,
-            answer_steps: run.steps_near(estimate.value),
-            drift: run.drift.or(self.throttled_by).map(|relative_change| Drift { relative_change }),
+            answer_steps: run.steps_near(found.value),
+            drift: self.throttled_by.or(run.drift).map(|relative_change| Drift { relative_change }),
             precise: run.is_precise(),
             samples: run.requests(),
             out_of_time: false,
@@ -498,34 +478,5 @@ fn take_soak(answer: &mut Answer, seen: &Confirming) {
     answer.samples += seen.requests();
     if let Some(relative_change) = drift::of_pace(&seen.paces_us) {
         answer.drift = Some(Drift { relative_change });
-    }
-}
-
-/// Takes the settled part of the burn-in for the plateau; returns the change of throughput when it
-/// fell.
-fn burnt_in(plateau: &mut Plateau, observation: &StepObservation) -> Option<f64> {
-    const FIFTHS: usize = 5;
-    const WINDOWS: usize = 20;
-    const SETTLED_FROM: usize = 8;
-    let fifths = throughputs(observation, FIFTHS);
-    let settled = throughputs(observation, WINDOWS);
-    if settled.len() == WINDOWS
-        && let Some(found) = mean_interval(&settled[SETTLED_FROM..])
-    {
-        plateau.throughput = estimate_of(found);
-    }
-    let (first, last) = (fifths.first()?, fifths.last()?);
-    let change = last / first - 1.0;
-    (change < -THROTTLING).then_some(change)
-}
-
-fn spanning(value: f64, low: f64, high: f64) -> Estimate {
-    let half_width = ((high - low) / 2.0).abs();
-    let around = estimate_of(MeanInterval { mean: value, half_width });
-    let rate = |rate: f64| Rate::per_second(rate).ok();
-    Estimate {
-        value: around.value,
-        low: rate(low.min(value)).unwrap_or(around.low),
-        high: rate(high.max(value)).unwrap_or(around.high),
     }
 }

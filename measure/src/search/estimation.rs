@@ -11,13 +11,12 @@ const FEWEST_GROUPS: usize = 3;
 /// with each other, not with what is still to come.
 const DRIFT_WIDENING: f64 = 1.5;
 
-/// The rate that a run allows so far.
+/// The rate that a run allows so far, in requests per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct RunEstimate {
-    /// Requests per second.
     pub(super) value: f64,
-    /// Half of the 95 % interval, on the logarithm; `None` when nothing can be said.
-    pub(super) half_width: Option<f64>,
+    pub(super) low: f64,
+    pub(super) high: f64,
     pub(super) limited_by: LimitedBy,
 }
 
@@ -25,23 +24,31 @@ impl RunEstimate {
     pub(super) fn of(run: &mut MainRun, included: &[usize]) -> Self {
         let positions = run.positions_for(included);
         let allowed = run.allowed_rate_at(&positions);
-        if let Some((bracket, by)) = run.ceiling.estimate()
+        if let Some((bracket, limited_by)) = run.ceiling.estimate()
             && bracket.value.as_per_second() < allowed
         {
-            let (good, bad) = (bracket.value.as_per_second(), bracket.high.as_per_second());
-            return Self { value: good, half_width: Some((bad / good).ln()), limited_by: by };
+            let [value, low, high] = [bracket.value, bracket.low, bracket.high].map(f64::from);
+            return Self { value, low, high, limited_by };
         }
-        if allowed >= run.cap.0 {
-            return Self { value: run.cap.0, half_width: Some(0.0), limited_by: run.cap.1 };
+        if allowed >= run.cap.value {
+            return run.cap;
         }
         let half_width = match jackknife(run, included) {
             Some(spread) => Some(spread.hypot(resolution(run, included))),
             None => from_episodes(run, included, allowed),
         };
-        let widened = half_width.map(|half_width| {
-            if run.drift.is_some() { half_width * DRIFT_WIDENING } else { half_width }
+        let widening = if run.drift.is_some() { DRIFT_WIDENING } else { 1.0 };
+        // Nothing known about the spread leaves everything up to the plateau possible.
+        let (low, high) = half_width.map_or((0.0, run.cap.high.max(allowed)), |half_width| {
+            let reach = (half_width * widening).exp();
+            (allowed / reach, allowed * reach)
         });
-        Self { value: allowed, half_width: widened, limited_by: LimitedBy::Slo }
+        Self { value: allowed, low, high, limited_by: LimitedBy::Slo }
+    }
+
+    /// Half of the interval's width, relative.
+    pub(super) fn half_width(&self) -> f64 {
+        (self.high - self.low) / (2.0 * self.value)
     }
 }
 
@@ -61,7 +68,7 @@ fn jackknife(run: &mut MainRun, included: &[usize]) -> Option<f64> {
             .map(|(_, at)| *at)
             .collect();
         let positions = run.positions_for(&kept);
-        left_out.push(run.allowed_rate_at(&positions).min(run.cap.0).ln());
+        left_out.push(run.allowed_rate_at(&positions).min(run.cap.value).ln());
     }
     jackknife_half_width(&left_out)
 }
@@ -71,7 +78,7 @@ fn jackknife(run: &mut MainRun, included: &[usize]) -> Option<f64> {
 fn resolution(run: &mut MainRun, included: &[usize]) -> f64 {
     let [fewer, more] = [-1.0, 1.0].map(|change| {
         let positions = run.positions_with(included, |misses| misses + change);
-        run.allowed_rate_at(&positions).min(run.cap.0)
+        run.allowed_rate_at(&positions).min(run.cap.value)
     });
     (fewer / more).ln().abs() / 2.0
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::{
-    LimitedBy, Mode, Purpose, StepObservation, StepPlan,
+    LimitedBy, Mode, Purpose, SearchPlan, StepObservation, StepPlan,
     ceiling::Ceiling,
     drift,
     engine::{Order, Room, open_loop},
@@ -38,7 +38,9 @@ const SHORTEST_SEGMENT: f64 = 0.4;
 /// Verdicts of one segment must be in before the next one ends, with this much to spare.
 const VERDICT_SLACK: f64 = 1.25;
 /// With fewer misses a constraint says little about the multiplier.
-const FEWEST_MISSES: u64 = 5;
+const FEWEST_MISSES: f64 = 5.0;
+/// Where on the grid the model stands as the closed loop fitted it.
+const CLOSED_LOOP_PACE: f64 = 0.0;
 /// Segments in a row that the generator may spoil before the rate is taken to be beyond it.
 const SPOILED_IN_A_ROW: u32 = 2;
 
@@ -48,8 +50,8 @@ pub(super) struct MainRun {
     pub(super) model: QueueModel,
     pub(super) trace: Trace,
     pub(super) ceiling: Ceiling,
-    /// The largest rate to ask for, and why.
-    pub(super) cap: (f64, LimitedBy),
+    /// The largest rate to ask for: a fixed share of the plateau, and as sure as that.
+    pub(super) cap: RunEstimate,
     pub(super) rule: StopRule,
     /// Segments that the generator or errors spoiled.
     pub(super) spoiled: Vec<bool>,
@@ -71,13 +73,11 @@ pub(super) struct MainRun {
     last_miss_us: Option<u64>,
     met: bool,
     cut_short: bool,
-    last_failed_share: f64,
 }
 
 impl MainRun {
     pub(super) fn new(
-        mode: Mode,
-        seed: u64,
+        plan: &SearchPlan,
         limits: Vec<Limit>,
         plateau: &Plateau,
         throttled: bool,
@@ -87,15 +87,20 @@ impl MainRun {
             model: QueueModel::fitted(throughput, plateau.lone_us),
             positions: vec![0.0; limits.len()],
             trace: Trace::new(limits),
-            ceiling: Ceiling::none(),
-            cap: (throughput * LARGEST_SHARE_OF_PLATEAU, plateau.limited_by),
-            rule: StopRule::of(mode),
+            ceiling: Ceiling::new(plan.max_error_share),
+            cap: RunEstimate {
+                value: throughput * LARGEST_SHARE_OF_PLATEAU,
+                low: plateau.throughput.low.as_per_second() * LARGEST_SHARE_OF_PLATEAU,
+                high: plateau.throughput.high.as_per_second() * LARGEST_SHARE_OF_PLATEAU,
+                limited_by: plateau.limited_by,
+            },
+            rule: StopRule::of(plan.mode),
             spoiled: Vec::new(),
             counted_from: 0,
             drift: None,
             estimate: None,
-            seed,
-            probes: match mode {
+            seed: plan.seed,
+            probes: match plan.mode {
                 Mode::Quick => QUICK_PROBES,
                 Mode::Full => FULL_PROBES,
             },
@@ -108,9 +113,8 @@ impl MainRun {
             last_miss_us: None,
             met: false,
             cut_short: false,
-            last_failed_share: 0.0,
         };
-        run.next_rate = run.allowed_rate().min(run.cap.0);
+        run.next_rate = run.allowed_rate().min(run.cap.value);
         run
     }
 
@@ -122,13 +126,6 @@ impl MainRun {
     /// Time ran out before the run had seen enough.
     pub(super) const fn was_cut_short(&self) -> bool {
         self.cut_short
-    }
-
-    /// The share of failed calls, when no rate was found at which few enough fail.
-    pub(super) fn errors_at_every_rate(&self) -> Option<f64> {
-        let (_, by) = self.ceiling.limit()?;
-        (by == LimitedBy::Errors && self.ceiling.estimate().is_none())
-            .then_some(self.last_failed_share)
     }
 
     /// The next probe or segment; `None` when the run has seen enough, or nothing more fits.
@@ -200,20 +197,10 @@ impl MainRun {
         observation: &StepObservation,
         max_error_share: f64,
     ) -> bool {
-        self.lagged = if observation.generator_saturated { self.lagged + 1 } else { 0 };
-        if self.lagged >= SPOILED_IN_A_ROW {
-            self.ceiling.rate_was_bad(rate, LimitedBy::Generator);
-        }
         let calls = Calls::of(&observation.samples);
-        let fails = calls.fail_beyond(max_error_share);
-        if fails {
-            self.ceiling.rate_was_bad(rate, LimitedBy::Errors);
-            self.last_failed_share = calls.failed_share();
-        }
-        if !fails && self.lagged == 0 && calls.answered > 0 {
-            self.ceiling.rate_was_good(rate);
-        }
-        fails || self.lagged > 0
+        self.lagged = if observation.generator_saturated { self.lagged + 1 } else { 0 };
+        self.ceiling.observe(rate, calls, self.lagged >= SPOILED_IN_A_ROW);
+        self.lagged > 0 || calls.fail_beyond(max_error_share)
     }
 
     fn backlog_is_hopeless(&self, observation: &StepObservation) -> bool {
@@ -221,7 +208,7 @@ impl MainRun {
             self.trace.limits().iter().map(|limit| limit.latency_us).fold(0.0, f64::max);
         let hopeless_us = BACKLOG_LIMITS * longest_limit + BACKLOG_US;
         let outstanding_us =
-            Calls::of(&observation.samples).outstanding as f64 * 1e6 / self.cap.0.max(1e-6);
+            Calls::of(&observation.samples).outstanding as f64 * 1e6 / self.cap.value.max(1e-6);
         outstanding_us > hopeless_us || longest_us(&observation.samples) as f64 > hopeless_us
     }
 
@@ -245,13 +232,15 @@ impl MainRun {
 
     /// The same for other numbers of misses than were observed.
     ///
-    /// A constraint that hardly ever misses only bounds the multiplier from above; there is one
-    /// target, so the multiplier of the constraint that misses most stands in when it is lower.
+    /// A constraint that hardly ever misses only bounds the multiplier from above. There is one
+    /// target, so what is known better stands in when it is lower: the multiplier of the constraint
+    /// that misses most, or else the pace of the closed loop.
     pub(super) fn positions_with(
         &mut self,
         included: &[usize],
         changed: impl Fn(f64) -> f64,
     ) -> Vec<f64> {
+        let requests: u64 = included.iter().map(|at| self.trace.segments()[*at].requests).sum();
         let observed: Vec<u64> =
             (0..self.positions.len()).map(|number| self.trace.observed(number, included)).collect();
         let mut positions = self.positions.clone();
@@ -259,15 +248,17 @@ impl MainRun {
             let misses = changed(observed[number] as f64);
             *position = self.trace.invert(&self.model, number, included, *position, misses);
         }
-        let best = observed
-            .iter()
-            .zip(&positions)
-            .max_by_key(|(misses, _)| **misses)
-            .map(|(_, position)| *position);
-        if let Some(best) = best {
-            for (position, _) in
-                positions.iter_mut().zip(&observed).filter(|(_, misses)| **misses < FEWEST_MISSES)
-            {
+        let limits = self.trace.limits();
+        let tells = |number: usize| {
+            let misses = observed[number] as f64;
+            misses >= FEWEST_MISSES || misses > limits[number].budget * requests as f64
+        };
+        let telling = (0..positions.len())
+            .filter(|number| tells(*number))
+            .max_by_key(|number| observed[*number]);
+        let best = telling.map_or(CLOSED_LOOP_PACE, |number| positions[number]);
+        for (number, position) in positions.iter_mut().enumerate() {
+            if !tells(number) {
                 *position = position.min(best);
             }
         }
@@ -287,7 +278,7 @@ impl MainRun {
             self.trace
                 .settle_near(self.positions.iter().sum::<f64>() / self.positions.len() as f64);
         }
-        let wanted = self.allowed_rate().min(self.cap.0);
+        let wanted = self.allowed_rate().min(self.cap.value);
         let held_back = self.ceiling.limit().map_or(f64::INFINITY, |(most, _)| most);
         self.next_rate =
             wanted.clamp(last_rate * LARGEST_STEP_DOWN, last_rate * LARGEST_STEP_UP).min(held_back);
@@ -295,7 +286,7 @@ impl MainRun {
             return;
         }
         let estimate = RunEstimate::of(self, &included);
-        let drifting = self.find_drift(&included, estimate.half_width);
+        let drifting = self.find_drift(&included, estimate.half_width());
         if drifting {
             self.counted_from = included[included.len() / 2];
         }
@@ -303,16 +294,14 @@ impl MainRun {
         self.estimate = Some(estimate);
     }
 
-    fn find_drift(&mut self, included: &[usize], half_width: Option<f64>) -> bool {
+    fn find_drift(&mut self, included: &[usize], half_width: f64) -> bool {
         let paces: Vec<f64> =
             included.iter().filter_map(|at| self.trace.segments()[*at].pace_us).collect();
         let mut found = drift::of_pace(&paces);
         let (first, second) = included.split_at(included.len() / 2);
         let episodes =
             |half: &[usize]| half.iter().map(|at| self.trace.segments()[*at].episodes).sum::<u32>();
-        if let (None, Some(half_width)) = (found, half_width)
-            && episodes(first).min(episodes(second)) >= drift::FEWEST_EPISODES
-        {
+        if found.is_none() && episodes(first).min(episodes(second)) >= drift::FEWEST_EPISODES {
             let (before, after) = (self.positions_for(first), self.positions_for(second));
             found = before.iter().zip(&after).find_map(|(before, after)| {
                 drift::of_multipliers(before * GRID_STEP, after * GRID_STEP, half_width)
@@ -332,7 +321,7 @@ impl MainRun {
         let budget = self.trace.limits().iter().map(|limit| limit.budget).fold(1.0, f64::min);
         let episodes = included.iter().map(|at| segments[*at].episodes).sum();
         Progress {
-            half_width: estimate.half_width,
+            half_width: estimate.half_width(),
             // At a rate that is held back for another reason, misses are not what is waited for.
             episodes: if estimate.limited_by == LimitedBy::Slo {
                 episodes

@@ -76,13 +76,17 @@ pub(super) fn throughputs(observation: &StepObservation, windows: usize) -> Vec<
     };
     // The last of several answers at one instant.
     let at_or_before = |time: u64| ended.partition_point(|at| *at <= time).saturating_sub(1);
-    let edges: Vec<usize> = (0..=windows as u64)
+    let span = (last - first) as f64;
+    let edges: Vec<usize> = (0..=windows)
         .map(|edge| {
-            at_or_before(
-                first
-                    + (u128::from(last - first) * u128::from(edge) / (windows.max(1) as u128))
-                        as u64,
-            )
+            let offset = span * edge as f64 / windows.max(1) as f64;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "between 0 and the span"
+            )]
+            let offset = offset as u64;
+            at_or_before(first.saturating_add(offset))
         })
         .collect();
     edges

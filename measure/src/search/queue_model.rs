@@ -56,6 +56,7 @@ impl QueueModel {
     pub(super) fn fitted(plateau: f64, lone_us: f64) -> Self {
         let plateau = plateau.max(1e-6);
         // `max` before `min` also turns NaN into one server.
+        #[expect(clippy::manual_clamp, reason = "clamp keeps NaN")]
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,

@@ -32,7 +32,7 @@ pub(super) struct StopRule {
 /// What a run has reached so far.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Progress {
-    pub(super) half_width: Option<f64>,
+    pub(super) half_width: f64,
     pub(super) episodes: u32,
     pub(super) drifting: bool,
     /// From the beginning of the run.
@@ -71,7 +71,7 @@ impl StopRule {
 
     /// The interval is as narrow as was asked, and rests on enough.
     pub(super) fn is_precise(&self, progress: &Progress) -> bool {
-        progress.half_width.is_some_and(|half_width| half_width <= self.half_width)
+        progress.half_width <= self.half_width
             && progress.episodes >= self.episodes
             && !progress.drifting
     }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     const ENOUGH: Progress = Progress {
-        half_width: Some(0.01),
+        half_width: 0.01,
         episodes: 12,
         drifting: false,
         elapsed: Duration::from_secs(30),
@@ -119,9 +119,8 @@ mod tests {
         let rule = StopRule::of(Mode::Full);
         assert!(rule.is_met(&ENOUGH));
         for lacking in [
-            Progress { half_width: Some(0.021), ..ENOUGH },
-            Progress { half_width: None, ..ENOUGH },
-            Progress { half_width: Some(f64::NAN), ..ENOUGH },
+            Progress { half_width: 0.021, ..ENOUGH },
+            Progress { half_width: f64::NAN, ..ENOUGH },
             Progress { episodes: 11, ..ENOUGH },
             Progress { drifting: true, ..ENOUGH },
             Progress { elapsed: Duration::from_secs(29), ..ENOUGH },

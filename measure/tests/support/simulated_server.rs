@@ -242,7 +242,7 @@ impl Server {
 }
 
 fn neighbour_is_loud(at_s: f64) -> bool {
-    let second = at_s as u64;
+    let second = whole(at_s);
     let mixed = second.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     (mixed >> 33) % 1000 < 60
@@ -407,11 +407,11 @@ fn sample(sent_s: f64, ended_s: f64, answered: bool) -> Sample {
 }
 
 fn micros(seconds: f64) -> u64 {
-    (seconds * 1e6).round() as u64
+    whole((seconds * 1e6).round())
 }
 
 fn nanos(seconds: f64) -> u64 {
-    (seconds * 1e9).round() as u64
+    whole((seconds * 1e9).round())
 }
 
 /// Drives a search to its end, asking ahead whenever it lets one.
@@ -477,10 +477,10 @@ pub(crate) fn simulated_truth(
     budget: f64,
     requests: usize,
     seeds: u64,
-) -> f64 {
+) -> Truth {
     let root = |seed| {
-        let (mut low, mut high) = (0.2 * kind.saturation(), kind.saturation());
-        for _ in 0..13 {
+        let (mut low, mut high) = (0.4 * kind.saturation(), kind.saturation());
+        for _ in 0..12 {
             let middle = f64::midpoint(low, high);
             if miss_share(kind, middle, limit, requests, seed) <= budget {
                 low = middle;
@@ -490,5 +490,31 @@ pub(crate) fn simulated_truth(
         }
         f64::midpoint(low, high)
     };
-    (0..seeds).map(|seed| root(90_001 + seed)).sum::<f64>() / seeds as f64
+    let roots: Vec<f64> = (0..seeds).map(|seed| root(90_001 + seed)).collect();
+    let mean = roots.iter().sum::<f64>() / seeds as f64;
+    let spread: f64 = roots.iter().map(|root| (root - mean).powi(2)).sum();
+    Truth { rate: mean, standard_error: (spread / (seeds * (seeds - 1).max(1)) as f64).sqrt() }
+}
+
+/// A capacity, and how well it is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Truth {
+    pub(crate) rate: f64,
+    pub(crate) standard_error: f64,
+}
+
+impl Truth {
+    /// Whether an interval holds it, as far as can be told.
+    pub(crate) fn lies_within(self, low: f64, high: f64) -> bool {
+        (low - 2.0 * self.standard_error..=high + 2.0 * self.standard_error).contains(&self.rate)
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "times are not negative, the cast saturates"
+)]
+fn whole(value: f64) -> u64 {
+    value as u64
 }

@@ -1,0 +1,76 @@
+//! What saturation for most of a minute says about a target: its settled plateau, and whether it
+//! throttles.
+
+use super::{StepObservation, estimate_of, observed::throughputs, staircase::Plateau};
+use crate::statistics::mean_interval;
+
+/// A fall of throughput from the first to the last fifth by more is throttling.
+const THROTTLING: f64 = 0.015;
+
+/// Takes the settled part of the burn-in for the plateau; returns the change of throughput when it
+/// fell.
+pub(super) fn burnt_in(plateau: &mut Plateau, observation: &StepObservation) -> Option<f64> {
+    const FIFTHS: usize = 5;
+    const WINDOWS: usize = 20;
+    const SETTLED_FROM: usize = 8;
+    let fifths = throughputs(observation, FIFTHS);
+    let settled = throughputs(observation, WINDOWS);
+    if settled.len() == WINDOWS
+        && let Some(found) = mean_interval(&settled[SETTLED_FROM..])
+    {
+        plateau.throughput = estimate_of(found);
+    }
+    let (first, last) = (fifths.first()?, fifths.last()?);
+    let change = last / first - 1.0;
+    (change < -THROTTLING).then_some(change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::{Estimate, LimitedBy, Sample, Verdict};
+    use crate::units::Rate;
+
+    /// Forty-five seconds of answers, one after the other, ever slower by a share of the first.
+    fn burn(slowdown: f64) -> StepObservation {
+        let (mut at_us, mut samples) = (0.0_f64, Vec::new());
+        while at_us < 45e6 {
+            at_us += 10_000.0 * (1.0 + slowdown * at_us / 45e6);
+            let sample = Sample { intended_us: 0, latency_us: 0, verdict: Verdict::Answered };
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "below a minute"
+            )]
+            samples.push(Sample { intended_us: at_us as u64, ..sample });
+        }
+        StepObservation { samples, elapsed_us: 45_000_000, ..StepObservation::default() }
+    }
+
+    fn plateau() -> Plateau {
+        let rate = Rate::per_second(150.0).unwrap();
+        Plateau {
+            throughput: Estimate { value: rate, low: rate, high: rate },
+            users: 2,
+            lone_us: 10_000.0,
+            limited_by: LimitedBy::Saturation,
+            steps: vec![1],
+        }
+    }
+
+    #[test]
+    fn a_steady_target_settles_at_its_own_throughput() {
+        let mut found = plateau();
+        assert_eq!(burnt_in(&mut found, &burn(0.0)), None);
+        assert!((found.throughput.value.as_per_second() - 100.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn a_target_that_slows_down_is_throttled() {
+        let mut found = plateau();
+        let change = burnt_in(&mut found, &burn(0.1)).unwrap();
+        assert!((-0.09..-0.06).contains(&change), "{change}");
+        assert!(found.throughput.value.as_per_second() < 95.0);
+        assert_eq!(burnt_in(&mut found, &StepObservation::default()), None);
+    }
+}
