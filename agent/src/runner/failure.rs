@@ -204,6 +204,7 @@ impl Trial {
                 FailureKind::TooSlow
             }
             (SearchFailure::NoAnswer, _) => FailureKind::ModelHangs,
+            (SearchFailure::GeneratorLags { .. }, _) => FailureKind::Generator,
             (
                 SearchFailure::AllCallsFailed { .. } | SearchFailure::TooManyErrors { .. },
                 Some(first),
