@@ -7,7 +7,9 @@ use std::{collections::VecDeque, time::Duration};
 use assay_measure::{
     outcome::LatencyFigures,
     schedule::Load,
-    search::{Answer, Next, Search, SearchFailure, SearchPlan, StepPlan, UnexpectedObservation, Verdict},
+    search::{
+        Answer, Next, Search, SearchFailure, SearchPlan, StepPlan, UnexpectedObservation, Verdict,
+    },
     slo::Slo,
     units::{Rate, as_micros},
     validity::{ClosedLoopEvidence, Evidence, GeneratorEvidence},
@@ -114,7 +116,9 @@ pub fn search(
             Next::Done(answer) => break SearchEnd::Answered(answer),
             Next::Failed(failure) => break SearchEnd::Failed(failure),
         };
-        let (Some(result), Some(step)) = (result, in_flight.pop_front()) else { break SearchEnd::Cancelled };
+        let (Some(result), Some(step)) = (result, in_flight.pop_front()) else {
+            break SearchEnd::Cancelled;
+        };
         if result.end == StepEnd::Complete {
             search.observe(&result.observation)?;
         }
@@ -134,12 +138,21 @@ pub fn search(
 impl StepRecord {
     /// The record of a step, judged by the constraints.
     #[must_use]
-    pub fn new(plan: StepPlan, constraints: &[Slo], max_error_share: f64, result: StepResult) -> Self {
+    pub fn new(
+        plan: StepPlan,
+        constraints: &[Slo],
+        max_error_share: f64,
+        result: StepResult,
+    ) -> Self {
         let StepResult { observation, figures, .. } = result;
         let judged = !constraints.is_empty() && !matches!(plan.load, Load::Closed { .. });
         let misses = |slo: &Slo| {
             let limit_us = as_micros(slo.limit());
-            observation.samples.iter().filter(|sample| sample.verdict == Verdict::Failed || sample.latency_us > limit_us).count() as u64
+            observation
+                .samples
+                .iter()
+                .filter(|sample| sample.verdict == Verdict::Failed || sample.latency_us > limit_us)
+                .count() as u64
         };
         let calls = observation.samples.len() as f64;
         let accepted = judged.then(|| {
@@ -229,9 +242,11 @@ impl SearchRun {
             max_error_share: plan.max_error_share,
             calls: at_answer.answered + at_answer.errors.total(),
             failed_calls: at_answer.errors.total(),
-            median_latency_us: latency_figures(&at_answer.latency).map(|figures| figures.p50_us as f64),
+            median_latency_us: latency_figures(&at_answer.latency)
+                .map(|figures| figures.p50_us as f64),
             generator: GeneratorEvidence {
-                lag_p99_us: (!at_answer.lag.is_empty()).then(|| at_answer.lag.value_at_quantile(0.99) as f64),
+                lag_p99_us: (!at_answer.lag.is_empty())
+                    .then(|| at_answer.lag.value_at_quantile(0.99) as f64),
                 saturated: self.answer_steps().any(|step| step.generator_saturated),
                 shares_cores,
             },
@@ -264,7 +279,11 @@ fn merged<'a>(steps: impl Iterator<Item = &'a StepRecord>) -> StepFigures {
 #[must_use]
 pub fn per_second(count: u64, elapsed: Duration) -> Rate {
     let seconds = elapsed.as_secs_f64();
-    if seconds > 0.0 { Rate::per_second(count as f64 / seconds).unwrap_or(Rate::ZERO) } else { Rate::ZERO }
+    if seconds > 0.0 {
+        Rate::per_second(count as f64 / seconds).unwrap_or(Rate::ZERO)
+    } else {
+        Rate::ZERO
+    }
 }
 
 #[cfg(test)]

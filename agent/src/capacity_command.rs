@@ -39,12 +39,14 @@ pub(crate) fn run(arguments: &CapacityArguments, format: Format) -> Result<ExitC
     let shares_cores = is_on_this_machine(&reach(&arguments.target)?);
     try_one_request(&mut start(&arguments.target, &options)?, &arguments.target.target, &plan)?;
     let mut generator = start(&arguments.target, &options)?;
-    let interruption = Interruption::cancels(generator.cancel_handle()).map_err(|error| signals(&error))?;
+    let interruption =
+        Interruption::cancels(generator.cancel_handle()).map_err(|error| signals(&error))?;
     let began = Instant::now();
     let run = watch(&mut generator, &plan)?;
     let took = began.elapsed();
     let validity = judge(&run.evidence(&plan, shares_cores));
-    let report = CapacityReport::of(arguments.target.target.to_string(), &plan, &run, validity, took);
+    let report =
+        CapacityReport::of(arguments.target.target.to_string(), &plan, &run, validity, took);
     let text = match format {
         Format::Json => to_json(&report)?,
         Format::Table => report.table(run.answer()),
@@ -53,7 +55,11 @@ pub(crate) fn run(arguments: &CapacityArguments, format: Format) -> Result<ExitC
     conclude(arguments, &run, interruption.happened())
 }
 
-fn conclude(arguments: &CapacityArguments, run: &SearchRun, interrupted: bool) -> Result<ExitCode, Failure> {
+fn conclude(
+    arguments: &CapacityArguments,
+    run: &SearchRun,
+    interrupted: bool,
+) -> Result<ExitCode, Failure> {
     match &run.end {
         SearchEnd::Answered(_) => Ok(ExitCode::Done),
         _ if interrupted => Ok(ExitCode::Interrupted),
@@ -68,8 +74,13 @@ fn no_capacity(failure: &SearchFailure) -> Failure {
         SearchFailure::ConstraintUnreachable { .. } => {
             (ExitCode::NothingMeets, "allow more latency with --slo, or make the target faster")
         }
+        SearchFailure::GeneratorLags { .. } => {
+            (ExitCode::Failed, "give it a core of its own, or try --realtime or --threads")
+        }
         SearchFailure::OutOfTime => (ExitCode::Failed, "allow more time with --max-duration"),
-        SearchFailure::NoAnswer | SearchFailure::AllCallsFailed { .. } | SearchFailure::TooManyErrors { .. } => {
+        SearchFailure::NoAnswer
+        | SearchFailure::AllCallsFailed { .. }
+        | SearchFailure::TooManyErrors { .. } => {
             (ExitCode::Failed, "`assay-agent load --users 1` shows the first failing response")
         }
     };
@@ -99,14 +110,24 @@ fn asked(step: &StepPlan) -> String {
 }
 
 fn seen(step: &StepRecord) -> String {
-    let latency = step.latency().map_or_else(String::new, |latency| format!(", p50 {}, p95 {}", time(latency.p50_us), time(latency.p95_us)));
+    let latency = step.latency().map_or_else(String::new, |latency| {
+        format!(", p50 {}, p95 {}", time(latency.p50_us), time(latency.p95_us))
+    });
     let failed = step.figures.errors.total();
     let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
-    format!("{}: {}/min{latency}{failed}", asked(&step.plan), grouped(step.achieved().as_per_minute()))
+    format!(
+        "{}: {}/min{latency}{failed}",
+        asked(&step.plan),
+        grouped(step.achieved().as_per_minute())
+    )
 }
 
 /// One request first: a target that rejects it has no capacity worth a search.
-fn try_one_request(generator: &mut Generator, target: &Target, plan: &SearchPlan) -> Result<(), Failure> {
+fn try_one_request(
+    generator: &mut Generator,
+    target: &Target,
+    plan: &SearchPlan,
+) -> Result<(), Failure> {
     let step = StepPlan {
         index: 0,
         purpose: Purpose::WarmUp,
@@ -117,8 +138,12 @@ fn try_one_request(generator: &mut Generator, target: &Target, plan: &SearchPlan
     };
     generator.submit(&step).map_err(|error| broken(&error))?;
     let result = generator.wait_next().map_err(|error| broken(&error))?;
-    let Some(failure) = result.and_then(|result| result.figures.first_failure) else { return Ok(()) };
-    let mut told = Failure::new(ExitCode::Failed, format!("the target {target} does not answer the request")).cause(&failure.message);
+    let Some(failure) = result.and_then(|result| result.figures.first_failure) else {
+        return Ok(());
+    };
+    let mut told =
+        Failure::new(ExitCode::Failed, format!("the target {target} does not answer the request"))
+            .cause(&failure.message);
     if !failure.body.is_empty() {
         told = told.cause(String::from_utf8_lossy(&failure.body).trim());
     }

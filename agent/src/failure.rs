@@ -23,7 +23,6 @@ pub(crate) enum ExitCode {
 
 impl ExitCode {
     /// The number that the process ends with.
-
     pub(crate) const fn number(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -36,7 +35,6 @@ impl ExitCode {
     }
 
     /// The word that stands for it in JSON errors.
-
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -76,7 +74,6 @@ impl Failure {
     }
 
     /// Adds a cause; one that says nothing new is left out.
-
     pub(crate) fn cause(mut self, cause: impl fmt::Display) -> Self {
         let cause = cause.to_string();
         if self.what != cause && self.causes.last() != Some(&cause) {
@@ -93,22 +90,20 @@ impl Failure {
     }
 
     /// One thing to do next.
-
     pub(crate) fn hint(mut self, hint: impl fmt::Display) -> Self {
         self.hint = Some(hint.to_string());
         self
     }
 
     /// How the program ends.
-
     pub(crate) const fn code(&self) -> ExitCode {
         self.code
     }
 
     /// The failure as one JSON object.
-
     pub(crate) fn to_json(&self) -> serde_json::Value {
-        let mut error = json!({ "code": self.code.word(), "message": self.what, "causes": self.causes });
+        let mut error =
+            json!({ "code": self.code.word(), "message": self.what, "causes": self.causes });
         if let Some(hint) = &self.hint {
             error["hint"] = json!(hint);
         }

@@ -116,7 +116,9 @@ pub enum GeneratorError {
         source: io::Error,
     },
     /// A step would send more requests than fit into memory.
-    #[error("a step of {duration_s} s would send more than {ARRIVALS_LIMIT} requests; make it shorter")]
+    #[error(
+        "a step of {duration_s} s would send more than {ARRIVALS_LIMIT} requests; make it shorter"
+    )]
     TooManyArrivals {
         /// The step's duration in seconds.
         duration_s: u64,
@@ -147,6 +149,7 @@ impl CancelHandle {
 /// A running load generator. Dropping it cancels what is in flight.
 #[derive(Debug)]
 pub struct Generator {
+    clock: Clock,
     threads: Vec<Thread>,
     parts: Receiver<Part>,
     collected: HashMap<u32, Vec<Part>>,
@@ -197,6 +200,7 @@ impl Generator {
         let (parts_in, parts) = channel();
         let cancelled = Arc::new(AtomicBool::new(false));
         let mut generator = Self {
+            clock,
             threads: Vec::new(),
             parts,
             collected: HashMap::new(),
@@ -205,7 +209,8 @@ impl Generator {
         };
         let threads = options.threads.max(1);
         for thread in 0..threads {
-            let doorbell = Arc::new(worker::doorbell().map_err(|errno| system("make an eventfd", errno))?);
+            let doorbell =
+                Arc::new(worker::doorbell().map_err(|errno| system("make an eventfd", errno))?);
             let (assignments, inbox) = channel();
             let settings = Settings {
                 clock,
@@ -258,6 +263,7 @@ impl Generator {
     /// [`GeneratorError::Ended`] when nothing is sent any more, [`GeneratorError::TooManyArrivals`].
     pub fn submit(&mut self, plan: &StepPlan) -> Result<(), GeneratorError> {
         let threads = self.threads.len();
+        let submitted_ns = self.clock.now_ns();
         let gate = Arc::new(Gate::new(u32::try_from(threads).unwrap_or(1)));
         for (thread, work) in self.threads.iter().zip(divide(plan, threads)?) {
             let assignment = Assignment {
@@ -265,6 +271,7 @@ impl Generator {
                 work,
                 duration_ns: nanoseconds(plan.duration),
                 continues: plan.continues,
+                submitted_ns,
                 verdict_after_ns: nanoseconds(plan.verdict_after),
                 gate: Arc::clone(&gate),
             };
@@ -288,7 +295,11 @@ impl Generator {
             match self.parts.recv_timeout(Duration::from_millis(500)) {
                 Ok(part) => self.collected.entry(part.index).or_default().push(part),
                 Err(RecvTimeoutError::Timeout) => {
-                    if self.threads.iter().any(|thread| thread.handle.as_ref().is_none_or(JoinHandle::is_finished)) {
+                    if self
+                        .threads
+                        .iter()
+                        .any(|thread| thread.handle.as_ref().is_none_or(JoinHandle::is_finished))
+                    {
                         // One thread that lost the target takes the others with it.
                         self.cancel.cancel();
                     }
@@ -336,7 +347,9 @@ impl Drop for Generator {
 fn divide(plan: &StepPlan, threads: usize) -> Result<Vec<Work>, GeneratorError> {
     if let Load::Closed { users } = &plan.load {
         let count = u32::try_from(threads).unwrap_or(1);
-        return Ok((0..count).map(|thread| Work::Users(users / count + u32::from(thread < users % count))).collect());
+        return Ok((0..count)
+            .map(|thread| Work::Users(users / count + u32::from(thread < users % count)))
+            .collect());
     }
     let expected = match &plan.load {
         Load::Closed { .. } => 0.0,
@@ -371,7 +384,8 @@ fn merge(parts: Vec<Part>) -> StepResult {
         result.figures.merge(&part.figures);
         seconds.append(&mut part.figures.seconds);
         open_loop = part.open_loop;
-        if matches!(result.end, StepEnd::Complete) || matches!(part.end, StepEnd::TargetLost { .. }) {
+        if matches!(result.end, StepEnd::Complete) || matches!(part.end, StepEnd::TargetLost { .. })
+        {
             result.end = part.end;
         }
     }

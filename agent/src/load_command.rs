@@ -36,11 +36,13 @@ const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 /// Runs the command.
 pub(crate) fn run(arguments: &LoadArguments, format: Format) -> Result<ExitCode, Failure> {
     let phases = phases(arguments)?;
-    let options = GeneratorOptions { keep_samples: false, keep_seconds: true, ..options(&arguments.target) };
+    let options =
+        GeneratorOptions { keep_samples: false, keep_seconds: true, ..options(&arguments.target) };
     // Made now: a load that cannot be written down must not run first.
     let log = arguments.hlog.as_deref().map(create).transpose()?;
     let mut generator = start(&arguments.target, &options)?;
-    let interruption = Interruption::cancels(generator.cancel_handle()).map_err(|error| signals(&error))?;
+    let interruption =
+        Interruption::cancels(generator.cancel_handle()).map_err(|error| signals(&error))?;
     let began = SystemTime::now();
     let performed = perform(&mut generator, &phases, options.request_timeout)?;
     let interrupted = interruption.happened();
@@ -48,7 +50,11 @@ pub(crate) fn run(arguments: &LoadArguments, format: Format) -> Result<ExitCode,
         StepEnd::TargetLost { reason } => Some(reason.clone()),
         StepEnd::Complete | StepEnd::Cancelled => None,
     });
-    let report = LoadReport::of(arguments.target.target.to_string(), &performed, interrupted || lost.is_some());
+    let report = LoadReport::of(
+        arguments.target.target.to_string(),
+        &performed,
+        interrupted || lost.is_some(),
+    );
     if let (Some(log), Some(path)) = (log, &arguments.hlog) {
         write_log(log, began, &performed).map_err(|error| {
             Failure::new(ExitCode::Failed, format!("cannot write {}", path.display())).cause(error)
@@ -71,12 +77,16 @@ fn phases(arguments: &LoadArguments) -> Result<Vec<Phase>, Failure> {
     let (load, duration) = if let Some(path) = &arguments.trace {
         let at_us = trace::read(path).map_err(|error| {
             let failure = Failure::of(ExitCode::Usage, &error);
-            Failure::new(ExitCode::Usage, format!("cannot replay the trace {}", path.display())).causes_of(failure)
+            Failure::new(ExitCode::Usage, format!("cannot replay the trace {}", path.display()))
+                .causes_of(failure)
         })?;
         let duration = Duration::from_micros(at_us.last().map_or(0, |last| last + 1));
         (Load::Replay { at_us }, duration)
     } else if let Some(rate) = arguments.rate {
-        (Load::Open { rate, arrivals: arguments.arrivals.into(), seed: arguments.target.seed }, duration)
+        (
+            Load::Open { rate, arrivals: arguments.arrivals.into(), seed: arguments.target.seed },
+            duration,
+        )
     } else {
         (Load::Closed { users: arguments.users.unwrap_or(1) }, duration)
     };
@@ -84,7 +94,11 @@ fn phases(arguments: &LoadArguments) -> Result<Vec<Phase>, Failure> {
 }
 
 /// Carries out phases without a pause between them.
-fn perform(generator: &mut Generator, phases: &[Phase], timeout: Duration) -> Result<Vec<Performed>, Failure> {
+fn perform(
+    generator: &mut Generator,
+    phases: &[Phase],
+    timeout: Duration,
+) -> Result<Vec<Performed>, Failure> {
     for (index, phase) in (0..).zip(phases) {
         let plan = StepPlan {
             index,
@@ -113,11 +127,19 @@ fn perform(generator: &mut Generator, phases: &[Phase], timeout: Duration) -> Re
 
 fn in_words(number: usize, result: &StepResult) -> String {
     let figures = &result.figures;
-    format!("phase {}: {} answered, {} failed", number + 1, figures.answered, figures.errors.total())
+    format!(
+        "phase {}: {} answered, {} failed",
+        number + 1,
+        figures.answered,
+        figures.errors.total()
+    )
 }
 
 /// The generator for a target, after it was seen to accept connections.
-pub(crate) fn start(arguments: &TargetArguments, options: &GeneratorOptions) -> Result<Generator, Failure> {
+pub(crate) fn start(
+    arguments: &TargetArguments,
+    options: &GeneratorOptions,
+) -> Result<Generator, Failure> {
     let payload = arguments
         .payload
         .as_deref()
@@ -125,12 +147,14 @@ pub(crate) fn start(arguments: &TargetArguments, options: &GeneratorOptions) -> 
         .transpose()
         .map_err(|error| Failure::of(ExitCode::Failed, &error))?;
     let address = reach(arguments)?;
-    Generator::start(&arguments.target, &address, payload.as_ref(), &arguments.inputs, options).map_err(|error| broken(&error))
+    Generator::start(&arguments.target, &address, payload.as_ref(), &arguments.inputs, options)
+        .map_err(|error| broken(&error))
 }
 
 pub(crate) fn reach(arguments: &TargetArguments) -> Result<Address, Failure> {
     arguments.target.reach().map_err(|error| {
-        Failure::of(ExitCode::Failed, &error).hint("is the server running, and is this its address and port?")
+        Failure::of(ExitCode::Failed, &error)
+            .hint("is the server running, and is this its address and port?")
     })
 }
 
@@ -146,7 +170,8 @@ pub(crate) fn options(arguments: &TargetArguments) -> GeneratorOptions {
 }
 
 pub(crate) fn broken(error: &GeneratorError) -> Failure {
-    let usage = matches!(error, GeneratorError::Request(_) | GeneratorError::TooManyArrivals { .. });
+    let usage =
+        matches!(error, GeneratorError::Request(_) | GeneratorError::TooManyArrivals { .. });
     Failure::of(if usage { ExitCode::Usage } else { ExitCode::Failed }, error)
 }
 
@@ -155,9 +180,12 @@ pub(crate) fn signals(error: &std::io::Error) -> Failure {
 }
 
 pub(crate) fn target_lost(arguments: &TargetArguments, reason: &str) -> Failure {
-    Failure::new(ExitCode::Failed, format!("the target {} went away while it was loaded", arguments.target))
-        .cause(reason)
-        .hint("look at the server's own log: did it crash, or was it stopped?")
+    Failure::new(
+        ExitCode::Failed,
+        format!("the target {} went away while it was loaded", arguments.target),
+    )
+    .cause(reason)
+    .hint("look at the server's own log: did it crash, or was it stopped?")
 }
 
 /// Prints a document, as JSON or as what it says in words.
@@ -171,8 +199,9 @@ fn print(report: &LoadReport, format: Format) -> Result<(), Failure> {
 }
 
 pub(crate) fn to_json(report: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string_pretty(report)
-        .map_err(|error| Failure::new(ExitCode::Failed, "cannot write the report as JSON").cause(error))
+    serde_json::to_string_pretty(report).map_err(|error| {
+        Failure::new(ExitCode::Failed, "cannot write the report as JSON").cause(error)
+    })
 }
 
 fn create(path: &Path) -> Result<File, Failure> {
@@ -191,13 +220,15 @@ fn write_log(file: File, began: SystemTime, performed: &[Performed]) -> Result<(
         .with_start_time(began)
         .with_base_time(began)
         .with_max_value_divisor(1000.0);
-    let mut log = builder.begin_log_with(&mut writer, &mut serializer).map_err(|error| error.to_string())?;
+    let mut log =
+        builder.begin_log_with(&mut writer, &mut serializer).map_err(|error| error.to_string())?;
     let first_us = performed.first().map_or(0, |phase| phase.result.observation.started_us);
     for phase in performed {
         let begin = Duration::from_micros(phase.result.observation.started_us - first_us);
         for second in &phase.result.figures.seconds {
             let start = begin + Duration::from_secs(second.index);
-            log.write_histogram(&second.latency, start, Duration::from_secs(1), None).map_err(|error| error.to_string())?;
+            log.write_histogram(&second.latency, start, Duration::from_secs(1), None)
+                .map_err(|error| error.to_string())?;
         }
     }
     writer.flush().map_err(|error| error.to_string())

@@ -39,11 +39,23 @@ impl Percentiles {
     pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
         let LatencyFigures { mean_us, p50_us, p90_us, p95_us, p99_us, p999_us, max_us, count: _ } =
             latency_figures(histogram)?;
-        Some(Self { mean: mean_us, p50: p50_us, p90: p90_us, p95: p95_us, p99: p99_us, p999: p999_us, max: max_us })
+        Some(Self {
+            mean: mean_us,
+            p50: p50_us,
+            p90: p90_us,
+            p95: p95_us,
+            p99: p99_us,
+            p999: p999_us,
+            max: max_us,
+        })
     }
 
     fn row(&self) -> [String; 7] {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a mean of microseconds, at most ten minutes")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a mean of microseconds, at most ten minutes"
+        )]
         let mean = self.mean.round() as u64;
         [mean, self.p50, self.p90, self.p95, self.p99, self.p999, self.max].map(time)
     }
@@ -143,10 +155,15 @@ pub fn time(microseconds: u64) -> String {
 #[must_use]
 pub fn grouped(value: f64) -> String {
     let digits = if value.abs() < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") };
-    let (whole, rest) = digits.split_once('.').map_or((digits.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    let (whole, rest) =
+        digits.split_once('.').map_or((digits.as_str(), None), |(whole, rest)| (whole, Some(rest)));
     let mut text = String::new();
     for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index).is_multiple_of(3) && digit.is_ascii_digit() && !text.ends_with('-') {
+        if index > 0
+            && (whole.len() - index).is_multiple_of(3)
+            && digit.is_ascii_digit()
+            && !text.ends_with('-')
+        {
             text.push(' ');
         }
         text.push(digit);
@@ -186,15 +203,25 @@ fn latency_table(text: &mut String, rows: &[(&str, Option<Percentiles>)]) {
 
 fn errors_in_words(errors: &ErrorsByKind) -> String {
     let ErrorsByKind { connect, timeout, reset, status, malformed } = errors;
-    let counts = [("connect", connect), ("timeout", timeout), ("reset", reset), ("status", status), ("malformed", malformed)];
-    let some: Vec<String> =
-        counts.iter().filter(|(_, count)| **count > 0).map(|(kind, count)| format!("{kind} {count}")).collect();
+    let counts = [
+        ("connect", connect),
+        ("timeout", timeout),
+        ("reset", reset),
+        ("status", status),
+        ("malformed", malformed),
+    ];
+    let some: Vec<String> = counts
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(kind, count)| format!("{kind} {count}"))
+        .collect();
     some.join(", ")
 }
 
 fn first_failure(text: &mut String, failure: Option<&FirstFailureReport>) {
     if let Some(failure) = failure {
-        let body: String = failure.body.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let body: String =
+            failure.body.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
         let separator = if body.is_empty() { "" } else { ": " };
         line(text, "First", &format!("{}{separator}{body}", failure.message));
     }
@@ -206,9 +233,16 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_unit_and_their_thousands_apart() {
-        assert_eq!(["0 µs", "999 µs", "1.50 ms", "27.9 ms", "250 ms", "2.00 s", "600 s"],
-            [0, 999, 1_500, 27_900, 250_000, 2_000_000, 600_000_000].map(time).each_ref().map(String::as_str));
-        assert_eq!(["0", "7.5", "100", "2 310", "1 234 567"],
-            [0.0, 7.5, 100.2, 2310.0, 1_234_567.0].map(grouped).each_ref().map(String::as_str));
+        assert_eq!(
+            ["0 µs", "999 µs", "1.50 ms", "27.9 ms", "250 ms", "2.00 s", "600 s"],
+            [0, 999, 1_500, 27_900, 250_000, 2_000_000, 600_000_000]
+                .map(time)
+                .each_ref()
+                .map(String::as_str)
+        );
+        assert_eq!(
+            ["0", "7.5", "100", "2 310", "1 234 567"],
+            [0.0, 7.5, 100.2, 2310.0, 1_234_567.0].map(grouped).each_ref().map(String::as_str)
+        );
     }
 }

@@ -57,7 +57,9 @@ pub enum Address {
 #[derive(Debug, Error)]
 pub enum TargetError {
     /// The text is not of a known form.
-    #[error("{0:?} is not a target; write it like http://127.0.0.1:8080/invocations, unix:/run/model.sock or grpc://127.0.0.1:8081/MODEL")]
+    #[error(
+        "{0:?} is not a target; write it like http://127.0.0.1:8080/invocations, unix:/run/model.sock or grpc://127.0.0.1:8081/MODEL"
+    )]
     Grammar(String),
     /// TLS is not spoken.
     #[error("{0:?} asks for TLS, which the load generator does not speak; measure the plain port")]
@@ -189,7 +191,9 @@ fn split(text: &str, default_port: Option<u16>) -> Option<(String, u16, Option<S
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http { path, .. } => write!(f, "http://{}{}", self.authority(), path.as_deref().unwrap_or("")),
+            Self::Http { path, .. } => {
+                write!(f, "http://{}{}", self.authority(), path.as_deref().unwrap_or(""))
+            }
             Self::Unix { socket } => write!(f, "unix:{}", socket.display()),
             Self::Grpc { model, .. } => write!(f, "grpc://{}/{model}", self.authority()),
         }
@@ -225,8 +229,20 @@ mod tests {
 
     #[test]
     fn what_is_not_a_target_says_why() {
-        for bad in ["", "127.0.0.1:80", "ftp://a", "http://", "http://:80", "http://a:0", "http://a:99999", "unix:",
-            "http://u@a/", "grpc://a/model", "http://a/b c", "http://a/\r\nX: y"] {
+        for bad in [
+            "",
+            "127.0.0.1:80",
+            "ftp://a",
+            "http://",
+            "http://:80",
+            "http://a:0",
+            "http://a:99999",
+            "unix:",
+            "http://u@a/",
+            "grpc://a/model",
+            "http://a/b c",
+            "http://a/\r\nX: y",
+        ] {
             assert!(matches!(bad.parse::<Target>(), Err(TargetError::Grammar(_))), "{bad:?}");
         }
         assert!(matches!("https://a".parse::<Target>(), Err(TargetError::Tls(_))));
@@ -237,7 +253,8 @@ mod tests {
     #[test]
     fn an_address_where_nobody_listens_is_named() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let error = format!("http://127.0.0.1:{port}").parse::<Target>().unwrap().reach().unwrap_err();
+        let error =
+            format!("http://127.0.0.1:{port}").parse::<Target>().unwrap().reach().unwrap_err();
         assert_eq!(error.to_string(), format!("cannot connect to 127.0.0.1:{port}"));
         let error = "unix:/nonexistent/socket".parse::<Target>().unwrap().reach().unwrap_err();
         assert_eq!(error.to_string(), "cannot connect to /nonexistent/socket");

@@ -57,7 +57,11 @@ pub fn parse(text: &str) -> Result<Vec<u64>, TraceError> {
             continue;
         }
         let position = || (index + 1, value.to_owned());
-        let time = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).map(as_micros);
+        let time = value
+            .parse()
+            .ok()
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .map(as_micros);
         let Some(time) = time else {
             let (line, text) = position();
             return Err(TraceError::NotATime { line, text });
@@ -80,12 +84,18 @@ mod tests {
 
     #[test]
     fn times_are_read_in_seconds_and_comments_passed_over() {
-        assert_eq!(parse("# a trace\n0\n0.5 # half\n\n0.5\n1.25\n").unwrap(), [0, 500_000, 500_000, 1_250_000]);
+        assert_eq!(
+            parse("# a trace\n0\n0.5 # half\n\n0.5\n1.25\n").unwrap(),
+            [0, 500_000, 500_000, 1_250_000]
+        );
     }
 
     #[test]
     fn a_wrong_line_is_named() {
-        assert_eq!(parse("0\nx\n").unwrap_err().to_string(), "line 2: \"x\" is not a time in seconds");
+        assert_eq!(
+            parse("0\nx\n").unwrap_err().to_string(),
+            "line 2: \"x\" is not a time in seconds"
+        );
         for bad in ["-1", "NaN", "inf", "1e300", "1,5"] {
             assert!(matches!(parse(bad), Err(TraceError::NotATime { line: 1, .. })), "{bad}");
         }

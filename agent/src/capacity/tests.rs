@@ -8,7 +8,10 @@ use bytes::Bytes;
 
 use super::*;
 use crate::{
-    load::{GeneratorOptions, scripted_server::{Answer as Reply, Server}},
+    load::{
+        GeneratorOptions,
+        scripted_server::{Answer as Reply, Server},
+    },
     payload::Payload,
 };
 
@@ -26,7 +29,10 @@ fn plan(seconds: u64, constraints: &[&str]) -> SearchPlan {
 fn generator(server: &Server) -> Generator {
     let payload = Payload { bodies: vec![Bytes::from("x")], content_type: "text/plain".to_owned() };
     let target = server.target();
-    let options = GeneratorOptions { give_up_after: Duration::from_millis(300), ..GeneratorOptions::default() };
+    let options = GeneratorOptions {
+        give_up_after: Duration::from_millis(300),
+        ..GeneratorOptions::default()
+    };
     Generator::start(&target, &target.reach().unwrap(), Some(&payload), &[], &options).unwrap()
 }
 
@@ -37,7 +43,10 @@ fn a_search_without_constraints_finds_the_plateau_of_a_server() {
     let mut generator = generator(&server);
     let plan = plan(20, &[]);
     let mut planned = 0;
-    let run = search(&mut generator, &plan, |event| planned += u32::from(matches!(event, SearchEvent::StepPlanned(_)))).unwrap();
+    let run = search(&mut generator, &plan, |event| {
+        planned += u32::from(matches!(event, SearchEvent::StepPlanned(_)))
+    })
+    .unwrap();
     let answer = run.answer().unwrap_or_else(|| panic!("{:?}", run.end));
     let found = answer.plateau.value.as_per_second();
     // The server's own overhead costs some of it; it can never do more.
@@ -58,7 +67,11 @@ fn a_target_that_dies_ends_the_search_with_what_it_did() {
         }
     })
     .unwrap();
-    assert!(matches!(&run.end, SearchEnd::TargetLost { reason } if reason.contains("refused")), "{:?}", run.end);
+    assert!(
+        matches!(&run.end, SearchEnd::TargetLost { reason } if reason.contains("refused")),
+        "{:?}",
+        run.end
+    );
     assert!(run.steps.len() >= 2);
     assert!(run.steps[0].figures.answered > 0);
 }
@@ -97,9 +110,15 @@ fn record(load: Load, latencies_us: &[(u64, Verdict)], constraints: &[&str]) -> 
         continues: false,
         verdict_after: Duration::from_secs(1),
     };
-    let observation = StepObservation { samples, elapsed_us: 1_000_000, ..StepObservation::default() };
+    let observation =
+        StepObservation { samples, elapsed_us: 1_000_000, ..StepObservation::default() };
     let constraints: Vec<Slo> = constraints.iter().map(|text| text.parse().unwrap()).collect();
-    StepRecord::new(step, &constraints, 0.01, StepResult { observation, figures, end: StepEnd::Complete })
+    StepRecord::new(
+        step,
+        &constraints,
+        0.01,
+        StepResult { observation, figures, end: StepEnd::Complete },
+    )
 }
 
 fn open() -> Load {
@@ -122,9 +141,21 @@ fn a_step_is_accepted_when_every_constraint_holds_and_few_calls_fail() {
     };
     assert_eq!(verdict(10, 0, 0, &["p95<=50ms"]), (Some(10), Some(true)));
     assert_eq!(verdict(11, 0, 0, &["p95<=50ms"]), (Some(11), Some(false)));
-    assert_eq!(verdict(9, 2, 0, &["p95<=50ms"]), (Some(11), Some(false)), "a failed call misses too");
-    assert_eq!(verdict(0, 3, 0, &["p95<=50ms"]), (Some(3), Some(false)), "three of 200 are over one per cent");
-    assert_eq!(verdict(0, 0, 11, &["p95<=50ms"]), (Some(11), Some(false)), "what never returned has missed");
+    assert_eq!(
+        verdict(9, 2, 0, &["p95<=50ms"]),
+        (Some(11), Some(false)),
+        "a failed call misses too"
+    );
+    assert_eq!(
+        verdict(0, 3, 0, &["p95<=50ms"]),
+        (Some(3), Some(false)),
+        "three of 200 are over one per cent"
+    );
+    assert_eq!(
+        verdict(0, 0, 11, &["p95<=50ms"]),
+        (Some(11), Some(false)),
+        "what never returned has missed"
+    );
     assert_eq!(verdict(5, 0, 0, &["p95<=50ms", "p99<=50ms"]), (Some(5), Some(false)));
     assert_eq!(verdict(50, 0, 0, &[]), (None, None));
     assert_eq!(record(Load::Closed { users: 2 }, &calls(50, 0, 0), &["p95<=50ms"]).accepted, None);

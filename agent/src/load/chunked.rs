@@ -90,7 +90,15 @@ impl Chunks {
             (Place::Trailer | Place::TrailerEnd, b'\n') => return Some(true),
             (Place::TrailerLine, b'\n') => Place::Trailer,
             (Place::Trailer | Place::TrailerLine, _) => Place::TrailerLine,
-            (Place::Size | Place::SizeEnd | Place::Data | Place::DataCr | Place::DataLf | Place::TrailerEnd, _) => {
+            (
+                Place::Size
+                | Place::SizeEnd
+                | Place::Data
+                | Place::DataCr
+                | Place::DataLf
+                | Place::TrailerEnd,
+                _,
+            ) => {
                 return None;
             }
         };

@@ -180,7 +180,8 @@ pub struct StepResult {
 /// An empty histogram of microseconds: 1 µs to 10 min with 3 significant digits.
 #[must_use]
 pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, HISTOGRAM_LIMIT_US, 3).expect("1 to 600 million with 3 digits is a valid range")
+    Histogram::new_with_bounds(1, HISTOGRAM_LIMIT_US, 3)
+        .expect("1 to 600 million with 3 digits is a valid range")
 }
 
 /// The figures of a latency histogram; `None` when it is empty.

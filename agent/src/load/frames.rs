@@ -160,7 +160,11 @@ mod tests {
 
     use super::*;
 
-    fn collect(reader: &mut FrameReader, bytes: &[u8], seen: &mut Vec<(Kind, u8, u32, Vec<u8>)>) -> Result<(), TooLong> {
+    fn collect(
+        reader: &mut FrameReader,
+        bytes: &[u8],
+        seen: &mut Vec<(Kind, u8, u32, Vec<u8>)>,
+    ) -> Result<(), TooLong> {
         reader.read(bytes, |frame| {
             seen.push((frame.kind, frame.flags, frame.stream, frame.payload.to_vec()));
             Ok(())
@@ -170,7 +174,10 @@ mod tests {
     #[test]
     fn a_frame_that_is_too_long_is_refused() {
         let mut reader = FrameReader::default();
-        assert_eq!(collect(&mut reader, &[0, 0x40, 1, 0, 0, 0, 0, 0, 1], &mut Vec::new()), Err(TooLong));
+        assert_eq!(
+            collect(&mut reader, &[0, 0x40, 1, 0, 0, 0, 0, 0, 1], &mut Vec::new()),
+            Err(TooLong)
+        );
     }
 
     #[test]

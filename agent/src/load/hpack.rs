@@ -43,7 +43,10 @@ pub(crate) fn read(mut block: &[u8], names: &Names, statuses: &mut Statuses) -> 
             if index == 0 || index > STATIC_ENTRIES {
                 return None;
             }
-            if let Some(&status) = index.checked_sub(STATIC_STATUS).and_then(|at| STATIC_STATUSES.get(usize::try_from(at).ok()?)) {
+            if let Some(&status) = index
+                .checked_sub(STATIC_STATUS)
+                .and_then(|at| STATIC_STATUSES.get(usize::try_from(at).ok()?))
+            {
                 statuses.http = Some(status);
             }
         } else if first & 0xe0 == 0x20 {
@@ -65,7 +68,8 @@ fn literal(block: &mut &[u8], prefix: u8, names: &Names, statuses: &mut Statuses
         return None;
     }
     let name = if index == 0 { names.find(string(block)?) } else { None };
-    let is_status = (STATIC_STATUS..STATIC_STATUS + 7).contains(&index) || name == Some(Name::Status);
+    let is_status =
+        (STATIC_STATUS..STATIC_STATUS + 7).contains(&index) || name == Some(Name::Status);
     let value = string(block)?;
     if is_status {
         statuses.http = Some(number(&value)?);
@@ -131,7 +135,11 @@ fn percent_decoded(bytes: &[u8]) -> String {
     let mut rest = bytes;
     while let Some((&byte, after)) = rest.split_first() {
         let escaped = (byte == b'%')
-            .then(|| after.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()))
+            .then(|| {
+                after
+                    .get(..2)
+                    .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok())
+            })
             .flatten();
         decoded.push(escaped.unwrap_or(byte));
         rest = if escaped.is_some() { &after[2..] } else { after };
@@ -195,8 +203,9 @@ fn huffman_encoded(text: &[u8]) -> Vec<u8> {
     let (mut bits, mut count, mut bytes) = (0u64, 0u32, Vec::new());
     for &byte in text {
         let length = usize::from(CODE_LENGTHS[usize::from(byte)]);
-        let place = code.symbols[length].iter().position(|&symbol| symbol == u16::from(byte)).unwrap_or(0);
-        bits = bits << length | u64::from(code.first[length]) + place as u64;
+        let place =
+            code.symbols[length].iter().position(|&symbol| symbol == u16::from(byte)).unwrap_or(0);
+        bits = (bits << length) | (u64::from(code.first[length]) + place as u64);
         count += u32::from(CODE_LENGTHS[usize::from(byte)]);
         while count >= 8 {
             count -= 8;
@@ -220,7 +229,8 @@ fn huffman_decoded(bytes: &[u8]) -> Option<Vec<u8>> {
         if length > LONGEST_CODE {
             return None;
         }
-        let place = code.checked_sub(codes.first[length]).and_then(|place| usize::try_from(place).ok());
+        let place =
+            code.checked_sub(codes.first[length]).and_then(|place| usize::try_from(place).ok());
         if let Some(&symbol) = place.and_then(|place| codes.symbols[length].get(place)) {
             if symbol == EOS {
                 return None;
@@ -263,7 +273,8 @@ impl RequestHeaders {
             (58, "", &agent),
         ];
         // `:method: POST` and `:scheme: http` stand in the static table.
-        let mut headers = Self { plain: vec![0x83, 0x86], first: vec![0x83, 0x86], again: vec![0x83, 0x86] };
+        let mut headers =
+            Self { plain: vec![0x83, 0x86], first: vec![0x83, 0x86], again: vec![0x83, 0x86] };
         for (place, (index, name, value)) in (0u64..).zip(fields) {
             push_literal(&mut headers.plain, 0x00, 4, index, name, value);
             push_literal(&mut headers.first, 0x40, 6, index, name, value);
@@ -344,16 +355,28 @@ mod tests {
 
     #[test]
     fn what_needs_a_dynamic_table_or_is_broken_is_refused() {
-        for block in [&[0x80][..], &[0xbe], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff], &[0x3f, 0xe1, 0x1f], &[0x40, 11, b'g'],
-            &[0x08, 0x01, b'x'], &[0x7f], &[0x00]] {
+        for block in [
+            &[0x80][..],
+            &[0xbe],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            &[0x3f, 0xe1, 0x1f],
+            &[0x40, 11, b'g'],
+            &[0x08, 0x01, b'x'],
+            &[0x7f],
+            &[0x00],
+        ] {
             assert_eq!(statuses(block), None, "{block:?}");
         }
     }
 
     #[test]
     fn later_request_blocks_refer_to_the_first() {
-        let headers = RequestHeaders::grpc("127.0.0.1:8081", "/inference.GRPCInferenceService/ModelInfer");
-        assert_eq!(headers.again, [0x83, 0x86, 0x80 | 66, 0x80 | 65, 0x80 | 64, 0x80 | 63, 0x80 | 62]);
+        let headers =
+            RequestHeaders::grpc("127.0.0.1:8081", "/inference.GRPCInferenceService/ModelInfer");
+        assert_eq!(
+            headers.again,
+            [0x83, 0x86, 0x80 | 66, 0x80 | 65, 0x80 | 64, 0x80 | 63, 0x80 | 62]
+        );
         assert!(headers.first.len() > headers.again.len());
         assert!(statuses(&headers.plain).is_some() && statuses(&headers.first).is_some());
     }

@@ -25,7 +25,10 @@ impl Requests {
             Target::Unix { .. } | Target::Grpc { .. } => None,
         };
         let host = target.authority();
-        let common = format!("Host: {host}\r\nUser-Agent: assay/{}\r\nAccept: */*\r\n", env!("CARGO_PKG_VERSION"));
+        let common = format!(
+            "Host: {host}\r\nUser-Agent: assay/{}\r\nAccept: */*\r\n",
+            env!("CARGO_PKG_VERSION")
+        );
         let Some(payload) = payload else {
             let path = given.unwrap_or("/ping");
             return Self(vec![Bytes::from(format!("GET {path} HTTP/1.1\r\n{common}\r\n"))]);
@@ -135,7 +138,8 @@ impl Exchange for Http1 {
             self.spent = true;
             return Ok(());
         }
-        let (used, response) = self.reader.read(bytes).map_err(|violation| Broken(violation.to_string()))?;
+        let (used, response) =
+            self.reader.read(bytes).map_err(|violation| Broken(violation.to_string()))?;
         if let Some(response) = response {
             self.end(response, at_ns, ended);
             self.spent |= used < bytes.len();
@@ -174,7 +178,10 @@ mod tests {
 
     #[test]
     fn requests_carry_the_body_and_its_length() {
-        let payload = Payload { bodies: vec![Bytes::from("ab"), Bytes::from("c")], content_type: "text/csv".to_owned() };
+        let payload = Payload {
+            bodies: vec![Bytes::from("ab"), Bytes::from("c")],
+            content_type: "text/csv".to_owned(),
+        };
         let target: Target = "http://h:81/x?y=z".parse().unwrap();
         let requests = Requests::encode(&target, Some(&payload));
         let text = String::from_utf8(requests.0[0].to_vec()).unwrap();
@@ -189,7 +196,8 @@ mod tests {
             let requests = Requests::encode(&target.parse().unwrap(), payload);
             String::from_utf8_lossy(&requests.0[0]).lines().next().unwrap_or_default().to_owned()
         };
-        let payload = Payload { bodies: vec![Bytes::from("x")], content_type: "text/csv".to_owned() };
+        let payload =
+            Payload { bodies: vec![Bytes::from("x")], content_type: "text/csv".to_owned() };
         assert_eq!(start("http://h", None), "GET /ping HTTP/1.1");
         assert_eq!(start("http://h/", None), "GET / HTTP/1.1");
         assert_eq!(start("unix:/s", Some(&payload)), "POST /invocations HTTP/1.1");

@@ -11,12 +11,10 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::{
-    exchange::{Broken, Ended, Ending, Exchange, Fault, Socket, Ticket},
-    figures::ErrorKind,
-    frames::{self, Frame, FrameReader, Kind, TooLong},
+    exchange::{Broken, Ended, Exchange, Socket, Ticket},
+    frames::{self, FrameReader, Kind, TooLong},
     hpack::{self, Names, RequestHeaders, Statuses},
     infer_request::{self, RequestError},
-    response::BODY_LIMIT,
 };
 use crate::{payload::Payload, target::Target};
 
@@ -32,7 +30,6 @@ const REOPEN_AFTER: u32 = 1 << 30;
 /// No more is prepared for writing than this and a frame.
 const OUT_LIMIT: usize = 256 << 10;
 const LAST_STREAM: u32 = 0x7fff_ffff;
-const HEADER_BLOCK_LIMIT: usize = 64 << 10;
 
 const SETTING_TABLE_SIZE: u16 = 1;
 const SETTING_PUSH: u16 = 2;
@@ -41,6 +38,8 @@ const SETTING_WINDOW: u16 = 4;
 const SETTING_FRAME_SIZE: u16 = 5;
 
 const CANCEL: u32 = 8;
+
+mod incoming;
 
 /// Encoded calls.
 #[derive(Debug)]
@@ -52,7 +51,12 @@ pub(crate) struct Requests {
 
 impl Requests {
     /// One `ModelInfer` call for each body.
-    pub(crate) fn encode(target: &Target, model: &str, payload: Option<&Payload>, inputs: &[InputSpec]) -> Result<Self, RequestError> {
+    pub(crate) fn encode(
+        target: &Target,
+        model: &str,
+        payload: Option<&Payload>,
+        inputs: &[InputSpec],
+    ) -> Result<Self, RequestError> {
         Ok(Self {
             headers: RequestHeaders::grpc(&target.authority(), INFER_PATH),
             messages: infer_request::encode(model, payload, inputs)?,
@@ -130,12 +134,22 @@ impl Http2 {
         let Self { requests, out, streams, unsent, window, peer_frame, .. } = self;
         for stream in streams.iter_mut() {
             let message = &requests.messages[stream.ticket.request as usize];
-            while stream.framed < message.len() && *window > 0 && stream.window > 0 && out.len() < OUT_LIMIT {
+            while stream.framed < message.len()
+                && *window > 0
+                && stream.window > 0
+                && out.len() < OUT_LIMIT
+            {
                 let rest = &message[stream.framed..];
                 let allowed = usize::try_from((*window).min(stream.window)).unwrap_or(0);
                 let part = &rest[..rest.len().min(*peer_frame).min(allowed)];
                 let last = part.len() == rest.len();
-                frames::push(out, Kind::Data, if last { frames::END_STREAM } else { 0 }, stream.id, part);
+                frames::push(
+                    out,
+                    Kind::Data,
+                    if last { frames::END_STREAM } else { 0 },
+                    stream.id,
+                    part,
+                );
                 stream.framed += part.len();
                 let sent = i64::try_from(part.len()).unwrap_or(i64::MAX);
                 stream.window -= sent;
@@ -149,185 +163,9 @@ impl Http2 {
             }
         }
     }
-
-    fn take(&mut self, frame: Frame<'_>, at_ns: u64, ended: &mut Vec<Ended>) -> Result<(), Broken> {
-        if self.block.is_some() && frame.kind != Kind::Continuation {
-            return Err(broken("a header block is interrupted"));
-        }
-        match frame.kind {
-            Kind::Data => self.take_data(frame, at_ns, ended),
-            Kind::Headers => {
-                let content = frame.content().ok_or_else(|| broken("padding"))?;
-                let ends = frame.has(frames::END_STREAM);
-                if frame.has(frames::END_HEADERS) {
-                    return self.take_headers(frame.stream, ends, content, at_ns, ended);
-                }
-                self.block = Some((frame.stream, ends, content.to_vec()));
-                Ok(())
-            }
-            Kind::Continuation => self.take_continuation(frame, at_ns, ended),
-            Kind::ResetStream => {
-                if let Some(stream) = self.remove(frame.stream) {
-                    let code = frame.number().unwrap_or(0);
-                    let fault = Fault::new(ErrorKind::Reset, format!("the server reset the call (HTTP/2 error {code})"));
-                    ended.push(Ended { ticket: stream.ticket, ending: Ending::Failed(Box::new(fault)), at_ns });
-                }
-                Ok(())
-            }
-            Kind::Settings => self.take_settings(frame),
-            Kind::Ping => {
-                if !frame.has(frames::ACK) && self.out.len() < OUT_LIMIT {
-                    frames::push(&mut self.out, Kind::Ping, frames::ACK, 0, frame.payload);
-                }
-                Ok(())
-            }
-            Kind::GoAway => {
-                self.spent = true;
-                let last = frame.number().ok_or_else(|| broken("GOAWAY"))? & LAST_STREAM;
-                let fault = Fault::new(ErrorKind::Reset, "the server is going away");
-                let refused: Vec<u32> = self.streams.iter().map(|stream| stream.id).filter(|&id| id > last).collect();
-                for stream in refused.into_iter().filter_map(|id| self.remove(id)) {
-                    ended.push(Ended { ticket: stream.ticket, ending: Ending::Failed(Box::new(fault.clone())), at_ns });
-                }
-                Ok(())
-            }
-            Kind::WindowUpdate => self.take_window_update(frame),
-            Kind::PushPromise => Err(broken("a push that was forbidden")),
-            Kind::Other => Ok(()),
-        }
-    }
-
-    fn take_data(&mut self, frame: Frame<'_>, at_ns: u64, ended: &mut Vec<Ended>) -> Result<(), Broken> {
-        // The padding counts too (RFC 9113, 6.9.1).
-        self.received += u32::try_from(frame.payload.len()).unwrap_or(u32::MAX);
-        if self.received >= REOPEN_AFTER {
-            frames::push(&mut self.out, Kind::WindowUpdate, 0, 0, &self.received.to_be_bytes());
-            self.received = 0;
-        }
-        if let Some(stream) = self.stream(frame.stream) {
-            stream.received += frame.payload.len() as u64;
-            if stream.received > BODY_LIMIT {
-                return Err(Broken(format!("the answer is longer than {BODY_LIMIT} bytes")));
-            }
-            if frame.has(frames::END_STREAM) {
-                self.end(frame.stream, at_ns, ended);
-            }
-        }
-        Ok(())
-    }
-
-    fn take_continuation(&mut self, frame: Frame<'_>, at_ns: u64, ended: &mut Vec<Ended>) -> Result<(), Broken> {
-        let Some((stream, ends, mut block)) = self.block.take() else {
-            return Err(broken("a continuation of nothing"));
-        };
-        block.extend_from_slice(frame.payload);
-        if stream != frame.stream || block.len() > HEADER_BLOCK_LIMIT {
-            return Err(broken("its headers"));
-        }
-        if frame.has(frames::END_HEADERS) {
-            return self.take_headers(stream, ends, &block, at_ns, ended);
-        }
-        self.block = Some((stream, ends, block));
-        Ok(())
-    }
-
-    fn take_headers(&mut self, id: u32, ends: bool, block: &[u8], at_ns: u64, ended: &mut Vec<Ended>) -> Result<(), Broken> {
-        let requests = Arc::clone(&self.requests);
-        // Of a call that was given up nothing matters; blocks do not depend on each other.
-        let Some(stream) = self.stream(id) else { return Ok(()) };
-        hpack::read(block, &requests.names, &mut stream.statuses).ok_or_else(|| broken("its headers"))?;
-        if ends {
-            self.end(id, at_ns, ended);
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, id: u32, at_ns: u64, ended: &mut Vec<Ended>) {
-        if let Some(stream) = self.remove(id) {
-            // Answered before the whole message was out: the rest must not follow.
-            if stream.framed < self.requests.messages[stream.ticket.request as usize].len() {
-                frames::push(&mut self.out, Kind::ResetStream, 0, id, &CANCEL.to_be_bytes());
-            }
-            ended.push(Ended { ticket: stream.ticket, ending: verdict(stream), at_ns });
-        }
-    }
-
-    fn take_settings(&mut self, frame: Frame<'_>) -> Result<(), Broken> {
-        if frame.has(frames::ACK) {
-            return Ok(());
-        }
-        let settings = frame.payload.chunks_exact(6);
-        if !settings.remainder().is_empty() {
-            return Err(broken("SETTINGS"));
-        }
-        self.table |= !self.settings_seen;
-        for setting in settings {
-            let key = u16::from_be_bytes([setting[0], setting[1]]);
-            let value = u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
-            match key {
-                SETTING_TABLE_SIZE => {
-                    self.table = value >= hpack::TABLE_NEEDED;
-                    self.table_refused = !self.table;
-                }
-                SETTING_STREAMS => self.peer_streams = value,
-                SETTING_WINDOW => self.set_peer_window(value)?,
-                SETTING_FRAME_SIZE => self.peer_frame = (value as usize).clamp(FRAME_SIZE_LEAST, OUT_LIMIT),
-                _ => {}
-            }
-        }
-        self.settings_seen = true;
-        frames::push(&mut self.out, Kind::Settings, frames::ACK, 0, &[]);
-        Ok(())
-    }
-
-    /// Applies to calls in flight as well (RFC 9113, 6.9.2).
-    fn set_peer_window(&mut self, value: u32) -> Result<(), Broken> {
-        if value > WIDEST_WINDOW {
-            return Err(broken("a window"));
-        }
-        let change = i64::from(value) - self.peer_window;
-        self.peer_window = i64::from(value);
-        self.streams.iter_mut().for_each(|stream| stream.window += change);
-        Ok(())
-    }
-
-    fn take_window_update(&mut self, frame: Frame<'_>) -> Result<(), Broken> {
-        let more = i64::from(frame.number().ok_or_else(|| broken("WINDOW_UPDATE"))? & WIDEST_WINDOW);
-        let window = if frame.stream == 0 {
-            &mut self.window
-        } else {
-            match self.streams.iter_mut().find(|stream| stream.id == frame.stream) {
-                Some(stream) => &mut stream.window,
-                None => return Ok(()),
-            }
-        };
-        *window += more;
-        if *window > i64::from(WIDEST_WINDOW) { Err(broken("a window")) } else { Ok(()) }
-    }
 }
 
 const FRAME_SIZE_LEAST: usize = 16 << 10;
-
-/// A call counts as answered when its status says so and a message came with it.
-fn verdict(stream: Stream) -> Ending {
-    let Statuses { http, grpc, message } = stream.statuses;
-    let message = message.filter(|message| !message.is_empty());
-    let fault = match (grpc, http) {
-        (Some(0), _) if stream.received > 0 => return Ending::Answered,
-        (Some(0), _) => Fault::new(ErrorKind::Malformed, "gRPC status 0 without a message"),
-        (Some(status), _) => Fault {
-            kind: ErrorKind::Status,
-            message: format!("gRPC status {status}"),
-            status: Some(status),
-            excerpt: message.unwrap_or_default().into_bytes(),
-        },
-        (None, Some(status)) if status != 200 => {
-            Fault { status: Some(status), ..Fault::new(ErrorKind::Status, format!("HTTP status {status}, no gRPC")) }
-        }
-        (None, _) => Fault::new(ErrorKind::Malformed, "the answer has no gRPC status"),
-    };
-    Ending::Failed(Box::new(fault))
-}
 
 impl Exchange for Http2 {
     type Requests = Requests;
@@ -407,7 +245,14 @@ impl Exchange for Http2 {
         };
         frames::push(&mut self.out, Kind::Headers, frames::END_HEADERS, id, block);
         let window = self.peer_window;
-        self.streams.push(Stream { id, ticket, framed: 0, window, statuses: Statuses::default(), received: 0 });
+        self.streams.push(Stream {
+            id,
+            ticket,
+            framed: 0,
+            window,
+            statuses: Statuses::default(),
+            received: 0,
+        });
         self.unsent += 1;
     }
 
@@ -443,7 +288,11 @@ impl Exchange for Http2 {
         self.reader = reader;
         result?;
         // Answers to pings and settings pile up when the peer sends them but does not read.
-        if self.out.len() > 4 * OUT_LIMIT { Err(broken("a flood of control frames")) } else { Ok(()) }
+        if self.out.len() > 4 * OUT_LIMIT {
+            Err(broken("a flood of control frames"))
+        } else {
+            Ok(())
+        }
     }
 
     fn closed(&mut self, _: u64, _: &mut Vec<Ended>) -> Result<(), Broken> {
@@ -456,8 +305,12 @@ impl Exchange for Http2 {
     }
 
     fn expire(&mut self, before_ns: u64, expired: &mut Vec<Ticket>) -> bool {
-        let late: Vec<u32> =
-            self.streams.iter().filter(|stream| stream.ticket.intended_ns < before_ns).map(|stream| stream.id).collect();
+        let late: Vec<u32> = self
+            .streams
+            .iter()
+            .filter(|stream| stream.ticket.intended_ns < before_ns)
+            .map(|stream| stream.id)
+            .collect();
         for id in late {
             frames::push(&mut self.out, Kind::ResetStream, 0, id, &CANCEL.to_be_bytes());
             expired.extend(self.remove(id).map(|stream| stream.ticket));

@@ -18,7 +18,9 @@ pub enum RequestError {
     #[error("a gRPC target needs a payload: an .npy file, or raw bytes and the inputs they hold")]
     NoPayload,
     /// Nobody says what raw bytes mean.
-    #[error("a body of type {0} needs the inputs that it holds to be declared, like float32[1,3,224,224]")]
+    #[error(
+        "a body of type {0} needs the inputs that it holds to be declared, like float32[1,3,224,224]"
+    )]
     NoInputs(String),
     /// Declared inputs and bytes differ.
     #[error("a body has {have} bytes, but the declared inputs take {need}")]
@@ -37,10 +39,15 @@ pub enum RequestError {
 }
 
 /// One gRPC message (its five-byte prefix included) for each body.
-pub(crate) fn encode(model: &str, payload: Option<&Payload>, inputs: &[InputSpec]) -> Result<Vec<Bytes>, RequestError> {
+pub(crate) fn encode(
+    model: &str,
+    payload: Option<&Payload>,
+    inputs: &[InputSpec],
+) -> Result<Vec<Bytes>, RequestError> {
     let payload = payload.ok_or(RequestError::NoPayload)?;
     let one = |body: &Bytes| {
-        let tensors = if payload.content_type == "application/x-npy" || body.starts_with(NPY_MAGIC) {
+        let tensors = if payload.content_type == "application/x-npy" || body.starts_with(NPY_MAGIC)
+        {
             vec![npy(body, inputs.first())?]
         } else if inputs.is_empty() {
             return Err(RequestError::NoInputs(payload.content_type.clone()));
@@ -60,10 +67,16 @@ struct Tensor {
 }
 
 fn message(model: &str, tensors: Vec<Tensor>) -> Result<Bytes, RequestError> {
-    let mut request = ModelInferRequest { model_name: model.to_owned(), ..ModelInferRequest::default() };
+    let mut request =
+        ModelInferRequest { model_name: model.to_owned(), ..ModelInferRequest::default() };
     for Tensor { name, datatype, shape, data } in tensors {
         let datatype = datatype.to_owned();
-        request.inputs.push(InferInputTensor { name, datatype, shape, ..InferInputTensor::default() });
+        request.inputs.push(InferInputTensor {
+            name,
+            datatype,
+            shape,
+            ..InferInputTensor::default()
+        });
         request.raw_input_contents.push(data);
     }
     let length = request.encoded_len();
@@ -85,7 +98,8 @@ fn raw(body: &Bytes, inputs: &[InputSpec]) -> Result<Vec<Tensor>, RequestError> 
         let end = at + usize::try_from(input.size_bytes()).unwrap_or(usize::MAX);
         let data = body.slice(at..end);
         at = end;
-        let shape = input.shape().iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
+        let shape =
+            input.shape().iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
         Tensor { name: name(Some(input), index), datatype: datatype(input.dtype()), shape, data }
     };
     Ok(inputs.iter().enumerate().map(one).collect())
@@ -126,13 +140,18 @@ fn npy(body: &Bytes, declared: Option<&InputSpec>) -> Result<Tensor, RequestErro
     let data_at = header_at + length;
     let header = body.get(header_at..data_at).ok_or_else(|| bad("its header is cut off"))?;
     let header = std::str::from_utf8(header).map_err(|_| bad("its header is no text"))?;
-    let after = |key: &str| header.split_once(key).map(|(_, value)| value.trim_start_matches([':', ' ']));
+    let after =
+        |key: &str| header.split_once(key).map(|(_, value)| value.trim_start_matches([':', ' ']));
     if !after("'fortran_order'").is_some_and(|value| value.starts_with("False")) {
         return Err(bad("its elements are not in C order"));
     }
-    let descriptor = after("'descr'").and_then(|value| value.split('\'').nth(1)).unwrap_or_default();
-    let (datatype, size) = npy_type(descriptor).ok_or_else(|| bad(&format!("its element type {descriptor:?} cannot be sent")))?;
-    let shape = after("'shape'").and_then(|value| value.strip_prefix('(')).and_then(|value| value.split(')').next());
+    let descriptor =
+        after("'descr'").and_then(|value| value.split('\'').nth(1)).unwrap_or_default();
+    let (datatype, size) = npy_type(descriptor)
+        .ok_or_else(|| bad(&format!("its element type {descriptor:?} cannot be sent")))?;
+    let shape = after("'shape'")
+        .and_then(|value| value.strip_prefix('('))
+        .and_then(|value| value.split(')').next());
     let shape = shape.ok_or_else(|| bad("it has no shape"))?;
     let shape: Vec<i64> = shape
         .split(',')
@@ -180,12 +199,19 @@ mod tests {
         Bytes::from(file)
     }
 
-    fn encoded(body: Bytes, content_type: &str, inputs: &[&str]) -> Result<ModelInferRequest, RequestError> {
+    fn encoded(
+        body: Bytes,
+        content_type: &str,
+        inputs: &[&str],
+    ) -> Result<ModelInferRequest, RequestError> {
         let payload = Payload { bodies: vec![body], content_type: content_type.to_owned() };
         let inputs: Vec<InputSpec> = inputs.iter().map(|input| input.parse().unwrap()).collect();
         let message = encode("m", Some(&payload), &inputs)?.remove(0);
         assert_eq!(message[0], 0);
-        assert_eq!(u32::from_be_bytes(message[1..5].try_into().unwrap()) as usize, message.len() - 5);
+        assert_eq!(
+            u32::from_be_bytes(message[1..5].try_into().unwrap()) as usize,
+            message.len() - 5
+        );
         Ok(ModelInferRequest::decode(&message[5..]).unwrap())
     }
 
@@ -195,15 +221,28 @@ mod tests {
         let request = encoded(npy_file(header, &[1; 8]), "application/x-npy", &[]).unwrap();
         assert_eq!(request.model_name, "m");
         assert_eq!(request.inputs[0].name, "input_0");
-        assert_eq!((request.inputs[0].datatype.as_str(), &request.inputs[0].shape[..]), ("FP32", &[1, 2][..]));
+        assert_eq!(
+            (request.inputs[0].datatype.as_str(), &request.inputs[0].shape[..]),
+            ("FP32", &[1, 2][..])
+        );
         assert_eq!(request.raw_input_contents[0], vec![1; 8]);
-        let scalar = encoded(npy_file("{'descr': '|b1', 'fortran_order': False, 'shape': ()}", &[1]), "x", &["t=bool[]"]).unwrap();
+        let scalar = encoded(
+            npy_file("{'descr': '|b1', 'fortran_order': False, 'shape': ()}", &[1]),
+            "x",
+            &["t=bool[]"],
+        )
+        .unwrap();
         assert_eq!((scalar.inputs[0].name.as_str(), scalar.inputs[0].shape.len()), ("t", 0));
     }
 
     #[test]
     fn raw_bytes_are_cut_into_the_declared_tensors() {
-        let request = encoded(Bytes::from(vec![7; 24]), "application/octet-stream", &["a=int64[1,2]", "b=float32[2]"]).unwrap();
+        let request = encoded(
+            Bytes::from(vec![7; 24]),
+            "application/octet-stream",
+            &["a=int64[1,2]", "b=float32[2]"],
+        )
+        .unwrap();
         assert_eq!(request.raw_input_contents.iter().map(Bytes::len).collect::<Vec<_>>(), [16, 8]);
         assert_eq!(request.inputs[1].name, "b");
     }
@@ -213,8 +252,13 @@ mod tests {
         assert!(matches!(encode("m", None, &[]), Err(RequestError::NoPayload)));
         let raw = Bytes::from_static(b"1,2");
         assert!(matches!(encoded(raw.clone(), "text/csv", &[]), Err(RequestError::NoInputs(_))));
-        assert!(matches!(encoded(raw, "text/csv", &["float32[1]"]), Err(RequestError::Size { have: 3, need: 4 })));
-        let header = |descr: &str, order: &str, shape: &str| format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}}}");
+        assert!(matches!(
+            encoded(raw, "text/csv", &["float32[1]"]),
+            Err(RequestError::Size { have: 3, need: 4 })
+        ));
+        let header = |descr: &str, order: &str, shape: &str| {
+            format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}}}")
+        };
         let bad = [
             (header("<f4", "True", "(1,)"), 4),
             (header(">f4", "False", "(1,)"), 4),
@@ -225,7 +269,8 @@ mod tests {
             ("{}".to_owned(), 0),
         ];
         for (header, bytes) in bad {
-            let error = encoded(npy_file(&header, &vec![0; bytes]), "application/x-npy", &[]).unwrap_err();
+            let error =
+                encoded(npy_file(&header, &vec![0; bytes]), "application/x-npy", &[]).unwrap_err();
             assert!(matches!(error, RequestError::Npy(_)), "{header}: {error}");
         }
         let cut = npy_file("{", &[]).slice(..9);

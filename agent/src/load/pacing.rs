@@ -8,7 +8,8 @@ use rustix::{
     io::Errno,
     thread::CpuSet,
     time::{
-        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
     },
 };
 
@@ -25,7 +26,10 @@ pub(crate) struct Alarm {
 impl Alarm {
     /// Registers the alarm; it reports as `token`.
     pub(crate) fn new(clock: Clock, epoll: &OwnedFd, token: u64) -> Result<Self, Errno> {
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        let timer = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+        )?;
         // Edge-triggered: arming it again is all it takes, the expiry need not be read.
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(epoll, &timer, epoll::EventData::new_u64(token), flags)?;
@@ -89,7 +93,10 @@ pub(crate) fn raise_file_limit() {
 
 fn become_realtime() -> bool {
     let parameters = libc::sched_param { sched_priority: 1 };
-    #[expect(unsafe_code, reason = "no safe wrapper of sched_setscheduler is among the dependencies")]
+    #[expect(
+        unsafe_code,
+        reason = "no safe wrapper of sched_setscheduler is among the dependencies"
+    )]
     // SAFETY: 0 is the calling thread; the parameters outlive the call, which only reads them.
     let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const parameters) };
     result == 0

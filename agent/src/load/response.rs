@@ -219,7 +219,11 @@ impl ResponseReader {
     fn complete(&mut self) -> Response {
         self.state = State::Head;
         self.body_bytes = 0;
-        Response { status: self.status, reusable: self.reusable, excerpt: std::mem::take(&mut self.excerpt) }
+        Response {
+            status: self.status,
+            reusable: self.reusable,
+            excerpt: std::mem::take(&mut self.excerpt),
+        }
     }
 }
 
@@ -232,7 +236,8 @@ struct Framing {
 
 impl Framing {
     fn of(response: &httparse::Response<'_, '_>) -> Result<Self, Violation> {
-        let mut framing = Self { length: None, chunked: false, keep_alive: response.version == Some(1) };
+        let mut framing =
+            Self { length: None, chunked: false, keep_alive: response.version == Some(1) };
         let mut encoded = false;
         for header in &*response.headers {
             let name = header.name;
@@ -244,7 +249,9 @@ impl Framing {
                 framing.length = Some(length);
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 encoded = true;
-                framing.chunked = tokens(header.value).last().is_some_and(|token| token.eq_ignore_ascii_case(b"chunked"));
+                framing.chunked = tokens(header.value)
+                    .last()
+                    .is_some_and(|token| token.eq_ignore_ascii_case(b"chunked"));
             } else if name.eq_ignore_ascii_case("connection") {
                 for token in tokens(header.value) {
                     if token.eq_ignore_ascii_case(b"close") {
@@ -272,7 +279,9 @@ fn number(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 18 {
         return None;
     }
-    value.iter().try_fold(0u64, |sum, byte| byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0')))
+    value.iter().try_fold(0u64, |sum, byte| {
+        byte.is_ascii_digit().then(|| sum * 10 + u64::from(byte - b'0'))
+    })
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub(crate) struct Assignment {
     pub(crate) work: Work,
     pub(crate) duration_ns: u64,
     pub(crate) continues: bool,
+    /// When it was asked for.
+    pub(crate) submitted_ns: u64,
     pub(crate) verdict_after_ns: u64,
     pub(crate) gate: Arc<Gate>,
 }
@@ -161,7 +163,9 @@ impl Run {
     pub(crate) fn next_intended_ns(&self) -> Option<u64> {
         match &self.assignment.work {
             Work::Users(_) => None,
-            Work::Arrivals(at_us) => at_us.get(self.next_arrival).map(|at| self.started_ns + at * 1000),
+            Work::Arrivals(at_us) => {
+                at_us.get(self.next_arrival).map(|at| self.started_ns + at * 1000)
+            }
         }
     }
 
@@ -242,7 +246,8 @@ impl Run {
             return;
         }
         // A long run holds thousands of these: give back the buckets above the largest value.
-        let mut latency = Histogram::new_with_bounds(1, full.latency.max().max(2), 3).unwrap_or_else(|_| histogram());
+        let mut latency = Histogram::new_with_bounds(1, full.latency.max().max(2), 3)
+            .unwrap_or_else(|_| histogram());
         if latency.add(&full.latency).is_ok() {
             std::mem::swap(&mut full.latency, &mut latency);
         }
@@ -273,7 +278,9 @@ impl Run {
         if self.users().is_some() || self.in_flight == 0 {
             return Some(self.end_ns);
         }
-        Some(self.end_ns.max(self.last_intended_ns.saturating_add(self.assignment.verdict_after_ns)))
+        Some(
+            self.end_ns.max(self.last_intended_ns.saturating_add(self.assignment.verdict_after_ns)),
+        )
     }
 
     /// Closes the books of a closed loop.

@@ -31,11 +31,21 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn raw(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.to_vec(), after: Duration::ZERO, stall: Duration::ZERO, workers: u32::MAX, close: false, in_pieces: false }
+        Self {
+            bytes: bytes.to_vec(),
+            after: Duration::ZERO,
+            stall: Duration::ZERO,
+            workers: u32::MAX,
+            close: false,
+            in_pieces: false,
+        }
     }
 
     pub(crate) fn status(status: u16, body: &str) -> Self {
-        Self::raw(format!("HTTP/1.1 {status} Word\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+        Self::raw(
+            format!("HTTP/1.1 {status} Word\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                .as_bytes(),
+        )
     }
 
     pub(crate) fn ok(body: &str) -> Self {
@@ -114,7 +124,11 @@ impl Server {
             stream.set_nodelay(true).unwrap();
             let hang_up = stream.try_clone().unwrap();
             let reader = stream.try_clone().unwrap();
-            (Box::new(reader), Box::new(stream), Box::new(move || drop(hang_up.shutdown(Shutdown::Both))))
+            (
+                Box::new(reader),
+                Box::new(stream),
+                Box::new(move || drop(hang_up.shutdown(Shutdown::Both))),
+            )
         })
     }
 
@@ -126,16 +140,21 @@ impl Server {
             let (stream, _) = listener.accept().unwrap();
             let hang_up = stream.try_clone().unwrap();
             let reader = stream.try_clone().unwrap();
-            (Box::new(reader), Box::new(stream), Box::new(move || drop(hang_up.shutdown(Shutdown::Both))))
+            (
+                Box::new(reader),
+                Box::new(stream),
+                Box::new(move || drop(hang_up.shutdown(Shutdown::Both))),
+            )
         })
     }
 
-    #[expect(clippy::type_complexity, reason = "the two halves of a connection and how to hang up")]
     fn start(
         script: impl Fn(&Request) -> Answer + Send + Sync + 'static,
         target: Target,
         folder: Option<tempfile::TempDir>,
-        accept: impl Fn() -> (Box<dyn Read + Send>, Box<dyn Write + Send>, Box<dyn Fn() + Send + Sync>) + Send + 'static,
+        accept: impl Fn() -> (Box<dyn Read + Send>, Box<dyn Write + Send>, Box<dyn Fn() + Send + Sync>)
+        + Send
+        + 'static,
     ) -> Self {
         let shared = Arc::new(Shared {
             script: Box::new(script),
@@ -207,7 +226,8 @@ fn serve(shared: &Shared, reader: Box<dyn Read + Send>, mut writer: Box<dyn Writ
         thread::sleep(deadline.saturating_duration_since(Instant::now()));
         shared.at_once.fetch_sub(1, Ordering::SeqCst);
         let pieces = if answer.in_pieces { 1 } else { answer.bytes.len().max(1) };
-        if answer.bytes.chunks(pieces).any(|piece| writer.write_all(piece).is_err()) || answer.close {
+        if answer.bytes.chunks(pieces).any(|piece| writer.write_all(piece).is_err()) || answer.close
+        {
             break;
         }
     }

@@ -26,11 +26,25 @@ fn payload(bodies: &[&'static str]) -> Payload {
 
 fn generator(server: &Server, options: &GeneratorOptions) -> Generator {
     let payload = payload(&["a", "b", "c"]);
-    Generator::start(&server.target(), &server.target().reach().unwrap(), Some(&payload), &[], options).unwrap()
+    Generator::start(
+        &server.target(),
+        &server.target().reach().unwrap(),
+        Some(&payload),
+        &[],
+        options,
+    )
+    .unwrap()
 }
 
 fn plan(index: u32, load: Load, duration: Duration) -> StepPlan {
-    StepPlan { index, purpose: Purpose::Fixed, load, duration, continues: false, verdict_after: 10 * SECOND }
+    StepPlan {
+        index,
+        purpose: Purpose::Fixed,
+        load,
+        duration,
+        continues: false,
+        verdict_after: 10 * SECOND,
+    }
 }
 
 fn poisson(rate: f64, seed: u64) -> Load {
@@ -69,13 +83,24 @@ fn open_loop_sends_at_exactly_the_scheduled_times() {
     let server = Server::http(|_| Answer::ok("x"));
     for threads in [1, 3] {
         let load = poisson(400.0, 7);
-        let result = run(&server, &GeneratorOptions { threads, ..Default::default() }, &plan(0, load.clone(), SECOND / 2));
+        let result = run(
+            &server,
+            &GeneratorOptions { threads, ..Default::default() },
+            &plan(0, load.clone(), SECOND / 2),
+        );
         let observation = &result.observation;
-        let intended: Vec<u64> = observation.samples.iter().map(|sample| sample.intended_us - observation.started_us).collect();
+        let intended: Vec<u64> = observation
+            .samples
+            .iter()
+            .map(|sample| sample.intended_us - observation.started_us)
+            .collect();
         let scheduled: Vec<u64> = load.send_times(SECOND / 2).unwrap().collect();
         assert_eq!(intended.len(), scheduled.len());
         // The start is kept in nanoseconds, its report in microseconds.
-        assert!(intended.iter().zip(&scheduled).all(|(a, b)| a.abs_diff(*b) <= 1), "{intended:?} {scheduled:?}");
+        assert!(
+            intended.iter().zip(&scheduled).all(|(a, b)| a.abs_diff(*b) <= 1),
+            "{intended:?} {scheduled:?}"
+        );
         assert_eq!(observation.elapsed_us, 500_000);
         assert_eq!(result.figures.answered, scheduled.len() as u64);
         assert_eq!(result.figures.lag.len(), scheduled.len() as u64);
@@ -87,11 +112,16 @@ fn open_loop_sends_at_exactly_the_scheduled_times() {
 fn recorded_arrivals_are_replayed() {
     let server = Server::http(|_| Answer::ok("x"));
     let at_us = vec![0, 0, 1_000, 70_000, 70_001];
-    let result = run(&server, &GeneratorOptions::default(), &plan(3, Load::Replay { at_us: at_us.clone() }, SECOND / 10));
+    let result = run(
+        &server,
+        &GeneratorOptions::default(),
+        &plan(3, Load::Replay { at_us: at_us.clone() }, SECOND / 10),
+    );
     assert_eq!(result.observation.index, 3);
     assert_eq!(result.figures.answered, 5);
     let first = result.observation.samples[0].intended_us;
-    let offsets: Vec<u64> = result.observation.samples.iter().map(|sample| sample.intended_us - first).collect();
+    let offsets: Vec<u64> =
+        result.observation.samples.iter().map(|sample| sample.intended_us - first).collect();
     assert!(offsets.iter().zip(&at_us).all(|(a, b)| a.abs_diff(*b) <= 1), "{offsets:?}");
 }
 
@@ -113,7 +143,8 @@ fn bodies_are_sent_in_turn() {
 #[test]
 fn users_never_have_more_than_one_request_each_in_flight() {
     let server = Server::http(|_| Answer::ok("x").after(Duration::from_millis(2)));
-    let result = run(&server, &GeneratorOptions::default(), &plan(0, Load::Closed { users: 5 }, SECOND / 4));
+    let result =
+        run(&server, &GeneratorOptions::default(), &plan(0, Load::Closed { users: 5 }, SECOND / 4));
     assert_eq!(server.most_at_once(), 5);
     assert_eq!(result.figures.connections_opened, 5);
     assert!(result.figures.outstanding <= 5);
@@ -130,7 +161,11 @@ fn a_stalled_server_shows_in_open_loop_latency() {
         let first = !stalled.swap(true, Ordering::Relaxed);
         Answer::ok("x").stalling(if first { SECOND } else { Duration::ZERO })
     });
-    let load = Load::Open { rate: Rate::per_second(100.0).unwrap(), arrivals: Arrivals::Constant, seed: 1 };
+    let load = Load::Open {
+        rate: Rate::per_second(100.0).unwrap(),
+        arrivals: Arrivals::Constant,
+        seed: 1,
+    };
     let result = run(&server, &GeneratorOptions::default(), &plan(0, load, 2 * SECOND));
     assert_eq!(result.figures.answered, 200);
     // Half of the requests were meant to be sent while nothing was answered.
@@ -160,7 +195,8 @@ fn every_third_call_fails_and_the_first_is_kept() {
         2 => Answer::status(500, "model raised: shape mismatch"),
         _ => Answer::ok("x"),
     });
-    let result = run(&server, &GeneratorOptions::default(), &plan(0, poisson(300.0, 1), SECOND / 2));
+    let result =
+        run(&server, &GeneratorOptions::default(), &plan(0, poisson(300.0, 1), SECOND / 2));
     let figures = &result.figures;
     assert_eq!(figures.errors.status, figures.sent / 3);
     assert_eq!(figures.errors.total(), figures.errors.status);
@@ -174,16 +210,32 @@ fn every_third_call_fails_and_the_first_is_kept() {
 #[test]
 fn unix_sockets_chunked_bodies_and_closing_servers_are_spoken_to() {
     let answers: [fn() -> Answer; 4] = [
-        || Answer::raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
-        || Answer::raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").closing(),
+        || {
+            Answer::raw(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            )
+        },
+        || {
+            Answer::raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                .closing()
+        },
         || Answer::raw(b"HTTP/1.0 200 OK\r\n\r\nuntil the end").closing(),
         || Answer::raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").byte_by_byte(),
     ];
     for answer in answers {
         for server in [Server::http(move |_| answer()), Server::unix(move |_| answer())] {
-            let result = run(&server, &GeneratorOptions::default(), &plan(0, poisson(100.0, 3), SECOND / 4));
-            assert_eq!(result.figures.answered, result.figures.sent, "{:?}", result.figures.first_failure);
-            let result = run(&server, &GeneratorOptions::default(), &plan(0, Load::Closed { users: 2 }, SECOND / 10));
+            let result =
+                run(&server, &GeneratorOptions::default(), &plan(0, poisson(100.0, 3), SECOND / 4));
+            assert_eq!(
+                result.figures.answered, result.figures.sent,
+                "{:?}",
+                result.figures.first_failure
+            );
+            let result = run(
+                &server,
+                &GeneratorOptions::default(),
+                &plan(0, Load::Closed { users: 2 }, SECOND / 10),
+            );
             assert_eq!(result.figures.errors.total(), 0, "{:?}", result.figures.first_failure);
             assert!(result.figures.answered > 3);
         }
@@ -195,12 +247,15 @@ fn hostile_answers_fail_the_request_and_nothing_else() {
     let garbage: [(ErrorKind, fn() -> Answer); 4] = [
         (ErrorKind::Malformed, || Answer::raw(b"\x00\x01\x02 what is this\r\n\r\n")),
         (ErrorKind::Malformed, || Answer::raw(&[b'x'; 1 << 20])),
-        (ErrorKind::Reset, || Answer::raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort").closing()),
+        (ErrorKind::Reset, || {
+            Answer::raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort").closing()
+        }),
         (ErrorKind::Reset, || Answer::raw(b"").closing()),
     ];
     for (kind, answer) in garbage {
         let server = Server::http(move |_| answer());
-        let result = run(&server, &GeneratorOptions::default(), &plan(0, poisson(50.0, 1), SECOND / 5));
+        let result =
+            run(&server, &GeneratorOptions::default(), &plan(0, poisson(50.0, 1), SECOND / 5));
         let figures = &result.figures;
         assert_eq!((figures.answered, figures.errors.total()), (0, figures.sent), "{kind:?}");
         let first = figures.first_failure.as_ref().unwrap();
@@ -212,15 +267,25 @@ fn hostile_answers_fail_the_request_and_nothing_else() {
 fn a_silent_server_is_a_timeout() {
     let server = Server::http(|_| Answer::ok("x").after(3 * SECOND));
     let options = GeneratorOptions { request_timeout: SECOND / 5, ..Default::default() };
-    let result = run(&server, &options, &plan(0, Load::Replay { at_us: vec![0, 1000] }, SECOND / 10));
+    let result =
+        run(&server, &options, &plan(0, Load::Replay { at_us: vec![0, 1000] }, SECOND / 10));
     assert_eq!((result.figures.errors.timeout, result.figures.answered), (2, 0));
-    assert!(result.observation.samples.iter().all(|sample| sample.verdict == Verdict::Failed && sample.latency_us >= 200_000));
+    assert!(
+        result
+            .observation
+            .samples
+            .iter()
+            .all(|sample| sample.verdict == Verdict::Failed && sample.latency_us >= 200_000)
+    );
 }
 
 #[test]
 fn verdicts_are_final_after_their_time_even_if_nothing_returns() {
     let server = Server::http(|_| Answer::ok("x").after(3 * SECOND));
-    let plan = StepPlan { verdict_after: SECOND / 5, ..plan(0, Load::Replay { at_us: vec![0, 1000] }, SECOND / 10) };
+    let plan = StepPlan {
+        verdict_after: SECOND / 5,
+        ..plan(0, Load::Replay { at_us: vec![0, 1000] }, SECOND / 10)
+    };
     let result = run(&server, &GeneratorOptions::default(), &plan);
     assert_eq!(verdicts(&result), HashMap::from([("Outstanding".to_owned(), 2)]));
     assert_eq!(result.figures.outstanding, 2);
@@ -234,7 +299,12 @@ fn a_continuing_step_starts_at_the_very_end_of_the_last() {
     let server = Server::http(|_| Answer::ok("x").after(Duration::from_millis(30)));
     let mut generator = generator(&server, &GeneratorOptions::default());
     for index in 0..3 {
-        generator.submit(&StepPlan { continues: index > 0, ..plan(index, poisson(200.0, u64::from(index)), SECOND / 5) }).unwrap();
+        generator
+            .submit(&StepPlan {
+                continues: index > 0,
+                ..plan(index, poisson(200.0, u64::from(index)), SECOND / 5)
+            })
+            .unwrap();
     }
     let mut end_us = None;
     for index in 0..3 {
@@ -242,7 +312,10 @@ fn a_continuing_step_starts_at_the_very_end_of_the_last() {
         counts_add_up(&result);
         assert_eq!((result.observation.index, result.figures.outstanding), (index, 0));
         let started_us = result.observation.started_us;
-        assert!(end_us.is_none_or(|end: u64| end.abs_diff(started_us) <= 1), "{end_us:?} {started_us}");
+        assert!(
+            end_us.is_none_or(|end: u64| end.abs_diff(started_us) <= 1),
+            "{end_us:?} {started_us}"
+        );
         end_us = Some(started_us + result.observation.elapsed_us);
     }
 }
@@ -252,7 +325,9 @@ fn users_carry_their_requests_into_a_continuing_step() {
     let server = Server::http(|_| Answer::ok("x").after(Duration::from_millis(40)));
     let mut generator = generator(&server, &GeneratorOptions::default());
     generator.submit(&plan(0, Load::Closed { users: 2 }, SECOND / 10)).unwrap();
-    generator.submit(&StepPlan { continues: true, ..plan(1, Load::Closed { users: 4 }, SECOND / 10) }).unwrap();
+    generator
+        .submit(&StepPlan { continues: true, ..plan(1, Load::Closed { users: 4 }, SECOND / 10) })
+        .unwrap();
     let first = generator.wait_next().unwrap().unwrap();
     let second = generator.wait_next().unwrap().unwrap();
     counts_add_up(&first);
@@ -292,7 +367,10 @@ fn cancelling_returns_what_was_measured() {
     assert!(result.observation.elapsed_us < 599_000_000);
     assert!(generator.wait_next().unwrap().is_none());
     std::thread::sleep(SECOND / 20);
-    assert!(matches!(generator.submit(&plan(1, poisson(1.0, 1), SECOND)), Err(GeneratorError::Ended)));
+    assert!(matches!(
+        generator.submit(&plan(1, poisson(1.0, 1), SECOND)),
+        Err(GeneratorError::Ended)
+    ));
 }
 
 #[test]
@@ -307,7 +385,10 @@ fn a_target_that_dies_ends_the_step_with_its_reason() {
         let result = generator.wait_next().unwrap().unwrap();
         counts_add_up(&result);
         let StepEnd::TargetLost { reason } = &result.end else { panic!("{:?}", result.end) };
-        assert!(reason.contains("cannot connect to 127.0.0.1:") && reason.contains("refused"), "{reason}");
+        assert!(
+            reason.contains("cannot connect to 127.0.0.1:") && reason.contains("refused"),
+            "{reason}"
+        );
         assert!(result.figures.answered > 0);
         assert!(result.figures.errors.connect > 0, "{:?}", result.figures.errors);
         // A dead target must not be hammered: the back-off allows far fewer attempts than a busy loop makes.
@@ -318,7 +399,8 @@ fn a_target_that_dies_ends_the_step_with_its_reason() {
 #[test]
 fn a_server_that_resets_everything_is_not_hammered() {
     let server = Server::http(|_| Answer::raw(b"").closing());
-    let result = run(&server, &GeneratorOptions::default(), &plan(0, Load::Closed { users: 4 }, SECOND / 2));
+    let result =
+        run(&server, &GeneratorOptions::default(), &plan(0, Load::Closed { users: 4 }, SECOND / 2));
     assert_eq!(result.figures.answered, 0);
     assert!(result.figures.errors.reset >= 4);
     assert!(result.figures.connections_opened < 100, "{}", result.figures.connections_opened);
@@ -327,19 +409,31 @@ fn a_server_that_resets_everything_is_not_hammered() {
 #[test]
 fn seconds_cover_every_answer() {
     let server = Server::http(|_| Answer::ok("x"));
-    let options = GeneratorOptions { threads: 2, keep_seconds: true, keep_samples: false, ..Default::default() };
+    let options = GeneratorOptions {
+        threads: 2,
+        keep_seconds: true,
+        keep_samples: false,
+        ..Default::default()
+    };
     let result = run(&server, &options, &plan(0, poisson(200.0, 5), 2 * SECOND));
     assert!(result.observation.samples.is_empty());
     assert!(result.figures.seconds.len() >= 2);
-    assert_eq!(result.figures.seconds.iter().map(|second| second.answered).sum::<u64>(), result.figures.answered);
-    assert_eq!(result.figures.seconds.iter().map(|second| second.latency.len()).sum::<u64>(), result.figures.answered);
+    assert_eq!(
+        result.figures.seconds.iter().map(|second| second.answered).sum::<u64>(),
+        result.figures.answered
+    );
+    assert_eq!(
+        result.figures.seconds.iter().map(|second| second.latency.len()).sum::<u64>(),
+        result.figures.answered
+    );
 }
 
 #[test]
 fn a_step_too_long_for_memory_is_refused() {
     let server = Server::http(|_| Answer::ok("x"));
     let mut generator = generator(&server, &GeneratorOptions::default());
-    let load = Load::Open { rate: Rate::per_second(1e9).unwrap(), arrivals: Arrivals::Constant, seed: 1 };
+    let load =
+        Load::Open { rate: Rate::per_second(1e9).unwrap(), arrivals: Arrivals::Constant, seed: 1 };
     let refused = generator.submit(&plan(0, load, 3600 * SECOND));
     assert!(matches!(refused, Err(GeneratorError::TooManyArrivals { duration_s: 3600 })));
 }

@@ -13,7 +13,6 @@ use std::{
     time::Duration,
 };
 
-use assay_measure::units::as_micros;
 use rustix::{
     event::{
         EventfdFlags,
@@ -34,6 +33,7 @@ use super::{
 use crate::{clock::Clock, target::Address};
 
 mod events;
+mod waiting;
 
 const ALARM: u64 = u64::MAX;
 const DOORBELL: u64 = u64::MAX - 1;
@@ -120,10 +120,19 @@ pub(crate) struct Worker<E: Exchange> {
 }
 
 impl<E: Exchange> Worker<E> {
-    pub(crate) fn new(settings: Settings, requests: Arc<E::Requests>, lines: Lines) -> Result<Self, Errno> {
+    pub(crate) fn new(
+        settings: Settings,
+        requests: Arc<E::Requests>,
+        lines: Lines,
+    ) -> Result<Self, Errno> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let alarm = Alarm::new(settings.clock, &epoll, ALARM)?;
-        epoll::add(&epoll, &*lines.doorbell, EventData::new_u64(DOORBELL), EventFlags::IN | EventFlags::ET)?;
+        epoll::add(
+            &epoll,
+            &*lines.doorbell,
+            EventData::new_u64(DOORBELL),
+            EventFlags::IN | EventFlags::ET,
+        )?;
         Ok(Self {
             pool: Pool::new(settings.address.clone(), requests),
             next_request: u64::from(settings.thread),
@@ -226,8 +235,19 @@ impl<E: Exchange> Worker<E> {
         let Some(run) = self.runs.last_mut().filter(|run| run.is_offering()) else { return };
         while let Some(intended_ns) = run.next_intended_ns().filter(|&at| at <= now_ns) {
             run.dispatched(intended_ns, now_ns);
-            let request = next_request(&mut self.next_request, &self.settings, E::variety(self.pool.requests()));
-            let ticket = Ticket { run: run.id, request, closed: false, waited: false, intended_ns, sent_ns: 0 };
+            let request = next_request(
+                &mut self.next_request,
+                &self.settings,
+                E::variety(self.pool.requests()),
+            );
+            let ticket = Ticket {
+                run: run.id,
+                request,
+                closed: false,
+                waited: false,
+                intended_ns,
+                sent_ns: 0,
+            };
             self.waiting.push_back(Waiting::Request(ticket));
         }
     }
@@ -263,7 +283,8 @@ impl<E: Exchange> Worker<E> {
 
     /// Users whose request is with the target.
     fn users_in_flight(&self) -> u64 {
-        let waiting = self.waiting.iter().filter(|waiting| matches!(waiting, Waiting::User)).count();
+        let waiting =
+            self.waiting.iter().filter(|waiting| matches!(waiting, Waiting::User)).count();
         u64::from(self.users) - waiting as u64
     }
 
@@ -279,7 +300,7 @@ impl<E: Exchange> Worker<E> {
         let gate = Arc::clone(&next.gate);
         let follows = next.continues && self.runs_begun > 0;
         if follows {
-            let on_time = now_ns.saturating_sub(self.last_end_ns) <= LATE_NS;
+            let on_time = next.submitted_ns <= self.last_end_ns.saturating_add(LATE_NS);
             gate.propose(if on_time { self.last_end_ns } else { now_ns });
         } else if !self.arrived_at_gate {
             if self.in_flight > 0 || !self.runs.is_empty() {
@@ -311,7 +332,8 @@ impl<E: Exchange> Worker<E> {
 
     /// Lets users wait for a connection until there are as many as the step wants.
     fn add_users(&mut self) {
-        let wanted = self.runs.last().filter(|run| run.is_offering()).and_then(Run::users).unwrap_or(0);
+        let wanted =
+            self.runs.last().filter(|run| run.is_offering()).and_then(Run::users).unwrap_or(0);
         while self.users < wanted {
             self.users += 1;
             self.waiting.push_back(Waiting::User);
@@ -351,7 +373,9 @@ impl<E: Exchange> Worker<E> {
         if ended.ticket.closed {
             // A user's request counts in the step in which it ends, which may be the next one.
             self.advance(ended.at_ns);
-            if let Some(run) = self.runs.last_mut().filter(|run| run.is_offering() && run.users().is_some()) {
+            if let Some(run) =
+                self.runs.last_mut().filter(|run| run.is_offering() && run.users().is_some())
+            {
                 run.ended(ended);
             }
             self.users -= 1;
@@ -388,8 +412,19 @@ impl<E: Exchange> Worker<E> {
             Waiting::User => {
                 let run = self.runs.last_mut()?;
                 run.begun_by_user();
-                let request = next_request(&mut self.next_request, &self.settings, E::variety(self.pool.requests()));
-                Some(Ticket { run: run.id, request, closed: true, waited: false, intended_ns: now_ns, sent_ns: now_ns })
+                let request = next_request(
+                    &mut self.next_request,
+                    &self.settings,
+                    E::variety(self.pool.requests()),
+                );
+                Some(Ticket {
+                    run: run.id,
+                    request,
+                    closed: true,
+                    waited: false,
+                    intended_ns: now_ns,
+                    sent_ns: now_ns,
+                })
             }
         }
     }
@@ -433,61 +468,6 @@ impl<E: Exchange> Worker<E> {
             if let Some(run) = self.runs.iter_mut().find(|run| run.id == ticket.run) {
                 run.waited();
             }
-        }
-    }
-
-    /// When this thread has to act next without anything arriving.
-    fn next_deadline_ns(&self) -> (u64, bool) {
-        let mut at_ns = u64::MAX;
-        let mut precise = false;
-        if let Some(run) = self.runs.last().filter(|run| run.is_offering()) {
-            at_ns = run.end_ns;
-            if let Some(intended_ns) = run.next_intended_ns().filter(|&intended| intended <= at_ns) {
-                at_ns = intended_ns;
-                precise = true;
-            }
-        }
-        let mut also = |other_ns: u64| {
-            if other_ns < at_ns {
-                at_ns = other_ns;
-                precise = false;
-            }
-        };
-        self.runs.iter().filter_map(Run::final_at_ns).for_each(&mut also);
-        if self.in_flight > 0 || !self.waiting.is_empty() {
-            also(self.next_scan_ns);
-        }
-        if !self.waiting.is_empty() && self.connect_after_ns > 0 && self.pool.connecting() == 0 {
-            // In the past when the back-off is over and every connection is busy: then an answer wakes us.
-            if self.connect_after_ns > self.now_ns() {
-                also(self.connect_after_ns);
-            }
-        }
-        if let Some(start_ns) = self.planned.front().and_then(|next| next.gate.start_ns()) {
-            also(start_ns);
-        } else if self.arrived_at_gate {
-            also(self.now_ns() + 200_000);
-        }
-        (at_ns, precise)
-    }
-
-    /// Sleeps until something arrives or is due; just before a send time it does not sleep but asks again.
-    fn wait(&mut self, events: &mut Vec<Event>) -> Result<(), Errno> {
-        const AT_ONCE: rustix::time::Timespec = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-        let (deadline_ns, precise) = self.next_deadline_ns();
-        let early_ns = if precise { as_micros(self.settings.spin) * 1000 } else { 0 };
-        let wake_ns = deadline_ns.saturating_sub(early_ns);
-        let timeout = if wake_ns <= self.now_ns() {
-            Some(&AT_ONCE)
-        } else {
-            if deadline_ns < u64::MAX {
-                self.alarm.set(wake_ns)?;
-            }
-            None
-        };
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(error),
         }
     }
 }

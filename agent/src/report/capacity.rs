@@ -10,7 +10,8 @@ use assay_measure::{
 use serde::Serialize;
 
 use super::{
-    ErrorsByKind, FirstFailureReport, GeneratorReport, Percentiles, first_failure, grouped, latency_table, line, seconds, time,
+    ErrorsByKind, FirstFailureReport, GeneratorReport, Percentiles, first_failure, grouped,
+    latency_table, line, seconds, time,
 };
 use crate::capacity::{SearchRun, StepRecord};
 
@@ -115,7 +116,13 @@ impl CapacityStep {
 impl CapacityReport {
     /// The report of a search, with or without an answer.
     #[must_use]
-    pub fn of(target: String, plan: &SearchPlan, run: &SearchRun, validity: Validity, took: Duration) -> Self {
+    pub fn of(
+        target: String,
+        plan: &SearchPlan,
+        run: &SearchRun,
+        validity: Validity,
+        took: Duration,
+    ) -> Self {
         let totals = run.totals();
         let answer = run.answer();
         let capacity = answer.map(|answer| answer.capacity);
@@ -148,23 +155,35 @@ impl CapacityReport {
     pub fn table(&self, answer: Option<&Answer>) -> String {
         let mut text = String::new();
         line(&mut text, "Target", &self.target);
-        let constraints = if self.constraints.is_empty() { "none".to_owned() } else { self.constraints.join(", ") };
+        let constraints = if self.constraints.is_empty() {
+            "none".to_owned()
+        } else {
+            self.constraints.join(", ")
+        };
         line(&mut text, "Constraint", &constraints);
         self.step_table(&mut text);
         first_failure(&mut text, self.first_failure.as_ref());
         if let Some(answer) = answer {
-            latency_table(&mut text, &[("latency", self.latency_us), ("lag", self.generator.lag_us)]);
+            latency_table(
+                &mut text,
+                &[("latency", self.latency_us), ("lag", self.generator.lag_us)],
+            );
             text.push('\n');
             answer_in_words(&mut text, answer);
         }
         line(
             &mut text,
             "Took",
-            &format!("{}, {} requests", seconds(Duration::from_secs_f64(self.duration_s)), grouped(self.generator.requests as f64)),
+            &format!(
+                "{}, {} requests",
+                seconds(Duration::from_secs_f64(self.duration_s)),
+                grouped(self.generator.requests as f64)
+            ),
         );
         line(&mut text, "Validity", self.validity.verdict.word());
         for finding in &self.validity.findings {
-            let kind = if finding.severity == Verdict::Valid { "note" } else { finding.severity.word() };
+            let kind =
+                if finding.severity == Verdict::Valid { "note" } else { finding.severity.word() };
             let _ = writeln!(
                 text,
                 "    {kind}: {} {} (threshold {})",
@@ -184,7 +203,9 @@ impl CapacityReport {
                 (None, Some(rate)) => format!("{}/min", grouped(rate)),
                 (None, None) => String::new(),
             };
-            let of = |pick: fn(&Percentiles) -> u64| step.latency_us.as_ref().map_or_else(|| "-".to_owned(), |l| time(pick(l)));
+            let of = |pick: fn(&Percentiles) -> u64| {
+                step.latency_us.as_ref().map_or_else(|| "-".to_owned(), |l| time(pick(l)))
+            };
             let meets = step.accepted.map_or("", |accepted| if accepted { "yes" } else { "no" });
             let _ = writeln!(
                 text,
@@ -213,7 +234,11 @@ fn answer_in_words(text: &mut String, answer: &Answer) {
             answer.limited_by
         ),
     );
-    let plateau = format!("{}/min from {} users on", grouped(per_minute(answer.plateau.value)), answer.plateau_users);
+    let plateau = format!(
+        "{}/min from {} users on",
+        grouped(per_minute(answer.plateau.value)),
+        answer.plateau_users
+    );
     line(text, "Plateau", &plateau);
 }
 

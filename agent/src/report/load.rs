@@ -6,8 +6,8 @@ use assay_measure::schedule::{Arrivals, Load};
 use serde::Serialize;
 
 use super::{
-    ErrorsByKind, FirstFailureReport, GeneratorReport, Percentiles, errors_in_words, first_failure, grouped, latency_table,
-    line, seconds, time,
+    ErrorsByKind, FirstFailureReport, GeneratorReport, Percentiles, errors_in_words, first_failure,
+    grouped, latency_table, line, seconds, time,
 };
 use crate::{
     capacity::per_second,
@@ -124,7 +124,9 @@ impl LoadReport {
         let (mode, seed) = match load {
             None | Some(Load::Closed { .. }) => ("closed", None),
             Some(Load::Open { arrivals: Arrivals::Poisson, seed, .. }) => ("poisson", Some(*seed)),
-            Some(Load::Open { arrivals: Arrivals::Constant, seed, .. }) => ("constant", Some(*seed)),
+            Some(Load::Open { arrivals: Arrivals::Constant, seed, .. }) => {
+                ("constant", Some(*seed))
+            }
             Some(Load::Replay { .. }) => ("replay", None),
         };
         let sent_per_s = per_second(all.sent, elapsed).as_per_second();
@@ -150,7 +152,10 @@ impl LoadReport {
             first_failure: all.first_failure.as_ref().map(Into::into),
             latency_us: Percentiles::of(&all.latency),
             service_time_us: Percentiles::of(&all.service_time),
-            generator: GeneratorReport::of(&all, performed.iter().any(|phase| phase.result.observation.generator_saturated)),
+            generator: GeneratorReport::of(
+                &all,
+                performed.iter().any(|phase| phase.result.observation.generator_saturated),
+            ),
             duration_s: elapsed.as_secs_f64(),
             interrupted,
             phases: if phases.len() > 1 { phases } else { Vec::new() },
@@ -165,22 +170,41 @@ impl LoadReport {
         line(&mut text, "Target", &self.target);
         line(&mut text, "Load", &self.load_in_words());
         let failed = if self.errors > 0 {
-            format!(", {} failed ({})", grouped(self.errors as f64), errors_in_words(&self.errors_by_kind))
+            format!(
+                ", {} failed ({})",
+                grouped(self.errors as f64),
+                errors_in_words(&self.errors_by_kind)
+            )
         } else {
             String::new()
         };
-        let open = if self.outstanding > 0 { format!(", {} open", self.outstanding) } else { String::new() };
+        let open = if self.outstanding > 0 {
+            format!(", {} open", self.outstanding)
+        } else {
+            String::new()
+        };
         let duration = seconds(Duration::from_secs_f64(self.duration_s));
-        line(&mut text, "Requests", &format!("{} in {duration}{failed}{open}", grouped(self.requests as f64)));
+        line(
+            &mut text,
+            "Requests",
+            &format!("{} in {duration}{failed}{open}", grouped(self.requests as f64)),
+        );
         first_failure(&mut text, self.first_failure.as_ref());
         line(
             &mut text,
             "Answers",
-            &format!("{}/s ({}/min)", grouped(self.achieved_per_s), grouped(self.achieved_per_s * 60.0)),
+            &format!(
+                "{}/s ({}/min)",
+                grouped(self.achieved_per_s),
+                grouped(self.achieved_per_s * 60.0)
+            ),
         );
         line(&mut text, "Generator", &self.generator_in_words());
         let service = self.offered_per_s.and(self.service_time_us);
-        latency_table(&mut text, &[("latency", self.latency_us), ("service", service), ("lag", self.generator.lag_us)]);
+        latency_table(
+            &mut text,
+            &[("latency", self.latency_us), ("service", service), ("lag", self.generator.lag_us)],
+        );
         self.phase_table(&mut text);
         if self.generator.saturated {
             text.push_str("\n  warning: the load generator itself was the limit; the figures are not the target's\n");
@@ -190,7 +214,9 @@ impl LoadReport {
 
     fn load_in_words(&self) -> String {
         match (self.offered_per_s, self.users, self.seed) {
-            (Some(rate), _, Some(seed)) => format!("open loop, {} arrivals at {}/s, seed {seed}", self.mode, grouped(rate)),
+            (Some(rate), _, Some(seed)) => {
+                format!("open loop, {} arrivals at {}/s, seed {seed}", self.mode, grouped(rate))
+            }
             (Some(rate), _, None) => format!("open loop, recorded arrivals, {}/s", grouped(rate)),
             (None, Some(users), _) => format!("closed loop, {users} users"),
             (None, None, _) => format!("closed loop, {} phases", self.phases.len()),
@@ -198,9 +224,16 @@ impl LoadReport {
     }
 
     fn generator_in_words(&self) -> String {
-        let share = if self.duration_s > 0.0 { self.generator.cpu_seconds / self.duration_s * 100.0 } else { 0.0 };
+        let share = if self.duration_s > 0.0 {
+            self.generator.cpu_seconds / self.duration_s * 100.0
+        } else {
+            0.0
+        };
         let waited = if self.generator.waited_for_connection > 0 {
-            format!(", {} requests waited for a connection", grouped(self.generator.waited_for_connection as f64))
+            format!(
+                ", {} requests waited for a connection",
+                grouped(self.generator.waited_for_connection as f64)
+            )
         } else {
             String::new()
         };
@@ -211,10 +244,14 @@ impl LoadReport {
         if self.phases.is_empty() {
             return;
         }
-        text.push_str("\n       USERS   DURATION    ANSWERS/S        P50        P95        P99     ERRORS\n");
+        text.push_str(
+            "\n       USERS   DURATION    ANSWERS/S        P50        P95        P99     ERRORS\n",
+        );
         for phase in &self.phases {
             let users = phase.users.map_or_else(String::new, |users| users.to_string());
-            let of = |pick: fn(&Percentiles) -> u64| phase.latency_us.as_ref().map_or_else(|| "-".to_owned(), |l| time(pick(l)));
+            let of = |pick: fn(&Percentiles) -> u64| {
+                phase.latency_us.as_ref().map_or_else(|| "-".to_owned(), |l| time(pick(l)))
+            };
             let _ = writeln!(
                 text,
                 "  {users:>10} {:>10} {:>12} {:>10} {:>10} {:>10} {:>10}",
@@ -255,17 +292,23 @@ fn seconds_of(performed: &[Performed]) -> Vec<SecondReport> {
     let first_us = performed.first().map_or(0, |phase| phase.result.observation.started_us);
     let of = |phase: &Performed| {
         let begin_s = (phase.result.observation.started_us - first_us) as f64 / 1e6;
-        phase.result.figures.seconds.iter().map(move |second| {
-            let latency = Percentiles::of(&second.latency);
-            SecondReport {
-                at_s: begin_s + second.index as f64,
-                answered: second.answered,
-                errors: second.failed,
-                p50_us: latency.map(|latency| latency.p50),
-                p95_us: latency.map(|latency| latency.p95),
-                p99_us: latency.map(|latency| latency.p99),
-            }
-        }).collect::<Vec<_>>()
+        phase
+            .result
+            .figures
+            .seconds
+            .iter()
+            .map(move |second| {
+                let latency = Percentiles::of(&second.latency);
+                SecondReport {
+                    at_s: begin_s + second.index as f64,
+                    answered: second.answered,
+                    errors: second.failed,
+                    p50_us: latency.map(|latency| latency.p50),
+                    p95_us: latency.map(|latency| latency.p95),
+                    p99_us: latency.map(|latency| latency.p99),
+                }
+            })
+            .collect::<Vec<_>>()
     };
     performed.iter().flat_map(of).collect()
 }

@@ -135,7 +135,13 @@ pub fn judge(evidence: &Evidence) -> Validity {
 }
 
 /// A finding if `value` is above `threshold`; invalid from `invalid_above` on.
-fn above(findings: &mut Vec<Finding>, name: FindingName, value: f64, threshold: f64, invalid_above: f64) {
+fn above(
+    findings: &mut Vec<Finding>,
+    name: FindingName,
+    value: f64,
+    threshold: f64,
+    invalid_above: f64,
+) {
     if value > threshold {
         let severity = if value > invalid_above { Verdict::Invalid } else { Verdict::Suspect };
         findings.push(Finding { name, value, threshold, severity });
@@ -154,18 +160,32 @@ fn judge_generator(evidence: &Evidence, findings: &mut Vec<Finding>) {
     fact(findings, evidence.generator.saturated, FindingName::GeneratorSaturated, Verdict::Invalid);
     let Some(lag_us) = evidence.generator.lag_p99_us else { return };
     if let Some(threshold) = lag_threshold_us(evidence) {
-        above(findings, FindingName::GeneratorLag, lag_us, threshold, threshold * t::LAG_INVALID_FACTOR);
+        above(
+            findings,
+            FindingName::GeneratorLag,
+            lag_us,
+            threshold,
+            threshold * t::LAG_INVALID_FACTOR,
+        );
     }
 }
 
 /// The largest lag that does not matter, in microseconds.
 fn lag_threshold_us(evidence: &Evidence) -> Option<f64> {
     use thresholds as t;
-    let tightest = evidence.constraints.iter().map(|slo| slo.limit().as_secs_f64() * 1e6).min_by(f64::total_cmp);
+    let tightest = evidence
+        .constraints
+        .iter()
+        .map(|slo| slo.limit().as_secs_f64() * 1e6)
+        .min_by(f64::total_cmp);
     let by_constraint = tightest.map(|limit| limit * t::LAG_SHARE_OF_CONSTRAINT);
     let by_median = evidence.median_latency_us.map(|median| median * t::LAG_SHARE_OF_MEDIAN);
     let threshold = by_constraint.into_iter().chain(by_median).min_by(f64::total_cmp)?;
-    Some(if evidence.generator.shares_cores { threshold.max(t::LAG_ON_BUSY_CORES_US) } else { threshold })
+    Some(if evidence.generator.shares_cores {
+        threshold.max(t::LAG_ON_BUSY_CORES_US)
+    } else {
+        threshold
+    })
 }
 
 fn judge_calls(evidence: &Evidence, findings: &mut Vec<Finding>) {
@@ -194,14 +214,20 @@ fn judge_calls(evidence: &Evidence, findings: &mut Vec<Finding>) {
     }
     if evidence.nan_outputs > 0 {
         let value = evidence.nan_outputs as f64;
-        findings.push(Finding { name: FindingName::NanOutputs, value, threshold: 0.0, severity: Verdict::Valid });
+        findings.push(Finding {
+            name: FindingName::NanOutputs,
+            value,
+            threshold: 0.0,
+            severity: Verdict::Valid,
+        });
     }
 }
 
 /// How far users and throughput × latency are apart, in per cent; `None` for steps too short to tell.
 fn little_law_gap_pct(step: &ClosedLoopEvidence) -> Option<f64> {
     let users = f64::from(step.users);
-    let enough = step.users > 0 && step.answered >= u64::from(step.users) * thresholds::LITTLE_LAW_ANSWERS_PER_USER;
+    let enough = step.users > 0
+        && step.answered >= u64::from(step.users) * thresholds::LITTLE_LAW_ANSWERS_PER_USER;
     enough.then(|| (step.per_second * step.mean_latency_us / 1e6 / users - 1.0).abs() * 100.0)
 }
 
@@ -224,7 +250,12 @@ fn judge_answer(evidence: &Evidence, findings: &mut Vec<Finding>) {
         let change_pct = drift.relative_change * 100.0;
         if change_pct.abs() > t::DRIFT_PCT {
             let severity = Verdict::Suspect;
-            findings.push(Finding { name: FindingName::Drift, value: change_pct, threshold: t::DRIFT_PCT, severity });
+            findings.push(Finding {
+                name: FindingName::Drift,
+                value: change_pct,
+                threshold: t::DRIFT_PCT,
+                severity,
+            });
         }
     }
     let missed = answer.confirmation == Confirmation::Missed;
@@ -238,7 +269,13 @@ fn judge_machine(machine: &MachineEvidence, findings: &mut Vec<Finding>) {
         above(findings, FindingName::CpuSteal, steal, t::STEAL_PCT, t::STEAL_INVALID_PCT);
     }
     if let Some(other) = machine.other_cpu_pct {
-        above(findings, FindingName::OtherLoad, other, t::OTHER_LOAD_PCT, t::OTHER_LOAD_INVALID_PCT);
+        above(
+            findings,
+            FindingName::OtherLoad,
+            other,
+            t::OTHER_LOAD_PCT,
+            t::OTHER_LOAD_INVALID_PCT,
+        );
     }
     if let Some(pages) = machine.swapped_pages_per_s {
         above(findings, FindingName::Swapping, pages, t::SWAPPED_PAGES_PER_S, f64::INFINITY);

@@ -10,17 +10,21 @@ use assay_measure::{
     search::{Purpose, StepPlan},
 };
 use assay_proto::inference::{
-    ModelConfigRequest, ModelConfigResponse, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
-    ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse, ModelStatisticsRequest, ModelStatisticsResponse,
-    ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest,
-    ServerReadyResponse,
+    ModelConfigRequest, ModelConfigResponse, ModelInferRequest, ModelInferResponse,
+    ModelMetadataRequest, ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse,
+    ModelStatisticsRequest, ModelStatisticsResponse, ServerLiveRequest, ServerLiveResponse,
+    ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
     grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer},
 };
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 
 use super::*;
-use crate::load::{Generator, GeneratorOptions, figures::StepResult};
+use crate::load::{
+    Generator, GeneratorOptions,
+    exchange::Ending,
+    figures::{ErrorKind, StepResult},
+};
 
 type Script = dyn Fn(&ModelInferRequest) -> Result<ModelInferResponse, Status> + Send + Sync;
 
@@ -31,27 +35,48 @@ struct Service {
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Service {
-    async fn model_infer(&self, request: Request<ModelInferRequest>) -> Result<Response<ModelInferResponse>, Status> {
+    async fn model_infer(
+        &self,
+        request: Request<ModelInferRequest>,
+    ) -> Result<Response<ModelInferResponse>, Status> {
         let answer = (self.script)(request.get_ref());
         tokio::time::sleep(self.after).await;
         answer.map(Response::new)
     }
-    async fn server_live(&self, _: Request<ServerLiveRequest>) -> Result<Response<ServerLiveResponse>, Status> {
+    async fn server_live(
+        &self,
+        _: Request<ServerLiveRequest>,
+    ) -> Result<Response<ServerLiveResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn server_ready(&self, _: Request<ServerReadyRequest>) -> Result<Response<ServerReadyResponse>, Status> {
+    async fn server_ready(
+        &self,
+        _: Request<ServerReadyRequest>,
+    ) -> Result<Response<ServerReadyResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn model_ready(&self, _: Request<ModelReadyRequest>) -> Result<Response<ModelReadyResponse>, Status> {
+    async fn model_ready(
+        &self,
+        _: Request<ModelReadyRequest>,
+    ) -> Result<Response<ModelReadyResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn server_metadata(&self, _: Request<ServerMetadataRequest>) -> Result<Response<ServerMetadataResponse>, Status> {
+    async fn server_metadata(
+        &self,
+        _: Request<ServerMetadataRequest>,
+    ) -> Result<Response<ServerMetadataResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn model_metadata(&self, _: Request<ModelMetadataRequest>) -> Result<Response<ModelMetadataResponse>, Status> {
+    async fn model_metadata(
+        &self,
+        _: Request<ModelMetadataRequest>,
+    ) -> Result<Response<ModelMetadataResponse>, Status> {
         Err(Status::unimplemented(""))
     }
-    async fn model_config(&self, _: Request<ModelConfigRequest>) -> Result<Response<ModelConfigResponse>, Status> {
+    async fn model_config(
+        &self,
+        _: Request<ModelConfigRequest>,
+    ) -> Result<Response<ModelConfigResponse>, Status> {
         Err(Status::unimplemented(""))
     }
     async fn model_statistics(
@@ -71,29 +96,66 @@ struct Server {
 impl Server {
     fn start(
         after: Duration,
-        script: impl Fn(&ModelInferRequest) -> Result<ModelInferResponse, Status> + Send + Sync + 'static,
+        script: impl Fn(&ModelInferRequest) -> Result<ModelInferResponse, Status>
+        + Send
+        + Sync
+        + 'static,
     ) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let target = format!("grpc://{}/m", listener.local_addr().unwrap()).parse().unwrap();
         let service = GrpcInferenceServiceServer::new(Service { script: Box::new(script), after })
             .max_decoding_message_size(64 << 20)
             .max_encoding_message_size(64 << 20);
-        runtime.spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(TcpListenerStream::new(listener)));
+        runtime.spawn(
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(TcpListenerStream::new(listener)),
+        );
         Self { runtime: Some(runtime), target }
     }
 
-    fn run(&self, body: usize, options: &GeneratorOptions, load: Load, duration: Duration) -> StepResult {
-        let payload = Payload { bodies: vec![Bytes::from(vec![5; body])], content_type: "application/octet-stream".to_owned() };
+    fn run(
+        &self,
+        body: usize,
+        options: &GeneratorOptions,
+        load: Load,
+        duration: Duration,
+    ) -> StepResult {
+        let payload = Payload {
+            bodies: vec![Bytes::from(vec![5; body])],
+            content_type: "application/octet-stream".to_owned(),
+        };
         let inputs = [format!("x=uint8[{body}]").parse().unwrap()];
-        let mut generator =
-            Generator::start(&self.target, &self.target.reach().unwrap(), Some(&payload), &inputs, options).unwrap();
+        let mut generator = Generator::start(
+            &self.target,
+            &self.target.reach().unwrap(),
+            Some(&payload),
+            &inputs,
+            options,
+        )
+        .unwrap();
         let verdict_after = Duration::from_secs(20);
-        let plan = StepPlan { index: 0, purpose: Purpose::Fixed, load, duration, continues: false, verdict_after };
+        let plan = StepPlan {
+            index: 0,
+            purpose: Purpose::Fixed,
+            load,
+            duration,
+            continues: false,
+            verdict_after,
+        };
         generator.submit(&plan).unwrap();
         let result = generator.wait_next().unwrap().unwrap();
         let figures = &result.figures;
-        assert_eq!(figures.sent, figures.answered + figures.errors.total() + figures.outstanding, "{figures:?}");
+        assert_eq!(
+            figures.sent,
+            figures.answered + figures.errors.total() + figures.outstanding,
+            "{figures:?}"
+        );
         result
     }
 }
@@ -107,7 +169,10 @@ impl Drop for Server {
 }
 
 fn answer(bytes: usize) -> ModelInferResponse {
-    ModelInferResponse { raw_output_contents: vec![Bytes::from(vec![1; bytes])], ..ModelInferResponse::default() }
+    ModelInferResponse {
+        raw_output_contents: vec![Bytes::from(vec![1; bytes])],
+        ..ModelInferResponse::default()
+    }
 }
 
 fn burst(count: usize) -> Load {
@@ -125,7 +190,8 @@ fn calls_arrive_whole_and_are_answered() {
             && request.raw_input_contents[0] == vec![5; 64];
         if right { Ok(answer(4)) } else { Err(Status::invalid_argument("not what was sent")) }
     });
-    let result = server.run(64, &GeneratorOptions::default(), Load::Closed { users: 40 }, 3 * SHORT);
+    let result =
+        server.run(64, &GeneratorOptions::default(), Load::Closed { users: 40 }, 3 * SHORT);
     assert_eq!(result.figures.errors.total(), 0, "{:?}", result.figures.first_failure);
     assert!(result.figures.answered > 40);
     assert_eq!(result.figures.connections_opened, 2, "40 users take two connections of 32");
@@ -135,10 +201,19 @@ fn calls_arrive_whole_and_are_answered() {
 fn messages_larger_than_every_window_come_through_in_both_directions() {
     let size = 3 << 20;
     let server = Server::start(Duration::ZERO, move |request| {
-        if request.raw_input_contents[0].len() == size { Ok(answer(size)) } else { Err(Status::internal("cut")) }
+        if request.raw_input_contents[0].len() == size {
+            Ok(answer(size))
+        } else {
+            Err(Status::internal("cut"))
+        }
     });
     let result = server.run(size, &GeneratorOptions::default(), burst(6), SHORT);
-    assert_eq!((result.figures.answered, result.figures.errors.total()), (6, 0), "{:?}", result.figures.first_failure);
+    assert_eq!(
+        (result.figures.answered, result.figures.errors.total()),
+        (6, 0),
+        "{:?}",
+        result.figures.first_failure
+    );
 }
 
 #[test]
@@ -146,7 +221,10 @@ fn calls_share_a_connection_and_do_not_wait_for_each_other() {
     let server = Server::start(2 * SHORT, |_| Ok(answer(4)));
     let options = GeneratorOptions { connections: 1, ..GeneratorOptions::default() };
     let result = server.run(8, &options, burst(32), SHORT);
-    assert_eq!((result.figures.answered, result.figures.connections_opened, result.figures.waited), (32, 1, 0));
+    assert_eq!(
+        (result.figures.answered, result.figures.connections_opened, result.figures.waited),
+        (32, 1, 0)
+    );
     // Each takes 200 ms; one after another they would take 6.4 s.
     assert!(result.figures.latency.max() < 3_000_000, "{}", result.figures.latency.max());
 }
@@ -154,10 +232,11 @@ fn calls_share_a_connection_and_do_not_wait_for_each_other() {
 #[test]
 fn a_status_other_than_ok_is_a_failure_with_its_message() {
     let calls = AtomicU64::new(0);
-    let server = Server::start(Duration::ZERO, move |_| match calls.fetch_add(1, Ordering::Relaxed) % 3 {
-        2 => Err(Status::invalid_argument("shape [1, 4] expected")),
-        _ => Ok(answer(4)),
-    });
+    let server =
+        Server::start(Duration::ZERO, move |_| match calls.fetch_add(1, Ordering::Relaxed) % 3 {
+            2 => Err(Status::invalid_argument("shape [1, 4] expected")),
+            _ => Ok(answer(4)),
+        });
     let result = server.run(8, &GeneratorOptions::default(), burst(30), SHORT);
     assert_eq!((result.figures.answered, result.figures.errors.status), (20, 10));
     let first = result.figures.first_failure.unwrap();
@@ -175,10 +254,18 @@ fn a_call_that_takes_too_long_is_given_up_and_the_connection_goes_on() {
         }
         Ok(answer(4))
     });
-    let options = GeneratorOptions { request_timeout: Duration::from_millis(400), ..GeneratorOptions::default() };
+    let options = GeneratorOptions {
+        request_timeout: Duration::from_millis(400),
+        ..GeneratorOptions::default()
+    };
     let load = Load::Replay { at_us: vec![0, 700_000] };
     let result = server.run(8, &options, load, Duration::from_millis(800));
-    assert_eq!((result.figures.errors.timeout, result.figures.answered), (1, 1), "{:?}", result.figures);
+    assert_eq!(
+        (result.figures.errors.timeout, result.figures.answered),
+        (1, 1),
+        "{:?}",
+        result.figures
+    );
     assert_eq!(result.figures.connections_opened, 1);
 }
 
@@ -188,19 +275,38 @@ fn a_server_that_speaks_http1_is_malformed() {
     let http1 = Http1Server::http(|_| Answer::ok("x"));
     let target = http1.target().to_string().replace("http://", "grpc://") + "/m";
     let server = Server { runtime: None, target: target.parse().unwrap() };
-    let options = GeneratorOptions { request_timeout: Duration::from_millis(500), ..GeneratorOptions::default() };
+    let options = GeneratorOptions {
+        request_timeout: Duration::from_millis(500),
+        ..GeneratorOptions::default()
+    };
     let result = server.run(8, &options, burst(3), SHORT);
-    assert_eq!((result.figures.answered, result.figures.errors.total()), (0, 3), "{:?}", result.figures);
+    assert_eq!(
+        (result.figures.answered, result.figures.errors.total()),
+        (0, 3),
+        "{:?}",
+        result.figures
+    );
 }
 
+/// A frame's kind, flags, stream and payload.
+type Told<'a> = (Kind, u8, u32, &'a [u8]);
+
 /// A connection that was told something by the peer, with a call in flight.
-fn told(frames_sent: &[(Kind, u8, u32, &[u8])]) -> (Http2, Result<(), Broken>, Vec<Ended>) {
+fn told(frames_sent: &[Told<'_>]) -> (Http2, Result<(), Broken>, Vec<Ended>) {
     let payload = Payload { bodies: vec![Bytes::from_static(b"x")], content_type: "x".to_owned() };
     let target: Target = "grpc://127.0.0.1:1/m".parse().unwrap();
-    let requests = Requests::encode(&target, "m", Some(&payload), &["uint8[1]".parse().unwrap()]).unwrap();
+    let requests =
+        Requests::encode(&target, "m", Some(&payload), &["uint8[1]".parse().unwrap()]).unwrap();
     let mut connection = Http2::new(&Arc::new(requests));
     for _ in 0..2 {
-        connection.begin(Ticket { run: 1, request: 0, closed: false, waited: false, intended_ns: 0, sent_ns: 0 });
+        connection.begin(Ticket {
+            run: 1,
+            request: 0,
+            closed: false,
+            waited: false,
+            intended_ns: 0,
+            sent_ns: 0,
+        });
     }
     connection.frame_messages();
     let mut bytes = Vec::new();
@@ -214,7 +320,7 @@ fn told(frames_sent: &[(Kind, u8, u32, &[u8])]) -> (Http2, Result<(), Broken>, V
 
 #[test]
 fn what_breaks_http2_breaks_the_connection() {
-    let bad: [&[(Kind, u8, u32, &[u8])]; 9] = [
+    let bad: [&[Told<'_>]; 9] = [
         &[(Kind::PushPromise, 0, 1, &[0; 4])],
         &[(Kind::Continuation, 0, 1, &[])],
         &[(Kind::Headers, 0, 1, &[0x88]), (Kind::Data, 0, 1, &[])],
@@ -240,11 +346,17 @@ fn resets_and_a_server_going_away_fail_only_their_calls() {
     let (connection, result, ended) = told(&[(Kind::ResetStream, 0, 1, &[0, 0, 0, 7])]);
     assert!(result.is_ok());
     assert_eq!((ended.len(), connection.tickets().count()), (1, 1));
-    assert!(matches!(&ended[0].ending, Ending::Failed(fault) if fault.kind == ErrorKind::Reset && fault.message.contains('7')));
+    assert!(
+        matches!(&ended[0].ending, Ending::Failed(fault) if fault.kind == ErrorKind::Reset && fault.message.contains('7'))
+    );
 
     let (connection, result, ended) = told(&[(Kind::GoAway, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0])]);
     assert!(result.is_ok() && connection.spent());
-    assert_eq!((ended.len(), connection.tickets().count()), (1, 1), "call 3 was refused, call 1 goes on");
+    assert_eq!(
+        (ended.len(), connection.tickets().count()),
+        (1, 1),
+        "call 3 was refused, call 1 goes on"
+    );
 }
 
 #[test]
@@ -272,7 +384,7 @@ fn a_header_block_in_pieces_is_joined() {
 
 #[test]
 fn an_answer_without_status_or_message_is_malformed() {
-    let kind = |frames_sent: &[(Kind, u8, u32, &[u8])]| match &told(frames_sent).2[..] {
+    let kind = |frames_sent: &[Told<'_>]| match &told(frames_sent).2[..] {
         [Ended { ending: Ending::Failed(fault), .. }] => fault.kind,
         other => panic!("{other:?}"),
     };

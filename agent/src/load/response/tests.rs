@@ -12,7 +12,8 @@ fn ok(status: u16, reusable: bool) -> Response {
 
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;name=x\r\nhello\r\n1\r\n \r\n0\r\nTrailer: 1\r\n\r\n";
 const SIZED: &[u8] = b"HTTP/1.1 500 Oops\r\ncontent-length: 4\r\nConnection: close\r\n\r\nboom";
-const INTERIM: &[u8] = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
+const INTERIM: &[u8] =
+    b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n";
 
 #[test]
 fn responses_end_where_their_framing_says() {
@@ -41,13 +42,16 @@ fn a_response_without_a_length_ends_with_the_connection() {
 fn old_versions_keep_the_connection_only_when_they_say_so() {
     let old = whole(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
     assert_eq!(old.1, Some(ok(200, false)));
-    let kept = whole(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: Keep-Alive\r\n\r\n").unwrap();
+    let kept =
+        whole(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: Keep-Alive\r\n\r\n").unwrap();
     assert_eq!(kept.1, Some(ok(200, true)));
 }
 
 #[test]
 fn broken_responses_are_violations() {
-    let head = |headers: &str| whole(format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n").as_bytes()).unwrap_err();
+    let head = |headers: &str| {
+        whole(format!("HTTP/1.1 200 OK\r\n{headers}\r\n\r\n").as_bytes()).unwrap_err()
+    };
     assert!(matches!(whole(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap_err(), Violation::Head(_)));
     assert_eq!(head("Content-Length: -1"), Violation::ContentLength);
     assert_eq!(head("Content-Length: 99999999999999999999"), Violation::ContentLength);
@@ -83,7 +87,10 @@ fn endless_heads_and_bodies_hit_a_limit() {
     assert_eq!(end, Some(Violation::Chunk));
 
     let many = "X: y\r\n".repeat(HEADER_LIMIT + 1);
-    assert!(matches!(whole(format!("HTTP/1.1 200 OK\r\n{many}\r\n").as_bytes()), Err(Violation::Head(_))));
+    assert!(matches!(
+        whole(format!("HTTP/1.1 200 OK\r\n{many}\r\n").as_bytes()),
+        Err(Violation::Head(_))
+    ));
 }
 
 #[test]

@@ -6,12 +6,11 @@ use rustix::{
     net::{RecvFlags, recv, sockopt},
 };
 
-use super::{Exchange, FIRST_BACK_OFF_NS, Fault, LONGEST_BACK_OFF_NS, Outage, Ticket, Waiting, Worker, failed};
-use crate::load::{
-    exchange::words,
-    figures::ErrorKind,
-    pool::ConnectionId,
+use super::{
+    Exchange, FIRST_BACK_OFF_NS, Fault, LONGEST_BACK_OFF_NS, Outage, Ticket, Waiting, Worker,
+    failed,
 };
+use crate::load::{exchange::words, figures::ErrorKind, pool::ConnectionId};
 
 impl<E: Exchange> Worker<E> {
     pub(super) fn handle(&mut self, id: ConnectionId, flags: EventFlags) {
@@ -29,11 +28,16 @@ impl<E: Exchange> Worker<E> {
                 }
             }
         } else {
-            if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR) {
-                let closing = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+            if flags
+                .intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR)
+            {
+                let closing =
+                    flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
                 self.receive(id, closing);
             }
-            if flags.contains(EventFlags::OUT) && self.pool.get(id).is_some_and(|connection| connection.blocked) {
+            if flags.contains(EventFlags::OUT)
+                && self.pool.get(id).is_some_and(|connection| connection.blocked)
+            {
                 self.write(id);
             }
         }
@@ -68,8 +72,7 @@ impl<E: Exchange> Worker<E> {
     /// Reads until nothing is left for now. A short read means that, unless the peer is closing.
     fn receive(&mut self, id: ConnectionId, closing: bool) {
         let mut buffer = std::mem::take(&mut self.buffer);
-        loop {
-            let Some(connection) = self.pool.get(id) else { break };
+        while let Some(connection) = self.pool.get(id) {
             let received = recv(&connection.socket, &mut buffer[..], RecvFlags::empty());
             match received {
                 Ok((0, _)) => {
@@ -77,7 +80,8 @@ impl<E: Exchange> Worker<E> {
                     break;
                 }
                 Ok((count, _)) => {
-                    if !self.take_bytes(id, &buffer[..count]) || (count < buffer.len() && !closing) {
+                    if !self.take_bytes(id, &buffer[..count]) || (count < buffer.len() && !closing)
+                    {
                         break;
                     }
                 }
@@ -129,7 +133,8 @@ impl<E: Exchange> Worker<E> {
     fn lose(&mut self, id: ConnectionId, fault: &Fault) {
         let now_ns = self.now_ns();
         let Some(connection) = self.pool.remove(id) else { return };
-        self.ended.extend(connection.exchange.tickets().map(|ticket| failed(ticket, fault, now_ns)));
+        self.ended
+            .extend(connection.exchange.tickets().map(|ticket| failed(ticket, fault, now_ns)));
         self.back_off(now_ns);
     }
 
@@ -149,7 +154,11 @@ impl<E: Exchange> Worker<E> {
         }
         self.back_off(now_ns);
         let fault = Fault::new(ErrorKind::Connect, message);
-        let failing = if self.pool.open() == 0 && self.pool.connecting() == 0 { self.waiting.len() } else { 1 };
+        let failing = if self.pool.open() == 0 && self.pool.connecting() == 0 {
+            self.waiting.len()
+        } else {
+            1
+        };
         for _ in 0..failing {
             let Some(ticket) = self.next_ticket(now_ns) else { return };
             self.in_flight += 1;
@@ -169,10 +178,14 @@ impl<E: Exchange> Worker<E> {
         if now_ns < self.next_scan_ns {
             return;
         }
-        let timeout_ns = u64::try_from(self.settings.request_timeout.as_nanos()).unwrap_or(u64::MAX);
+        let timeout_ns =
+            u64::try_from(self.settings.request_timeout.as_nanos()).unwrap_or(u64::MAX);
         self.next_scan_ns = now_ns + (timeout_ns / 20).clamp(FIRST_BACK_OFF_NS, 100_000_000);
         let before_ns = now_ns.saturating_sub(timeout_ns);
-        let fault = Fault::new(ErrorKind::Timeout, format!("no answer within {:?}", self.settings.request_timeout));
+        let fault = Fault::new(
+            ErrorKind::Timeout,
+            format!("no answer within {:?}", self.settings.request_timeout),
+        );
         self.expire_in_flight(before_ns, now_ns, &fault);
         self.expire_waiting(before_ns, now_ns, &fault);
     }
@@ -195,7 +208,8 @@ impl<E: Exchange> Worker<E> {
                 self.write(id);
                 self.pool.release(id);
             } else {
-                let fault = Fault::new(ErrorKind::Reset, "closed after another request on it timed out");
+                let fault =
+                    Fault::new(ErrorKind::Reset, "closed after another request on it timed out");
                 self.lose(id, &fault);
             }
         }

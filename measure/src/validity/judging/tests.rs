@@ -33,8 +33,17 @@ fn sound() -> Evidence {
         calls: 1000,
         failed_calls: 5,
         median_latency_us: Some(20_000.0),
-        generator: GeneratorEvidence { lag_p99_us: Some(80.0), saturated: false, shares_cores: false },
-        closed_loop: vec![ClosedLoopEvidence { users: 4, answered: 400, per_second: 100.0, mean_latency_us: 40_000.0 }],
+        generator: GeneratorEvidence {
+            lag_p99_us: Some(80.0),
+            saturated: false,
+            shares_cores: false,
+        },
+        closed_loop: vec![ClosedLoopEvidence {
+            users: 4,
+            answered: 400,
+            per_second: 100.0,
+            mean_latency_us: 40_000.0,
+        }],
         machine: Some(MachineEvidence {
             steal_pct: Some(0.5),
             other_cpu_pct: Some(2.0),
@@ -77,7 +86,10 @@ fn each_doubt_gives_its_finding() {
     assert_eq!(finding(|e| machine(e).other_cpu_pct = Some(6.0)), (F::OtherLoad, Suspect));
     assert_eq!(finding(|e| machine(e).other_cpu_pct = Some(60.0)), (F::OtherLoad, Invalid));
     assert_eq!(finding(|e| machine(e).swapped_pages_per_s = Some(11.0)), (F::Swapping, Suspect));
-    assert_eq!(finding(|e| machine(e).memory_available_pct = Some(4.0)), (F::MemoryPressure, Suspect));
+    assert_eq!(
+        finding(|e| machine(e).memory_available_pct = Some(4.0)),
+        (F::MemoryPressure, Suspect)
+    );
     assert_eq!(finding(|e| machine(e).frequency_change_pct = Some(-6.0)), (F::Frequency, Suspect));
     assert_eq!(finding(|e| machine(e).gpu_shared = true), (F::GpuShared, Suspect));
     assert_eq!(finding(|e| machine(e).gpu_throttled = true), (F::GpuThrottled, Suspect));
@@ -89,15 +101,24 @@ fn each_doubt_gives_its_finding() {
     let answered = |e: &mut Evidence, change: fn(&mut Answer)| change(e.answer.as_mut().unwrap());
     assert_eq!(finding(|e| answered(e, |a| a.precise = false)), (F::IntervalTooWide, Suspect));
     assert_eq!(finding(|e| answered(e, |a| a.out_of_time = true)), (F::OutOfTime, Suspect));
-    assert_eq!(finding(|e| answered(e, |a| a.confirmation = Confirmation::Missed)), (F::ConfirmationMissed, Invalid));
-    assert_eq!(finding(|e| answered(e, |a| a.drift = Some(Drift { relative_change: -0.02 }))), (F::Drift, Suspect));
+    assert_eq!(
+        finding(|e| answered(e, |a| a.confirmation = Confirmation::Missed)),
+        (F::ConfirmationMissed, Invalid)
+    );
+    assert_eq!(
+        finding(|e| answered(e, |a| a.drift = Some(Drift { relative_change: -0.02 }))),
+        (F::Drift, Suspect)
+    );
 }
 
 #[test]
 fn lag_is_measured_against_the_constraint_and_the_median() {
-    let lag = |evidence: &Evidence| judge(evidence).findings.first().map(|found| (found.threshold, found.severity));
+    let lag = |evidence: &Evidence| {
+        judge(evidence).findings.first().map(|found| (found.threshold, found.severity))
+    };
     let with = |lag_us: f64, median_us: Option<f64>, shares_cores: bool| {
-        let generator = GeneratorEvidence { lag_p99_us: Some(lag_us), saturated: false, shares_cores };
+        let generator =
+            GeneratorEvidence { lag_p99_us: Some(lag_us), saturated: false, shares_cores };
         Evidence { generator, median_latency_us: median_us, ..sound() }
     };
     // 1 % of 50 ms.
@@ -116,7 +137,8 @@ fn lag_is_measured_against_the_constraint_and_the_median() {
 #[test]
 fn a_percentile_needs_calls_beyond_it() {
     let few = |slo: &str, calls: u64| {
-        let evidence = Evidence { constraints: vec![slo.parse().unwrap()], calls, failed_calls: 0, ..sound() };
+        let evidence =
+            Evidence { constraints: vec![slo.parse().unwrap()], calls, failed_calls: 0, ..sound() };
         judge(&evidence).findings.first().map(|found| (found.name, found.threshold))
     };
     assert_eq!(few("p95<=50ms", 199), Some((FindingName::TooFewSamples, 200.0)));
@@ -129,7 +151,10 @@ fn a_percentile_needs_calls_beyond_it() {
 fn users_must_equal_throughput_times_latency() {
     let step = |per_second: f64, answered: u64| {
         let step = ClosedLoopEvidence { users: 4, answered, per_second, mean_latency_us: 40_000.0 };
-        judge(&Evidence { closed_loop: vec![step], ..sound() }).findings.first().map(|found| found.name)
+        judge(&Evidence { closed_loop: vec![step], ..sound() })
+            .findings
+            .first()
+            .map(|found| found.name)
     };
     assert_eq!(step(104.0, 400), None);
     assert_eq!(step(106.0, 400), Some(FindingName::LittleLaw));
