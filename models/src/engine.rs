@@ -35,7 +35,7 @@ use self::{
 use crate::{
     artifact::Artifact,
     tensor::WireTensor,
-    torch::{self, Description, Module, TorchError},
+    torch::{self, Module, TorchError, description::Description},
 };
 
 /// How the engine runs the model.

@@ -25,7 +25,10 @@ use crate::{
     response,
     sample::random_input,
     tensor::WireTensor,
-    torch::{self, ArgumentKind, CallError, Description, FirstUse, Module},
+    torch::{
+        self, CallError, Module,
+        description::{ArgumentKind, Description, FirstUse, dtype_by_torch_name},
+    },
 };
 
 /// What is known about a model (`assay.model/1`).
@@ -183,8 +186,7 @@ pub fn inspect(
 
 fn parameter_dtypes(description: &Description) -> BTreeMap<String, u64> {
     let word = |name: &str| {
-        torch::dtype_by_torch_name(name)
-            .map_or_else(|| name.to_lowercase(), |dtype| dtype.to_string())
+        dtype_by_torch_name(name).map_or_else(|| name.to_lowercase(), |dtype| dtype.to_string())
     };
     description.parameter_types.iter().map(|(name, &count)| (word(name), count)).collect()
 }
@@ -216,8 +218,7 @@ fn suggested_inputs(description: &Description) -> Option<Vec<InputSpec>> {
         })
         .collect();
     let only = required.len() == 1;
-    let floats =
-        description.parameter_types.keys().find_map(|name| torch::dtype_by_torch_name(name));
+    let floats = description.parameter_types.keys().find_map(|name| dtype_by_torch_name(name));
     required
         .into_iter()
         .map(|index| {

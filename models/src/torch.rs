@@ -6,7 +6,10 @@
 //! [`crate::engine`].
 #![expect(unsafe_code, reason = "the boundary to C++: pointers in, pointers out")]
 
+mod exception_text;
 mod raw;
+
+pub mod description;
 pub mod trace;
 
 use std::{
@@ -14,7 +17,6 @@ use std::{
     path::Path,
     ptr::{self, NonNull},
     slice,
-    str::FromStr,
     time::Duration,
 };
 
@@ -23,9 +25,12 @@ use assay_measure::{
     input_spec::DType,
 };
 use bytes::Bytes;
-use serde::Deserialize;
 use thiserror::Error;
 
+use self::{
+    description::{ArgumentKind, Description},
+    exception_text::useful_lines,
+};
 use crate::tensor::WireTensor;
 
 /// Something that libtorch says, shortened to its useful lines.
@@ -42,87 +47,6 @@ pub enum CallError {
     /// `forward` raised, or returned what is not a tensor.
     #[error("{0}")]
     Raised(String),
-}
-
-/// What a module says about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Description {
-    /// The qualified name of its class.
-    pub class: String,
-    /// Elements in all parameters.
-    pub parameters: u64,
-    /// Elements in all buffers.
-    pub buffers: u64,
-    /// Elements per element type, by libtorch's name of it (`Float`, `BFloat16`).
-    pub parameter_types: std::collections::BTreeMap<String, u64>,
-    /// Whether there is a `forward`.
-    pub has_forward: bool,
-    /// Whether `forward` may write into its inputs, which are then copied first.
-    pub writes_inputs: bool,
-    /// The arguments of `forward` without `self`.
-    pub arguments: Vec<Argument>,
-    /// The types that `forward` returns.
-    pub returns: Vec<String>,
-    /// Where arguments first meet weights, which shows what shape they have.
-    pub first_uses: Vec<FirstUse>,
-}
-
-impl Description {
-    /// `forward(x: Tensor, scale: float = …) -> Tensor`
-    #[must_use]
-    pub fn signature(&self) -> String {
-        let arguments: Vec<String> = self
-            .arguments
-            .iter()
-            .map(|a| format!("{}: {}{}", a.name, a.type_name, if a.optional { " = …" } else { "" }))
-            .collect();
-        format!("forward({}) -> {}", arguments.join(", "), self.returns.join(", "))
-    }
-}
-
-/// One argument of `forward`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Argument {
-    /// Its name.
-    pub name: String,
-    /// Its TorchScript type, as written.
-    #[serde(rename = "type")]
-    pub type_name: String,
-    /// What kind of argument that is.
-    pub kind: ArgumentKind,
-    /// Whether it has a default value.
-    pub optional: bool,
-}
-
-/// What can be given for an argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ArgumentKind {
-    /// A tensor, or an optional one.
-    Tensor,
-    /// An integer; a tensor of one element serves.
-    Int,
-    /// A float; a tensor of one element serves.
-    Float,
-    /// A truth value; a tensor of one element serves.
-    Bool,
-    /// A list of tensors: takes all inputs when it is the only argument.
-    List,
-    /// A dict from names to tensors: takes all inputs when it is the only argument.
-    Dict,
-    /// Anything else, which no payload can fill.
-    Other,
-}
-
-/// The first operator with weights that an argument reaches.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct FirstUse {
-    /// The argument's position.
-    pub argument: usize,
-    /// The operator, such as `aten::conv2d`.
-    pub operator: String,
-    /// The shape of its weights.
-    pub weight_shape: Vec<i64>,
 }
 
 /// A TorchScript module, in evaluation mode. Calls may be made from several threads at once.
@@ -521,22 +445,6 @@ fn dtype_of(number: i32) -> Option<DType> {
     DType::ALL.iter().copied().find(|&dtype| scalar_type(dtype) == number)
 }
 
-/// The element type by libtorch's name of it, such as `BFloat16`.
-#[must_use]
-pub fn dtype_by_torch_name(name: &str) -> Option<DType> {
-    match name {
-        "Float" => Some(DType::Float32),
-        "Double" => Some(DType::Float64),
-        "Half" => Some(DType::Float16),
-        "Long" => Some(DType::Int64),
-        "Int" => Some(DType::Int32),
-        "Short" => Some(DType::Int16),
-        "Char" => Some(DType::Int8),
-        "Byte" => Some(DType::Uint8),
-        _ => DType::from_str(&name.to_lowercase()).ok(),
-    }
-}
-
 fn c_text(text: &str) -> Result<CString, TorchError> {
     CString::new(text).map_err(|_| TorchError(format!("{text:?} contains a NUL byte")))
 }
@@ -562,29 +470,6 @@ fn taken(text: *mut c_char) -> String {
         raw::assay_free_text(text);
         copy
     }
-}
-
-/// The part of an exception's text that helps: what follows the traceback, without C++ frames.
-fn useful_lines(text: &str) -> String {
-    const MOST_CHARACTERS: usize = 600;
-    let text = text.split("\nException raised from ").next().unwrap_or(text);
-    let text = text.split("\nC++ CapturedTraceback:").next().unwrap_or(text).trim();
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let start = lines.iter().rposition(|line| starts_an_exception(line));
-    let useful = lines.get(start.unwrap_or(0)..).unwrap_or_default().join("\n");
-    let useful = useful.strip_prefix("RuntimeError: ").unwrap_or(&useful).trim().to_owned();
-    match useful.char_indices().nth(MOST_CHARACTERS) {
-        Some((end, _)) => format!("{}…", useful.get(..end).unwrap_or_default()),
-        None => useful,
-    }
-}
-
-/// `RuntimeError: …`, `builtins.ValueError: …`
-fn starts_an_exception(line: &str) -> bool {
-    line.split_once(": ").is_some_and(|(name, _)| {
-        (name.ends_with("Error") || name.ends_with("Exception"))
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'_')
-    })
 }
 
 #[cfg(test)]

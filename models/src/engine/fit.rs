@@ -8,7 +8,7 @@ use assay_measure::input_spec::InputSpec;
 use super::{InputFacts, batch::Inputs};
 use crate::{
     tensor::WireTensor,
-    torch::{Argument, ArgumentKind},
+    torch::description::{Argument, ArgumentKind},
 };
 
 /// The inputs of a model, as requests are checked against.
