@@ -217,6 +217,8 @@ impl<E: Exchange> Worker<E> {
             let offering = self.runs.last_mut().filter(|run| run.is_offering());
             if let Some(run) = offering {
                 if now_ns < run.end_ns {
+                    // The step before may come to its last verdict while this one goes on.
+                    self.close_books(now_ns);
                     break;
                 }
                 run.stop_offering(now_ns);
