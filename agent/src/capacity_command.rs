@@ -18,7 +18,7 @@ use crate::{
     cli::{CapacityArguments, Format},
     failure::{ExitCode, Failure},
     interruption::Interruption,
-    load_command::{broken, options, reach, signals, start, target_lost, to_json},
+    load_command::{broken, options, print, reach, signals, start, target_lost, to_json},
     progress::Progress,
 };
 
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &CapacityArguments, format: Format) -> Result<ExitC
         Format::Json => to_json(&report)?,
         Format::Table => report.table(run.answer()),
     };
-    print(&text);
+    print(&text)?;
     conclude(arguments, &run, interruption.happened())
 }
 
@@ -160,9 +160,4 @@ fn is_on_this_machine(address: &Address) -> bool {
         Address::Tcp(address) => address.ip().is_loopback(),
         Address::Unix(_) => true,
     }
-}
-
-#[expect(clippy::print_stdout, reason = "the one place where this command writes its result")]
-fn print(text: &str) {
-    println!("{text}");
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{BufWriter, Write},
+    io::{BufWriter, ErrorKind, Write},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -60,7 +60,10 @@ pub(crate) fn run(arguments: &LoadArguments, format: Format) -> Result<ExitCode,
             Failure::new(ExitCode::Failed, format!("cannot write {}", path.display())).cause(error)
         })?;
     }
-    print(&report, format)?;
+    print(&match format {
+        Format::Json => to_json(&report)?,
+        Format::Table => report.table(),
+    })?;
     match lost {
         Some(reason) => Err(target_lost(&arguments.target, &reason)),
         None if interrupted => Ok(ExitCode::Interrupted),
@@ -188,14 +191,14 @@ pub(crate) fn target_lost(arguments: &TargetArguments, reason: &str) -> Failure 
     .hint("look at the server's own log: did it crash, or was it stopped?")
 }
 
-/// Prints a document, as JSON or as what it says in words.
-#[expect(clippy::print_stdout, reason = "the one place where this command writes its result")]
-fn print(report: &LoadReport, format: Format) -> Result<(), Failure> {
-    match format {
-        Format::Json => println!("{}", to_json(report)?),
-        Format::Table => println!("{}", report.table()),
+/// Writes a result to standard output. A reader that has seen enough and closed it is no failure.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(ExitCode::Failed, "cannot write the result").cause(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
-    Ok(())
 }
 
 pub(crate) fn to_json(report: &impl serde::Serialize) -> Result<String, Failure> {

@@ -320,6 +320,16 @@ fn what_cannot_be_done_says_why_and_what_to_do() {
     assert!(text(&log.stderr).contains("cannot write /nonexistent/log"));
 }
 
+#[test]
+fn a_reader_that_closes_early_is_no_failure() {
+    let url = server("200 OK", Duration::ZERO);
+    let mut child =
+        agent(&["load", "--target", &url, "--users", "1", "--duration", "200ms"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
+
 fn interrupt(child: &Child) {
     let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(status.success());

@@ -238,13 +238,10 @@ fn judge_answer(evidence: &Evidence, findings: &mut Vec<Finding>) {
     let Some(answer) = &evidence.answer else { return };
     let rate = answer.capacity.value.as_per_second();
     let width = answer.capacity.high.as_per_second() - answer.capacity.low.as_per_second();
-    if !answer.precise && rate > 0.0 {
-        findings.push(Finding {
-            name: FindingName::IntervalTooWide,
-            value: width / 2.0 / rate * 100.0,
-            threshold: if quick { t::HALF_WIDTH_QUICK_PCT } else { t::HALF_WIDTH_FULL_PCT },
-            severity: Verdict::Suspect,
-        });
+    if rate > 0.0 {
+        let threshold = if quick { t::HALF_WIDTH_QUICK_PCT } else { t::HALF_WIDTH_FULL_PCT };
+        let half_width_pct = width / 2.0 / rate * 100.0;
+        above(findings, FindingName::IntervalTooWide, half_width_pct, threshold, f64::INFINITY);
     }
     if let Some(drift) = answer.drift {
         let change_pct = drift.relative_change * 100.0;

@@ -99,7 +99,10 @@ fn each_doubt_gives_its_finding() {
     assert_eq!(finding(|e| e.failed_calls = 11), (F::Errors, Suspect));
     assert_eq!(finding(|e| e.failed_calls = 101), (F::Errors, Invalid));
     let answered = |e: &mut Evidence, change: fn(&mut Answer)| change(e.answer.as_mut().unwrap());
-    assert_eq!(finding(|e| answered(e, |a| a.precise = false)), (F::IntervalTooWide, Suspect));
+    assert_eq!(
+        finding(|e| answered(e, |a| a.capacity.low = rate(96.0))),
+        (F::IntervalTooWide, Suspect)
+    );
     assert_eq!(finding(|e| answered(e, |a| a.out_of_time = true)), (F::OutOfTime, Suspect));
     assert_eq!(
         finding(|e| answered(e, |a| a.confirmation = Confirmation::Missed)),
