@@ -34,7 +34,9 @@ impl Progress {
     pub(crate) fn done(&self, message: &str) {
         match &self.bar {
             Some(bar) => bar.println(format!("  {message}")),
-            None => anstream::eprintln!("{} {message}", Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ")),
+            None => {
+                anstream::eprintln!("{} {message}", Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ"))
+            }
         }
     }
 
