@@ -11,13 +11,23 @@ pub mod jobs;
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// Assay's own protocol, as generated from `proto/assay/v1`.
-#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated; documented in the .proto files")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated; documented in the .proto files"
+)]
 pub mod v1 {
     tonic::include_proto!("assay.v1");
 }
 
 /// The Open Inference Protocol v2, as generated from `proto/inference`.
-#[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated; documented in the .proto files")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated; documented in the .proto files"
+)]
 pub mod inference {
     tonic::include_proto!("inference");
 }

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -16,14 +17,20 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(240);
 /// The declared input of the reference model `mlp`.
 pub(crate) const MLP_INPUT: &str = "float32[1,64]";
 
-/// A scratch folder.
+/// A scratch folder, and the machine to itself: tests that measure would disturb each other.
 pub(crate) struct Workbench {
     dir: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Workbench {
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("there is room for a temporary folder") }
+        // A test that failed while it had the machine leaves nothing half-done.
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = tempfile::tempdir().expect("there is room for a temporary folder");
+        Self { dir, _alone: alone }
     }
 
     pub(crate) fn path(&self) -> &Path {

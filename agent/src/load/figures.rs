@@ -140,6 +140,8 @@ pub struct StepFigures {
     pub sent: u64,
     /// Requests answered.
     pub answered: u64,
+    /// Answers that came during this step to requests of earlier ones, whose books were closed already.
+    pub late_answers: u64,
     /// Requests failed, by kind.
     pub errors: ErrorCounts,
     /// Requests still in flight when the observation was handed in.
@@ -205,6 +207,7 @@ impl StepFigures {
     pub fn new() -> Self {
         Self {
             carried_in: 0,
+            late_answers: 0,
             sent: 0,
             answered: 0,
             errors: ErrorCounts::default(),
@@ -224,6 +227,7 @@ impl StepFigures {
     /// Adds figures of another thread, or of another step of the same kind.
     pub fn merge(&mut self, other: &Self) {
         self.carried_in += other.carried_in;
+        self.late_answers += other.late_answers;
         self.sent += other.sent;
         self.answered += other.answered;
         self.errors.merge(&other.errors);
@@ -249,6 +253,7 @@ impl fmt::Debug for StepFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StepFigures")
             .field("carried_in", &self.carried_in)
+            .field("late_answers", &self.late_answers)
             .field("sent", &self.sent)
             .field("answered", &self.answered)
             .field("errors", &self.errors)

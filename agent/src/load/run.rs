@@ -152,6 +152,11 @@ impl Run {
         self.figures.carried_in = requests;
     }
 
+    /// A request of an earlier step was answered after its books were closed.
+    pub(crate) fn answered_late(&mut self) {
+        self.figures.late_answers += 1;
+    }
+
     pub(crate) fn users(&self) -> Option<u32> {
         match self.assignment.work {
             Work::Users(users) => Some(users),

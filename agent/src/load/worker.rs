@@ -384,6 +384,8 @@ impl<E: Exchange> Worker<E> {
             self.add_users();
         } else if let Some(run) = self.runs.iter_mut().find(|run| run.id == ended.ticket.run) {
             run.ended(ended);
+        } else if let (Ending::Answered, Some(run)) = (&ended.ending, self.runs.last_mut()) {
+            run.answered_late();
         }
     }
 
