@@ -20,7 +20,7 @@ use tonic::{
 use crate::figures::{MODEL, PAYLOAD, artifact};
 
 /// No wait of this suite is longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits, but not for ever.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -38,15 +38,18 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
-    /// No lease runs out within a test.
+    /// No lease runs out within a test, and who was forgotten is noticed soon.
     pub(crate) const PATIENT: Self = Self {
         heartbeat_interval: Duration::from_millis(100),
         lease_term: Duration::from_secs(600),
     };
-    /// A silent agent is lost at once, as people see it.
+    /// However slow the machine, nobody is held to be lost.
+    pub(crate) const CALM: Self =
+        Self { heartbeat_interval: Duration::from_secs(5), lease_term: Duration::from_secs(600) };
+    /// A silent agent is soon lost.
     pub(crate) const BRIEF: Self = Self {
-        heartbeat_interval: Duration::from_millis(80),
-        lease_term: Duration::from_millis(800),
+        heartbeat_interval: Duration::from_millis(100),
+        lease_term: Duration::from_millis(1500),
     };
 }
 
@@ -199,6 +202,13 @@ impl Coordinator {
                     None => panic!("the record of {name} ends without {what}"),
                 }
             }
+        })
+        .await;
+    }
+
+    pub(crate) async fn until_connected(&self, name: &str) {
+        until_async("an agent to connect", PATIENCE, async || {
+            self.agent(name).await.filter(|agent| agent.connected)
         })
         .await;
     }

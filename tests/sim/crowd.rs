@@ -19,7 +19,7 @@ const CLIENTS: usize = 10;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_hundred_jobs_created_at_once_none_is_lost_and_none_is_measured_twice() {
     let agents = [("a", "host-a"), ("b", "host-b"), ("c", "host-c"), ("d", "host-d")];
-    let fleet = Fleet::start(Terms::PATIENT, &agents).await;
+    let fleet = Fleet::start(Terms::CALM, &agents).await;
     let names: Vec<String> = (0..JOBS).map(|number| format!("job-{number:03}")).collect();
     create_at_once(&fleet.coordinator, &names).await;
 
@@ -67,7 +67,7 @@ async fn listed(coordinator: &Coordinator) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_jobs_of_one_name_created_at_once_exactly_one_is_accepted() {
-    let coordinator = Coordinator::start(Terms::PATIENT).await;
+    let coordinator = Coordinator::start(Terms::CALM).await;
     let mut clients = JoinSet::new();
     for _ in 0..20 {
         let mut jobs = coordinator.jobs();

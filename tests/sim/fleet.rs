@@ -23,7 +23,7 @@ struct Member {
 }
 
 impl Fleet {
-    /// Agents by name and host.
+    /// Agents by name and host, all connected.
     pub(crate) async fn start(terms: Terms, agents: &[(&'static str, &'static str)]) -> Self {
         let coordinator = Coordinator::start(terms).await;
         let mut fleet = Self { coordinator, ledger: Arc::default(), members: BTreeMap::new() };
@@ -31,6 +31,9 @@ impl Fleet {
             let network = Network::to(fleet.coordinator.address()).await;
             let agent = fleet.agent(name, host, &network);
             fleet.members.insert(name, Member { host, network, agent });
+        }
+        for (name, _) in agents {
+            fleet.coordinator.until_connected(name).await;
         }
         fleet
     }

@@ -112,12 +112,6 @@ async fn try_seed(seed: u64) {
     let mut chance = ChaCha8Rng::seed_from_u64(seed);
     let operations: Vec<_> = (0..OPERATIONS).map(|_| Operation::draw(&mut chance)).collect();
     let mut world = World { fleet: Fleet::start(Terms::BRIEF, &AGENTS).await, jobs: Vec::new() };
-    for (agent, _) in AGENTS {
-        until_async("the agents to connect", PATIENCE, async || {
-            world.fleet.coordinator.agent(agent).await
-        })
-        .await;
-    }
     for operation in operations {
         world.carry_out(operation).await;
     }

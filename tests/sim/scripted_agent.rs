@@ -1,6 +1,6 @@
 //! An agent that does only what the test says.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use assay_proto::v1::{self, agent_message, coordinator_message};
 use assay_tests::wait::until_async;
@@ -9,13 +9,15 @@ use crate::{
     coordinator::{PATIENCE, within},
     figures::{measured, step},
     network::Network,
-    stream::{Stream, heartbeat, registration, step_finished, trial_finished},
+    stream::{Stream, heartbeat, held, registration, step_finished, trial_finished},
 };
 
 const BEAT: Duration = Duration::from_millis(50);
 
 pub(crate) struct ScriptedAgent {
     stream: Stream,
+    /// Came while the test was asking for something else.
+    started: VecDeque<v1::HeldTrial>,
     pub(crate) registered: v1::Registered,
 }
 
@@ -38,7 +40,7 @@ impl ScriptedAgent {
             Stream::attach(&network.url(), register.clone()).await.ok()
         });
         let (stream, registered) = attached.await;
-        Self { stream, registered }
+        Self { stream, started: VecDeque::new(), registered }
     }
 
     pub(crate) fn say(&self, what: agent_message::Message) {
@@ -56,8 +58,11 @@ impl ScriptedAgent {
     }
 
     pub(crate) async fn expect_start(&mut self) -> v1::HeldTrial {
+        if let Some(trial) = self.started.pop_front() {
+            return trial;
+        }
         match self.hear().await {
-            Some(coordinator_message::Message::StartTrial(start)) => crate::stream::held(&start),
+            Some(coordinator_message::Message::StartTrial(start)) => held(&start),
             other => panic!("expected a trial, got {other:?}"),
         }
     }
@@ -70,7 +75,7 @@ impl ScriptedAgent {
                 tokio::select! {
                     heard = self.stream.hear() => match heard {
                         Some(coordinator_message::Message::StartTrial(start)) => {
-                            return crate::stream::held(&start);
+                            return held(&start);
                         }
                         Some(coordinator_message::Message::HeartbeatSeen(_)) => {}
                         other => panic!("expected a trial, got {other:?}"),
@@ -82,10 +87,16 @@ impl ScriptedAgent {
         .await
     }
 
+    /// The acknowledgement of what was just reported, before or after the start of another trial.
     pub(crate) async fn expect_acknowledge(&mut self) -> v1::Acknowledge {
-        match self.hear().await {
-            Some(coordinator_message::Message::Acknowledge(acknowledge)) => acknowledge,
-            other => panic!("expected an acknowledgement, got {other:?}"),
+        loop {
+            match self.hear().await {
+                Some(coordinator_message::Message::Acknowledge(acknowledge)) => return acknowledge,
+                Some(coordinator_message::Message::StartTrial(start)) => {
+                    self.started.push_back(held(&start));
+                }
+                other => panic!("expected an acknowledgement, got {other:?}"),
+            }
         }
     }
 

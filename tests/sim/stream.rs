@@ -11,8 +11,8 @@ use tonic::{Status, Streaming, transport::Endpoint};
 
 use crate::figures::{TYPE, host};
 
-/// Dialling takes no longer unless the network swallows it.
-const DIAL_WITHIN: Duration = Duration::from_millis(500);
+/// Dialling takes no longer unless the network swallows it and is never cut.
+const DIAL_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) struct Stream {
     say: mpsc::Sender<v1::AgentMessage>,
