@@ -123,7 +123,11 @@ impl FromStr for Device {
                 .strip_prefix("cuda:")
                 .and_then(|index| index.parse().ok())
                 .map(Self::Cuda)
-                .ok_or_else(|| UnknownWord { kind: "device", word: word.to_owned(), known: "cpu, cuda:N" }),
+                .ok_or_else(|| UnknownWord {
+                    kind: "device",
+                    word: word.to_owned(),
+                    known: "cpu, cuda:N",
+                }),
         }
     }
 }
@@ -226,7 +230,10 @@ mod tests {
     #[test]
     fn unknown_words_are_refused_with_the_known_ones() {
         let error = "float8".parse::<Precision>().unwrap_err();
-        assert_eq!(error.to_string(), r#"unknown dtype "float8"; known: float32, bfloat16, float16"#);
+        assert_eq!(
+            error.to_string(),
+            r#"unknown dtype "float8"; known: float32, bfloat16, float16"#
+        );
         assert!("cuda:x".parse::<Device>().is_err());
     }
 }

@@ -65,7 +65,9 @@ pub enum InputSpecError {
     #[error(transparent)]
     DType(#[from] crate::configuration::UnknownWord),
     /// A dimension is zero, there are more than eight, or the tensor would be absurdly large.
-    #[error("the shape of {0:?} needs 0 to 8 dimensions of at least 1 and at most 2^40 elements in all")]
+    #[error(
+        "the shape of {0:?} needs 0 to 8 dimensions of at least 1 and at most 2^40 elements in all"
+    )]
     Shape(String),
 }
 
@@ -75,14 +77,19 @@ impl InputSpec {
     /// # Errors
     /// [`InputSpecError::Shape`] when the shape is out of range, [`InputSpecError::Grammar`] when the
     /// name has characters other than letters, digits, `_`, `.` and `-`.
-    pub fn new(name: Option<String>, dtype: DType, shape: Vec<u64>) -> Result<Self, InputSpecError> {
+    pub fn new(
+        name: Option<String>,
+        dtype: DType,
+        shape: Vec<u64>,
+    ) -> Result<Self, InputSpecError> {
         let spec = Self { name, dtype, shape };
         let elements = spec.shape.iter().try_fold(1u64, |all, &d| all.checked_mul(d));
         if spec.shape.len() > 8 || spec.shape.contains(&0) || elements.is_none_or(|n| n > 1 << 40) {
             return Err(InputSpecError::Shape(spec.to_string()));
         }
         let valid_name = |name: &String| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+            !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
         };
         if !spec.name.as_ref().is_none_or(valid_name) {
             return Err(InputSpecError::Grammar(spec.to_string()));
@@ -139,11 +146,14 @@ impl FromStr for InputSpec {
             Some((name, rest)) => (Some(name.trim().to_owned()), rest),
             None => (None, text),
         };
-        let (dtype, dims) = rest.trim().strip_suffix(']').and_then(|r| r.split_once('[')).ok_or_else(bad)?;
+        let (dtype, dims) =
+            rest.trim().strip_suffix(']').and_then(|r| r.split_once('[')).ok_or_else(bad)?;
         let shape = if dims.trim().is_empty() {
             Vec::new()
         } else {
-            dims.split(',').map(|d| d.trim().parse().map_err(|_| bad())).collect::<Result<_, _>>()?
+            dims.split(',')
+                .map(|d| d.trim().parse().map_err(|_| bad()))
+                .collect::<Result<_, _>>()?
         };
         Self::new(name, dtype.trim().parse()?, shape)
     }
@@ -176,8 +186,19 @@ mod tests {
 
     #[test]
     fn bad_inputs_are_refused() {
-        for bad in ["", "float32", "float32[", "float32[a]", "float32[1,-1]", "float32[0]", "float8[1]",
-            "=float32[1]", "a b=float32[1]", "float32[9999999,9999999,9999999]", "float32[1,1,1,1,1,1,1,1,1]"] {
+        for bad in [
+            "",
+            "float32",
+            "float32[",
+            "float32[a]",
+            "float32[1,-1]",
+            "float32[0]",
+            "float8[1]",
+            "=float32[1]",
+            "a b=float32[1]",
+            "float32[9999999,9999999,9999999]",
+            "float32[1,1,1,1,1,1,1,1,1]",
+        ] {
             assert!(bad.parse::<InputSpec>().is_err(), "{bad:?} was accepted");
         }
     }

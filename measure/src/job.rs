@@ -100,7 +100,11 @@ impl FromStr for CandidateType {
         if memory_bytes.count() == 0 {
             return Err(bad());
         }
-        Ok(Self { name: name.trim().parse()?, shape: Some(Shape { vcpus: vcpus.get(), memory_bytes }), price })
+        Ok(Self {
+            name: name.trim().parse()?,
+            shape: Some(Shape { vcpus: vcpus.get(), memory_bytes }),
+            price,
+        })
     }
 }
 
@@ -161,12 +165,15 @@ impl Sweep {
     /// # Errors
     /// [`SweepError`] names what is wrong with the text.
     pub fn add(&mut self, text: &str) -> Result<(), SweepError> {
-        let (setting, values) = text.split_once('=').ok_or_else(|| SweepError::Grammar(text.to_owned()))?;
+        let (setting, values) =
+            text.split_once('=').ok_or_else(|| SweepError::Grammar(text.to_owned()))?;
         match setting.trim() {
             "workers" => extend(&mut self.workers, "workers", values),
             "intra-op" => extend(&mut self.intra_op_threads, "intra-op", values),
             "max-batch" => extend(&mut self.max_batch, "max-batch", values),
-            "max-batch-delay-us" => extend(&mut self.max_batch_delay_us, "max-batch-delay-us", values),
+            "max-batch-delay-us" => {
+                extend(&mut self.max_batch_delay_us, "max-batch-delay-us", values)
+            }
             "device" => extend(&mut self.device, "device", values),
             "dtype" => extend(&mut self.dtype, "dtype", values),
             "graph" => extend(&mut self.graph, "graph", values),
@@ -243,7 +250,9 @@ pub struct Goals {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum GoalsError {
     /// Not of the form `cost=…,latency=…,throughput=…`.
-    #[error("{0:?} is not a set of goals; write it like cost=highest,latency=low,throughput=lowest")]
+    #[error(
+        "{0:?} is not a set of goals; write it like cost=highest,latency=low,throughput=lowest"
+    )]
     Grammar(String),
     /// An unknown goal or importance.
     #[error(transparent)]
@@ -254,10 +263,14 @@ impl FromStr for Goals {
     type Err = GoalsError;
     /// Goals that are not named count `lowest`.
     fn from_str(text: &str) -> Result<Self, GoalsError> {
-        let mut goals =
-            Self { cost: Importance::Lowest, latency: Importance::Lowest, throughput: Importance::Lowest };
+        let mut goals = Self {
+            cost: Importance::Lowest,
+            latency: Importance::Lowest,
+            throughput: Importance::Lowest,
+        };
         for part in text.split(',') {
-            let (goal, importance) = part.split_once('=').ok_or_else(|| GoalsError::Grammar(text.to_owned()))?;
+            let (goal, importance) =
+                part.split_once('=').ok_or_else(|| GoalsError::Grammar(text.to_owned()))?;
             let importance = importance.trim().parse()?;
             match goal.trim() {
                 "cost" => goals.cost = importance,
@@ -345,7 +358,9 @@ mod tests {
     fn goals_name_the_unknown_word() {
         let goals: Goals = "cost=highest,latency=low".parse().unwrap();
         assert_eq!(goals.throughput, Importance::Lowest);
-        assert!("cost=huge".parse::<Goals>().unwrap_err().to_string().contains("importance \"huge\""));
+        assert!(
+            "cost=huge".parse::<Goals>().unwrap_err().to_string().contains("importance \"huge\"")
+        );
         assert!("price=high".parse::<Goals>().unwrap_err().to_string().contains("goal \"price\""));
         assert!("cost".parse::<Goals>().is_err());
     }

@@ -119,7 +119,11 @@ mod tests {
 
     /// The three rows published with the page this project began from, as float32 widened to double.
     #[test]
-    #[expect(clippy::float_cmp, clippy::cast_possible_truncation, reason = "golden to the last bit")]
+    #[expect(
+        clippy::float_cmp,
+        clippy::cast_possible_truncation,
+        reason = "golden to the last bit"
+    )]
     fn the_three_published_rows_come_out_to_the_last_bit() {
         for (price, rate, expected) in [
             ("0.204", 648.0, 5.246_913_588_052_848e-6_f64),

@@ -106,7 +106,8 @@ impl fmt::Display for Slo {
 impl FromStr for Slo {
     type Err = SloError;
     fn from_str(text: &str) -> Result<Self, SloError> {
-        let (metric, limit) = text.split_once("<=").ok_or_else(|| SloError::Shape(text.to_owned()))?;
+        let (metric, limit) =
+            text.split_once("<=").ok_or_else(|| SloError::Shape(text.to_owned()))?;
         Self::new(metric.trim().parse()?, parse_duration(limit)?)
     }
 }

@@ -103,7 +103,9 @@ impl FromStr for Rate {
 }
 
 /// A number of bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Bytes(u64);
 
@@ -155,7 +157,8 @@ impl FromStr for Bytes {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let bad = || UnitError::NotASize(text.to_owned());
         let text_trimmed = text.trim();
-        let split = text_trimmed.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text_trimmed.len());
+        let split =
+            text_trimmed.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text_trimmed.len());
         let value: f64 = text_trimmed[..split].trim().parse().map_err(|_| bad())?;
         let factor: f64 = match text_trimmed[split..].to_ascii_lowercase().as_str() {
             "" | "b" => 1.0,
@@ -173,7 +176,11 @@ impl FromStr for Bytes {
         if !bytes.is_finite() || !(0.0..9.0e18).contains(&bytes) {
             return Err(bad());
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "range checked above")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "range checked above"
+        )]
         Ok(Self(bytes.round() as u64))
     }
 }

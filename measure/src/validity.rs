@@ -9,7 +9,9 @@ use crate::configuration::word_enum;
 
 mod judging;
 
-pub use judging::{ClosedLoopEvidence, Evidence, GeneratorEvidence, MachineEvidence, judge, thresholds};
+pub use judging::{
+    ClosedLoopEvidence, Evidence, GeneratorEvidence, MachineEvidence, judge, thresholds,
+};
 
 word_enum!(
     /// How far a measurement can be trusted.
@@ -94,7 +96,8 @@ impl Validity {
     /// The verdict that follows from findings: the gravest of them.
     #[must_use]
     pub fn from_findings(findings: Vec<Finding>) -> Self {
-        let verdict = findings.iter().map(|finding| finding.severity).max().unwrap_or(Verdict::Valid);
+        let verdict =
+            findings.iter().map(|finding| finding.severity).max().unwrap_or(Verdict::Valid);
         Self { verdict, findings }
     }
 }
