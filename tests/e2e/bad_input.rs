@@ -67,19 +67,19 @@ fn archives_with_no_model_two_models_or_hostile_paths_are_refused() {
 fn payloads_that_do_not_fit_are_refused_by_the_model() {
     let bench = Workbench::new();
     let model = bench.model("mlp");
-    let on = ["--instance-types", "own.small=1x2GiB@0.05"];
-    let with = |payload: &[&str]| [payload, &on].concat();
-    let shape = with(&["--input", "float32[1,65]"]);
-    refused(&bench, &model, &shape, &["payload"]);
-    let dtype = with(&["--input", "int64[1,64]"]);
-    refused(&bench, &model, &dtype, &["payload"]);
+    let refused = |payload: &[&str], words: &[&str]| {
+        let on = ["--instance-types", "own.small=1x2GiB@0.05"];
+        refused(&bench, &model, &[payload, &on].concat(), words)
+    };
+    refused(&["--input", "float32[1,65]"], &["payload"]);
+    refused(&["--input", "int64[1,64]"], &["payload"]);
     let garbage = bench.file("x.npy", b"\x93NUMPY garbage").display().to_string();
-    refused(&bench, &model, &with(&["--payload", &garbage]), &["payload", "npy"]);
+    refused(&["--payload", &garbage], &["payload", "npy"]);
     let odd = bench.file("x.xyz", b"?").display().to_string();
-    let odd_type = with(&["--payload", &odd, "--content-type", "application/x-unknown"]);
-    refused(&bench, &model, &odd_type, &["application/x-unknown"]);
+    let odd_type = ["--payload", &odd, "--content-type", "application/x-unknown"];
+    refused(&odd_type, &["application/x-unknown"]);
     let huge = bench.file("huge.bin", &vec![0; 70 << 20]).display().to_string();
-    refused(&bench, &model, &with(&["--payload", &huge]), &["payload"]);
+    refused(&["--payload", &huge], &["payload"]);
 }
 
 #[test]
