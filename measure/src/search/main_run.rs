@@ -73,6 +73,8 @@ pub(super) struct MainRun {
     last_miss_us: Option<u64>,
     met: bool,
     cut_short: bool,
+    /// Of the estimates so far, on the logarithm.
+    half_widths: Vec<f64>,
 }
 
 impl MainRun {
@@ -113,6 +115,7 @@ impl MainRun {
             last_miss_us: None,
             met: false,
             cut_short: false,
+            half_widths: Vec::new(),
         };
         run.next_rate = run.allowed_rate().min(run.cap.value);
         run
@@ -282,16 +285,36 @@ impl MainRun {
         let held_back = self.ceiling.limit().map_or(f64::INFINITY, |(most, _)| most);
         self.next_rate =
             wanted.clamp(last_rate * LARGEST_STEP_DOWN, last_rate * LARGEST_STEP_UP).min(held_back);
-        if included.is_empty() || self.planned_main_segments_seen() == 0 {
+        if included.is_empty() {
             return;
         }
-        let estimate = RunEstimate::of(self, &included);
+        let found = RunEstimate::of(self, &included);
+        let estimate = self.steadied(found);
+        self.estimate = Some(estimate);
+        if self.planned_main_segments_seen() == 0 {
+            return;
+        }
         let drifting = self.find_drift(&included, estimate.half_width());
         if drifting {
             self.counted_from = included[included.len() / 2];
         }
         self.met = self.rule.is_met(&self.progress(&included, &estimate, drifting));
-        self.estimate = Some(estimate);
+    }
+
+    /// The estimate at the widest of its last few intervals. A run that ends as soon as its interval
+    /// is narrow would end, more often than not, when the interval is too narrow by chance.
+    fn steadied(&mut self, estimate: RunEstimate) -> RunEstimate {
+        const LAST: usize = 3;
+        if estimate.limited_by != LimitedBy::Slo {
+            return estimate;
+        }
+        self.half_widths.push((estimate.high / estimate.value).ln());
+        let recent = &self.half_widths[self.half_widths.len().saturating_sub(LAST)..];
+        let reach = recent.iter().copied().fold(0.0, f64::max).exp();
+        if estimate.low <= 0.0 || !reach.is_finite() {
+            return estimate;
+        }
+        RunEstimate { low: estimate.value / reach, high: estimate.value * reach, ..estimate }
     }
 
     fn find_drift(&mut self, included: &[usize], half_width: f64) -> bool {
