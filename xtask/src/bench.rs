@@ -13,6 +13,7 @@ use crate::{checkout::Checkout, console::Console, demo, libtorch};
 mod figures;
 mod host;
 mod payload;
+mod quiet;
 mod report;
 mod server;
 mod startup;
@@ -52,10 +53,14 @@ pub(crate) fn run(
     libtorch::ensure(checkout, console)?;
     demo::build_release(checkout, console)?;
     for subject in &arguments.subjects {
-        let section = match subject {
+        let warning = quiet::warning()?;
+        let mut section = match subject {
             Subject::Host => host::measure(checkout, console, arguments)?,
             Subject::Startup => startup::measure(checkout, console, arguments)?,
         };
+        if let Some(warning) = warning {
+            section.body = format!("{warning}\n\n{}", section.body);
+        }
         eprintln!("\n{}", section.body);
         if !arguments.no_write {
             report::write(checkout, &section)?;
