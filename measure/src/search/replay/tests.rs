@@ -127,3 +127,22 @@ fn old_arrivals_make_room_for_new_ones() {
         trace.segments()[0].arrivals_us.is_empty() && !trace.segments()[1].arrivals_us.is_empty()
     );
 }
+
+#[test]
+fn a_segment_that_begins_idle_forgets_the_queue_before_it() {
+    let model = QueueModel::fitted(100.0, 10_000.0);
+    let overloaded = segment_of(&model, 1.0, 200.0, 3, 0);
+    let after = Segment { from_idle: true, ..segment_of(&model, 1.0, 60.0, 4, 20_000_000) };
+    let alone = {
+        let mut trace = Trace::new(LIMITS.to_vec());
+        trace.push(after.clone());
+        inverted(&mut trace, &model, 0, &[0], 0.0)
+    };
+    for (from_idle, alike) in [(true, true), (false, false)] {
+        let mut trace = Trace::new(LIMITS.to_vec());
+        trace.push(overloaded.clone());
+        trace.push(Segment { from_idle, ..after.clone() });
+        let found = inverted(&mut trace, &model, 0, &[1], 0.0);
+        assert_eq!((found - alone).abs() < 1e-9, alike, "{found} and {alone}");
+    }
+}
