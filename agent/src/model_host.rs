@@ -111,6 +111,8 @@ impl Serving<'_> {
             .args(self.arguments())
             .env("OMP_NUM_THREADS", &threads)
             .env("MKL_NUM_THREADS", &threads)
+            // Its last lines stand in failures: only what went wrong belongs there.
+            .env("ASSAY_LOG", "warn")
             .envs(&self.configuration.environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::workbench::{Workbench, run};
+use crate::workbench::{Workbench, measured, run};
 
 /// One coordinator and one agent outlive every faulty model, and then measure a good one.
 #[test]
@@ -15,7 +15,7 @@ fn every_faulty_model_ends_its_trial_with_the_reason_and_never_the_agent() {
         ("faulty-raise", &["raise"][..]),
         ("faulty-segfault", &["signal 11", "SIGSEGV"]),
         ("faulty-hang", &["answer", "hang"]),
-        ("faulty-oom", &["memory"]),
+        ("faulty-oom", &["needs more than 1 GiB"]),
     ] {
         let (code, report) = recommend(&bench, &url, fault);
         assert_eq!(code, 1, "{fault}: {report:#}");
@@ -25,8 +25,9 @@ fn every_faulty_model_ends_its_trial_with_the_reason_and_never_the_agent() {
         assert!(agent.ended().is_none(), "{fault} ended the agent:\n{}", agent.stderr());
     }
     let (code, report) = recommend(&bench, &url, "faulty-nan");
-    assert_eq!(code, 0, "NaN is allowed: {report:#}");
-    let findings = report["ranking"][0]["validity"]["findings"].to_string();
+    assert!([0, 1].contains(&code), "{report:#}");
+    let entry = measured(&report).pop().unwrap_or_else(|| panic!("NaN is allowed: {report:#}"));
+    let findings = entry["validity"]["findings"].to_string();
     assert!(findings.contains("nan_outputs"), "{report:#}");
     assert!(agent.ended().is_none(), "{}", agent.stderr());
 }

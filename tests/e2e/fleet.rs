@@ -5,7 +5,7 @@ use std::process::Command;
 use assay_tests::{child::Child, python::python, wait};
 use serde_json::Value;
 
-use crate::workbench::{LIMIT, MLP_INPUT, Workbench, run};
+use crate::workbench::{LIMIT, MLP_INPUT, Workbench, measured, run};
 
 #[test]
 fn a_fleet_answers_like_one_machine_and_its_jobs_can_be_listed_watched_and_described() {
@@ -15,7 +15,7 @@ fn a_fleet_answers_like_one_machine_and_its_jobs_can_be_listed_watched_and_descr
     let _second = bench.agent(&url, "second");
     bench.wait_for_agents(&url, 2);
     let model = bench.model("mlp");
-    let run = run(bench.recommend(&model).args([
+    let run = run(bench.recommend_within(&model, "90s").args([
         "--server",
         &url,
         "--name",
@@ -27,8 +27,8 @@ fn a_fleet_answers_like_one_machine_and_its_jobs_can_be_listed_watched_and_descr
         "-o",
         "json",
     ]));
-    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
-    assert_eq!(run.json()["ranking"].as_array().unwrap().len(), 2, "{}", run.stdout);
+    assert!([0, 1].contains(&run.code), "{}\n{}", run.stdout, run.stderr);
+    assert_eq!(measured(&run.json()).len(), 2, "{}", run.stdout);
 
     let jobs = bench.json(&["--server", &url, "jobs", "list", "-o", "json"]);
     assert_eq!(jobs[0]["name"], "fleet-job");
@@ -48,7 +48,11 @@ fn a_fleet_answers_like_one_machine_and_its_jobs_can_be_listed_watched_and_descr
         "-o",
         "json",
     ]);
-    assert!(resized["ranking"][0]["sizing"]["instance_count"].as_u64().unwrap() >= 1);
+    let sized = measured(&resized);
+    assert!(
+        sized.iter().all(|entry| entry["sizing"]["instance_count"].as_u64() >= Some(1)),
+        "{sized:#?}"
+    );
     for format in ["json", "csv", "md"] {
         let out = bench.path().join(format!("out.{format}"));
         let export = crate::workbench::run(

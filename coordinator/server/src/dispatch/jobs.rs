@@ -8,7 +8,7 @@ use std::{
 use assay_measure::{
     ids::JobName,
     job::{JobSpec, JobStatus},
-    outcome::TrialOutcome,
+    outcome::{FailureKind, TrialOutcome},
 };
 use assay_planning::{
     catalogue::Catalogue,
@@ -97,7 +97,8 @@ impl ActiveJob {
         let mut measured = 0;
         let mut reasons = Vec::new();
         for end in self.trials.iter().filter_map(|active| active.trial.end()) {
-            if end.measurement().is_some() {
+            // A candidate that is too slow was measured well enough to be rejected.
+            if end.measurement().is_some() || too_slow(end) {
                 measured += 1;
                 continue;
             }
@@ -142,6 +143,16 @@ impl ActiveJob {
             configuration: best.configuration.map(|how| how.to_string()).unwrap_or_default(),
             cost_per_inference_usd: best.cost_per_inference_usd,
         })
+    }
+}
+
+/// Even a lone request missed a constraint.
+fn too_slow(end: &TrialEnd) -> bool {
+    match end {
+        TrialEnd::Reported { outcome: TrialOutcome::Failed(failure) } => {
+            failure.kind == FailureKind::TooSlow
+        }
+        TrialEnd::Reported { .. } | TrialEnd::Lost { .. } | TrialEnd::NotRun { .. } => false,
     }
 }
 
