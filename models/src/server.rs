@@ -344,13 +344,6 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// The default number of server threads: one where cores are few, for the model needs them.
-#[must_use]
-pub fn default_threads() -> NonZeroUsize {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    if cores > 4 { NonZeroUsize::MIN.saturating_add(1) } else { NonZeroUsize::MIN }
-}
-
 /// An address that the operating system chose is part of what is announced.
 fn url_of(address: SocketAddr) -> String {
     format!("http://{address}")
