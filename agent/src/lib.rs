@@ -2,7 +2,7 @@
 //!
 //! # Map
 //! - Sending load: [`target`] (to whom), [`payload`] (what), [`load`] (when and how it went),
-//!   [`capacity`] (which load next), [`trace`] (recorded arrivals), [`report`] (what is printed).
+//!   [`capacity`] (which load next), [`report`] (what is printed).
 //! - Running trials: [`daemon`] (the loop that owns the state), [`link`] (to the coordinator), [`runner`] (one trial), [`sandbox`], [`model_host`], [`hardware`], [`artifact_cache`].
 //! - This machine: [`identity`], [`doctor`].
 //! - Time: [`clock`].
@@ -23,4 +23,3 @@ pub mod run;
 pub mod runner;
 pub mod sandbox;
 pub mod target;
-pub mod trace;

@@ -63,7 +63,7 @@ pub(crate) mod scripted_server;
 mod worker;
 
 /// The most requests in one open-loop step; their send times are held in memory.
-pub const ARRIVALS_LIMIT: usize = 50_000_000;
+pub const ARRIVALS_LIMIT: usize = assay_measure::schedule::recorded::TIMES_LIMIT;
 
 /// How to generate load.
 #[derive(Clone, Debug)]

@@ -16,10 +16,9 @@ use assay_agent::{
     payload::Payload,
     report::load::{LoadReport, Performed},
     target::Address,
-    trace,
 };
 use assay_measure::{
-    schedule::{Load, Phase},
+    schedule::{Load, Phase, recorded},
     search::{Purpose, StepPlan},
 };
 use hdrhistogram::serialization::{V2DeflateSerializer, interval_log::IntervalLogWriterBuilder};
@@ -77,23 +76,26 @@ fn phases(arguments: &LoadArguments) -> Result<Vec<Phase>, Failure> {
     if let Some(load) = arguments.phases.as_ref().or(arguments.stairs.as_ref()) {
         return Ok(load.phases(duration));
     }
-    let (load, duration) = if let Some(path) = &arguments.trace {
-        let at_us = trace::read(path).map_err(|error| {
-            let failure = Failure::of(ExitCode::Usage, &error);
-            Failure::new(ExitCode::Usage, format!("cannot replay the trace {}", path.display()))
-                .causes_of(failure)
-        })?;
-        let duration = Duration::from_micros(at_us.last().map_or(0, |last| last + 1));
-        (Load::Replay { at_us }, duration)
-    } else if let Some(rate) = arguments.rate {
-        (
-            Load::Open { rate, arrivals: arguments.arrivals.into(), seed: arguments.target.seed },
-            duration,
-        )
-    } else {
-        (Load::Closed { users: arguments.users.unwrap_or(1) }, duration)
+    if let Some(path) = &arguments.trace {
+        return read_trace(path).map(|phase| vec![phase]);
+    }
+    let load = match arguments.rate {
+        Some(rate) => {
+            Load::Open { rate, arrivals: arguments.arrivals.into(), seed: arguments.target.seed }
+        }
+        None => Load::Closed { users: arguments.users.unwrap_or(1) },
     };
     Ok(vec![Phase { load, duration }])
+}
+
+/// Recorded arrivals, from a file.
+fn read_trace(path: &Path) -> Result<Phase, Failure> {
+    let wrong = |error: &(dyn std::error::Error + 'static)| {
+        Failure::new(ExitCode::Usage, format!("cannot replay the trace {}", path.display()))
+            .causes_of(Failure::of(ExitCode::Usage, error))
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    recorded::parse(&text).map_err(|error| wrong(&error))
 }
 
 /// Carries out phases without a pause between them.

@@ -44,6 +44,41 @@ impl DType {
             Self::Int8 | Self::Uint8 | Self::Bool => 1,
         }
     }
+
+    /// What the header of a little-endian `.npy` calls it. NumPy has no bfloat16: it travels as raw
+    /// 16-bit words, as the `ml_dtypes` package saves it.
+    #[must_use]
+    pub const fn npy_name(self) -> &'static str {
+        match self {
+            Self::Float64 => "<f8",
+            Self::Float32 => "<f4",
+            Self::Float16 => "<f2",
+            Self::Bfloat16 => "<V2",
+            Self::Int64 => "<i8",
+            Self::Int32 => "<i4",
+            Self::Int16 => "<i2",
+            Self::Int8 => "|i1",
+            Self::Uint8 => "|u1",
+            Self::Bool => "|b1",
+        }
+    }
+
+    /// What the Open Inference Protocol v2 calls it.
+    #[must_use]
+    pub const fn oip_name(self) -> &'static str {
+        match self {
+            Self::Float64 => "FP64",
+            Self::Float32 => "FP32",
+            Self::Float16 => "FP16",
+            Self::Bfloat16 => "BF16",
+            Self::Int64 => "INT64",
+            Self::Int32 => "INT32",
+            Self::Int16 => "INT16",
+            Self::Int8 => "INT8",
+            Self::Uint8 => "UINT8",
+            Self::Bool => "BOOL",
+        }
+    }
 }
 
 /// One input tensor: optional name, element type and shape. At most 8 dimensions and 2^40 elements.

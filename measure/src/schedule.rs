@@ -4,6 +4,7 @@
 //! only carries it out. How long a request takes never moves a later intended send time.
 
 pub mod fixed_load;
+pub mod recorded;
 
 use std::time::Duration;
 

@@ -40,22 +40,6 @@ impl OipError {
     }
 }
 
-/// The protocol's name of an element type.
-pub(crate) const fn datatype(dtype: DType) -> &'static str {
-    match dtype {
-        DType::Float32 => "FP32",
-        DType::Float64 => "FP64",
-        DType::Float16 => "FP16",
-        DType::Bfloat16 => "BF16",
-        DType::Int64 => "INT64",
-        DType::Int32 => "INT32",
-        DType::Int16 => "INT16",
-        DType::Int8 => "INT8",
-        DType::Uint8 => "UINT8",
-        DType::Bool => "BOOL",
-    }
-}
-
 const fn data_type(dtype: DType) -> DataType {
     match dtype {
         DType::Float32 => DataType::TypeFp32,
@@ -73,8 +57,8 @@ const fn data_type(dtype: DType) -> DataType {
 
 /// The element type of an input.
 pub(crate) fn dtype_of(input: &str, word: &str) -> Result<DType, OipError> {
-    DType::ALL.iter().copied().find(|&dtype| datatype(dtype) == word).ok_or_else(|| {
-        let known: Vec<&str> = DType::ALL.iter().map(|&dtype| datatype(dtype)).collect();
+    DType::ALL.iter().copied().find(|&dtype| dtype.oip_name() == word).ok_or_else(|| {
+        let known: Vec<&str> = DType::ALL.iter().map(|&dtype| dtype.oip_name()).collect();
         OipError::invalid(format!(
             "input {input:?} has datatype {word:?}; known are {}",
             known.join(", ")
@@ -102,7 +86,7 @@ pub(crate) fn checked(tensor: WireTensor) -> Result<WireTensor, OipError> {
         Some(wanted) => Err(OipError::invalid(format!(
             "input {name:?} has {} bytes, but {}{shape:?} takes {wanted}",
             data.len(),
-            datatype(*dtype)
+            dtype.oip_name()
         ))),
         None => Err(OipError::invalid(format!(
             "input {name:?} has the shape {shape:?}, which no tensor can have"
@@ -156,12 +140,12 @@ pub(crate) fn model_metadata(door: &Door) -> ModelMetadataResponse {
     let facts = door.facts();
     let input = |(index, input): (usize, &ExpectedInput)| TensorMetadata {
         name: input_name(input.name.as_deref(), index),
-        datatype: input.dtype.map(datatype).unwrap_or_default().to_owned(),
+        datatype: input.dtype.map(DType::oip_name).unwrap_or_default().to_owned(),
         shape: input.shape.clone().unwrap_or_else(|| vec![-1]),
     };
     let output = |output: &crate::engine::OutputFacts| TensorMetadata {
         name: output.name.clone(),
-        datatype: datatype(output.dtype).to_owned(),
+        datatype: output.dtype.oip_name().to_owned(),
         shape: output.shape.clone(),
     };
     ModelMetadataResponse {

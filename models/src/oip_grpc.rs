@@ -235,7 +235,7 @@ fn read_typed(name: &str, dtype: DType, contents: InferTensorContents) -> Result
         DType::Float16 | DType::Bfloat16 => {
             let message = format!(
                 "input {name:?}: {} has no typed contents, send raw_input_contents",
-                oip::datatype(dtype)
+                dtype.oip_name()
             );
             return Err(OipError::invalid(message));
         }
@@ -250,7 +250,7 @@ fn write_outputs(outputs: &[&WireTensor], raw: bool, response: &mut ModelInferRe
     for output in outputs {
         response.outputs.push(InferOutputTensor {
             name: output.name.clone(),
-            datatype: oip::datatype(output.dtype).to_owned(),
+            datatype: output.dtype.oip_name().to_owned(),
             shape: output.shape.clone(),
             parameters: HashMap::new(),
             contents: typed.as_mut().and_then(Iterator::next),

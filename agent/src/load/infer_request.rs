@@ -3,7 +3,7 @@
 //! A body is an `.npy` file (one tensor, whose type and shape it tells itself) or raw bytes of the
 //! tensors that were declared.
 
-use assay_measure::input_spec::{DType, InputSpec};
+use assay_measure::input_spec::InputSpec;
 use assay_proto::inference::{ModelInferRequest, model_infer_request::InferInputTensor};
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
@@ -100,7 +100,7 @@ fn raw(body: &Bytes, inputs: &[InputSpec]) -> Result<Vec<Tensor>, RequestError> 
         at = end;
         let shape =
             input.shape().iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
-        Tensor { name: name(Some(input), index), datatype: datatype(input.dtype()), shape, data }
+        Tensor { name: name(Some(input), index), datatype: input.dtype().oip_name(), shape, data }
     };
     Ok(inputs.iter().enumerate().map(one).collect())
 }
@@ -108,22 +108,6 @@ fn raw(body: &Bytes, inputs: &[InputSpec]) -> Result<Vec<Tensor>, RequestError> 
 /// `assay-host` calls an input without a name so.
 fn name(input: Option<&InputSpec>, index: usize) -> String {
     input.and_then(InputSpec::name).map_or_else(|| format!("input_{index}"), str::to_owned)
-}
-
-/// The protocol's name of an element type.
-const fn datatype(dtype: DType) -> &'static str {
-    match dtype {
-        DType::Float32 => "FP32",
-        DType::Float64 => "FP64",
-        DType::Float16 => "FP16",
-        DType::Bfloat16 => "BF16",
-        DType::Int64 => "INT64",
-        DType::Int32 => "INT32",
-        DType::Int16 => "INT16",
-        DType::Int8 => "INT8",
-        DType::Uint8 => "UINT8",
-        DType::Bool => "BOOL",
-    }
 }
 
 const NPY_MAGIC: &[u8] = b"\x93NUMPY";

@@ -11,7 +11,7 @@ use assay_measure::{
     input_spec::InputSpec,
     job::{CandidateType, Demand, Goals, JobSpec, Sweep},
     money::PricePerHour,
-    schedule::{Load, Phase, fixed_load::FixedLoad},
+    schedule::{Phase, fixed_load::FixedLoad, recorded},
     search::Mode,
     slo::Slo,
     trial::{ArtifactRef, Payload},
@@ -179,32 +179,11 @@ fn read_load(text: &str) -> Result<Vec<Phase>, Failure> {
     Ok(load.phases(FIXED_LOAD_DURATION))
 }
 
-/// A trace is one intended send time per line, as seconds since the first; `#` begins a comment.
+/// Recorded arrivals, from a file.
 fn read_trace(path: &Path) -> Result<Phase, Failure> {
     let wrong = || Failure::usage(format!("cannot replay the trace {}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong().because(&error))?;
-    let mut at_us: Vec<u64> = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if line.is_empty() {
-            continue;
-        }
-        let at = line
-            .parse()
-            .ok()
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .map(assay_measure::units::as_micros)
-            .filter(|at| at_us.last().is_none_or(|last| last <= at));
-        let Some(at) = at else {
-            return Err(wrong().cause(format!(
-                "line {}: {line:?} is not a time in seconds at or after the one before",
-                number + 1
-            )));
-        };
-        at_us.push(at);
-    }
-    let last = *at_us.last().ok_or_else(|| wrong().cause("it holds no times"))?;
-    Ok(Phase { load: Load::Replay { at_us }, duration: Duration::from_micros(last + 1) })
+    recorded::parse(&text).map_err(|error| wrong().because(&error))
 }
 
 /// `resnet18-20261122-143005`: of the file's stem and the time, always a valid name.

@@ -58,7 +58,7 @@ fn npz(inputs: &[InputSpec], rng: &mut ChaCha8Rng) -> Vec<u8> {
 /// NumPy's format, version 1.0.
 fn npy(input: &InputSpec, rng: &mut ChaCha8Rng) -> Vec<u8> {
     let dims: String = input.shape().iter().map(|dim| format!("{dim}, ")).collect();
-    let descr = descr(input.dtype());
+    let descr = input.dtype().npy_name();
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dims}), }}");
     // Magic, version and length take 10 bytes; data begins at a multiple of 64.
     let padding = 63 - (10 + header.len()) % 64;
@@ -72,22 +72,6 @@ fn npy(input: &InputSpec, rng: &mut ChaCha8Rng) -> Vec<u8> {
         push_element(&mut bytes, input.dtype(), rng);
     }
     bytes
-}
-
-/// NumPy's name of an element type. It has none for bfloat16, which travels as raw 16-bit words.
-const fn descr(dtype: DType) -> &'static str {
-    match dtype {
-        DType::Float64 => "<f8",
-        DType::Float32 => "<f4",
-        DType::Float16 => "<f2",
-        DType::Bfloat16 => "<V2",
-        DType::Int64 => "<i8",
-        DType::Int32 => "<i4",
-        DType::Int16 => "<i2",
-        DType::Int8 => "|i1",
-        DType::Uint8 => "|u1",
-        DType::Bool => "|b1",
-    }
 }
 
 fn push_element(bytes: &mut Vec<u8>, dtype: DType, rng: &mut ChaCha8Rng) {

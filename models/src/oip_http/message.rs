@@ -159,7 +159,7 @@ pub(super) fn write(
         body.extend_from_slice(if index == 0 { b"{\"name\":" } else { b",{\"name\":" });
         write_json(&mut body, &output.name);
         body.extend_from_slice(b",\"datatype\":");
-        write_json(&mut body, oip::datatype(output.dtype));
+        write_json(&mut body, output.dtype.oip_name());
         body.extend_from_slice(b",\"shape\":");
         write_json(&mut body, &output.shape);
         if as_binary(index) {

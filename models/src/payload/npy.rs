@@ -46,19 +46,7 @@ pub(super) fn decode(
 
 /// The header of a little-endian C-order array, padded so that the data starts at a multiple of 64 bytes.
 pub(crate) fn header(dtype: DType, shape: &[i64]) -> Vec<u8> {
-    let descr = match dtype {
-        DType::Float32 => "<f4",
-        DType::Float64 => "<f8",
-        DType::Float16 => "<f2",
-        // As the ml_dtypes package saves it: NumPy itself has no such type.
-        DType::Bfloat16 => "<V2",
-        DType::Int64 => "<i8",
-        DType::Int32 => "<i4",
-        DType::Int16 => "<i2",
-        DType::Int8 => "|i1",
-        DType::Uint8 => "|u1",
-        DType::Bool => "|b1",
-    };
+    let descr = dtype.npy_name();
     let dims: String = shape.iter().map(|dim| format!("{dim}, ")).collect();
     let dims = if shape.len() == 1 { dims.trim_end() } else { dims.trim_end_matches(", ") };
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dims}), }}");

@@ -1,18 +1,18 @@
 //! Recorded arrivals: one intended send time per line, in seconds since the first; `#` begins a comment.
 
-use std::{io, path::Path, time::Duration};
+use std::time::Duration;
 
-use assay_measure::units::as_micros;
 use thiserror::Error;
 
-use crate::load::ARRIVALS_LIMIT;
+use super::{Load, Phase};
+use crate::units::as_micros;
+
+/// The most send times of one trace; they are held in memory.
+pub const TIMES_LIMIT: usize = 50_000_000;
 
 /// A trace cannot be replayed.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TraceError {
-    /// The file cannot be read.
-    #[error("it cannot be read")]
-    Read(#[source] io::Error),
     /// A line is no time.
     #[error("line {line}: {text:?} is not a time in seconds")]
     NotATime {
@@ -33,23 +33,15 @@ pub enum TraceError {
     #[error("it holds no times")]
     Empty,
     /// There are too many.
-    #[error("it holds more than {ARRIVALS_LIMIT} times")]
+    #[error("it holds more than {TIMES_LIMIT} times")]
     TooLong,
 }
 
-/// Reads the send times of a file, as microseconds.
+/// Reads a trace: a [`Load::Replay`] that ends one microsecond after the last send time.
 ///
 /// # Errors
 /// [`TraceError`] names the line that is wrong.
-pub fn read(path: &Path) -> Result<Vec<u64>, TraceError> {
-    parse(&std::fs::read_to_string(path).map_err(TraceError::Read)?)
-}
-
-/// Reads the send times of a text, as microseconds.
-///
-/// # Errors
-/// [`TraceError`] names the line that is wrong.
-pub fn parse(text: &str) -> Result<Vec<u64>, TraceError> {
+pub fn parse(text: &str) -> Result<Phase, TraceError> {
     let mut at_us: Vec<u64> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let value = line.split('#').next().unwrap_or_default().trim();
@@ -70,12 +62,14 @@ pub fn parse(text: &str) -> Result<Vec<u64>, TraceError> {
             let (line, text) = position();
             return Err(TraceError::Descends { line, text });
         }
-        if at_us.len() == ARRIVALS_LIMIT {
+        if at_us.len() == TIMES_LIMIT {
             return Err(TraceError::TooLong);
         }
         at_us.push(time);
     }
-    if at_us.is_empty() { Err(TraceError::Empty) } else { Ok(at_us) }
+    let last = *at_us.last().ok_or(TraceError::Empty)?;
+    let duration = Duration::from_micros(last.saturating_add(1));
+    Ok(Phase { load: Load::Replay { at_us }, duration })
 }
 
 #[cfg(test)]
@@ -84,10 +78,9 @@ mod tests {
 
     #[test]
     fn times_are_read_in_seconds_and_comments_passed_over() {
-        assert_eq!(
-            parse("# a trace\n0\n0.5 # half\n\n0.5\n1.25\n").unwrap(),
-            [0, 500_000, 500_000, 1_250_000]
-        );
+        let phase = parse("# a trace\n0\n0.5 # half\n\n0.5\n1.25\n").unwrap();
+        assert_eq!(phase.load, Load::Replay { at_us: vec![0, 500_000, 500_000, 1_250_000] });
+        assert_eq!(phase.duration, Duration::from_micros(1_250_001));
     }
 
     #[test]
@@ -101,6 +94,5 @@ mod tests {
         }
         assert!(matches!(parse("1\n# c\n0.5\n"), Err(TraceError::Descends { line: 3, .. })));
         assert!(matches!(parse("# nothing\n"), Err(TraceError::Empty)));
-        assert!(matches!(read(Path::new("/nonexistent/trace")), Err(TraceError::Read(_))));
     }
 }
