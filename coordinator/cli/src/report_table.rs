@@ -28,8 +28,8 @@ pub(crate) fn render(report: &JobReport, layout: Layout) -> String {
     let rows: Vec<(&Entry, &str)> = ranked.into_iter().chain(measured_but_rejected).collect();
     if !rows.is_empty() {
         let _ = writeln!(text, "{}", table(&rows, report, layout));
-        if rows.iter().any(|(entry, _)| entry.emulated) {
-            let _ = writeln!(text, "  * {}", emulation_note(&rows));
+        if let Some((emulated, _)) = rows.iter().find(|(entry, _)| entry.emulated) {
+            let _ = writeln!(text, "  * {}", emulation_note(emulated));
         }
         text.push('\n');
     }
@@ -41,10 +41,8 @@ pub(crate) fn render(report: &JobReport, layout: Layout) -> String {
     text
 }
 
-fn emulation_note(rows: &[(&Entry, &str)]) -> String {
-    let host =
-        rows.iter().filter(|(entry, _)| entry.emulated).find_map(|(entry, _)| entry.host.as_ref());
-    let machine = host.map_or_else(
+fn emulation_note(entry: &Entry) -> String {
+    let machine = entry.host.as_ref().map_or_else(
         || "another machine".to_owned(),
         |host| format!("{}, {} vCPU", host.cpu_model.trim(), host.vcpus),
     );
@@ -138,10 +136,7 @@ fn recommendation(text: &mut String, report: &JobReport) {
         let _ = write!(text, "    ${} per million inferences", figures::significant(cost));
         let second = report.ranking.get(1).and_then(|entry| entry.cost_per_million_usd);
         match second {
-            Some(_) if best.tied_with.contains(&2) => {
-                let _ = write!(text, "; the measurement cannot tell it apart from #2");
-            }
-            Some(second) if second > cost => {
+            Some(second) if second > cost && best.tied_with.is_empty() => {
                 let _ = write!(text, ", {:.0} % cheaper than #2", (1.0 - cost / second) * 100.0);
             }
             Some(_) | None => {}
@@ -161,11 +156,9 @@ fn recommendation(text: &mut String, report: &JobReport) {
         }
         text.push('\n');
     }
-    if !best.tied_with.is_empty() {
-        let ranks: Vec<String> = best.tied_with.iter().map(|rank| format!("#{rank}")).collect();
-        let _ = writeln!(text, "    tie: the intervals overlap with {}", ranks.join(", "));
-    }
-    for warning in &best.warnings {
+    // What the footnote says already is not said again.
+    let footnote = emulation_note(best);
+    for warning in best.warnings.iter().filter(|warning| **warning != footnote) {
         let _ = writeln!(text, "    warning: {warning}");
     }
 }

@@ -4,12 +4,19 @@ use assay_measure::{
     hardware::LimitInForce,
     job::JobStatus,
     outcome::Measurement,
-    search::Mode,
+    search::{Confirmation, Mode},
+    units::as_micros,
     validity::{Finding, FindingName, Verdict},
 };
 
 use super::{JobFacts, Lists, TrialFacts, WhyFailed};
-use crate::{catalogue, planner::Candidate, ranking::RankedBy, report::Entry};
+use crate::{
+    catalogue,
+    constraints::{self, shown_latency},
+    planner::Candidate,
+    ranking::RankedBy,
+    report::Entry,
+};
 
 /// The hypervisor's share is mentioned from half of the suspicious figure on.
 const WORTH_MENTIONING_STEAL_PCT: f64 = 0.5;
@@ -35,6 +42,7 @@ pub(super) fn of_candidate(
         let how = quote.note.as_deref().unwrap_or("not a sourced hosting price");
         warnings.push(format!("the price is an estimate: {how}"));
     }
+    about_the_limit(facts, measurement, &mut warnings);
     about_steal(measurement, &mut warnings);
     let suspicious =
         measurement.validity.findings.iter().filter(|found| found.severity != Verdict::Valid);
@@ -90,6 +98,28 @@ fn about_emulation(candidate: &Candidate, measurement: &Measurement, warnings: &
     }
     if in_force.iter().all(|limit| processors.contains(limit)) {
         warnings.push(format!("memory was not limited to {}", candidate.shape.memory_bytes));
+    }
+}
+
+/// A percentile that reads above its limit although the answer was confirmed.
+fn about_the_limit(facts: &JobFacts, measurement: &Measurement, warnings: &mut Vec<String>) {
+    let confirmed =
+        measurement.answer.as_ref().is_some_and(|answer| answer.confirmation == Confirmation::Held);
+    if !confirmed {
+        return;
+    }
+    for slo in &facts.spec.constraints {
+        let seen = constraints::figure(slo.metric(), &measurement.latency);
+        let limit = as_micros(slo.limit());
+        if seen > limit {
+            warnings.push(format!(
+                "{} read {} around the answer: the search steers to the rate that just reaches {}, \
+                 so it lies on either side by chance",
+                slo.metric(),
+                shown_latency(seen),
+                shown_latency(limit)
+            ));
+        }
     }
 }
 

@@ -296,6 +296,18 @@ fn figures_that_are_not_numbers_never_reach_the_document() {
 }
 
 #[test]
+fn a_percentile_above_its_limit_is_explained_where_the_answer_was_confirmed() {
+    let explained = |constraint: &str| {
+        let mut job = facts(&["own.a=1x2GiB@0.05"], vec![measured(measurement(100.0, 3.0))]);
+        job.spec.constraints = vec![constraint.parse().unwrap()];
+        let report = reported(&job);
+        has(&report.ranking[0].warnings, "lies on either side by chance")
+    };
+    assert!(explained("p95<=1ms"));
+    assert!(!explained("p95<=10s"));
+}
+
+#[test]
 fn a_tie_for_the_first_rank_is_said_aloud() {
     let job = facts(
         &["own.a=1x2GiB@0.05", "own.b=2x2GiB@0.05"],
