@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::{
     constraints,
-    planner::{Candidate, Plan, PlannedTrial},
+    planner::{Candidate, Plan, PlannedTrial, Stage},
     prices::PriceQuote,
     ranking::{self, Contender, Place, RankedBy},
     report::{Entry, JobReport, ModelReport, ProgressReport, SCHEMA},
@@ -121,7 +121,8 @@ fn sort_out(facts: &JobFacts, demand: Option<Demand>) -> Lists {
         lists.rejected.push((entry::of_rejection(facts, rejection), None));
     }
     for candidate in &facts.plan.candidates {
-        let Some(trial) = facts.trials.get(&candidate.trial) else { continue };
+        let Some((candidate, trial)) = counted(facts, candidate) else { continue };
+        let candidate = &candidate;
         let Some(end) = &trial.end else { continue };
         match end {
             TrialEnd::Reported { outcome: TrialOutcome::Measured(measurement) } => {
@@ -148,6 +149,26 @@ fn sort_out(facts: &JobFacts, demand: Option<Demand>) -> Lists {
         }
     }
     lists
+}
+
+/// The candidate with the trial whose figures count: the quick one of a race as long as the full one
+/// has not come to an end of its own.
+fn counted<'a>(facts: &'a JobFacts, candidate: &Candidate) -> Option<(Candidate, &'a TrialFacts)> {
+    let of = |trial: &TrialId| {
+        let found = facts.trials.get(trial)?;
+        Some((Candidate { trial: trial.clone(), ..candidate.clone() }, found))
+    };
+    let Stage::Final { heat } = &candidate.stage else { return of(&candidate.trial) };
+    of(&candidate.trial)
+        .filter(|(_, full)| {
+            matches!(
+                &full.end,
+                Some(TrialEnd::Reported {
+                    outcome: TrialOutcome::Measured(_) | TrialOutcome::Failed(_)
+                })
+            )
+        })
+        .or_else(|| of(heat))
 }
 
 fn judge_measured(

@@ -14,7 +14,7 @@ use assay_measure::{
     ids::{HostFingerprint, InstanceTypeName, JobName, TrialId},
     job::JobSpec,
     outcome::{Failure, FailureKind, TrialOutcome},
-    search::SearchPlan,
+    search::{Mode, SearchPlan},
     trial::{TrialSpec, Work},
 };
 use serde::{Deserialize, Serialize};
@@ -26,9 +26,11 @@ use crate::{
     sweep,
 };
 
+mod race;
 mod sites;
 mod timing;
 
+pub use race::Stage;
 use sites::{Site, Sites};
 
 /// More candidates than this are a mistake in the sweep.
@@ -61,8 +63,11 @@ pub struct Candidate {
     pub emulated: bool,
     /// How the model is served.
     pub configuration: Configuration,
-    /// The trial that measures it.
+    /// The trial that measures it; the last one decides.
     pub trial: TrialId,
+    /// Whether it is measured once, or quickly first.
+    #[serde(default)]
+    pub stage: Stage,
     /// The instruction set of the type is another than that of the emulating machine.
     pub foreign_architecture: bool,
 }
@@ -168,6 +173,7 @@ pub fn plan(job: &JobSpec, catalogue: &Catalogue, fleet: &[AgentView]) -> Result
             }),
         }
     }
+    plan.begin_race(job);
     plan.share_out_time(job, fleet);
     Ok(plan)
 }
@@ -198,9 +204,12 @@ impl Plan {
         self.trials.iter().find(|trial| trial.spec.id == *id)
     }
 
-    /// The candidates that a trial measures.
+    /// The candidates that a trial measures, or has measured quickly before.
     pub fn candidates_of<'a>(&'a self, id: &'a TrialId) -> impl Iterator<Item = &'a Candidate> {
-        self.candidates.iter().filter(move |candidate| candidate.trial == *id)
+        let was_its_heat = move |candidate: &Candidate| matches!(&candidate.stage, Stage::Final { heat } if heat == id);
+        self.candidates
+            .iter()
+            .filter(move |candidate| candidate.trial == *id || was_its_heat(candidate))
     }
 
     /// Roughly how long the whole plan takes, given that machines work side by side.
@@ -279,6 +288,7 @@ impl Plan {
                 emulated: site.is_emulated(),
                 configuration,
                 trial,
+                stage: Stage::Single,
                 foreign_architecture: site.foreign_architecture,
             });
         }
@@ -302,13 +312,14 @@ impl Plan {
     }
 
     fn share_out_time(&mut self, job: &JobSpec, fleet: &[AgentView]) {
-        let budget = timing::budget(job, timing::longest_queue(&self.trials, fleet));
-        self.warnings.extend(budget.warning);
+        let races = self.candidates.iter().any(|candidate| candidate.stage == Stage::Heat);
+        // The other half is for the full searches that follow.
+        let time = if races { job.max_duration / 2 } else { job.max_duration };
+        let mode = if races { Mode::Quick } else { job.mode };
+        let queue = timing::longest_queue(&self.trials, fleet);
+        self.warnings.extend(timing::warning(job, mode, queue, time));
         for trial in &mut self.trials {
-            trial.expected = timing::expected(job, budget.per_search);
-            if let Work::Search(search) = &mut trial.spec.work {
-                search.max_duration = budget.per_search;
-            }
+            timing::give(trial, queue, time);
         }
     }
 }

@@ -6,7 +6,8 @@ use assay_measure::{
     job::Demand,
     money::PricePerHour,
     outcome::{Measurement, StepReport},
-    search::Purpose,
+    search::{Mode, Purpose},
+    trial::Work,
     validity::{Finding, FindingName, Verdict},
 };
 
@@ -50,7 +51,16 @@ pub(super) fn without_figures(
         shared_trial_with: shared_with(facts, candidate),
         configuration: Some(candidate.configuration.clone()),
         steps: trial.steps.iter().map(StepEntry::from).collect(),
+        mode: mode_of(facts, candidate),
         ..blank(facts, &candidate.instance_type)
+    }
+}
+
+/// How thoroughly the trial searches that a candidate's figures come from.
+pub(super) fn mode_of(facts: &JobFacts, candidate: &Candidate) -> Mode {
+    match facts.plan.trial(&candidate.trial).map(|trial| &trial.spec.work) {
+        Some(Work::Search(search)) => search.mode,
+        Some(Work::Fixed(_)) | None => facts.spec.mode,
     }
 }
 

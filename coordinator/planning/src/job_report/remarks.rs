@@ -9,11 +9,11 @@ use assay_measure::{
     validity::{Finding, FindingName, Verdict},
 };
 
-use super::{JobFacts, Lists, TrialFacts, WhyFailed};
+use super::{JobFacts, Lists, TrialFacts, WhyFailed, entry};
 use crate::{
     catalogue,
     constraints::{self, shown_latency},
-    planner::Candidate,
+    planner::{Candidate, Stage},
     ranking::RankedBy,
     report::Entry,
 };
@@ -29,6 +29,9 @@ pub(super) fn of_candidate(
     measurement: &Measurement,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
+    if facts.spec.mode == Mode::Full && entry::mode_of(facts, candidate) == Mode::Quick {
+        warnings.push(about_the_race(facts, candidate));
+    }
     if candidate.emulated {
         about_emulation(candidate, measurement, &mut warnings);
     }
@@ -77,6 +80,22 @@ pub(super) fn of_candidate(
         warnings.push("a fixed load shows what was carried, not the most that could be".to_owned());
     }
     warnings
+}
+
+/// Why a candidate of a full job has quick figures.
+fn about_the_race(facts: &JobFacts, candidate: &Candidate) -> String {
+    let name = &candidate.instance_type;
+    match &candidate.stage {
+        Stage::Dominated => {
+            format!("dominated by another configuration of {name}, so it was measured quickly only")
+        }
+        Stage::Single | Stage::Heat | Stage::Final { .. } if facts.status.is_final() => {
+            "measured quickly only: the full search did not come to its end".to_owned()
+        }
+        Stage::Single | Stage::Heat | Stage::Final { .. } => {
+            "measured quickly so far; a full search may follow".to_owned()
+        }
+    }
 }
 
 fn about_emulation(candidate: &Candidate, measurement: &Measurement, warnings: &mut Vec<String>) {

@@ -2,7 +2,7 @@
 
 use assay_measure::{
     hardware::LimitInForce,
-    search::{Confirmation, Purpose},
+    search::{Confirmation, Mode, Purpose},
     units::{Bytes, Rate},
 };
 
@@ -330,4 +330,45 @@ fn a_type_that_cannot_be_measured_is_rejected_in_the_report() {
         report.rejected[0].reason.as_deref().unwrap().contains("needs 96 vCPU, this machine has 2")
     );
     assert!(report.rejected[0].configuration.is_none());
+}
+
+/// A full job with two configurations, of which the second won the quick race.
+fn raced(full: Option<TrialEnd>) -> JobFacts {
+    let mut job = facts(&["own.a=1x2GiB@0.05"], vec![measured(measurement(100.0, 3.0))]);
+    job.spec.mode = Mode::Full;
+    let heat = job.plan.trials[0].clone();
+    let mut second = heat.clone();
+    second.spec.id = "demo/2".parse().unwrap();
+    if let assay_measure::trial::Work::Search(search) = &mut second.spec.work {
+        search.mode = Mode::Full;
+    }
+    job.trials.insert(
+        second.spec.id.clone(),
+        TrialFacts { end: full, steps: vec![step(1, 61_000)], repeats: 0 },
+    );
+    let candidate = &mut job.plan.candidates[0];
+    candidate.stage = Stage::Final { heat: heat.spec.id.clone() };
+    candidate.trial = second.spec.id.clone();
+    job.plan.trials.push(second);
+    job
+}
+
+#[test]
+fn full_figures_count_once_they_are_there_and_quick_ones_until_then() {
+    let end = |outcome| Some(TrialEnd::Reported { outcome });
+    let report = reported(&raced(end(measured(measurement(90.0, 1.0)))));
+    let entry = &report.ranking[0];
+    assert_eq!(entry.max_invocations_per_min, Some(90.0));
+    assert_eq!((entry.trial.as_deref(), entry.mode), (Some("demo/2"), Mode::Full));
+    assert!(!has(&entry.warnings, "quickly"), "{:?}", entry.warnings);
+    let cut_short = end(TrialOutcome::Cancelled { by: "Ctrl-C".to_owned() });
+    for unfinished in [None, cut_short] {
+        let report = reported(&raced(unfinished));
+        let entry = &report.ranking[0];
+        assert_eq!(entry.max_invocations_per_min, Some(100.0));
+        assert_eq!((entry.trial.as_deref(), entry.mode), (Some("demo/1"), Mode::Quick));
+        assert!(has(&entry.warnings, "measured quickly only"), "{:?}", entry.warnings);
+    }
+    let crashed = testing::failed(FailureKind::HostCrashed, "x");
+    assert_eq!(types(&reported(&raced(end(crashed))).failed), ["own.a"]);
 }

@@ -214,7 +214,9 @@ fn every_candidate_gets_the_same_arrivals_and_an_equal_share_of_the_time() {
     job.mode = Mode::Full;
     job.soak = Some(Duration::from_secs(60));
     let hurried = planned(&job, &[local()]);
-    assert_eq!(search_of(&hurried.trials[0]).max_duration, Duration::from_secs(45 + 60));
+    // Two configurations of ml.c5.large race each other quickly first; onprem.small has only one.
+    let times = hurried.trials.iter().map(|trial| search_of(trial).max_duration.as_secs());
+    assert_eq!(times.collect::<Vec<_>>(), [20, 20, 45 + 60]);
     assert!(hurried.warnings[0].contains("the last may not begin"), "{:?}", hurried.warnings);
 }
 

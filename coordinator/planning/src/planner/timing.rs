@@ -2,19 +2,18 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use assay_measure::{job::JobSpec, search::Mode, slo::Slo, trial::ArtifactRef};
+use assay_measure::{
+    job::JobSpec,
+    search::Mode,
+    slo::Slo,
+    trial::{ArtifactRef, Work},
+};
 
 use super::{Placement, PlannedTrial};
 use crate::fleet::AgentView;
 
 /// Starting the host, warming up, cooling down, reporting.
 const AROUND_A_SEARCH: Duration = Duration::from_secs(10);
-
-/// The time for each search of a job.
-pub(super) struct Budget {
-    pub(super) per_search: Duration,
-    pub(super) warning: Option<String>,
-}
 
 struct Bounds {
     usual: Duration,
@@ -62,31 +61,44 @@ pub(super) fn longest_queue(trials: &[PlannedTrial], fleet: &[AgentView]) -> u32
     queues.into_values().max().and_then(|longest| u32::try_from(longest).ok()).unwrap_or(1).max(1)
 }
 
-/// What each search may take so that the longest queue ends within the job's limit.
-pub(super) fn budget(job: &JobSpec, longest_queue: u32) -> Budget {
-    let bounds = bounds(job.mode);
-    let soak = job.soak.unwrap_or_default();
-    let around = AROUND_A_SEARCH + soak;
-    let share = (job.max_duration / longest_queue).saturating_sub(around);
-    let per_search = share.clamp(bounds.least, bounds.most);
-    let needed = (per_search + around).saturating_mul(longest_queue);
-    let warning = (job.fixed_load.is_none() && needed > job.max_duration).then(|| {
-        format!(
-            "{longest_queue} trials one after another may take up to {} s, the job ends after {} s: the last may not begin",
-            needed.as_secs(),
-            job.max_duration.as_secs()
-        )
-    });
-    Budget { per_search: per_search + soak, warning }
+/// What a search may take, without its soak, so that the longest queue ends within the time given.
+fn per_search(mode: Mode, soak: Duration, longest_queue: u32, time: Duration) -> Duration {
+    let bounds = bounds(mode);
+    let share = (time / longest_queue).saturating_sub(AROUND_A_SEARCH + soak);
+    share.clamp(bounds.least, bounds.most)
 }
 
-/// Roughly how long a trial takes.
-pub(super) fn expected(job: &JobSpec, per_search: Duration) -> Duration {
-    let load = match &job.fixed_load {
-        Some(phases) => phases.iter().map(|phase| phase.duration).sum(),
-        None => (bounds(job.mode).usual + job.soak.unwrap_or_default()).min(per_search),
+/// That the time given may be too short for searches in this mode.
+pub(super) fn warning(
+    job: &JobSpec,
+    mode: Mode,
+    longest_queue: u32,
+    time: Duration,
+) -> Option<String> {
+    let soak = job.soak.filter(|_| mode == job.mode).unwrap_or_default();
+    let each = per_search(mode, soak, longest_queue, time) + AROUND_A_SEARCH + soak;
+    let needed = each.saturating_mul(longest_queue);
+    (job.fixed_load.is_none() && needed > time).then(|| {
+        format!(
+            "{longest_queue} trials one after another may take up to {} s, and there are {} s for them: the last may not begin",
+            needed.as_secs(),
+            time.as_secs()
+        )
+    })
+}
+
+/// Gives a trial its share of the time for a queue.
+pub(super) fn give(trial: &mut PlannedTrial, longest_queue: u32, time: Duration) {
+    let load = match &mut trial.spec.work {
+        Work::Fixed(phases) => phases.iter().map(|phase| phase.duration).sum(),
+        Work::Search(search) => {
+            let soak = search.soak.unwrap_or_default();
+            let own = per_search(search.mode, soak, longest_queue, time);
+            search.max_duration = own + soak;
+            (bounds(search.mode).usual + soak).min(search.max_duration)
+        }
     };
-    AROUND_A_SEARCH + load
+    trial.expected = AROUND_A_SEARCH + load;
 }
 
 /// A minute, and a second for every 16 MiB of model.

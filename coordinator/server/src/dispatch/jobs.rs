@@ -62,12 +62,17 @@ impl ActiveJob {
         }
     }
 
+    /// What is left of its time; none while it does not run.
+    pub(super) fn time_left(&self, now: Timestamp) -> Duration {
+        let left = self.ends_by().map_or(jiff::SignedDuration::ZERO, |by| by.duration_since(now));
+        Duration::try_from(left).unwrap_or(Duration::ZERO)
+    }
+
     /// What is left of its time for each trial that has not ended.
     pub(super) fn time_left_per_trial(&self, now: Timestamp) -> Duration {
-        let left = self.ends_by().map_or(jiff::SignedDuration::ZERO, |by| by.duration_since(now));
         let open = self.trials.iter().filter(|active| active.trial.end().is_none()).count();
         let open = u32::try_from(open).unwrap_or(u32::MAX).max(1);
-        Duration::try_from(left).unwrap_or(Duration::ZERO) / open
+        self.time_left(now) / open
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 
 use super::{
     Effect, SessionId,
+    jobs::ActiveJob,
     state::{State, later},
 };
 use crate::{
@@ -403,11 +404,20 @@ impl State {
         if !self.jobs[job].takes_trials() {
             return;
         }
-        let Some(planned) = &mut self.jobs[job].planned else {
+        let time_left = self.jobs[job].time_left(now);
+        let fleet = self.fleet();
+        let ActiveJob { spec, planned, trials, .. } = &mut self.jobs[job];
+        let Some(planned) = planned else {
             return;
         };
-        let added = planned.plan.after_outcome(&id, &outcome);
-        if added.is_empty() {
+        let before = planned.plan.clone();
+        let mut added = planned.plan.after_outcome(&id, &outcome);
+        let ended = |trial: &TrialId| {
+            let active = trials.iter().find(|active| active.id == *trial)?;
+            active.trial.end().map(outcome_of)
+        };
+        added.extend(planned.plan.advance_race(spec, &fleet, ended, time_left));
+        if planned.plan == before {
             return;
         }
         let planned = Box::new(planned.clone());
