@@ -3,6 +3,7 @@
 //! Nothing is changed: a control group is made and removed again to see whether it can be.
 
 mod clock_state;
+mod gpus;
 
 use std::{fs, net::TcpListener, path::Path, time::Duration};
 
@@ -112,7 +113,7 @@ pub fn diagnose(host_program: Option<&Path>) -> Diagnosis {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor");
         fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
     };
-    let checks = vec![
+    let mut checks = vec![
         host(host_program),
         processors(&machine),
         control_groups(&machine),
@@ -120,13 +121,12 @@ pub fn diagnose(host_program: Option<&Path>) -> Diagnosis {
         other_load(&utilization),
         steal(&utilization),
         memory(&utilization, machine.memory),
-        gpus(
-            &Gpus::open().map(|gpus| gpus.facts().len()),
-            Path::new("/proc/driver/nvidia").exists(),
-        ),
-        ports(),
-        time(clock_state::is_synchronized()),
     ];
+    checks.extend(gpus::checks(
+        &Gpus::open().map(|gpus| (gpus.driver(), gpus.survey())),
+        Path::new("/proc/driver/nvidia").exists(),
+    ));
+    checks.extend([ports(), time(clock_state::is_synchronized())]);
     Diagnosis { schema: "assay.agent-doctor/1", checks }
 }
 
@@ -231,17 +231,6 @@ fn memory(utilization: &Utilization, all: Bytes) -> Check {
     }
 }
 
-fn gpus(opened: &Result<usize, String>, driver_loaded: bool) -> Check {
-    match opened {
-        Ok(count) => Check::good("GPUs", format!("{count} seen through NVML")),
-        Err(_) if !driver_loaded => Check::good("GPUs", "none"),
-        Err(problem) => {
-            let fix = "install the driver's libnvidia-ml.so.1, in containers with the NVIDIA container toolkit";
-            Check::weak("GPUs", format!("the driver is loaded, but: {problem}"), fix)
-        }
-    }
-}
-
 fn ports() -> Check {
     match TcpListener::bind("127.0.0.1:0") {
         Ok(_) => Check::good("ports", "the loopback interface takes listeners"),
@@ -287,15 +276,13 @@ mod tests {
             other_load(&idle),
             steal(&busy),
             memory(&busy, Bytes::gib(8)),
-            gpus(&Err("no library".into()), true),
-            gpus(&Err("no library".into()), false),
             time(Some(false)),
             processors(&Machine { cpus: vec![0], memory: Bytes::gib(1) }),
         ];
         for check in &all {
             assert_eq!(check.status == Status::Good, check.fix.is_none(), "{check:?}");
         }
-        assert_eq!(all.iter().filter(|check| check.status == Status::Good).count(), 3);
+        assert_eq!(all.iter().filter(|check| check.status == Status::Good).count(), 2);
         assert_eq!(all[0].status, Status::Bad);
     }
 

@@ -83,6 +83,37 @@ pub struct Utilization {
     /// Mean clock of the model's processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_mhz: Option<f64>,
+    /// Mean count of tasks that ran or waited for a processor, of the whole machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runnable_tasks: Option<f64>,
+    /// Of these, those that are neither the model host's nor the agent's; below zero is rounding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_runnable_tasks: Option<f64>,
+    /// Share of time in which some task of the machine waited for a processor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_pressure_pct: Option<f64>,
+    /// Share of time in which some task of the machine waited for memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_pressure_pct: Option<f64>,
+    /// Processor time withheld by a quota on the agent's control group or one above it, as a share of the
+    /// model's processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_throttled_pct: Option<f64>,
+    /// Context switches per second on the machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context_switches_per_s: Option<f64>,
+    /// Context switches per second of the model host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_context_switches_per_s: Option<f64>,
+    /// Page faults per second on the machine, those served from memory included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page_faults_per_s: Option<f64>,
+    /// Page faults per second of the model host, those served from memory included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_page_faults_per_s: Option<f64>,
+    /// Page faults per second of the model host that had to wait for a disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_major_faults_per_s: Option<f64>,
     /// Per GPU, by index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuUtilization>,
@@ -117,6 +148,18 @@ pub struct GpuUtilization {
     /// Reasons for throttling that were seen, in the driver's words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub throttle_reasons: Vec<String>,
+    /// Share of samples in which the GPU was throttled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_pct: Option<f64>,
+    /// The largest number of other processes on the GPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_processes: Option<u32>,
+    /// The GPU is divided (MIG); several figures of the whole are then not to be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mig: Option<bool>,
+    /// The GPU fell off the bus or stopped answering.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
     /// Other processes were using the GPU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared_with_others: Option<bool>,

@@ -28,7 +28,7 @@ word_enum!(
 word_enum!(
     /// What was noticed.
     FindingName, "finding",
-    "generator_lag, generator_saturated, cpu_steal, other_load, swapping, memory_pressure, drift, interval_too_wide, errors, too_few_samples, little_law, confirmation_missed, gpu_shared, gpu_throttled, burst_credits, frequency, nan_outputs, out_of_time, no_burn_in" {
+    "generator_lag, generator_saturated, cpu_steal, other_load, run_queue, cpu_throttled, swapping, memory_pressure, memory_stall, drift, interval_too_wide, errors, too_few_samples, little_law, confirmation_missed, gpu_shared, gpu_throttled, gpu_lost, burst_credits, frequency, nan_outputs, out_of_time, no_burn_in" {
         /// The generator sent later than intended (99th percentile, µs).
         GeneratorLag = "generator_lag",
         /// The generator could not offer the load.
@@ -37,10 +37,16 @@ word_enum!(
         CpuSteal = "cpu_steal",
         /// Other processes used the processors (per cent of one).
         OtherLoad = "other_load",
+        /// Tasks of others ran or waited for a processor (mean count).
+        RunQueue = "run_queue",
+        /// A quota on processor time held the model back (per cent of its processors' time).
+        CpuThrottled = "cpu_throttled",
         /// Pages were swapped (per second).
         Swapping = "swapping",
         /// Memory ran short (available share in per cent).
         MemoryPressure = "memory_pressure",
+        /// Tasks waited for memory (per cent of the time).
+        MemoryStall = "memory_stall",
         /// The target's speed moved (relative change in per cent).
         Drift = "drift",
         /// The interval is wider than asked (half-width in per cent).
@@ -53,10 +59,12 @@ word_enum!(
         LittleLaw = "little_law",
         /// Fresh load at the answer did not hold the constraint.
         ConfirmationMissed = "confirmation_missed",
-        /// Other processes used the GPU.
+        /// Other processes used the GPU (count).
         GpuShared = "gpu_shared",
-        /// The GPU ran slower for heat or power.
+        /// The GPU ran slower for heat or power (per cent of samples).
         GpuThrottled = "gpu_throttled",
+        /// A GPU fell off the bus or stopped answering (count).
+        GpuLost = "gpu_lost",
         /// The instance family lives on burst credits; two minutes cannot show their end.
         BurstCredits = "burst_credits",
         /// The clock fell (relative change in per cent).

@@ -10,7 +10,9 @@ use nvml_wrapper::{
     Device, Nvml,
     bitmasks::device::ThrottleReasons,
     enum_wrappers::device::{Clock, TemperatureSensor},
+    error::NvmlError,
 };
+use thiserror::Error;
 
 /// Names another library file, for drivers in unusual places.
 const LIBRARY_VARIABLE: &str = "ASSAY_NVML";
@@ -43,19 +45,101 @@ pub struct GpuSample {
     pub energy_j: Option<f64>,
     /// Reasons for throttling, in the driver's words.
     pub throttle_reasons: Vec<&'static str>,
+    /// Whether there was any such reason.
+    pub throttled: Option<bool>,
     /// Processes that hold a context on it.
     pub process_ids: Option<Vec<u32>>,
+    /// It is divided into instances.
+    pub mig: Option<bool>,
+    /// It fell off the bus, or does not answer any more.
+    pub lost: bool,
+}
+
+/// Why no GPU can be seen.
+#[derive(Debug, Error)]
+pub enum Unseen {
+    /// There is no library, or no driver behind it: most likely no GPU either.
+    #[error("{0}")]
+    NoDriver(NvmlError),
+    /// The driver is there, but not for this user.
+    #[error("the driver does not let this user see the GPUs")]
+    NoPermission,
+    /// Anything else.
+    #[error("{0}")]
+    Other(NvmlError),
+}
+
+impl Unseen {
+    fn from_answer(error: NvmlError) -> Self {
+        if matches!(error, NvmlError::NoPermission) {
+            Self::NoPermission
+        } else if matches!(
+            error,
+            NvmlError::LibloadingError(_) | NvmlError::DriverNotLoaded | NvmlError::LibraryNotFound
+        ) {
+            Self::NoDriver(error)
+        } else {
+            Self::Other(error)
+        }
+    }
+}
+
+/// Why a figure cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unreadable {
+    /// The GPU does not answer any more.
+    Lost,
+    /// This user may not.
+    NoPermission,
+    /// The driver's library is too old (or too new) to have the function.
+    NotInLibrary,
+    /// This GPU, or this GPU as it is set up, does not have it.
+    NotSupported,
+    /// The driver answered with some other failure.
+    Failed,
+}
+
+impl Unreadable {
+    fn from_answer(error: &NvmlError) -> Self {
+        // The binding's enum has dozens of members, and grows.
+        if matches!(error, NvmlError::GpuLost | NvmlError::ResetRequired) {
+            Self::Lost
+        } else if matches!(error, NvmlError::NoPermission) {
+            Self::NoPermission
+        } else if matches!(error, NvmlError::FailedToLoadSymbol(_) | NvmlError::FunctionNotFound) {
+            Self::NotInLibrary
+        } else if matches!(error, NvmlError::NotSupported) {
+            Self::NotSupported
+        } else {
+            Self::Failed
+        }
+    }
+}
+
+/// What one GPU tells and what it does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// Its index on the machine.
+    pub index: u32,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its memory.
+    pub memory: Option<Bytes>,
+    /// It is divided into instances.
+    pub mig: bool,
+    /// Each figure, and why it cannot be read if so.
+    pub figures: Vec<(&'static str, Result<(), Unreadable>)>,
 }
 
 impl Gpus {
     /// Opens the driver's library.
     ///
     /// # Errors
-    /// Why there is no GPU to see, as one line for people.
-    pub fn open() -> Result<Self, String> {
+    /// Why there is no GPU to see.
+    pub fn open() -> Result<Self, Unseen> {
         let library = std::env::var_os(LIBRARY_VARIABLE).unwrap_or_else(|| OsString::from(LIBRARY));
-        let nvml = Nvml::builder().lib_path(&library).init().map_err(|error| error.to_string())?;
-        let count = nvml.device_count().map_err(|error| error.to_string())?;
+        let nvml = Nvml::builder().lib_path(&library).init().map_err(Unseen::from_answer)?;
+        let count = nvml.device_count().map_err(Unseen::from_answer)?;
         Ok(Self { nvml, count })
     }
 
@@ -79,10 +163,27 @@ impl Gpus {
             .collect()
     }
 
-    /// How they are now. One that was lost meanwhile is left out.
+    /// How they are now. One that was lost meanwhile says only that.
     #[must_use]
     pub fn sample(&self) -> Vec<GpuSample> {
-        self.devices().map(|(index, device)| sample(index, &device)).collect()
+        let one = |index| match self.nvml.device_by_index(index) {
+            Ok(device) => sample(index, &device),
+            Err(_) => GpuSample { index, lost: true, ..GpuSample::default() },
+        };
+        (0..self.count).map(one).collect()
+    }
+
+    /// What each of them tells.
+    #[must_use]
+    pub fn survey(&self) -> Vec<Survey> {
+        let one = |index| match self.nvml.device_by_index(index) {
+            Ok(device) => survey(index, &device),
+            Err(error) => {
+                let figures = vec![("everything", Err(Unreadable::from_answer(&error)))];
+                Survey { index, name: None, memory: None, mig: false, figures }
+            }
+        };
+        (0..self.count).map(one).collect()
     }
 
     fn devices(&self) -> impl Iterator<Item = (u32, Device<'_>)> {
@@ -90,24 +191,69 @@ impl Gpus {
     }
 }
 
+/// Takes answers apart: figures are kept, and whether any of them said that the GPU is lost.
+#[derive(Default)]
+struct Answers {
+    lost: bool,
+}
+
+impl Answers {
+    fn take<T>(&mut self, answer: Result<T, NvmlError>) -> Option<T> {
+        if let Err(error) = &answer {
+            self.lost |= Unreadable::from_answer(error) == Unreadable::Lost;
+        }
+        answer.ok()
+    }
+}
+
 fn sample(index: u32, device: &Device<'_>) -> GpuSample {
+    let mut answers = Answers::default();
     let per_thousand = |value: u32| f64::from(value) / 1000.0;
+    let rates = answers.take(device.utilization_rates());
+    let reasons = answers.take(device.current_throttle_reasons()).map(slowing_reasons);
     GpuSample {
         index,
-        utilization_pct: device.utilization_rates().ok().map(|rates| f64::from(rates.gpu)),
-        memory_used: device.memory_info().ok().map(|memory| Bytes::new(memory.used)),
-        power_w: device.power_usage().ok().map(per_thousand),
-        temperature_c: device.temperature(TemperatureSensor::Gpu).ok().map(f64::from),
-        sm_clock_mhz: device.clock_info(Clock::SM).ok().map(f64::from),
-        energy_j: device
-            .total_energy_consumption()
-            .ok()
+        utilization_pct: rates.map(|rates| f64::from(rates.gpu)),
+        memory_used: answers.take(device.memory_info()).map(|memory| Bytes::new(memory.used)),
+        power_w: answers.take(device.power_usage()).map(per_thousand),
+        temperature_c: answers.take(device.temperature(TemperatureSensor::Gpu)).map(f64::from),
+        sm_clock_mhz: answers.take(device.clock_info(Clock::SM)).map(f64::from),
+        energy_j: answers
+            .take(device.total_energy_consumption())
             .map(|millijoules| millijoules as f64 / 1000.0),
-        throttle_reasons: device
-            .current_throttle_reasons()
-            .map(slowing_reasons)
-            .unwrap_or_default(),
+        throttled: reasons.as_ref().map(|reasons| !reasons.is_empty()),
+        throttle_reasons: reasons.unwrap_or_default(),
         process_ids: process_ids(device),
+        mig: divided(device),
+        lost: answers.lost,
+    }
+}
+
+/// GPUs that cannot be divided do not know the question.
+fn divided(device: &Device<'_>) -> Option<bool> {
+    device.mig_mode().ok().map(|mode| mode.current != 0)
+}
+
+fn survey(index: u32, device: &Device<'_>) -> Survey {
+    fn answered<T>(answer: &Result<T, NvmlError>) -> Result<(), Unreadable> {
+        answer.as_ref().map(|_| ()).map_err(Unreadable::from_answer)
+    }
+    let memory = device.memory_info();
+    Survey {
+        index,
+        name: device.name().ok(),
+        figures: vec![
+            ("utilization", answered(&device.utilization_rates())),
+            ("memory", answered(&memory)),
+            ("power", answered(&device.power_usage())),
+            ("energy", answered(&device.total_energy_consumption())),
+            ("temperature", answered(&device.temperature(TemperatureSensor::Gpu))),
+            ("clocks", answered(&device.clock_info(Clock::SM))),
+            ("throttling", answered(&device.current_throttle_reasons())),
+            ("processes", answered(&device.running_compute_processes())),
+        ],
+        memory: memory.ok().map(|memory| Bytes::new(memory.total)),
+        mig: divided(device) == Some(true),
     }
 }
 

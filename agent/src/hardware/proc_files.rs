@@ -75,6 +75,65 @@ fn one_cpu(line: &str) -> Option<(u32, CpuTicks)> {
     ))
 }
 
+/// What `/proc/stat` counts for the machine as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scheduling {
+    /// Tasks that run or wait for a processor, at this moment.
+    pub runnable: Option<u64>,
+    /// Context switches since boot.
+    pub context_switches: Option<u64>,
+}
+
+/// Reads the machine's own lines of `/proc/stat`.
+#[must_use]
+pub fn scheduling(stat: &str) -> Scheduling {
+    Scheduling {
+        runnable: named_number(stat, "procs_running"),
+        context_switches: named_number(stat, "ctxt"),
+    }
+}
+
+/// Time in microseconds since boot in which some task waited for a resource, from a file of
+/// `/proc/pressure`.
+#[must_use]
+pub fn stalled_us(pressure: &str) -> Option<u64> {
+    let some = pressure.lines().find_map(|line| line.strip_prefix("some "))?;
+    some.split_ascii_whitespace().find_map(|word| word.strip_prefix("total="))?.parse().ok()
+}
+
+/// Time in microseconds for which a group's quota kept its processes from running, from the
+/// `cpu.stat` of either version of control groups.
+#[must_use]
+pub fn throttled_us(cpu_stat: &str) -> Option<u64> {
+    let nanoseconds = || named_number(cpu_stat, "throttled_time").map(|ns| ns / 1000);
+    named_number(cpu_stat, "throttled_usec").or_else(nanoseconds)
+}
+
+/// Context switches of one thread since its start, wanted and forced, from `/proc/PID/task/TID/status`.
+#[must_use]
+pub fn thread_switches(status: &str) -> Option<u64> {
+    let wanted = named_number(status, "voluntary_ctxt_switches:")?;
+    Some(wanted.saturating_add(named_number(status, "nonvoluntary_ctxt_switches:")?))
+}
+
+/// Whether a thread runs or waits for a processor, from `/proc/PID/task/TID/status`.
+#[must_use]
+pub fn is_runnable(status: &str) -> bool {
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("State:"))
+        .is_some_and(|state| state.trim_start().starts_with('R'))
+}
+
+/// The number in the line `NAME NUMBER`.
+fn named_number(text: &str, name: &str) -> Option<u64> {
+    let value = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        rest.starts_with(|c: char| c.is_ascii_whitespace()).then(|| rest.trim().parse().ok())?
+    };
+    text.lines().find_map(value)
+}
+
 /// What `/proc/PID/stat` says of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStat {
@@ -84,6 +143,10 @@ pub struct ProcessStat {
     pub started: u64,
     /// Resident memory in pages.
     pub resident_pages: u64,
+    /// Page faults that were served from memory.
+    pub minor_faults: u64,
+    /// Page faults that had to wait for a disk.
+    pub major_faults: u64,
 }
 
 /// Reads `/proc/PID/stat`. The second field, the program's name, may itself hold blanks and brackets.
@@ -97,6 +160,8 @@ pub fn process_stat(stat: &str) -> Option<ProcessStat> {
         ticks: field(14)?.saturating_add(field(15)?),
         started: field(22)?,
         resident_pages: field(24)?,
+        minor_faults: field(10)?,
+        major_faults: field(12)?,
     })
 }
 
@@ -125,6 +190,8 @@ pub fn machine_memory(meminfo: &str) -> MachineMemory {
 pub struct MemoryEvents {
     /// Pages swapped in or out.
     pub swapped_pages: Option<u64>,
+    /// Page faults, those served from memory included.
+    pub page_faults: Option<u64>,
     /// Processes killed for want of memory.
     pub oom_kills: Option<u64>,
 }
@@ -132,14 +199,11 @@ pub struct MemoryEvents {
 /// Reads `/proc/vmstat`.
 #[must_use]
 pub fn memory_events(vmstat: &str) -> MemoryEvents {
-    let field = |name: &str| -> Option<u64> {
-        vmstat
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
-    };
+    let field = |name: &str| named_number(vmstat, name);
     let swapped = field("pswpin").zip(field("pswpout"));
     MemoryEvents {
         swapped_pages: swapped.map(|(pages_in, pages_out)| pages_in.saturating_add(pages_out)),
+        page_faults: field("pgfault"),
         oom_kills: field("oom_kill"),
     }
 }

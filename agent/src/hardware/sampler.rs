@@ -6,6 +6,7 @@
 
 use std::{
     fs, io,
+    path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::Duration,
@@ -20,8 +21,11 @@ use crate::{
         proc_files,
         window::{Basis, HostUse, Sample, summarize},
     },
+    sandbox::mounts,
 };
 
+/// Threads looked at one by one in a sample: more would make sampling a load of its own.
+const THREADS_LOOKED_AT: usize = 512;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// A sample takes a millisecond; on processors that are all taken its thread may wait for its turn.
 const SAMPLE_WITHIN: Duration = Duration::from_secs(2);
@@ -140,12 +144,13 @@ impl Drop for Sampler {
 
 fn sample_until_stopped(shared: &Shared, model_cpus: &[u32]) {
     let gpus = Gpus::open().ok();
+    let quotas = mounts::cpu_groups_of_this_process();
     loop {
         let (asked, host) = {
             let state = shared.lock();
             (state.asked, state.host)
         };
-        let sample = take_sample(shared.clock, host, model_cpus, gpus.as_ref());
+        let sample = take_sample(shared.clock, host, model_cpus, &quotas, gpus.as_ref());
         let mut state = shared.lock();
         state.samples.push(sample);
         state.answered = asked;
@@ -161,23 +166,86 @@ fn sample_until_stopped(shared: &Shared, model_cpus: &[u32]) {
     }
 }
 
-fn take_sample(clock: Clock, host: Option<u32>, model_cpus: &[u32], gpus: Option<&Gpus>) -> Sample {
+fn take_sample(
+    clock: Clock,
+    host: Option<u32>,
+    model_cpus: &[u32],
+    quotas: &[PathBuf],
+    gpus: Option<&Gpus>,
+) -> Sample {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     // All counters at once, the slow levels afterwards: shares need the counters to be of one moment.
     let at_ns = clock.now_ns();
-    let cpus = proc_files::cpu_ticks(&read("/proc/stat"));
+    let stat = read("/proc/stat");
+    let cpus = proc_files::cpu_ticks(&stat);
+    let scheduling = proc_files::scheduling(&stat);
     let own_ticks = proc_files::process_stat(&read("/proc/self/stat")).map(|stat| stat.ticks);
     let host = host.and_then(host_use);
+    let ours = threads(std::process::id());
+    let host_threads = host.as_ref().map(|host| {
+        host.process_ids.iter().map(|&id| threads(id)).fold(Threads::default(), Threads::and)
+    });
+    let explained = ours.runnable + host_threads.map_or(0, |threads| threads.runnable);
+    let memory_events = proc_files::memory_events(&read("/proc/vmstat"));
     Sample {
+        runnable: scheduling.runnable,
+        // Signed: threads change their state between the reading of one file and the next, in either
+        // direction, and only the mean over many samples says something.
+        other_runnable: scheduling.runnable.map(|all| all as f64 - explained as f64),
+        context_switches: scheduling.context_switches,
+        host_switches: host_threads.map(|threads| threads.switches),
+        cpu_stalled_us: proc_files::stalled_us(&read("/proc/pressure/cpu")),
+        memory_stalled_us: proc_files::stalled_us(&read("/proc/pressure/memory")),
+        quota_throttled_us: throttled_us(quotas),
+        page_faults: memory_events.page_faults,
         at_ns,
         cpus,
         own_ticks,
         host,
         available: proc_files::machine_memory(&read("/proc/meminfo")).available,
-        swapped_pages: proc_files::memory_events(&read("/proc/vmstat")).swapped_pages,
+        swapped_pages: memory_events.swapped_pages,
         cpu_mhz: mean_clock(model_cpus),
         gpus: gpus.map(Gpus::sample).unwrap_or_default(),
     }
+}
+
+/// The threads of one process, or of several.
+#[derive(Clone, Copy, Debug, Default)]
+struct Threads {
+    runnable: u64,
+    switches: u64,
+}
+
+impl Threads {
+    fn and(self, other: Self) -> Self {
+        Self {
+            runnable: self.runnable + other.runnable,
+            switches: self.switches.saturating_add(other.switches),
+        }
+    }
+}
+
+fn threads(process_id: u32) -> Threads {
+    let Ok(entries) = fs::read_dir(format!("/proc/{process_id}/task")) else {
+        return Threads::default();
+    };
+    entries
+        .flatten()
+        .take(THREADS_LOOKED_AT)
+        .filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok())
+        .map(|status| Threads {
+            runnable: u64::from(proc_files::is_runnable(&status)),
+            switches: proc_files::thread_switches(&status).unwrap_or(0),
+        })
+        .fold(Threads::default(), Threads::and)
+}
+
+/// Time that quotas withheld from the groups; absent when none of them tells.
+fn throttled_us(groups: &[PathBuf]) -> Option<u64> {
+    let tell = |group: &PathBuf| {
+        proc_files::throttled_us(&fs::read_to_string(group.join("cpu.stat")).ok()?)
+    };
+    groups.iter().filter_map(tell).reduce(u64::saturating_add)
 }
 
 /// The use of a process and all its descendants; absent once it is gone.
@@ -193,6 +261,8 @@ pub fn host_use(process_id: u32) -> Option<HostUse> {
         found.ticks = found.ticks.saturating_add(stat.ticks);
         let resident = stat.resident_pages.saturating_mul(page_size);
         found.resident = Bytes::new(found.resident.count().saturating_add(resident));
+        found.minor_faults = found.minor_faults.saturating_add(stat.minor_faults);
+        found.major_faults = found.major_faults.saturating_add(stat.major_faults);
         found.process_ids.push(id);
         // Children of the main thread; hosts that fork from others are not known.
         let children =
@@ -207,12 +277,8 @@ pub fn host_use(process_id: u32) -> Option<HostUse> {
 fn mean_clock(cpus: &[u32]) -> Option<f64> {
     let scaled = |cpu: &u32| {
         let path = format!("/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_cur_freq");
-        fs::read_to_string(path)
-            .ok()?
-            .trim()
-            .parse::<f64>()
-            .ok()
-            .map(|kilohertz| kilohertz / 1000.0)
+        let kilohertz: f64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+        (kilohertz.is_finite() && kilohertz > 0.0).then_some(kilohertz / 1000.0)
     };
     let mut clocks: Vec<f64> = cpus.iter().filter_map(scaled).collect();
     if clocks.is_empty() {
@@ -252,6 +318,11 @@ mod tests {
             "{figures:?}"
         );
         assert!(figures.machine_available_bytes.is_some(), "{figures:?}");
+        // This very thread ran or waited all the time, and it is not somebody else's.
+        assert!(figures.runnable_tasks.is_some_and(|tasks| tasks >= 1.0), "{figures:?}");
+        assert!(figures.other_runnable_tasks < figures.runnable_tasks, "{figures:?}");
+        assert!(figures.context_switches_per_s.is_some_and(|count| count > 0.0), "{figures:?}");
+        assert!(figures.host_page_faults_per_s.is_some(), "{figures:?}");
         assert!(sampler.cpu_seconds() > 0.0);
     }
 

@@ -24,6 +24,22 @@ pub struct Sample {
     pub available: Option<Bytes>,
     /// Pages swapped in and out since boot.
     pub swapped_pages: Option<u64>,
+    /// Tasks of the machine that run or wait for a processor.
+    pub runnable: Option<u64>,
+    /// Of these, those of neither host nor agent; below zero when some came between two readings.
+    pub other_runnable: Option<f64>,
+    /// Context switches of the machine since boot.
+    pub context_switches: Option<u64>,
+    /// Context switches of the host's threads since their start.
+    pub host_switches: Option<u64>,
+    /// Microseconds since boot in which some task waited for a processor.
+    pub cpu_stalled_us: Option<u64>,
+    /// Microseconds since boot in which some task waited for memory.
+    pub memory_stalled_us: Option<u64>,
+    /// Microseconds of processor time that quotas on the agent's groups withheld.
+    pub quota_throttled_us: Option<u64>,
+    /// Page faults of the machine since boot.
+    pub page_faults: Option<u64>,
     /// Mean clock of the model's processors.
     pub cpu_mhz: Option<f64>,
     /// The GPUs.
@@ -37,6 +53,10 @@ pub struct HostUse {
     pub ticks: u64,
     /// Resident memory.
     pub resident: Bytes,
+    /// Page faults served from memory.
+    pub minor_faults: u64,
+    /// Page faults that waited for a disk.
+    pub major_faults: u64,
     /// Its process ids.
     pub process_ids: Vec<u32>,
 }
@@ -99,7 +119,46 @@ pub fn summarize(samples: &[Sample], basis: &Basis) -> Utilization {
         cpu_mhz: mean(samples.iter().filter_map(|s| s.cpu_mhz)),
         gpus: gpus(samples, basis),
         samples: u32::try_from(samples.len()).unwrap_or(u32::MAX),
+        ..scheduling(samples, basis, seconds)
     }
+}
+
+/// Waiting, switching and faulting; everything else is left out.
+fn scheduling(samples: &[Sample], basis: &Basis, seconds: f64) -> Utilization {
+    let rate = |counter: fn(&Sample) -> Option<u64>| rate(samples, counter);
+    let microseconds = seconds * 1e6;
+    // Rates per second of a count of microseconds, so a share of the window is a millionth of it.
+    let waited = |counter| rate(counter).and_then(|us_per_s| share(us_per_s, 1e6));
+    let withheld = samples
+        .first()
+        .zip(samples.last())
+        .and_then(|(first, last)| difference(first.quota_throttled_us, last.quota_throttled_us));
+    let capacity_us = microseconds * basis.model_cpus.len() as f64;
+    let faults = |s: &Sample| {
+        s.host.as_ref().map(|host| host.minor_faults.saturating_add(host.major_faults))
+    };
+    Utilization {
+        runnable_tasks: mean(samples.iter().filter_map(|s| s.runnable).map(|count| count as f64)),
+        other_runnable_tasks: mean(samples.iter().filter_map(|s| s.other_runnable)),
+        cpu_pressure_pct: waited(|s| s.cpu_stalled_us),
+        memory_pressure_pct: waited(|s| s.memory_stalled_us),
+        quota_throttled_pct: withheld.and_then(|us| share(us as f64, capacity_us)),
+        context_switches_per_s: rate(|s| s.context_switches),
+        host_context_switches_per_s: rate(|s| s.host_switches),
+        page_faults_per_s: rate(|s| s.page_faults),
+        host_page_faults_per_s: rate(faults),
+        host_major_faults_per_s: rate(|s| s.host.as_ref().map(|host| host.major_faults)),
+        ..Utilization::default()
+    }
+}
+
+/// What a counter gained per second, from the first sample that has it to the last.
+fn rate(samples: &[Sample], counter: impl Fn(&Sample) -> Option<u64>) -> Option<f64> {
+    let mut with = samples.iter().filter_map(|sample| Some((sample.at_ns, counter(sample)?)));
+    let (from_ns, before) = with.next()?;
+    let (to_ns, after) = with.next_back()?;
+    let seconds = to_ns.saturating_sub(from_ns) as f64 / 1e9;
+    (seconds > 0.0).then(|| after.saturating_sub(before) as f64 / seconds)
 }
 
 /// Time that passed on each processor present at both ends.
@@ -163,8 +222,7 @@ fn one_gpu(index: u32, seen: &[(&GpuSample, &Sample)], basis: &Basis) -> GpuUtil
         each().flat_map(|gpu| gpu.throttle_reasons.iter().copied()).collect();
     reasons.sort_unstable();
     reasons.dedup();
-    let shared: Vec<bool> =
-        seen.iter().filter_map(|(gpu, sample)| shared(gpu, sample, basis)).collect();
+    let others = seen.iter().filter_map(|(gpu, sample)| others_on(gpu, sample, basis)).max();
     GpuUtilization {
         index,
         utilization_pct: mean(each().filter_map(|gpu| gpu.utilization_pct)),
@@ -177,18 +235,29 @@ fn one_gpu(index: u32, seen: &[(&GpuSample, &Sample)], basis: &Basis) -> GpuUtil
             .zip(energy.last())
             .map(|(before, after)| (after - before).max(0.0)),
         throttle_reasons: reasons.into_iter().map(str::to_owned).collect(),
-        shared_with_others: (!shared.is_empty()).then(|| shared.contains(&true)),
+        throttled_pct: share_of(each().filter_map(|gpu| gpu.throttled)),
+        other_processes: others,
+        mig: each().filter_map(|gpu| gpu.mig).max(),
+        lost: each().any(|gpu| gpu.lost),
+        shared_with_others: others.map(|count| count > 0),
     }
 }
 
-fn shared(gpu: &GpuSample, sample: &Sample, basis: &Basis) -> Option<bool> {
+/// Share of those that hold, per cent.
+fn share_of(values: impl Iterator<Item = bool>) -> Option<f64> {
+    mean(values.map(|holds| if holds { 100.0 } else { 0.0 }))
+}
+
+/// Processes on the GPU that are not the model host's.
+fn others_on(gpu: &GpuSample, sample: &Sample, basis: &Basis) -> Option<u32> {
     let on_gpu = gpu.process_ids.as_ref()?;
     let ours = sample.host.as_ref().map(|host| host.process_ids.as_slice()).unwrap_or_default();
-    if basis.process_ids_comparable {
-        Some(on_gpu.iter().any(|id| !ours.contains(id)))
+    let others = if basis.process_ids_comparable {
+        on_gpu.iter().filter(|id| !ours.contains(id)).count()
     } else {
-        Some(on_gpu.len() > ours.len())
-    }
+        on_gpu.len().saturating_sub(ours.len())
+    };
+    Some(u32::try_from(others).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     capacity::{StepRecord, closed_loop_evidence},
-    hardware::sampler::Sampler,
+    hardware::{evidence, sampler::Sampler},
     load::figures::{StepFigures, latency_figures},
     model_host::client::HostStatistics,
 };
@@ -113,8 +113,6 @@ fn machine_evidence(
     utilization: &Utilization,
     context: &Context<'_>,
 ) -> MachineEvidence {
-    let machine_memory = context.host.memory_bytes.count() as f64;
-    let available = utilization.machine_available_bytes.filter(|_| machine_memory > 0.0);
     let clock = |step: Option<&StepRecord>| {
         let (from_ns, to_ns) = span_ns(record.base_ns, step?);
         context.sampler.window(from_ns, to_ns).cpu_mhz
@@ -124,17 +122,12 @@ fn machine_evidence(
     // The time in which credits run out is minutes to hours; a soak is the user's way to see it.
     let soaked = matches!(&context.spec.work, Work::Search(plan) if plan.soak.is_some());
     MachineEvidence {
-        steal_pct: utilization.steal_pct,
-        other_cpu_pct: utilization.other_cpu_pct,
-        swapped_pages_per_s: utilization.swapped_pages_per_s,
-        memory_available_pct: available.map(|bytes| bytes.count() as f64 / machine_memory * 100.0),
         frequency_change_pct: clock_change,
-        gpu_shared: utilization.gpus.iter().any(|gpu| gpu.shared_with_others == Some(true)),
-        gpu_throttled: utilization.gpus.iter().any(|gpu| !gpu.throttle_reasons.is_empty()),
         // An emulated type borrows the shape, not the credits.
         burst_credits: context.spec.emulated.is_none()
             && lives_on_credits(context.spec.instance_type.as_str())
             && !soaked,
+        ..evidence::of_window(utilization, context.host.memory_bytes)
     }
 }
 

@@ -67,8 +67,8 @@ impl Hierarchies {
     }
 
     fn from_texts(groups: &str, mounts: &str) -> Self {
-        let find = |controller| {
-            first_version(groups, mounts, controller)
+        let find = |controller: Controller| {
+            first_version(groups, mounts, controller.word())
                 .or_else(|| second_version(groups, mounts).filter(|h| offers(h, controller)))
         };
         Self { cpuset: find(Controller::CpuSet), memory: find(Controller::Memory) }
@@ -107,9 +107,27 @@ impl Hierarchies {
     }
 }
 
+/// The groups whose quotas hold for this process: its own and those above it, innermost first. A
+/// quota of an emulated type would stand in a group below, so it is never among them.
+#[must_use]
+pub fn cpu_groups_of_this_process() -> Vec<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    cpu_groups(&groups, &mounts)
+}
+
+fn cpu_groups(groups: &str, mounts: &str) -> Vec<PathBuf> {
+    let hierarchy = first_version(groups, mounts, "cpu").or_else(|| second_version(groups, mounts));
+    let up = |place: &Hierarchy| {
+        let within = place.directory.ancestors().take_while(|up| up.starts_with(&place.mount));
+        within.map(Path::to_path_buf).collect()
+    };
+    hierarchy.as_ref().map(up).unwrap_or_default()
+}
+
 /// The group lines of `/proc/self/cgroup` are `ID:CONTROLLERS:PATH`.
-fn first_version(groups: &str, mounts: &str, controller: Controller) -> Option<Hierarchy> {
-    let has = |list: &str| list.split(',').any(|word| word == controller.word());
+fn first_version(groups: &str, mounts: &str, controller: &str) -> Option<Hierarchy> {
+    let has = |list: &str| list.split(',').any(|word| word == controller);
     let path = groups.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let controllers = parts.next()?;
@@ -214,6 +232,17 @@ mod tests {
 
         fs::write(own.join("cgroup.controllers"), "pids\n").unwrap();
         assert_eq!(Hierarchies::from_texts("0::/agent.service\n", &mounts), Hierarchies::default());
+    }
+
+    #[test]
+    fn quotas_are_looked_for_from_the_own_group_up_to_the_mount_and_never_below() {
+        let mounts = "33 20 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n\
+            29 1 0:26 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let first = cpu_groups("2:cpu,cpuacct:/a/b\n0::/\n", mounts);
+        let paths = ["a/b", "a", ""].map(|group| Path::new("/sys/fs/cgroup/cpu").join(group));
+        assert_eq!(first, paths);
+        assert_eq!(cpu_groups("0::/x\n", mounts)[0], Path::new("/sys/fs/cgroup/unified/x"));
+        assert_eq!(cpu_groups("", ""), Vec::<PathBuf>::new());
     }
 
     #[test]

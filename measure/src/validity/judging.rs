@@ -30,6 +30,15 @@ pub mod thresholds {
     pub const SWAPPED_PAGES_PER_S: f64 = 10.0;
     /// Memory available, in per cent of the machine's.
     pub const MEMORY_AVAILABLE_PCT: f64 = 5.0;
+    /// Time in which some task waited for memory, in per cent: pages are being reclaimed and read again.
+    pub const MEMORY_PRESSURE_PCT: f64 = 1.0;
+    /// Foreign tasks that ran or waited, mean count: as if one other program ran all the time. Below
+    /// that, the share of a processor that others got says more than a count taken once a second.
+    pub const OTHER_RUNNABLE_TASKS: f64 = 1.0;
+    /// Processor time withheld by a quota, in per cent of the model's processors: suspect.
+    pub const QUOTA_THROTTLED_PCT: f64 = 1.0;
+    /// The same: invalid.
+    pub const QUOTA_THROTTLED_INVALID_PCT: f64 = 10.0;
     /// Fall of the processor's clock in per cent.
     pub const FREQUENCY_PCT: f64 = 5.0;
     /// Half-width of the interval in per cent of the answer, in full mode.
@@ -107,16 +116,24 @@ pub struct MachineEvidence {
     pub steal_pct: Option<f64>,
     /// Processor time of other processes, in per cent of one processor.
     pub other_cpu_pct: Option<f64>,
+    /// Tasks of others that ran or waited for a processor, mean count.
+    pub other_runnable_tasks: Option<f64>,
+    /// Processor time withheld by a quota that is not the emulated type's, in per cent.
+    pub quota_throttled_pct: Option<f64>,
+    /// Time in which some task waited for memory, in per cent.
+    pub memory_pressure_pct: Option<f64>,
     /// Pages swapped per second.
     pub swapped_pages_per_s: Option<f64>,
     /// The least memory available, in per cent of the machine's.
     pub memory_available_pct: Option<f64>,
     /// Change of the processor's clock between the begin and the end of the run, in per cent.
     pub frequency_change_pct: Option<f64>,
-    /// Other processes used the GPU.
-    pub gpu_shared: bool,
-    /// The GPU ran slower for heat or power.
-    pub gpu_throttled: bool,
+    /// The largest number of other processes on a GPU.
+    pub gpu_other_processes: Option<u32>,
+    /// Share of samples in which a GPU ran slower for heat or power, in per cent.
+    pub gpu_throttled_pct: Option<f64>,
+    /// GPUs that were lost.
+    pub gpus_lost: u32,
     /// The instance family lives on burst credits, and no soak outlasted them.
     pub burst_credits: bool,
 }
@@ -274,23 +291,63 @@ fn judge_machine(machine: &MachineEvidence, findings: &mut Vec<Finding>) {
             t::OTHER_LOAD_INVALID_PCT,
         );
     }
+    if let Some(tasks) = machine.other_runnable_tasks {
+        above(findings, FindingName::RunQueue, tasks, t::OTHER_RUNNABLE_TASKS, f64::INFINITY);
+    }
+    if let Some(withheld) = machine.quota_throttled_pct {
+        above(
+            findings,
+            FindingName::CpuThrottled,
+            withheld,
+            t::QUOTA_THROTTLED_PCT,
+            t::QUOTA_THROTTLED_INVALID_PCT,
+        );
+    }
+    judge_memory(machine, findings);
+    if let Some(change) = machine.frequency_change_pct
+        && change < -t::FREQUENCY_PCT
+    {
+        findings.push(Finding {
+            name: FindingName::Frequency,
+            value: change,
+            threshold: -t::FREQUENCY_PCT,
+            severity: Verdict::Suspect,
+        });
+    }
+    judge_gpus(machine, findings);
+    fact(findings, machine.burst_credits, FindingName::BurstCredits, Verdict::Valid);
+}
+
+fn judge_memory(machine: &MachineEvidence, findings: &mut Vec<Finding>) {
+    use thresholds as t;
     if let Some(pages) = machine.swapped_pages_per_s {
         above(findings, FindingName::Swapping, pages, t::SWAPPED_PAGES_PER_S, f64::INFINITY);
     }
-    let below = |findings: &mut Vec<Finding>, name, value: f64, threshold: f64| {
-        if value < threshold {
-            findings.push(Finding { name, value, threshold, severity: Verdict::Suspect });
-        }
-    };
-    if let Some(available) = machine.memory_available_pct {
-        below(findings, FindingName::MemoryPressure, available, t::MEMORY_AVAILABLE_PCT);
+    if let Some(available) = machine.memory_available_pct
+        && available < t::MEMORY_AVAILABLE_PCT
+    {
+        findings.push(Finding {
+            name: FindingName::MemoryPressure,
+            value: available,
+            threshold: t::MEMORY_AVAILABLE_PCT,
+            severity: Verdict::Suspect,
+        });
     }
-    if let Some(change) = machine.frequency_change_pct {
-        below(findings, FindingName::Frequency, change, -t::FREQUENCY_PCT);
+    if let Some(waiting) = machine.memory_pressure_pct {
+        let limit = t::MEMORY_PRESSURE_PCT;
+        above(findings, FindingName::MemoryStall, waiting, limit, f64::INFINITY);
     }
-    fact(findings, machine.gpu_shared, FindingName::GpuShared, Verdict::Suspect);
-    fact(findings, machine.gpu_throttled, FindingName::GpuThrottled, Verdict::Suspect);
-    fact(findings, machine.burst_credits, FindingName::BurstCredits, Verdict::Valid);
+}
+
+fn judge_gpus(machine: &MachineEvidence, findings: &mut Vec<Finding>) {
+    if let Some(others) = machine.gpu_other_processes {
+        above(findings, FindingName::GpuShared, f64::from(others), 0.0, f64::INFINITY);
+    }
+    if let Some(throttled) = machine.gpu_throttled_pct {
+        above(findings, FindingName::GpuThrottled, throttled, 0.0, f64::INFINITY);
+    }
+    // What a trial on a GPU measured after losing it is not what was asked for.
+    above(findings, FindingName::GpuLost, f64::from(machine.gpus_lost), 0.0, f64::INFINITY);
 }
 
 #[cfg(test)]

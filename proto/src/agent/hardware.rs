@@ -74,6 +74,16 @@ impl From<Utilization> for v1::Utilization {
             machine_available_bytes: utilization.machine_available_bytes.map(Bytes::count),
             swapped_pages_per_s: utilization.swapped_pages_per_s,
             cpu_mhz: utilization.cpu_mhz,
+            runnable_tasks: utilization.runnable_tasks,
+            other_runnable_tasks: utilization.other_runnable_tasks,
+            cpu_pressure_pct: utilization.cpu_pressure_pct,
+            memory_pressure_pct: utilization.memory_pressure_pct,
+            quota_throttled_pct: utilization.quota_throttled_pct,
+            context_switches_per_s: utilization.context_switches_per_s,
+            host_context_switches_per_s: utilization.host_context_switches_per_s,
+            page_faults_per_s: utilization.page_faults_per_s,
+            host_page_faults_per_s: utilization.host_page_faults_per_s,
+            host_major_faults_per_s: utilization.host_major_faults_per_s,
             gpus: utilization.gpus.into_iter().map(Into::into).collect(),
             samples: utilization.samples,
         }
@@ -98,6 +108,22 @@ impl TryFrom<v1::Utilization> for Utilization {
             machine_available_bytes: wire.machine_available_bytes.map(Bytes::new),
             swapped_pages_per_s: figure("swapped_pages_per_s", wire.swapped_pages_per_s)?,
             cpu_mhz: figure("cpu_mhz", wire.cpu_mhz)?,
+            runnable_tasks: figure("runnable_tasks", wire.runnable_tasks)?,
+            other_runnable_tasks: figure("other_runnable_tasks", wire.other_runnable_tasks)?,
+            cpu_pressure_pct: figure("cpu_pressure_pct", wire.cpu_pressure_pct)?,
+            memory_pressure_pct: figure("memory_pressure_pct", wire.memory_pressure_pct)?,
+            quota_throttled_pct: figure("quota_throttled_pct", wire.quota_throttled_pct)?,
+            context_switches_per_s: figure("context_switches_per_s", wire.context_switches_per_s)?,
+            host_context_switches_per_s: figure(
+                "host_context_switches_per_s",
+                wire.host_context_switches_per_s,
+            )?,
+            page_faults_per_s: figure("page_faults_per_s", wire.page_faults_per_s)?,
+            host_page_faults_per_s: figure("host_page_faults_per_s", wire.host_page_faults_per_s)?,
+            host_major_faults_per_s: figure(
+                "host_major_faults_per_s",
+                wire.host_major_faults_per_s,
+            )?,
             gpus: all("gpus", wire.gpus)?,
             samples: wire.samples,
         })
@@ -116,6 +142,10 @@ impl From<GpuUtilization> for v1::GpuUtilization {
             energy_j: gpu.energy_j,
             throttle_reasons: gpu.throttle_reasons,
             shared_with_others: gpu.shared_with_others,
+            throttled_pct: gpu.throttled_pct,
+            other_processes: gpu.other_processes,
+            mig: gpu.mig,
+            lost: gpu.lost,
         }
     }
 }
@@ -133,6 +163,10 @@ impl TryFrom<v1::GpuUtilization> for GpuUtilization {
             energy_j: figure("energy_j", wire.energy_j)?,
             throttle_reasons: wire.throttle_reasons,
             shared_with_others: wire.shared_with_others,
+            throttled_pct: figure("throttled_pct", wire.throttled_pct)?,
+            other_processes: wire.other_processes,
+            mig: wire.mig,
+            lost: wire.lost,
         })
     }
 }

@@ -99,7 +99,14 @@ fn measurement() -> Measurement {
         low: Rate::per_second(39.0).unwrap(),
         high: Rate::per_second(41.0).unwrap(),
     };
-    let gpu = GpuUtilization { index: 0, power_w: Some(250.5), ..GpuUtilization::default() };
+    let gpu = GpuUtilization {
+        power_w: Some(250.5),
+        throttled_pct: Some(12.5),
+        other_processes: Some(2),
+        mig: Some(true),
+        lost: true,
+        ..GpuUtilization::default()
+    };
     Measurement {
         answer: Some(Answer {
             capacity: estimate,
@@ -114,7 +121,21 @@ fn measurement() -> Measurement {
             out_of_time: false,
         }),
         latency: LatencyFigures { count: 9, mean_us: 1.5, p50_us: 2, ..LatencyFigures::default() },
-        utilization: Utilization { cpu_pct: Some(97.5), gpus: vec![gpu], ..Utilization::default() },
+        utilization: Utilization {
+            cpu_pct: Some(97.5),
+            gpus: vec![gpu],
+            runnable_tasks: Some(1.5),
+            other_runnable_tasks: Some(2.5),
+            cpu_pressure_pct: Some(3.5),
+            memory_pressure_pct: Some(4.5),
+            quota_throttled_pct: Some(5.5),
+            context_switches_per_s: Some(6.5),
+            host_context_switches_per_s: Some(7.5),
+            page_faults_per_s: Some(8.5),
+            host_page_faults_per_s: Some(9.5),
+            host_major_faults_per_s: Some(10.5),
+            ..Utilization::default()
+        },
         idle: None,
         validity: Validity::from_findings(vec![Finding {
             name: FindingName::CpuSteal,

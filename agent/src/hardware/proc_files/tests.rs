@@ -29,10 +29,16 @@ fn an_old_kernel_without_steal_is_understood() {
 
 #[test]
 fn a_process_may_be_called_anything() {
-    let stat = "4711 (a) b (c) R 1 4711 4711 0 -1 4194560 1200 0 0 0 250 50 0 0 20 0 9 0 8812 1048576 321 18446744073709551615";
+    let stat = "4711 (a) b (c) R 1 4711 4711 0 -1 4194560 1200 0 7 0 250 50 0 0 20 0 9 0 8812 1048576 321 18446744073709551615";
     assert_eq!(
         process_stat(stat),
-        Some(ProcessStat { ticks: 300, started: 8812, resident_pages: 321 })
+        Some(ProcessStat {
+            ticks: 300,
+            started: 8812,
+            resident_pages: 321,
+            minor_faults: 1200,
+            major_faults: 7,
+        })
     );
     assert_eq!(process_stat("4711 (short) R 1"), None);
 }
@@ -48,8 +54,12 @@ fn memory_is_read_in_bytes_and_absent_when_not_given() {
 
 #[test]
 fn swapping_and_kills_are_read_by_their_whole_name() {
-    let events = memory_events("pswpin 3\npswpout 4\noom_kill_disable 9\noom_kill 2\n");
-    assert_eq!(events, MemoryEvents { swapped_pages: Some(7), oom_kills: Some(2) });
+    let events = memory_events(
+        "pgfault_x 1\npgfault 90\npswpin 3\npswpout 4\noom_kill_disable 9\noom_kill 2\n",
+    );
+    let expected =
+        MemoryEvents { swapped_pages: Some(7), page_faults: Some(90), oom_kills: Some(2) };
+    assert_eq!(events, expected);
     assert_eq!(memory_events("pswpin 3\n"), MemoryEvents::default());
 }
 
@@ -61,6 +71,36 @@ fn clocks_and_names_come_from_cpuinfo_on_both_architectures() {
     let arm = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd40\n";
     assert_eq!(cpu_clocks(arm), vec![]);
     assert_eq!(cpu_model(arm).as_deref(), Some("Arm Neoverse-V1"));
+}
+
+#[test]
+fn run_queue_and_switches_are_the_machines_own_lines() {
+    let expected = Scheduling { runnable: Some(3), context_switches: Some(607_223) };
+    assert_eq!(scheduling(STAT), expected);
+    assert_eq!(scheduling("procs_running_x 3\n"), Scheduling::default());
+}
+
+#[test]
+fn waiting_time_is_the_total_of_some_tasks_and_not_of_all() {
+    let pressure = "full avg10=0.00 avg60=0.00 avg300=0.00 total=7\nsome avg10=1.50 avg60=0.00 avg300=1.76 total=630969\n";
+    assert_eq!(stalled_us(pressure), Some(630_969));
+    assert_eq!(stalled_us("full avg10=0.00 total=7\n"), None);
+}
+
+#[test]
+fn throttled_time_is_in_microseconds_for_both_versions() {
+    let second = "usage_usec 90\nnr_periods 4\nnr_throttled 2\nthrottled_usec 1500\n";
+    assert_eq!(throttled_us(second), Some(1500));
+    let first = "nr_periods 4\nnr_throttled 2\nthrottled_time 1500000\n";
+    assert_eq!(throttled_us(first), Some(1500));
+    assert_eq!(throttled_us("usage_usec 90\n"), None);
+}
+
+#[test]
+fn a_thread_tells_its_switches_and_whether_it_would_run() {
+    let status = "Name:\tx\nState:\tR (running)\nvoluntary_ctxt_switches:\t40\nnonvoluntary_ctxt_switches:\t2\n";
+    assert_eq!(thread_switches(status), Some(42));
+    assert!(is_runnable(status) && !is_runnable("Name:\tR\nState:\tS (sleeping)\n"));
 }
 
 #[test]
@@ -88,6 +128,7 @@ proptest! {
         let _ = cpu_list(&text);
         for whole in [STAT, text.as_str()] {
             let part = whole.get(..cut.min(whole.len())).unwrap_or(whole);
+            let _ = (scheduling(part), stalled_us(part), throttled_us(part), thread_switches(part));
             let _ = (cpu_ticks(part), machine_memory(part), memory_events(part), cpu_clocks(part), cpu_model(part));
         }
     }

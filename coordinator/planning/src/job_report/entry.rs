@@ -210,6 +210,11 @@ fn gpus(measurement: &Measurement) -> Vec<GpuReport> {
             memory_used_bytes: used,
             power_w: finite(busy.power_w),
             temperature_c: finite(busy.temperature_c),
+            sm_clock_mhz: finite(busy.sm_clock_mhz),
+            energy_j: finite(busy.energy_j),
+            throttle_reasons: busy.throttle_reasons.clone(),
+            other_processes: busy.other_processes,
+            mig: busy.mig,
         }
     };
     measurement.utilization.gpus.iter().map(report).collect()

@@ -173,6 +173,15 @@ fn told(found: &Finding) -> String {
         FindingName::OtherLoad => {
             format!("other processes used {value:.1} % of a processor {limit}")
         }
+        FindingName::RunQueue => {
+            format!("{value:.1} tasks of other programs ran or waited for a processor {limit}")
+        }
+        FindingName::CpuThrottled => {
+            format!("a CPU quota on the agent withheld {value:.1} % of processor time {limit}")
+        }
+        FindingName::MemoryStall => {
+            format!("tasks waited for memory {value:.1} % of the time {limit}")
+        }
         FindingName::Swapping => format!("{value:.1} pages were swapped per second {limit}"),
         FindingName::MemoryPressure => format!("only {value:.1} % of memory was available {limit}"),
         FindingName::Drift => format!("the target's speed moved by {value:.1} % {limit}"),
@@ -185,8 +194,11 @@ fn told(found: &Finding) -> String {
         FindingName::ConfirmationMissed => {
             "fresh load at the answer did not hold the constraint".to_owned()
         }
-        FindingName::GpuShared => "other processes used the GPU".to_owned(),
-        FindingName::GpuThrottled => "the GPU ran slower for heat or power".to_owned(),
+        FindingName::GpuShared => format!("{value:.0} other process(es) used the GPU"),
+        FindingName::GpuThrottled => {
+            format!("the GPU ran slower for heat or power in {value:.0} % of samples")
+        }
+        FindingName::GpuLost => format!("{value:.0} GPU(s) stopped answering during the run"),
         FindingName::BurstCredits => "burst credits may have helped".to_owned(),
         FindingName::Frequency => format!("the processor's clock moved by {value:.1} % {limit}"),
         FindingName::NanOutputs => format!("{value:.0} outputs held NaN"),

@@ -105,6 +105,11 @@ fn with_a_gpu() -> assay_measure::outcome::Measurement {
     figures.utilization.gpus = vec![GpuUtilization {
         utilization_pct: Some(88.0),
         memory_used_bytes: Some(Bytes::gib(4)),
+        sm_clock_mhz: Some(1410.0),
+        energy_j: Some(700.0),
+        throttle_reasons: vec!["sw_power_cap".to_owned()],
+        other_processes: Some(1),
+        mig: Some(false),
         ..GpuUtilization::default()
     }];
     figures.limits_in_force = assay_measure::hardware::LimitInForce::ALL.to_vec();

@@ -50,6 +50,11 @@ fn sound() -> Evidence {
             swapped_pages_per_s: Some(0.0),
             memory_available_pct: Some(60.0),
             frequency_change_pct: Some(-1.0),
+            other_runnable_tasks: Some(0.4),
+            quota_throttled_pct: Some(0.0),
+            memory_pressure_pct: Some(0.1),
+            gpu_other_processes: Some(0),
+            gpu_throttled_pct: Some(0.0),
             ..MachineEvidence::default()
         }),
         nan_outputs: 0,
@@ -91,8 +96,16 @@ fn each_doubt_gives_its_finding() {
         (F::MemoryPressure, Suspect)
     );
     assert_eq!(finding(|e| machine(e).frequency_change_pct = Some(-6.0)), (F::Frequency, Suspect));
-    assert_eq!(finding(|e| machine(e).gpu_shared = true), (F::GpuShared, Suspect));
-    assert_eq!(finding(|e| machine(e).gpu_throttled = true), (F::GpuThrottled, Suspect));
+    assert_eq!(finding(|e| machine(e).other_runnable_tasks = Some(1.1)), (F::RunQueue, Suspect));
+    assert_eq!(finding(|e| machine(e).quota_throttled_pct = Some(2.0)), (F::CpuThrottled, Suspect));
+    assert_eq!(
+        finding(|e| machine(e).quota_throttled_pct = Some(20.0)),
+        (F::CpuThrottled, Invalid)
+    );
+    assert_eq!(finding(|e| machine(e).memory_pressure_pct = Some(1.5)), (F::MemoryStall, Suspect));
+    assert_eq!(finding(|e| machine(e).gpu_other_processes = Some(2)), (F::GpuShared, Suspect));
+    assert_eq!(finding(|e| machine(e).gpu_throttled_pct = Some(50.0)), (F::GpuThrottled, Suspect));
+    assert_eq!(finding(|e| machine(e).gpus_lost = 1), (F::GpuLost, Suspect));
     assert_eq!(finding(|e| machine(e).burst_credits = true), (F::BurstCredits, Valid));
     assert_eq!(finding(|e| e.nan_outputs = 3), (F::NanOutputs, Valid));
     assert_eq!(finding(|e| e.mode = Some(Mode::Quick)), (F::NoBurnIn, Valid));
