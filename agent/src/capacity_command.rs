@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The share of failed calls up to which a load counts as carried.
-const MAX_ERROR_SHARE: f64 = 0.01;
+pub(crate) const MAX_ERROR_SHARE: f64 = 0.01;
 
 /// Runs the command.
 pub(crate) fn run(arguments: &CapacityArguments, format: Format) -> Result<ExitCode, Failure> {
@@ -69,7 +69,7 @@ fn conclude(
     }
 }
 
-fn no_capacity(failure: &SearchFailure) -> Failure {
+pub(crate) fn no_capacity(failure: &SearchFailure) -> Failure {
     let (code, hint) = match failure {
         SearchFailure::ConstraintUnreachable { .. } => {
             (ExitCode::NothingMeets, "allow more latency with --slo, or make the target faster")
@@ -87,7 +87,8 @@ fn no_capacity(failure: &SearchFailure) -> Failure {
     Failure::of(code, failure).hint(hint)
 }
 
-fn watch(generator: &mut Generator, plan: &SearchPlan) -> Result<SearchRun, Failure> {
+/// Runs a search and shows how it goes.
+pub(crate) fn watch(generator: &mut Generator, plan: &SearchPlan) -> Result<SearchRun, Failure> {
     let progress = Progress::start();
     let run = search(generator, plan, |event| match event {
         SearchEvent::StepPlanned(step) => progress.doing(&asked(step)),

@@ -48,6 +48,11 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Look whether this machine can measure, and how it could do better
     Doctor(DoctorArguments),
+    /// Search a built-in server of known capacity: can figures from this machine be trusted?
+    Calibrate(CalibrateArguments),
+    /// Run that server alone
+    #[command(hide = true)]
+    KnownServer(KnownServerArguments),
 }
 
 /// What is sent, and to whom.
@@ -132,6 +137,52 @@ pub(crate) struct CapacityArguments {
     /// The search ends by then, with the interval it has
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = positive_duration)]
     pub(crate) max_duration: Duration,
+}
+
+/// `assay-agent calibrate`.
+#[derive(Args, Debug)]
+pub(crate) struct CalibrateArguments {
+    /// How long the server works on each request
+    #[arg(long, value_name = "DURATION", default_value = "10ms", value_parser = positive_duration)]
+    pub(crate) service_time: Duration,
+    /// Requests that it works on at the same time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) workers: u32,
+    /// A constraint, such as 'p95<=50ms'; repeatable, all must hold [default: p95 within five service times]
+    #[arg(long = "slo", value_name = "METRIC<=LIMIT")]
+    pub(crate) constraints: Vec<Slo>,
+    /// Without a constraint: find the rate at which the server is always busy
+    #[arg(long, conflicts_with = "constraints")]
+    pub(crate) saturation: bool,
+    /// Leave out the burn-in and accept a wider interval
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Seed of all arrivals
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The search ends by then, with the interval it has
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = positive_duration)]
+    pub(crate) max_duration: Duration,
+}
+
+/// `assay-agent known-server`.
+#[derive(Args, Debug)]
+pub(crate) struct KnownServerArguments {
+    /// How long it works on each request
+    #[arg(long, value_name = "DURATION", default_value = "10ms", value_parser = positive_duration)]
+    pub(crate) service_time: Duration,
+    /// Requests that it works on at the same time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) workers: u32,
+    /// Another service time, to be found out as a disturbance
+    #[arg(long, value_name = "DURATION", requires = "after", value_parser = positive_duration)]
+    pub(crate) then: Option<Duration>,
+    /// From when on, after the first request
+    #[arg(long, value_name = "DURATION", requires = "then", value_parser = positive_duration)]
+    pub(crate) after: Option<Duration>,
+    /// It ends by then
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = positive_duration)]
+    pub(crate) duration: Duration,
 }
 
 /// How requests arrive.

@@ -18,11 +18,15 @@ pub(crate) struct DoctorArguments {
     pub(crate) host_binary: Option<PathBuf>,
 }
 
+/// Looking is not measuring: the last line says how to know.
+const ADVICE: &str =
+    "next: `assay-agent calibrate` measures a server of known capacity on this machine\n";
+
 /// Runs the command. Fails when the agent cannot do its work here.
 pub(crate) fn run(arguments: &DoctorArguments, format: Format) -> Result<ExitCode, Failure> {
     let diagnosis = doctor::diagnose(arguments.host_binary.as_deref());
     let written = match format {
-        Format::Table => anstream::stdout().write_all(diagnosis.in_lines().as_bytes()),
+        Format::Table => write!(anstream::stdout(), "{}{ADVICE}", diagnosis.in_lines()),
         Format::Json => serde_json::to_string_pretty(&diagnosis)
             .map_err(std::io::Error::from)
             .and_then(|text| writeln!(anstream::stdout(), "{text}")),

@@ -2,11 +2,13 @@
 //!
 //! Results go to standard output, everything else to standard error. Exit codes stand in [`failure`].
 
+mod calibrate_command;
 mod capacity_command;
 mod cli;
 mod doctor_command;
 mod failure;
 mod interruption;
+mod known_server_command;
 mod load_command;
 mod progress;
 mod run_command;
@@ -31,6 +33,8 @@ fn main() -> process::ExitCode {
     let result = match &cli.command {
         Command::Load(arguments) => load_command::run(arguments, cli.output),
         Command::Capacity(arguments) => capacity_command::run(arguments, cli.output),
+        Command::Calibrate(arguments) => calibrate_command::run(arguments, cli.output),
+        Command::KnownServer(arguments) => known_server_command::run(arguments),
         Command::Run(arguments) => run_command::run(arguments),
         Command::Doctor(arguments) => doctor_command::run(arguments, cli.output),
     };

@@ -2,8 +2,6 @@
 //!
 //! `cargo run --release -p assay-measure --example search_table -- [repetitions] [first seed] [letters]`
 
-#[path = "../tests/support/erlang.rs"]
-mod erlang;
 #[path = "../tests/support/simulated_server.rs"]
 #[expect(dead_code, reason = "the tests use parts that the table does not")]
 mod simulated_server;
@@ -11,6 +9,7 @@ mod simulated_server;
 use std::time::Duration;
 
 use assay_measure::{
+    known_queue::erlang,
     search::{Mode, Next, Search, SearchPlan},
     slo::Slo,
 };

@@ -7,7 +7,8 @@
 //! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`input_spec`], [`slo`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
-//!   [`search`] (which load next), [`validity`] (can it be believed).
+//!   [`search`] (which load next), [`validity`] (can it be believed), [`known_queue`] (what a
+//!   search must find).
 
 pub mod configuration;
 pub mod hardware;
@@ -15,6 +16,7 @@ pub mod histogram;
 pub mod ids;
 pub mod input_spec;
 pub mod job;
+pub mod known_queue;
 pub mod money;
 pub mod outcome;
 pub mod schedule;

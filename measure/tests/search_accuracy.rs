@@ -1,8 +1,6 @@
 //! How close the search comes on servers whose capacity is known: bias, spread, and how often its
 //! interval holds the truth. The seeds here took no part in choosing the constants of the search.
 
-#[path = "support/erlang.rs"]
-mod erlang;
 #[path = "support/simulated_server.rs"]
 #[expect(dead_code, reason = "shared with the example, which uses other parts")]
 mod simulated_server;
@@ -10,6 +8,7 @@ mod simulated_server;
 use std::time::Duration;
 
 use assay_measure::{
+    known_queue::erlang,
     search::{Answer, Confirmation, Mode, Next, Search, SearchPlan},
     slo::Slo,
 };

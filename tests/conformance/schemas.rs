@@ -114,3 +114,23 @@ fn load_and_capacity_print_their_documents() {
     assert_valid(&schema("agent/schema/assay.capacity.1.schema.json"), &capacity);
     assert!(capacity["max_invocations_per_min"].as_f64().unwrap() > 600.0, "{capacity:#}");
 }
+
+#[test]
+fn calibrate_prints_its_document() {
+    let mut command = Command::new(binaries::assay_agent());
+    command.args(["calibrate", "--quick", "--service-time", "4ms", "--max-duration", "15s"]);
+    let report = json_of(command.args(["-o", "json"]));
+    let schema = schema("agent/schema/assay.calibration.1.schema.json");
+    assert_valid(&schema, &report);
+    // p95 within five service times, whatever the service time: 0.69377 of what keeps it busy.
+    let exact = report["exact_invocations_per_min"].as_f64().unwrap();
+    assert!((exact / 15_000.0 - 0.69377).abs() < 1e-5, "{report:#}");
+
+    let mut unfounded = report.clone();
+    unfounded["max_invocations_per_min"] = Value::from(1.0);
+    unfounded.as_object_mut().unwrap().remove("ci95");
+    assert!(!schema.is_valid(&unfounded), "the schema takes a figure without its interval");
+    let mut renamed = report;
+    renamed.as_object_mut().unwrap().remove("calibrated");
+    assert!(!schema.is_valid(&renamed), "the schema misses a missing conclusion");
+}
