@@ -68,7 +68,7 @@ impl StartError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Unprotected(_) => {
-                "give --tls-cert, --tls-key and tokens (`assay token create`), or listen on 127.0.0.1"
+                "give --tls-cert, --tls-key and --token-file, or listen on 127.0.0.1"
             }
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
                 "choose another port with --listen, or port 0 for any free one"
