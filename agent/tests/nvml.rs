@@ -2,6 +2,7 @@
 //!
 //! A scenario is chosen by environment, so each test runs its body in a process of its own: this very
 //! program, told to run that one test.
+#![expect(clippy::unwrap_used, reason = "helpers of tests panic like tests")]
 
 use std::{
     env,
