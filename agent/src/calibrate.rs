@@ -6,17 +6,16 @@
 use std::{io, time::Duration};
 
 use assay_measure::{
-    hardware::Utilization,
     known_queue::KnownQueue,
     search::SearchPlan,
-    validity::{MachineEvidence, Validity, judge},
+    validity::{Validity, judge},
 };
 use thiserror::Error;
 
 use crate::{
     capacity::SearchRun,
     clock::Clock,
-    hardware::{facts::Machine, sampler::Sampler},
+    hardware::{evidence, facts::Machine, sampler::Sampler},
     known_server::{KnownServer, Service},
     load::{Generator, GeneratorError, GeneratorOptions, pacing::Scheduling},
     target::{Address, Target},
@@ -108,10 +107,10 @@ impl TestBench {
         };
         let utilization = self.sampler.window(at(from), at(to));
         // The server sleeps while it serves, so even on few processors the generator finds room.
-        let mut evidence = run.evidence(plan, self.machine.vcpus() < 2);
-        evidence.machine = Some(machine_evidence(&utilization, &self.machine));
+        let mut seen = run.evidence(plan, self.machine.vcpus() < 2);
+        seen.machine = Some(evidence::of_window(&utilization, self.machine.memory));
         Watched {
-            validity: judge(&evidence),
+            validity: judge(&seen),
             generator_cpu_pct: share_pct(run.totals().generator_cpu),
             server_cpu_pct: share_pct(self.server.cpu_time()),
         }
@@ -127,16 +126,4 @@ fn span(run: &SearchRun) -> (Duration, Duration) {
     let from = steps.first().map_or(Duration::ZERO, |step| step.started);
     let to = steps.last().map_or(Duration::ZERO, |step| step.started + step.elapsed);
     (from, to)
-}
-
-fn machine_evidence(utilization: &Utilization, machine: &Machine) -> MachineEvidence {
-    let memory = machine.memory.count() as f64;
-    let available = utilization.machine_available_bytes.filter(|_| memory > 0.0);
-    MachineEvidence {
-        steal_pct: utilization.steal_pct,
-        other_cpu_pct: utilization.other_cpu_pct,
-        swapped_pages_per_s: utilization.swapped_pages_per_s,
-        memory_available_pct: available.map(|bytes| bytes.count() as f64 / memory * 100.0),
-        ..MachineEvidence::default()
-    }
 }
