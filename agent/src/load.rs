@@ -49,8 +49,8 @@ use crate::{
 mod chunked;
 mod exchange;
 pub mod figures;
-mod frames;
-mod hpack;
+pub mod frames;
+pub mod hpack;
 mod http1;
 mod http2;
 pub mod infer_request;

@@ -1,23 +1,33 @@
 //! HTTP/2 frames (RFC 9113, 4 and 6): cutting a byte stream into them, and building the few that a
-//! client sends. Knows no streams.
+//! client sends. Knows no streams. Public for the server that the generator is measured against.
 
 /// The largest payload that a peer may send; what the protocol starts from.
-pub(crate) const FRAME_LIMIT: usize = 16 << 10;
+pub const FRAME_LIMIT: usize = 16 << 10;
 const HEADER: usize = 9;
 
-pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What a client says first.
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Frame types that a client of ours can meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// Part of a message.
     Data,
+    /// The beginning of a call or an answer, or trailers.
     Headers,
+    /// The end of a call before its time.
     ResetStream,
+    /// What the sender allows.
     Settings,
+    /// Forbidden to our peers.
     PushPromise,
+    /// Wants to be answered.
     Ping,
+    /// No more calls.
     GoAway,
+    /// More may be sent.
     WindowUpdate,
+    /// More of a header block.
     Continuation,
     /// PRIORITY and whatever came later: passed over.
     Other,
@@ -55,20 +65,28 @@ impl Kind {
     }
 }
 
-/// Flags, where they mean something.
-pub(crate) const END_STREAM: u8 = 0x1;
-pub(crate) const ACK: u8 = 0x1;
-pub(crate) const END_HEADERS: u8 = 0x4;
-pub(crate) const PADDED: u8 = 0x8;
-pub(crate) const PRIORITY: u8 = 0x20;
+/// The sender's last frame on this stream.
+pub const END_STREAM: u8 = 0x1;
+/// Answers settings or a ping.
+pub const ACK: u8 = 0x1;
+/// The header block is whole.
+pub const END_HEADERS: u8 = 0x4;
+/// Padding follows.
+pub const PADDED: u8 = 0x8;
+/// A priority stands before the header block.
+pub const PRIORITY: u8 = 0x20;
 
 /// A whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Frame<'a> {
-    pub(crate) kind: Kind,
-    pub(crate) flags: u8,
-    pub(crate) stream: u32,
-    pub(crate) payload: &'a [u8],
+pub struct Frame<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// As sent.
+    pub flags: u8,
+    /// 0 for the connection itself.
+    pub stream: u32,
+    /// Padding included.
+    pub payload: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
@@ -85,12 +103,15 @@ impl<'a> Frame<'a> {
         Ok(Some((Self { kind: Kind::of(kind), flags, stream, payload }, HEADER + length)))
     }
 
-    pub(crate) fn has(&self, flag: u8) -> bool {
+    /// Has that flag.
+    #[must_use]
+    pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
     }
 
     /// The payload without padding and priority; `None` when it is shorter than both.
-    pub(crate) fn content(&self) -> Option<&'a [u8]> {
+    #[must_use]
+    pub fn content(&self) -> Option<&'a [u8]> {
         let mut content = self.payload;
         let mut padding = 0;
         if self.has(PADDED) {
@@ -104,24 +125,28 @@ impl<'a> Frame<'a> {
     }
 
     /// The payload's first four bytes as a number.
-    pub(crate) fn number(&self) -> Option<u32> {
+    #[must_use]
+    pub fn number(&self) -> Option<u32> {
         self.payload.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
     }
 }
 
 /// A frame exceeds [`FRAME_LIMIT`].
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooLong;
+pub struct TooLong;
 
 /// Cuts arriving bytes into frames; the rest of an unfinished one waits here.
 #[derive(Debug, Default)]
-pub(crate) struct FrameReader {
+pub struct FrameReader {
     partial: Vec<u8>,
 }
 
 impl FrameReader {
     /// Hands every whole frame to `take`, which stops the reading with an error.
-    pub(crate) fn read<E: From<TooLong>>(
+    ///
+    /// # Errors
+    /// That of `take`, or a frame that is [`TooLong`].
+    pub fn read<E: From<TooLong>>(
         &mut self,
         bytes: &[u8],
         mut take: impl FnMut(Frame<'_>) -> Result<(), E>,
@@ -145,7 +170,7 @@ impl FrameReader {
 }
 
 /// Appends a frame.
-pub(crate) fn push(out: &mut Vec<u8>, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
+pub fn push(out: &mut Vec<u8>, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes()[1..]);
     out.push(kind.byte());

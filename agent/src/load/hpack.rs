@@ -102,8 +102,8 @@ fn string<'a>(block: &mut &'a [u8]) -> Option<Text<'a>> {
     Some(Text { huffman, bytes })
 }
 
-/// RFC 7541, 5.1; numbers beyond 2^32 are refused.
-fn integer(block: &mut &[u8], prefix: u8) -> Option<u64> {
+/// Takes a number off the front (RFC 7541, 5.1); numbers beyond 2^32 are refused.
+pub fn integer(block: &mut &[u8], prefix: u8) -> Option<u64> {
     let (&first, mut rest) = block.split_first()?;
     let mask = (1u16 << prefix) - 1;
     let mut value = u64::from(u16::from(first) & mask);
@@ -219,7 +219,9 @@ fn huffman_encoded(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn huffman_decoded(bytes: &[u8]) -> Option<Vec<u8>> {
+/// A text in Huffman code (RFC 7541, 5.2); `None` when it is none.
+#[must_use]
+pub fn huffman_decoded(bytes: &[u8]) -> Option<Vec<u8>> {
     let codes = canonical();
     let mut text = Vec::new();
     let (mut code, mut length) = (0u32, 0usize);
