@@ -1,6 +1,10 @@
 //! `cargo xtask demo`: from a fresh checkout to a ranking of instance types for a real ResNet-18.
 
-use std::{ffi::OsString, fs, process::ExitCode};
+use std::{
+    ffi::OsString,
+    fs,
+    process::{ExitCode, Stdio},
+};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -10,6 +14,8 @@ use crate::{checkout::Checkout, console::Console, libtorch, process};
 /// Two shapes at least: the first two types are 2 vCPU each, the third is a machine of one's own.
 const INSTANCE_TYPES: &str = "ml.c5.large,ml.m5.large,onprem.small=1x2GiB@0.05";
 const SLO: &str = "p95<=250ms";
+/// Of the instrument's test of itself, so that the whole stays within its five minutes.
+const CALIBRATION_LIMIT: &str = "30s";
 
 /// Options of `cargo xtask demo`.
 #[derive(Debug, Args)]
@@ -28,6 +34,7 @@ pub(crate) fn run(
     libtorch::ensure(checkout, console)?;
     build_release(checkout, console)?;
     let model = reference_model(checkout, console, "resnet18")?;
+    calibrate(checkout, console)?;
     let mut recommend = checkout.program("assay");
     recommend.arg("recommend").arg(model).args(["--input", "float32[1,3,224,224]"]);
     recommend
@@ -38,6 +45,24 @@ pub(crate) fn run(
     // A signal has no code; 130 is what Ctrl-C stands for everywhere else.
     let code = status.code().map_or(130, |code| u8::try_from(code).unwrap_or(1));
     Ok(ExitCode::from(code))
+}
+
+/// Whether this machine measures what is there. It is told, and the demo goes on either way: the
+/// ranking carries its own findings.
+fn calibrate(checkout: &Checkout, console: Console) -> Result<()> {
+    let mut calibrate = checkout.program("assay-agent");
+    calibrate.args(["calibrate", "--quick", "--max-duration", CALIBRATION_LIMIT]);
+    console.say(&process::shown(&calibrate));
+    let output = calibrate
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start `{}`", process::shown(&calibrate)))?;
+    let table = String::from_utf8_lossy(&output.stdout);
+    // The table ends with its conclusion; without one the command has said why on stderr.
+    let conclusion = table.lines().last().map_or("no conclusion", str::trim);
+    console.say(&format!("calibration: {}", conclusion.trim_start_matches("Verdict").trim()));
+    Ok(())
 }
 
 /// The three binaries as users get them.
