@@ -76,6 +76,7 @@ pub(crate) struct Said {
 const INFER: &str = "inference.GRPCInferenceService/ModelInfer";
 /// Calls at once on one connection of ours; others get as many connections as ours has.
 const STREAMS: u32 = 32;
+const PERF_ANALYZER_THREADS: u32 = 16;
 /// Windows of time that perf_analyzer compares.
 const WINDOWS: u32 = 3;
 
@@ -206,7 +207,8 @@ fn perf_analyzer(peers: &Peers, load: &Load<'_>) -> Option<Command> {
     let (Protocol::Grpc(calls), Offered::Closed(users)) = (load.protocol, load.offered) else {
         return None;
     };
-    let tool = peers.perf_analyzer.as_ref()?;
+    // A thread for each call at a time: with more of them on one processor it does not come to an end.
+    let tool = peers.perf_analyzer.as_ref().filter(|_| users <= PERF_ANALYZER_THREADS)?;
     let window = (load.duration / WINDOWS).as_millis();
     // It has been seen to hang; and it is to report, not to judge whether it is content.
     let mut command = Command::new("timeout");
