@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "resnet18")]
     models: Vec<host::Model>,
     /// How long each run of a load generator takes, in seconds.
-    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(3..=600))]
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(2..=600))]
     seconds: u64,
     /// Also build those peers that come as source.
     #[arg(long)]

@@ -73,10 +73,13 @@ impl Peers {
             let output = Command::new(program).arg(argument).output().ok();
             let text = output.map(|output| [output.stdout, output.stderr].concat());
             let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
-            let is_version = |word: &&str| {
-                word.trim_start_matches("nghttp2/").starts_with(|c: char| c.is_ascii_digit())
+            let number = |word: &str| {
+                let word = word.rsplit('/').next().unwrap_or(word);
+                word.contains('.').then(|| word.to_owned())
             };
-            text.split_whitespace().find(is_version).unwrap_or("of unknown version").to_owned()
+            let starts = |version: &String| version.starts_with(|c: char| c.is_ascii_digit());
+            let found = text.split_whitespace().filter_map(number).find(starts);
+            found.unwrap_or_else(|| "of unknown version".to_owned())
         };
         let hey = || {
             let asked = Command::new("dpkg-query").args(["-W", "-f=${Version}", "hey"]).output();
