@@ -1,3 +1,4 @@
+#![allow(clippy::disallowed_methods)]
 //! Prints how close the capacity search comes on servers whose capacity is known.
 //!
 //! `cargo run --release -p assay-measure --example search_table -- [repetitions] [first seed] [letters]`
@@ -95,6 +96,9 @@ impl Row {
                         .map(f64::from);
                 row.errors.push(100.0 * (value / truth.rate - 1.0));
                 row.half_widths.push(100.0 * (high / low).ln() / 2.0);
+                if std::env::var("DETAILS").is_ok() {
+                    println!("  {seed} err {:+.2} half {:.2} {} t {:.0} precise {} drift {:?} {:?}", 100.0 * (value / truth.rate - 1.0), 100.0 * (high / low).ln() / 2.0, if truth.lies_within(low, high) { "in" } else { "OUT" }, finished.seconds, answer.precise, answer.drift.map(|d| (d.relative_change * 1000.0).round() / 10.0), answer.confirmation);
+                }
                 row.covered += u32::from(truth.lies_within(low, high));
                 row.held +=
                     u32::from(answer.confirmation == assay_measure::search::Confirmation::Held);

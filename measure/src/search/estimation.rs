@@ -1,7 +1,7 @@
 //! The rate that a run allows, and how sure that is.
 
 use super::{LimitedBy, main_run::MainRun};
-use crate::statistics::jackknife_half_width;
+use crate::statistics::{jackknife_half_width, variance};
 
 /// Groups of segments that are left out in turn. More would leave too little in each.
 const GROUPS: usize = 10;
@@ -23,8 +23,10 @@ pub(super) struct RunEstimate {
 
 impl RunEstimate {
     pub(super) fn of(run: &mut MainRun, included: &[usize]) -> Self {
-        let positions = run.positions_for(included);
-        let allowed = run.allowed_rate_at(&positions);
+        let pair = Pair::over(run, included);
+        let left_out = left_out(run, included);
+        let share = pair.share_of_inversion(&left_out);
+        let allowed = pair.mixed(share).exp();
         if let Some((bracket, limited_by)) = run.ceiling.estimate()
             && bracket.value.as_per_second() < allowed
         {
@@ -34,9 +36,12 @@ impl RunEstimate {
         if allowed >= run.cap.value {
             return run.cap;
         }
-        let half_width = match jackknife(run, included) {
-            Some(spread) => Some(spread.hypot(resolution(run, included))),
-            None => from_episodes(run, included, allowed),
+        let cap = run.cap.value.ln();
+        let logs: Vec<f64> = left_out.iter().map(|pair| pair.mixed(share).min(cap)).collect();
+        let half_width = if logs.len() < FEWEST_GROUPS {
+            from_episodes(run, included, pair.inversion.exp())
+        } else {
+            jackknife_half_width(&logs).map(|spread| spread.hypot(resolution(run, included)))
         };
         let widening = if run.drift.is_some() { DRIFT_WIDENING } else { 1.0 };
         // Nothing known about the spread leaves everything up to the plateau possible.
@@ -53,25 +58,62 @@ impl RunEstimate {
     }
 }
 
-/// Leaves out one group of neighbouring segments after the other, inverts what is left, and looks at
-/// the spread of the rates. Neighbours stay together because bursts and queues reach across segments.
-fn jackknife(run: &mut MainRun, included: &[usize]) -> Option<f64> {
+/// The logarithm of the rate allowed, by two ways that err for different reasons.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    /// By inversion: true whatever the target does, but at the mercy of its luck.
+    inversion: f64,
+    /// Under fresh load: knows far more, if the target serves in order of arrival.
+    fresh: f64,
+}
+
+impl Pair {
+    fn over(run: &mut MainRun, included: &[usize]) -> Self {
+        let positions = run.positions_for(included);
+        let inversion = run.allowed_rate_at(&positions);
+        let fresh = run.allowed_under_fresh_load(included);
+        Self { inversion: inversion.ln(), fresh: fresh.ln() }
+    }
+
+    fn mixed(self, share_of_inversion: f64) -> f64 {
+        self.fresh + share_of_inversion * (self.inversion - self.fresh)
+    }
+
+    /// How much of the difference to believe: none within its own standard error, most of it far
+    /// beyond.
+    fn share_of_inversion(self, left_out: &[Self]) -> f64 {
+        if let Ok(mix) = std::env::var("MIX") {
+            return mix.parse().unwrap_or(0.0);
+        }
+        let differences: Vec<f64> =
+            left_out.iter().map(|pair| pair.inversion - pair.fresh).collect();
+        let Some(spread) = variance(&differences) else { return 0.0 };
+        let groups = differences.len() as f64;
+        let squared_error = (groups - 1.0).powi(2) / groups * spread;
+        let difference = self.inversion - self.fresh;
+        let share = 1.0 - squared_error / (difference * difference);
+        if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
+    }
+}
+
+/// Leaves out one group of neighbouring segments after the other. Neighbours stay together because
+/// bursts and queues reach across segments.
+fn left_out(run: &mut MainRun, included: &[usize]) -> Vec<Pair> {
     let groups = GROUPS.min(included.len());
     if groups < FEWEST_GROUPS {
-        return None;
+        return Vec::new();
     }
-    let mut left_out = Vec::with_capacity(groups);
-    for group in 0..groups {
-        let kept: Vec<usize> = included
-            .iter()
-            .enumerate()
-            .filter(|(n, _)| n * groups / included.len() != group)
-            .map(|(_, at)| *at)
-            .collect();
-        let positions = run.positions_for(&kept);
-        left_out.push(run.allowed_rate_at(&positions).min(run.cap.value).ln());
-    }
-    jackknife_half_width(&left_out)
+    (0..groups)
+        .map(|group| {
+            let kept: Vec<usize> = included
+                .iter()
+                .enumerate()
+                .filter(|(n, _)| n * groups / included.len() != group)
+                .map(|(_, at)| *at)
+                .collect();
+            Pair::over(run, &kept)
+        })
+        .collect()
 }
 
 /// Misses are whole: one more or one less would have given another rate. That is all the doubt there

@@ -11,6 +11,7 @@ use super::{
     ceiling::Ceiling,
     drift,
     engine::{Order, Room, open_loop},
+    fresh_load::FreshLoad,
     estimation::RunEstimate,
     observed::{Calls, longest_us, segment},
     queue_model::{GRID_STEP, Limit, QueueModel},
@@ -49,6 +50,9 @@ const SPOILED_IN_A_ROW: u32 = 2;
 pub(super) struct MainRun {
     pub(super) model: QueueModel,
     pub(super) trace: Trace,
+    pub(super) fresh: FreshLoad,
+    /// Where on the grid fresh load came out, per constraint.
+    pub(super) fresh_positions: Vec<f64>,
     pub(super) ceiling: Ceiling,
     /// The largest rate to ask for: a fixed share of the plateau, and as sure as that.
     pub(super) cap: RunEstimate,
@@ -85,9 +89,12 @@ impl MainRun {
         throttled: bool,
     ) -> Self {
         let throughput = plateau.throughput.value.as_per_second();
+        let model = QueueModel::fitted(throughput, plateau.lone_us);
         let mut run = Self {
-            model: QueueModel::fitted(throughput, plateau.lone_us),
+            fresh: FreshLoad::new(limits.clone(), &model, throughput, plan.seed),
+            model,
             positions: vec![0.0; limits.len()],
+            fresh_positions: vec![0.0; limits.len()],
             trace: Trace::new(limits),
             ceiling: Ceiling::new(plan.max_error_share),
             cap: RunEstimate {
@@ -183,6 +190,14 @@ impl MainRun {
         }
         let spoiled = self.judge_rate(rate, observation, max_error_share);
         self.spoiled.push(spoiled);
+        self.fresh.push(
+            seen.started_us,
+            seen.ended_us,
+            seen.from_idle,
+            &seen.arrivals_us,
+            &seen.latencies_us,
+        );
+        seen.latencies_us = Vec::new();
         self.trace.push(seen);
         self.update(rate);
         self.restarts |= spoiled || self.backlog_is_hopeless(observation);
@@ -281,14 +296,16 @@ impl MainRun {
             self.trace
                 .settle_near(self.positions.iter().sum::<f64>() / self.positions.len() as f64);
         }
-        let wanted = self.allowed_rate().min(self.cap.value);
+        if !included.is_empty() {
+            self.try_fresh_load(&included);
+        }
+        let found = (!included.is_empty()).then(|| RunEstimate::of(self, &included));
+        let allowed = found.map_or_else(|| self.allowed_rate(), |found| found.value);
+        let wanted = allowed.min(self.cap.value);
         let held_back = self.ceiling.limit().map_or(f64::INFINITY, |(most, _)| most);
         self.next_rate =
             wanted.clamp(last_rate * LARGEST_STEP_DOWN, last_rate * LARGEST_STEP_UP).min(held_back);
-        if included.is_empty() {
-            return;
-        }
-        let found = RunEstimate::of(self, &included);
+        let Some(found) = found else { return };
         let estimate = self.steadied(found);
         self.estimate = Some(estimate);
         if self.planned_main_segments_seen() == 0 {
@@ -299,6 +316,31 @@ impl MainRun {
             self.counted_from = included[included.len() / 2];
         }
         self.met = self.rule.is_met(&self.progress(&included, &estimate, drifting));
+    }
+
+    fn try_fresh_load(&mut self, included: &[usize]) {
+        for number in 0..self.positions.len() {
+            for _ in 0..2 {
+                let from = self.fresh_positions[number];
+                let found = self.fresh.invert(&mut self.model, number, included, from);
+                self.fresh.learn_luck(&mut self.model, number, included, found);
+                self.fresh_positions[number] = found;
+            }
+        }
+        let middle =
+            self.fresh_positions.iter().sum::<f64>() / self.fresh_positions.len() as f64;
+        self.fresh.settle_near(middle);
+    }
+
+    /// The rate that fresh load over some segments allows.
+    pub(super) fn allowed_under_fresh_load(&mut self, included: &[usize]) -> f64 {
+        let positions: Vec<f64> = (0..self.positions.len())
+            .map(|number| {
+                let from = self.fresh_positions[number];
+                self.fresh.invert(&mut self.model, number, included, from)
+            })
+            .collect();
+        self.allowed_rate_at(&positions)
     }
 
     /// The estimate at the widest of its last few intervals. A run that ends as soon as its interval

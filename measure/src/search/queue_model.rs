@@ -87,7 +87,8 @@ impl QueueModel {
         self.servers as f64 * 1e6 / (self.service_us * multiplier(position))
     }
 
-    fn root_at(&mut self, number: usize, limit: Limit, grid: i32) -> f64 {
+    /// The rate at which constraint `number` is just met at a point of the grid.
+    pub(super) fn root_at(&mut self, number: usize, limit: Limit, grid: i32) -> f64 {
         if let Some(root) = self.roots.get(&(number, grid)) {
             return *root;
         }
