@@ -7,9 +7,9 @@
 use crate::statistics::{mean, student_t_quantile, variance};
 
 /// A change below this is no drift however certain: it moves the answer by less than the interval.
-const SMALLEST_PACE_CHANGE: f64 = 0.005;
+const SMALLEST_PACE_CHANGE: f64 = 0.01;
 /// One-sided confidence of Student's test, high because the test is repeated after every segment.
-const PACE_CONFIDENCE: f64 = 0.9995;
+const CHANGE_CONFIDENCE: f64 = 0.9995;
 /// The fewest segments that are compared, half against half.
 const FEWEST_SEGMENTS: usize = 6;
 /// A change of the multiplier below this is noise even in long runs.
@@ -27,15 +27,29 @@ pub(super) fn of_pace(paces_us: &[f64]) -> Option<f64> {
         return None;
     }
     let (before, after) = paces_us.split_at(paces_us.len() / 2);
+    of_means(before, after, SMALLEST_PACE_CHANGE).map(|change| -change)
+}
+
+/// The logarithm of the second half's mean pace over the first's, certain or not.
+pub(super) fn between_halves(paces_us: &[f64]) -> Option<f64> {
+    let (before, after) = paces_us.split_at(paces_us.len() / 2);
+    let change = (mean(after)? / mean(before)?).ln();
+    change.is_finite().then_some(change)
+}
+
+/// The relative change from some values to later ones, when it is beyond chance and larger than
+/// `smallest`.
+pub(super) fn of_means(before: &[f64], after: &[f64], smallest: f64) -> Option<f64> {
     let (first, second) = (mean(before)?, mean(after)?);
-    // The spread within halves, so that the drift itself does not count as noise; its trend within a
-    // half does, which only makes the test slower to call.
+    // The spread within the parts, so that the drift itself does not count as noise; its trend within
+    // a part does, which only makes the test slower to call.
     let standard_error =
         (variance(before)? / before.len() as f64 + variance(after)? / after.len() as f64).sqrt();
     let change = second / first - 1.0;
-    let deviates = student_t_quantile(PACE_CONFIDENCE, paces_us.len() as f64 - 2.0);
+    let freedom = (before.len() + after.len()) as f64 - 2.0;
+    let deviates = student_t_quantile(CHANGE_CONFIDENCE, freedom);
     let beyond_chance = (second - first).abs() > deviates * standard_error;
-    (beyond_chance && change.is_finite() && change.abs() > SMALLEST_PACE_CHANGE).then_some(-change)
+    (beyond_chance && change.is_finite() && change.abs() > smallest).then_some(change)
 }
 
 /// The same from the logarithms of the two halves' multipliers.

@@ -1,12 +1,16 @@
 //! The rate that a run allows, and how sure that is.
 
-use super::{LimitedBy, main_run::MainRun};
+use super::{LimitedBy, drift, main_run::MainRun};
 use crate::statistics::{jackknife_half_width, variance};
 
 /// Groups of segments that are left out in turn. More would leave too little in each.
 const GROUPS: usize = 10;
 /// Fewer groups than this have no spread worth the name.
 const FEWEST_GROUPS: usize = 3;
+/// In standard errors of the difference between the two ways: up to here fresh load is believed, from
+/// there on inversion, and between them a part of each.
+const WITHIN_CHANCE: f64 = 1.25;
+const BEYOND_CHANCE: f64 = 2.5;
 /// Once the target's speed moved, the run is wider than the jackknife sees: it compares segments
 /// with each other, not with what is still to come. On a simulated machine that throttles, intervals
 /// widened by half held the truth in three of four searches, doubled ones do in nine of ten.
@@ -41,12 +45,15 @@ impl RunEstimate {
         let half_width = if logs.len() < FEWEST_GROUPS {
             from_episodes(run, included, pair.inversion.exp())
         } else {
-            jackknife_half_width(&logs).map(|spread| spread.hypot(resolution(run, included)))
+            // The part of the difference that was not believed is in doubt.
+            let doubted = (1.0 - share) * (pair.inversion - pair.fresh).abs();
+            jackknife_half_width(&logs)
+                .map(|spread| spread.hypot(doubted).hypot(resolution(run, included)))
         };
-        let widening = if run.drift.is_some() { DRIFT_WIDENING } else { 1.0 };
+        let half_width = half_width.map(|found| widened_by_drift(run, included, found));
         // Nothing known about the spread leaves everything up to the plateau possible.
         let (low, high) = half_width.map_or((0.0, run.cap.high.max(allowed)), |half_width| {
-            let reach = (half_width * widening).exp();
+            let reach = half_width.exp();
             (allowed / reach, allowed * reach)
         });
         Self { value: allowed, low, high, limited_by: LimitedBy::Slo }
@@ -79,21 +86,29 @@ impl Pair {
         self.fresh + share_of_inversion * (self.inversion - self.fresh)
     }
 
-    /// How much of the difference to believe: none within its own standard error, most of it far
-    /// beyond.
+    /// How much of the difference to believe: none within chance, all of it far beyond.
     fn share_of_inversion(self, left_out: &[Self]) -> f64 {
-        if let Ok(mix) = std::env::var("MIX") {
-            return mix.parse().unwrap_or(0.0);
-        }
         let differences: Vec<f64> =
             left_out.iter().map(|pair| pair.inversion - pair.fresh).collect();
         let Some(spread) = variance(&differences) else { return 0.0 };
         let groups = differences.len() as f64;
-        let squared_error = (groups - 1.0).powi(2) / groups * spread;
-        let difference = self.inversion - self.fresh;
-        let share = 1.0 - squared_error / (difference * difference);
+        let standard_error = (groups - 1.0) / groups.sqrt() * spread.sqrt();
+        let difference = (self.inversion - self.fresh).abs();
+        let share = (difference / standard_error - WITHIN_CHANCE) / (BEYOND_CHANCE - WITHIN_CHANCE);
         if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
     }
+}
+
+/// A target whose speed moved may go on: the answer is that of the middle of the run, and by its end
+/// the target was further on by as much as the halves of the run differ.
+fn widened_by_drift(run: &MainRun, included: &[usize], half_width: f64) -> f64 {
+    if run.drift.is_none() && !run.throttled {
+        return half_width;
+    }
+    let segments = run.trace.segments();
+    let paces: Vec<f64> = included.iter().filter_map(|at| segments[*at].pace_us).collect();
+    let moved = drift::between_halves(&paces).unwrap_or(0.0);
+    (half_width * DRIFT_WIDENING).hypot(moved)
 }
 
 /// Leaves out one group of neighbouring segments after the other. Neighbours stay together because

@@ -72,7 +72,8 @@ pub(super) struct MainRun {
     planned_main: Duration,
     next_rate: f64,
     restarts: bool,
-    throttled: bool,
+    /// The machine got slower under the burn-in.
+    pub(super) throttled: bool,
     lagged: u32,
     last_miss_us: Option<u64>,
     met: bool,

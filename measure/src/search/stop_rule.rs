@@ -11,7 +11,7 @@ const REQUESTS_PER_BUDGET: f64 = 100.0;
 const FEWEST_REQUESTS: f64 = 3_000.0;
 const MOST_REQUESTS: f64 = 10_000.0;
 /// A machine that got slower under the burn-in needs time to settle at the load of the answer.
-const THROTTLED_RUN: Duration = Duration::from_secs(90);
+const THROTTLED_RUN: Duration = Duration::from_secs(75);
 
 /// How long a run must and may last, and how narrow its interval shall be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,7 +62,7 @@ impl StopRule {
                 half_width: 0.02,
                 episodes: 12,
                 shortest: Duration::from_secs(30),
-                longest: Duration::from_secs(240),
+                longest: Duration::from_secs(225),
                 segment: Duration::from_secs(5),
                 at_low_rates: true,
             },
