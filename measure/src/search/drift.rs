@@ -4,7 +4,7 @@
 //! and does not depend on bursts of arrivals; and the multiplier of the first half of the run against
 //! the second, which also sees what only shows under load.
 
-use crate::statistics::{mean, student_t_quantile, variance};
+use crate::statistics::{batch_means, mean, mean_interval, student_t_quantile, variance};
 
 /// A change below this is no drift however certain: it moves the answer by less than the interval.
 const SMALLEST_PACE_CHANGE: f64 = 0.01;
@@ -14,7 +14,7 @@ const CHANGE_CONFIDENCE: f64 = 0.9995;
 const FEWEST_SEGMENTS: usize = 6;
 /// A change of the multiplier below this is noise even in long runs.
 const SMALLEST_MULTIPLIER_CHANGE: f64 = 0.02;
-/// In half-widths of the whole run's interval; the difference of two halves has a standard error of
+/// In half-widths of the whole run's inversion; the difference of two halves has a standard error of
 /// about 0.9 half-widths.
 const MULTIPLIER_HALF_WIDTHS: f64 = 2.5;
 /// Episodes of misses that each half needs before its multiplier is compared.
@@ -30,11 +30,13 @@ pub(super) fn of_pace(paces_us: &[f64]) -> Option<f64> {
     of_means(before, after, SMALLEST_PACE_CHANGE).map(|change| -change)
 }
 
-/// The logarithm of the second half's mean pace over the first's, certain or not.
-pub(super) fn between_halves(paces_us: &[f64]) -> Option<f64> {
-    let (before, after) = paces_us.split_at(paces_us.len() / 2);
-    let change = (mean(after)? / mean(before)?).ln();
-    change.is_finite().then_some(change)
+/// How far the mean of paces that wander slowly may be from where they are in the long run, as the
+/// half-width of its logarithm: by quarters, since neighbouring segments are alike.
+pub(super) fn wander(paces_us: &[f64]) -> Option<f64> {
+    const QUARTERS: usize = 4;
+    let found = mean_interval(&batch_means(paces_us, QUARTERS))?;
+    let reach = found.half_width / found.mean;
+    reach.is_finite().then_some(reach)
 }
 
 /// The relative change from some values to later ones, when it is beyond chance and larger than

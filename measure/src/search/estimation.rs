@@ -30,6 +30,8 @@ impl RunEstimate {
         let pair = Pair::over(run, included);
         let left_out = left_out(run, included);
         let share = pair.share_of_inversion(&left_out);
+        let inversions: Vec<f64> = left_out.iter().map(|pair| pair.inversion).collect();
+        run.inversion_half_width = jackknife_half_width(&inversions).unwrap_or(f64::INFINITY);
         let allowed = pair.mixed(share).exp();
         if let Some((bracket, limited_by)) = run.ceiling.estimate()
             && bracket.value.as_per_second() < allowed
@@ -99,16 +101,14 @@ impl Pair {
     }
 }
 
-/// A target whose speed moved may go on: the answer is that of the middle of the run, and by its end
-/// the target was further on by as much as the halves of the run differ.
+/// A target whose speed moved may go on moving, which groups of neighbouring segments hardly show.
 fn widened_by_drift(run: &MainRun, included: &[usize], half_width: f64) -> f64 {
     if run.drift.is_none() && !run.throttled {
         return half_width;
     }
     let segments = run.trace.segments();
     let paces: Vec<f64> = included.iter().filter_map(|at| segments[*at].pace_us).collect();
-    let moved = drift::between_halves(&paces).unwrap_or(0.0);
-    (half_width * DRIFT_WIDENING).hypot(moved)
+    (half_width * DRIFT_WIDENING).hypot(drift::wander(&paces).unwrap_or(0.0))
 }
 
 /// Leaves out one group of neighbouring segments after the other. Neighbours stay together because

@@ -66,6 +66,8 @@ pub(super) struct MainRun {
     /// A change of the target's speed, ever since the first main segment.
     pub(super) drift: Option<f64>,
     pub(super) estimate: Option<RunEstimate>,
+    /// Of the inversions alone, on the logarithm.
+    pub(super) inversion_half_width: f64,
     seed: u64,
     probes: &'static [Duration],
     planned: u64,
@@ -104,11 +106,12 @@ impl MainRun {
                 high: plateau.throughput.high.as_per_second() * LARGEST_SHARE_OF_PLATEAU,
                 limited_by: plateau.limited_by,
             },
-            rule: StopRule::of(plan.mode),
+            rule: StopRule::of(plan.mode, throttled),
             spoiled: Vec::new(),
             counted_from: 0,
             drift: None,
             estimate: None,
+            inversion_half_width: f64::INFINITY,
             seed: plan.seed,
             probes: match plan.mode {
                 Mode::Quick => QUICK_PROBES,
@@ -312,7 +315,7 @@ impl MainRun {
         if self.planned_main_segments_seen() == 0 {
             return;
         }
-        let drifting = self.find_drift(&included, estimate.half_width());
+        let drifting = self.find_drift(&included);
         if drifting {
             self.counted_from = included[included.len() / 2];
         }
@@ -360,7 +363,7 @@ impl MainRun {
         RunEstimate { low: estimate.value / reach, high: estimate.value * reach, ..estimate }
     }
 
-    fn find_drift(&mut self, included: &[usize], half_width: f64) -> bool {
+    fn find_drift(&mut self, included: &[usize]) -> bool {
         let paces: Vec<f64> =
             included.iter().filter_map(|at| self.trace.segments()[*at].pace_us).collect();
         let mut found = drift::of_pace(&paces);
@@ -370,7 +373,11 @@ impl MainRun {
         if found.is_none() && episodes(first).min(episodes(second)) >= drift::FEWEST_EPISODES {
             let (before, after) = (self.positions_for(first), self.positions_for(second));
             found = before.iter().zip(&after).find_map(|(before, after)| {
-                drift::of_multipliers(before * GRID_STEP, after * GRID_STEP, half_width)
+                drift::of_multipliers(
+                    before * GRID_STEP,
+                    after * GRID_STEP,
+                    self.inversion_half_width,
+                )
             });
         }
         self.drift = found.or(self.drift);
@@ -399,7 +406,6 @@ impl MainRun {
             counted: Duration::from_micros(included.iter().map(lasting).sum()),
             rate: estimate.value,
             budget,
-            throttled: self.throttled,
         }
     }
 
