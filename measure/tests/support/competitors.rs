@@ -106,7 +106,7 @@ impl Bench {
     ) -> Vec<Vec<f64>> {
         let rate = Rate::per_second(rate).expect("a rate");
         let mut seen: Vec<Vec<f64>> = Vec::new();
-        let mut load = |bench: &Self| Load::Open {
+        let load = |bench: &Self| Load::Open {
             rate,
             arrivals,
             seed: derive_seed(bench.seed, 1, u64::from(bench.steps)),
