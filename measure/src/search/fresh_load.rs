@@ -18,6 +18,7 @@ use rand_chacha::{
 
 use super::{
     queue_model::{GRID_REACH, Limit, QueueModel, multiplier},
+    replay::Segment,
     service_times::{ServiceReader, Servers},
 };
 use crate::schedule::derive_seed;
@@ -25,8 +26,13 @@ use crate::schedule::derive_seed;
 /// Separates these streams from all that are really sent.
 const FRESH_LOAD: u64 = 0xF5E5;
 
-/// Streams of arrivals.
-const STREAMS: usize = 8;
+/// Streams of arrivals: so many requests per second are looked at in all, but never fewer nor more
+/// streams than this. A fast target sends enough for its luck to even out.
+const REQUESTS_PER_S: f64 = 1_600.0;
+const FEWEST_STREAMS: f64 = 2.0;
+const MOST_STREAMS: f64 = 8.0;
+/// Requests at the beginning of a segment that are looked at, so that deciding costs little.
+const MOST_PER_SEGMENT: usize = 8_000;
 /// Requests that share their services: those that came one after the other.
 const CHUNK: usize = 24;
 /// Rates beyond the plateau by this factor overload the target, whatever the stream.
@@ -41,6 +47,8 @@ const TRUST_IN_MODEL: f64 = 1.0;
 struct Stretch {
     from_idle: bool,
     lasted_us: f64,
+    /// The part of it that is looked at.
+    covered_us: f64,
     arrivals_us: Vec<u32>,
     services_us: Vec<f32>,
     number: u64,
@@ -99,20 +107,18 @@ impl FreshLoad {
         }
     }
 
-    pub(super) fn push(
-        &mut self,
-        began_us: u64,
-        ended_us: u64,
-        from_idle: bool,
-        arrivals_us: &[u32],
-        latencies_us: &[f32],
-    ) {
-        let services_us =
-            self.reader.read(began_us as f64, from_idle, arrivals_us, latencies_us);
+    pub(super) fn push(&mut self, segment: &Segment) {
+        let mut services_us = self.reader.read(segment);
+        let mut arrivals_us = segment.arrivals_us.clone();
+        let lasted_us = segment.ended_us.saturating_sub(segment.started_us) as f64;
+        let covered_us = arrivals_us.get(MOST_PER_SEGMENT).map_or(lasted_us, |at| f64::from(*at));
+        arrivals_us.truncate(MOST_PER_SEGMENT);
+        services_us.truncate(MOST_PER_SEGMENT);
         self.stretches.push(Stretch {
-            from_idle,
-            lasted_us: ended_us.saturating_sub(began_us) as f64,
-            arrivals_us: arrivals_us.to_vec(),
+            from_idle: segment.from_idle,
+            lasted_us,
+            covered_us,
+            arrivals_us,
             services_us,
             number: self.stretches.len() as u64,
         });
@@ -222,7 +228,7 @@ impl Replay {
             limit,
             overhead_us: model.overhead_us,
             service_us: model.service_us * multiplier(f64::from(grid)),
-            streams: (0..STREAMS as u64).map(stream).collect(),
+            streams: (0..streams(top_rate / TOP_RATE)).map(stream).collect(),
             segments: Vec::new(),
         }
     }
@@ -241,7 +247,7 @@ impl Replay {
             loop {
                 // Thinned from one stream for all rates, so that neighbouring rates are alike.
                 at -= mean_gap_us * uniform(&mut random).ln();
-                if at >= stretch.lasted_us || stretch.services_us.is_empty() {
+                if at >= stretch.covered_us || stretch.services_us.is_empty() {
                     break;
                 }
                 let mark = uniform(&mut random) * self.top_rate / self.rate;
@@ -306,7 +312,16 @@ impl<'a> Course<'a> {
     }
 }
 
+fn streams(plateau: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    let streams = (REQUESTS_PER_S / plateau).clamp(FEWEST_STREAMS, MOST_STREAMS) as u64;
+    streams
+}
+
 /// Uniform in (0, 1].
 fn uniform(random: &mut ChaCha8Rng) -> f64 {
     ((random.next_u64() >> 11) as f64 + 1.0) / (1_u64 << 53) as f64
 }
+
+#[cfg(test)]
+mod tests;

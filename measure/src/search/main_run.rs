@@ -194,13 +194,7 @@ impl MainRun {
         }
         let spoiled = self.judge_rate(rate, observation, max_error_share);
         self.spoiled.push(spoiled);
-        self.fresh.push(
-            seen.started_us,
-            seen.ended_us,
-            seen.from_idle,
-            &seen.arrivals_us,
-            &seen.latencies_us,
-        );
+        self.fresh.push(&seen);
         seen.latencies_us = Vec::new();
         self.trace.push(seen);
         self.update(rate);

@@ -4,7 +4,7 @@
 //! it tells the service: a request begins when it arrives, or when a server becomes free, and what is
 //! left until its answer is its service.
 
-use super::queue_model::QueueModel;
+use super::{queue_model::QueueModel, replay::Segment};
 
 /// When each of some servers becomes free.
 #[derive(Clone, Debug)]
@@ -77,21 +77,16 @@ impl ServiceReader {
         }
     }
 
-    /// Services of requests sent at `arrivals_us` after `began_us`; a latency is infinite while there
-    /// is no answer.
-    pub(super) fn read(
-        &mut self,
-        began_us: f64,
-        from_idle: bool,
-        arrivals_us: &[u32],
-        latencies_us: &[f32],
-    ) -> Vec<f32> {
-        if from_idle {
+    /// The services of a segment that follows those read before.
+    pub(super) fn read(&mut self, segment: &Segment) -> Vec<f32> {
+        if segment.from_idle {
             self.servers.reset();
         }
-        arrivals_us
+        let began_us = segment.started_us as f64;
+        segment
+            .arrivals_us
             .iter()
-            .zip(latencies_us)
+            .zip(&segment.latencies_us)
             .map(|(offset, latency_us)| {
                 let at = began_us + f64::from(*offset);
                 let start = self.servers.start(at);
@@ -107,5 +102,62 @@ impl ServiceReader {
                 service
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `servers` make of arrivals, each with its own service.
+    fn answered(servers: usize, requests: &[(u32, f32)], extra_us: f32) -> Segment {
+        let mut free = Servers::idle(servers);
+        let latency = |at: u32, service: f32| {
+            let start = free.start(f64::from(at));
+            free.occupy(start + f64::from(service));
+            #[expect(clippy::cast_possible_truncation, reason = "a test's latency")]
+            let latency = (start - f64::from(at)) as f32 + service + extra_us;
+            latency
+        };
+        let mut latency = latency;
+        Segment {
+            from_idle: true,
+            arrivals_us: requests.iter().map(|(at, _)| *at).collect(),
+            latencies_us: requests.iter().map(|(at, service)| latency(*at, *service)).collect(),
+            ..Segment::default()
+        }
+    }
+
+    #[test]
+    fn services_are_what_is_left_of_latency_without_the_wait() {
+        let requests =
+            [(0, 900.0), (100, 1_200.0), (150, 700.0), (160, 1_000.0), (5_000, 800.0), (5_001, 50.0)];
+        for servers in [1, 2, 3, 7] {
+            let plateau = servers as f64 * 1_000.0;
+            let mut reader = ServiceReader::of(&QueueModel::fitted(plateau, 1_000.0));
+            let found = reader.read(&answered(servers, &requests, 0.0));
+            for (found, (_, service)) in found.iter().zip(&requests) {
+                assert!((found - service).abs() < 0.5, "{found} is not {service} of {servers}");
+            }
+        }
+    }
+
+    #[test]
+    fn time_on_the_wire_is_no_service() {
+        let model = QueueModel::fitted(1_000.0, 1_200.0);
+        let found = ServiceReader::of(&model).read(&answered(1, &[(0, 1_000.0), (10, 1_000.0)], 200.0));
+        assert!(found.iter().all(|service| (service - 1_000.0).abs() < 0.5), "{found:?}");
+    }
+
+    #[test]
+    fn without_an_answer_or_in_another_order_nothing_is_negative() {
+        let mut reader = ServiceReader::of(&QueueModel::fitted(1_000.0, 1_000.0));
+        let found = reader.read(&Segment {
+            from_idle: true,
+            arrivals_us: vec![0, 10, 20],
+            latencies_us: vec![5_000.0, 100.0, f32::INFINITY],
+            ..Segment::default()
+        });
+        assert_eq!(found, vec![5_000.0, 0.0, 1_000.0]);
     }
 }

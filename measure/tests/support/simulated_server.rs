@@ -15,16 +15,14 @@ mod driver;
 mod known_servers;
 mod truth;
 
-#[expect(clippy::allow_attributes, reason = "which of these are used differs from test to test")]
+#[allow(unused_imports, reason = "which of these are used differs from test to test")]
 mod shared {
-    #[allow(unused_imports, reason = "see above")]
     pub(crate) use super::{
         driver::{Driver, Finished, drive, drive_with},
         known_servers::{held_out_servers, known_servers},
         truth::{Truth, miss_share, simulated_truth},
     };
 }
-#[expect(clippy::allow_attributes, reason = "see above")]
 #[allow(unused_imports, reason = "see above")]
 pub(crate) use shared::*;
 
