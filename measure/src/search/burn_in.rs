@@ -72,6 +72,7 @@ mod tests {
             lone_us: 10_000.0,
             limited_by: LimitedBy::Saturation,
             steps: vec![1],
+            contending_servers: None,
         }
     }
 

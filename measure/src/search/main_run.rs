@@ -92,7 +92,10 @@ impl MainRun {
         throttled: bool,
     ) -> Self {
         let throughput = plateau.throughput.value.as_per_second();
-        let model = QueueModel::fitted(throughput, plateau.lone_us);
+        let model = match plateau.contending_servers {
+            Some(servers) => QueueModel::of_servers(servers, throughput, plateau.lone_us),
+            None => QueueModel::fitted(throughput, plateau.lone_us),
+        };
         let mut run = Self {
             fresh: FreshLoad::new(limits.clone(), &model, throughput, plan.seed),
             model,

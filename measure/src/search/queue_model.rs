@@ -54,6 +54,11 @@ impl QueueModel {
     /// From the closed loop: `plateau` answers per second at saturation, `lone_us` the median
     /// latency of a request that is alone. Little's law gives the number of servers.
     pub(super) fn fitted(plateau: f64, lone_us: f64) -> Self {
+        Self::of_servers(plateau * lone_us / 1e6, plateau, lone_us)
+    }
+
+    /// The same with a number of servers that is known better.
+    pub(super) fn of_servers(servers: f64, plateau: f64, lone_us: f64) -> Self {
         let plateau = plateau.max(1e-6);
         // `max` before `min` also turns NaN into one server.
         #[expect(clippy::manual_clamp, reason = "clamp keeps NaN")]
@@ -62,7 +67,7 @@ impl QueueModel {
             clippy::cast_sign_loss,
             reason = "within 1..=4096"
         )]
-        let servers = (plateau * lone_us / 1e6).round().max(1.0).min(MOST_SERVERS) as usize;
+        let servers = servers.round().max(1.0).min(MOST_SERVERS) as usize;
         let service_us = servers as f64 * 1e6 / plateau;
         Self {
             servers,
