@@ -74,6 +74,7 @@ struct Replay {
     top_rate: f64,
     limit: Limit,
     overhead_us: f64,
+    contention: f64,
     service_us: f64,
     streams: Vec<Stream>,
     segments: Vec<Seen>,
@@ -227,6 +228,7 @@ impl Replay {
             top_rate,
             limit,
             overhead_us: model.overhead_us,
+            contention: model.contention,
             service_us: model.service_us * multiplier(f64::from(grid)),
             streams: (0..streams(top_rate / TOP_RATE)).map(stream).collect(),
             segments: Vec::new(),
@@ -254,13 +256,15 @@ impl Replay {
                 if mark >= 1.0 {
                     continue;
                 }
-                let latency_us = |servers: &mut Servers, service_us: f64| {
+                let latency_us = |servers: &mut Servers, unhindered_us: f64, contention: f64| {
                     let start = servers.start(at);
+                    let service_us = unhindered_us * servers.slowdown(start, contention);
                     servers.occupy(start + service_us);
                     start - at + service_us + self.overhead_us
                 };
-                let of_target = latency_us(&mut stream.target, course.service_us(at, mark));
-                let of_model = latency_us(&mut stream.model, self.service_us);
+                let unhindered_us = course.service_us(at, mark);
+                let of_target = latency_us(&mut stream.target, unhindered_us, self.contention);
+                let of_model = latency_us(&mut stream.model, self.service_us, 0.0);
                 // Half a microsecond is what rounding of times makes of equality.
                 let longest_us = self.limit.latency_us + 0.5;
                 seen.requests += 1.0;

@@ -93,7 +93,9 @@ impl MainRun {
     ) -> Self {
         let throughput = plateau.throughput.value.as_per_second();
         let model = match plateau.contending_servers {
-            Some(servers) => QueueModel::of_servers(servers, throughput, plateau.lone_us),
+            Some((servers, contention)) => {
+                QueueModel::contending(servers, contention, throughput, plateau.lone_us)
+            }
             None => QueueModel::fitted(throughput, plateau.lone_us),
         };
         let mut run = Self {

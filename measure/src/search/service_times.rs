@@ -2,7 +2,8 @@
 //!
 //! From outside only the time of an answer is seen. For servers that take requests in order of arrival
 //! it tells the service: a request begins when it arrives, or when a server becomes free, and what is
-//! left until its answer is its service.
+//! left until its answer is its service. Where busy servers slow each other down, that is taken off:
+//! what remains is the service that a lone request would have had.
 
 use super::{queue_model::QueueModel, replay::Segment};
 
@@ -20,6 +21,16 @@ impl Servers {
     /// When a request that arrives at `at_us` begins.
     pub(super) fn start(&self, at_us: f64) -> f64 {
         self.free_at_us[0].max(at_us)
+    }
+
+    /// Others that are busy at that moment.
+    pub(super) fn others_busy(&self, start_us: f64) -> usize {
+        self.free_at_us.iter().skip(1).filter(|free_at| **free_at > start_us).count()
+    }
+
+    /// By how much they stretch a service that begins then, when each does by a share.
+    pub(super) fn slowdown(&self, start_us: f64, contention: f64) -> f64 {
+        if contention > 0.0 { 1.0 + contention * self.others_busy(start_us) as f64 } else { 1.0 }
     }
 
     /// The request that began last keeps the first server busy until `end_us`.
@@ -66,6 +77,7 @@ pub(super) struct ServiceReader {
     servers: Servers,
     overhead_us: f64,
     typical_us: f64,
+    contention: f64,
 }
 
 impl ServiceReader {
@@ -74,6 +86,7 @@ impl ServiceReader {
             servers: Servers::idle(model.servers),
             overhead_us: model.overhead_us,
             typical_us: model.service_us,
+            contention: model.contention,
         }
     }
 
@@ -96,10 +109,11 @@ impl ServiceReader {
                 } else {
                     self.typical_us
                 };
+                let slowdown = self.servers.slowdown(start, self.contention);
                 self.servers.occupy(start + service);
                 #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough")]
-                let service = service as f32;
-                service
+                let unhindered = (service / slowdown) as f32;
+                unhindered
             })
             .collect()
     }

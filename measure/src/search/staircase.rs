@@ -76,9 +76,9 @@ pub(super) struct Plateau {
     pub(super) limited_by: LimitedBy,
     /// The steps at that number of users.
     pub(super) steps: Vec<u32>,
-    /// Servers that get in each other's way, if that is what the levels show; otherwise throughput and
-    /// lone latency tell how many there are.
-    pub(super) contending_servers: Option<f64>,
+    /// How many servers there are and by what share each other busy one slows a service down, if the
+    /// levels show that they do; otherwise throughput and lone latency tell how many there are.
+    pub(super) contending_servers: Option<(f64, f64)>,
 }
 
 impl Staircase {
@@ -159,7 +159,7 @@ impl Staircase {
     /// When two users are served slower than one, every busy server slows the others down. Little's law
     /// alone would then see fewer servers than there are: with `κ` more service time for each other
     /// busy one, `c` servers of lone service `s` do `x = c / (s (1 + κ (c − 1)))`, solved for `c` here.
-    fn contending_servers(&self, plateau: f64, plateau_users: u32) -> Option<f64> {
+    fn contending_servers(&self, plateau: f64, plateau_users: u32) -> Option<(f64, f64)> {
         let [alone, pair, ..] = self.levels.as_slice() else { return None };
         let seen = plateau * self.lone_us / 1e6;
         if pair.users != 2 || seen < FEWEST_CONTENDING {
@@ -173,7 +173,7 @@ impl Staircase {
             return None;
         }
         let servers = seen * (1.0 - slowdown) / (1.0 - seen * slowdown);
-        Some(servers.clamp(seen, f64::from(plateau_users).max(seen)))
+        Some((servers.clamp(seen, f64::from(plateau_users).max(seen)), slowdown))
     }
 
     fn largest(&self) -> f64 {
