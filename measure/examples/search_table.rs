@@ -30,9 +30,8 @@ use simulated_server::{
 #[expect(clippy::print_stdout, reason = "printing the table is what this program is for")]
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let mut number = |default: u64| {
-        arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
+    let mut number =
+        |default: u64| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (repetitions, first_seed) = (number(20), number(5000));
     let letters = arguments.next().unwrap_or_else(|| "ABCDEF".to_owned());
     let of_others: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -87,13 +86,7 @@ struct Row {
 impl Row {
     const HEADINGS: &'static str = "bias_pct\trmse_pct\tcoverage_pct\tmedian_s\tno_answer_pct\tdrift_pct\tsuspect_pct\thalf_width_pct\theld_pct\tprecise_pct\tdeciding_ms";
 
-    fn of_search(
-        kind: &ServerKind,
-        slo: Slo,
-        mode: Mode,
-        truth: Truth,
-        seeds: Range<u64>,
-    ) -> Self {
+    fn of_search(kind: &ServerKind, slo: Slo, mode: Mode, truth: Truth, seeds: Range<u64>) -> Self {
         let mut row = Self::default();
         for seed in seeds {
             let plan = SearchPlan {
@@ -134,8 +127,7 @@ impl Row {
         self.half_widths.push(100.0 * (high / low).ln() / 2.0);
         // Nothing is added to the interval; the simulated truth itself is only known so well.
         self.covered += u32::from(truth.lies_within(low, high));
-        self.held +=
-            u32::from(answer.confirmation == assay_measure::search::Confirmation::Held);
+        self.held += u32::from(answer.confirmation == assay_measure::search::Confirmation::Held);
         self.precise += u32::from(answer.precise);
         let validity = judge(&Evidence {
             calls: answer.samples,

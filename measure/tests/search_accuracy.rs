@@ -169,7 +169,9 @@ fn a_noisy_neighbour_widens_the_interval() {
 
 #[test]
 fn servers_that_took_no_part_in_tuning_are_found_too() {
-    for (letter, largest_bias, largest_spread) in [("a", 0.2, 0.3), ("b", 1.0, 1.5), ("c", 1.5, 2.5)] {
+    for (letter, largest_bias, largest_spread) in
+        [("a", 0.2, 0.3), ("b", 1.0, 1.5), ("c", 1.5, 2.5)]
+    {
         let kind = server(letter);
         let truth = truth_of(&kind);
         let found = answers(&kind, Mode::Full, 6);
@@ -199,7 +201,9 @@ fn closed_loop_rules_overstate_what_one_equal_server_can_promise() {
     let slo: Slo = kind.constraint.parse().expect("a constraint");
     let truth = erlang::capacity(0.010, 0.050, 0.05);
     for other in COMPETITORS.iter().filter(|other| {
-        ["closed-loop stairs", "concurrency", "constant gaps"].iter().any(|rule| other.name.contains(rule))
+        ["closed-loop stairs", "concurrency", "constant gaps"]
+            .iter()
+            .any(|rule| other.name.contains(rule))
     }) {
         let (found, _) = other.search(&kind, slo, FIRST_SEED);
         let overstated = found.expect("a rate") / truth - 1.0;

@@ -19,7 +19,7 @@ use rand_chacha::{
 use super::{
     queue_model::{GRID_REACH, Limit, QueueModel, multiplier},
     replay::Segment,
-    service_times::{ServiceReader, Servers},
+    service_times::{Servers, ServiceReader},
 };
 use crate::schedule::derive_seed;
 
@@ -28,7 +28,7 @@ const FRESH_LOAD: u64 = 0xF5E5;
 
 /// Streams of arrivals: so many requests per second are looked at in all, but never fewer nor more
 /// streams than this. A fast target sends enough for its luck to even out.
-const REQUESTS_PER_S: f64 = 1_600.0;
+const REQUESTS_PER_S: f64 = 800.0;
 const FEWEST_STREAMS: f64 = 2.0;
 const MOST_STREAMS: f64 = 8.0;
 /// Requests at the beginning of a segment that are looked at, so that deciding costs little.
@@ -161,10 +161,9 @@ impl FreshLoad {
         let limit = self.limits[number];
         let rate = model.root_at(number, limit, grid);
         let (seed, top_rate) = (self.seed, self.top_rate);
-        let replay = self
-            .replays
-            .entry((number, grid))
-            .or_insert_with(|| Replay::idle(model, limit, grid, rate.min(top_rate), top_rate, seed));
+        let replay = self.replays.entry((number, grid)).or_insert_with(|| {
+            Replay::idle(model, limit, grid, rate.min(top_rate), top_rate, seed)
+        });
         for stretch in &self.stretches[replay.segments.len()..] {
             replay.carry_on(stretch);
         }
@@ -172,7 +171,13 @@ impl FreshLoad {
     }
 
     /// The logarithm of the misses at a rate over those allowed.
-    fn excess(&mut self, model: &mut QueueModel, number: usize, included: &[usize], grid: i32) -> f64 {
+    fn excess(
+        &mut self,
+        model: &mut QueueModel,
+        number: usize,
+        included: &[usize],
+        grid: i32,
+    ) -> f64 {
         let (budget, share) = (self.limits[number].budget, self.shared_luck[number]);
         let segments = self.seen(model, number, grid);
         let mut sum = Seen::default();
@@ -217,7 +222,14 @@ impl FreshLoad {
 }
 
 impl Replay {
-    fn idle(model: &QueueModel, limit: Limit, grid: i32, rate: f64, top_rate: f64, seed: u64) -> Self {
+    fn idle(
+        model: &QueueModel,
+        limit: Limit,
+        grid: i32,
+        rate: f64,
+        top_rate: f64,
+        seed: u64,
+    ) -> Self {
         let stream = |number| Stream {
             seed: derive_seed(seed, FRESH_LOAD, number),
             target: Servers::idle(model.servers),
@@ -305,7 +317,11 @@ impl<'a> Course<'a> {
         }
         if self.chunk != Some(chunk) {
             self.chunk = Some(chunk);
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within a chunk")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "within a chunk"
+            )]
             let lot = (mark * CHUNK as f64) as usize;
             self.next = lot;
         }

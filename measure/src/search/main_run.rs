@@ -11,8 +11,8 @@ use super::{
     ceiling::Ceiling,
     drift,
     engine::{Order, Room, open_loop},
-    fresh_load::FreshLoad,
     estimation::RunEstimate,
+    fresh_load::FreshLoad,
     observed::{Calls, longest_us, segment},
     queue_model::{GRID_STEP, Limit, QueueModel},
     replay::Trace,
@@ -42,6 +42,8 @@ const VERDICT_SLACK: f64 = 1.25;
 const FEWEST_MISSES: f64 = 5.0;
 /// Where on the grid the model stands as the closed loop fitted it.
 const CLOSED_LOOP_PACE: f64 = 0.0;
+/// Rates that differ by less are one when the target's pace is compared.
+const SAME_RATE: f64 = 0.03;
 /// Segments in a row that the generator may spoil before the rate is taken to be beyond it.
 const SPOILED_IN_A_ROW: u32 = 2;
 
@@ -330,8 +332,7 @@ impl MainRun {
                 self.fresh_positions[number] = found;
             }
         }
-        let middle =
-            self.fresh_positions.iter().sum::<f64>() / self.fresh_positions.len() as f64;
+        let middle = self.fresh_positions.iter().sum::<f64>() / self.fresh_positions.len() as f64;
         self.fresh.settle_near(middle);
     }
 
@@ -363,8 +364,15 @@ impl MainRun {
     }
 
     fn find_drift(&mut self, included: &[usize]) -> bool {
-        let paces: Vec<f64> =
-            included.iter().filter_map(|at| self.trace.segments()[*at].pace_us).collect();
+        // A target that serves in batches takes longer at higher rates, which is no drift.
+        let segments = self.trace.segments();
+        let latest = segments.last().map_or(0.0, |segment| segment.rate);
+        let paces: Vec<f64> = included
+            .iter()
+            .map(|at| &segments[*at])
+            .filter(|segment| (segment.rate / latest - 1.0).abs() <= SAME_RATE)
+            .filter_map(|segment| segment.pace_us)
+            .collect();
         let mut found = drift::of_pace(&paces);
         let (first, second) = included.split_at(included.len() / 2);
         let episodes =

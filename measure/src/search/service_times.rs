@@ -144,8 +144,14 @@ mod tests {
 
     #[test]
     fn services_are_what_is_left_of_latency_without_the_wait() {
-        let requests =
-            [(0, 900.0), (100, 1_200.0), (150, 700.0), (160, 1_000.0), (5_000, 800.0), (5_001, 50.0)];
+        let requests = [
+            (0, 900.0),
+            (100, 1_200.0),
+            (150, 700.0),
+            (160, 1_000.0),
+            (5_000, 800.0),
+            (5_001, 50.0),
+        ];
         for servers in [1, 2, 3, 7] {
             let plateau = servers as f64 * 1_000.0;
             let mut reader = ServiceReader::of(&QueueModel::fitted(plateau, 1_000.0));
@@ -159,7 +165,8 @@ mod tests {
     #[test]
     fn time_on_the_wire_is_no_service() {
         let model = QueueModel::fitted(1_000.0, 1_200.0);
-        let found = ServiceReader::of(&model).read(&answered(1, &[(0, 1_000.0), (10, 1_000.0)], 200.0));
+        let found =
+            ServiceReader::of(&model).read(&answered(1, &[(0, 1_000.0), (10, 1_000.0)], 200.0));
         assert!(found.iter().all(|service| (service - 1_000.0).abs() < 0.5), "{found:?}");
     }
 

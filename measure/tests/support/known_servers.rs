@@ -43,10 +43,7 @@ pub(crate) fn known_servers() -> Vec<ServerKind> {
 pub(crate) fn held_out_servers() -> Vec<ServerKind> {
     let throttle = Throttle { slowdown: 0.12, time_constant_s: 30.0, cool: 0.50, hot: 0.85 };
     vec![
-        ServerKind {
-            fixed_s: 0.004,
-            ..ServerKind::plain("a  one worker, 4 ms", "p90<=14ms")
-        },
+        ServerKind { fixed_s: 0.004, ..ServerKind::plain("a  one worker, 4 ms", "p90<=14ms") },
         ServerKind {
             workers: 3,
             fixed_s: 0.013,

@@ -80,4 +80,3 @@ impl Truth {
         (low - 2.0 * self.standard_error..=high + 2.0 * self.standard_error).contains(&self.rate)
     }
 }
-

@@ -110,7 +110,8 @@ impl Row {
 
     fn number(&self, field: usize) -> Result<f64> {
         let text = &self.fields[field];
-        text.parse().with_context(|| format!("{text:?} is no number in the row of {}", self.server()))
+        text.parse()
+            .with_context(|| format!("{text:?} is no number in the row of {}", self.server()))
     }
 
     /// What was missed, in words; empty for a row of another tool.
@@ -184,7 +185,11 @@ fn body(rows: &[Row]) -> Result<String> {
                 judged += 1;
                 met += i32::from(missed.is_empty());
                 let said = verdict(missed.is_empty());
-                if missed.is_empty() { said.to_owned() } else { format!("{said}: {}", missed.join(", ")) }
+                if missed.is_empty() {
+                    said.to_owned()
+                } else {
+                    format!("{said}: {}", missed.join(", "))
+                }
             }
         };
         let shown = [1, 4, 5, 6, 7, 8, 9, 10, 14].map(|field| row.fields[field].as_str());

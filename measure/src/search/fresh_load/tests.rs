@@ -104,13 +104,9 @@ fn nothing_seen_stays_on_the_grid() {
 
 #[test]
 fn fast_targets_are_looked_at_in_part() {
-    assert_eq!([10.0, 100.0, 400.0, 50_000.0].map(streams), [8, 8, 4, 2]);
-    let mut fresh = FreshLoad::new(
-        vec![P95_50MS],
-        &QueueModel::fitted(10_000.0, 100.0),
-        10_000.0,
-        5,
-    );
+    assert_eq!([10.0, 100.0, 200.0, 50_000.0].map(streams), [8, 8, 4, 2]);
+    let mut fresh =
+        FreshLoad::new(vec![P95_50MS], &QueueModel::fitted(10_000.0, 100.0), 10_000.0, 5);
     fresh.push(&segment(0, 5_000.0, &[100.0]));
     assert_eq!(fresh.stretches[0].services_us.len(), MOST_PER_SEGMENT);
     assert!((1.4e6..1.8e6).contains(&fresh.stretches[0].covered_us));
