@@ -15,6 +15,7 @@ mod host;
 mod payload;
 mod quiet;
 mod report;
+mod search;
 mod server;
 mod startup;
 
@@ -25,6 +26,8 @@ enum Subject {
     Host,
     /// How soon a host is ready, and what an idle agent costs.
     Startup,
+    /// How close the capacity search comes, beside the search rules of other tools.
+    Search,
 }
 
 /// Options of `cargo xtask bench`.
@@ -50,13 +53,17 @@ pub(crate) fn run(
     console: Console,
     arguments: &Arguments,
 ) -> Result<ExitCode> {
-    libtorch::ensure(checkout, console)?;
-    demo::build_release(checkout, console)?;
+    // The search is measured in simulation, which needs neither libtorch nor the programs.
+    if arguments.subjects.iter().any(|subject| *subject != Subject::Search) {
+        libtorch::ensure(checkout, console)?;
+        demo::build_release(checkout, console)?;
+    }
     for subject in &arguments.subjects {
         let warning = quiet::warning()?;
         let mut section = match subject {
             Subject::Host => host::measure(checkout, console, arguments)?,
             Subject::Startup => startup::measure(checkout, console, arguments)?,
+            Subject::Search => search::measure(checkout, console)?,
         };
         if let Some(warning) = warning {
             section.body = format!("{warning}\n\n{}", section.body);
