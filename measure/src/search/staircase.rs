@@ -242,8 +242,7 @@ mod tests {
 
     #[test]
     fn four_servers_that_slow_each_other_down_are_not_taken_for_three() {
-        let (servers, slowdown) =
-            seen([50.0, 50.2, 49.8, 50.0], [91.0, 90.8, 91.2, 90.6]).unwrap();
+        let (servers, slowdown) = seen([50.0, 50.2, 49.8, 50.0], [91.0, 90.8, 91.2, 90.6]).unwrap();
         assert!((servers - 4.0).abs() < 0.2 && (slowdown - 0.1).abs() < 0.01);
     }
 

@@ -65,7 +65,7 @@ pub(crate) fn measure(checkout: &Checkout, console: Console) -> Result<Section> 
         }
         rows.extend(parse(&String::from_utf8_lossy(&output.stdout))?);
     }
-    rows.sort_by(|one, other| sort_key(one).cmp(&sort_key(other)));
+    rows.sort_by_key(sort_key);
     Ok(Section { name: "search", title: "Capacity search", body: body(&rows)? })
 }
 
