@@ -288,22 +288,9 @@ impl MainRun {
         positions
     }
 
-    /// After saturation a throttling machine is hotter than the load of the answer keeps it: the first
-    /// segment that does not begin in that time, as far as there is one yet.
-    fn settled_from(&self) -> usize {
-        const SETTLING_US: u64 = 15_000_000;
-        let segments = self.trace.segments();
-        let began_us = segments.get(self.probes.len()).map_or(u64::MAX, |first| first.started_us);
-        let settled = segments
-            .iter()
-            .position(|segment| segment.started_us.saturating_sub(began_us) >= SETTLING_US);
-        settled.unwrap_or(0)
-    }
-
     /// The segments that count.
     pub(super) fn included(&self) -> Vec<usize> {
-        let settling = if self.throttled { self.settled_from() } else { 0 };
-        let from = self.counted_from.max(self.trace.first_kept()).max(settling);
+        let from = self.counted_from.max(self.trace.first_kept());
         (from..self.trace.segments().len()).filter(|at| !self.spoiled[*at]).collect()
     }
 
