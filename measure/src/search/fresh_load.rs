@@ -32,7 +32,7 @@ const REQUESTS_PER_S: f64 = 800.0;
 const FEWEST_STREAMS: f64 = 2.0;
 const MOST_STREAMS: f64 = 8.0;
 /// Requests at the beginning of a segment that are looked at, so that deciding costs little.
-const MOST_PER_SEGMENT: usize = 8_000;
+const MOST_PER_SEGMENT: usize = 1_500;
 /// Requests that share their services: those that came one after the other.
 const CHUNK: usize = 24;
 /// Rates beyond the plateau by this factor overload the target, whatever the stream.

@@ -221,3 +221,35 @@ fn check_lone_user(
     }
     Ok(lone_us)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A staircase of one user and two, with windows of these throughputs, and a plateau of 154.
+    fn seen(alone: [f64; 4], pair: [f64; 4]) -> Option<(f64, f64)> {
+        let level = |users, windows: [f64; 4]| Level {
+            index: users,
+            users,
+            throughput: mean(&windows).unwrap(),
+            windows: windows.to_vec(),
+        };
+        let mut staircase = Staircase::new(Mode::Full);
+        staircase.lone_us = 20_000.0;
+        staircase.levels = vec![level(1, alone), level(2, pair)];
+        staircase.contending_servers(154.0, 4)
+    }
+
+    #[test]
+    fn four_servers_that_slow_each_other_down_are_not_taken_for_three() {
+        let (servers, slowdown) = seen([50.0, 50.2, 49.8, 50.0], [91.0, 90.8, 91.2, 90.6]).unwrap();
+        assert!((servers - 4.0).abs() < 0.2 && (slowdown - 0.1).abs() < 0.01);
+    }
+
+    #[test]
+    fn no_contention_is_seen_where_there_is_none_or_it_is_in_doubt() {
+        assert_eq!(seen([50.0; 4], [100.0; 4]), None);
+        assert_eq!(seen([45.0, 55.0, 50.0, 50.0], [80.0, 110.0, 84.0, 100.0]), None);
+        assert_eq!(seen([50.0; 4], [50.0; 4]), None, "more than the plateau allows");
+    }
+}
