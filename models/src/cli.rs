@@ -4,6 +4,7 @@
 //! connect: `listening http://127.0.0.1:PORT`.
 
 mod bench;
+mod compare;
 mod serve;
 
 use std::{
@@ -64,6 +65,8 @@ enum Command {
     Inspect(InspectArguments),
     /// Write a built-in model as TorchScript
     Reference(ReferenceArguments),
+    /// Compare the outputs of a precision or graph with those of plain float32
+    Compare(compare::CompareArguments),
     /// Check whether this machine can serve models
     Doctor,
     /// Run a model in a bare loop: the yardstick of `serve`
@@ -209,6 +212,10 @@ fn dispatch(cli: Cli, malloc: &[MallocSetting]) -> Result<u8, Failure> {
             Ok(0)
         }
         Command::Reference(arguments) => write_reference(&arguments, output),
+        Command::Compare(arguments) => {
+            print(output, &compare::run(&arguments)?, compare::text)?;
+            Ok(0)
+        }
         Command::Doctor => {
             let diagnosis = doctor::examine(cli.allocator, malloc);
             print(output, &diagnosis, |diagnosis| diagnosis.to_string())?;

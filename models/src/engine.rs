@@ -13,6 +13,8 @@ mod rehearsal;
 mod team;
 mod worker;
 
+pub(crate) mod lone;
+
 use std::{
     num::NonZeroU32,
     sync::{Arc, Mutex, PoisonError},

@@ -5,7 +5,8 @@
 //! - Running it: [`engine`] (workers, threads, batches), [`process`] (memory settings, leaving).
 //! - The door: [`door`], [`payload`] and [`response`] (bodies to tensors and back), [`http`], [`oip_grpc`],
 //!   [`server`] (listen, shut down), [`statistics`].
-//! - Tools: [`reference`] (built-in models), [`inspect`], [`doctor`], [`bench_loop`], [`sample`] (made-up inputs).
+//! - Tools: [`reference`] (built-in models), [`inspect`], [`compare`] (precision and graph against plain
+//!   float32), [`doctor`], [`bench_loop`], [`sample`] (made-up inputs).
 //! - What a person touches: [`cli`], [`failure`].
 //!
 //! No libtorch type leaves the files [`torch`], [`engine`], [`reference`], [`inspect`], [`doctor`]
@@ -20,6 +21,7 @@ pub mod artifact;
 pub mod bench_loop;
 pub mod cli;
 pub mod clock;
+pub mod compare;
 pub mod doctor;
 pub mod door;
 pub mod engine;

@@ -8,13 +8,16 @@ use std::{num::NonZeroU32, process::ExitCode};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::{checkout::Checkout, console::Console, demo, libtorch};
+use crate::{checkout::Checkout, console::Console, demo, libtorch, process};
 
+mod agreement;
 mod figures;
 mod host;
+mod load;
 mod payload;
 mod quiet;
 mod report;
+mod sampler;
 mod search;
 mod server;
 mod startup;
@@ -24,6 +27,12 @@ mod startup;
 enum Subject {
     /// The model host's throughput against a bare loop over the same model.
     Host,
+    /// The load generator beside its peers, against a server that answers at once.
+    Load,
+    /// The load generator's latencies against those of perf_analyzer, on a real model.
+    Agreement,
+    /// What sampling the hardware costs.
+    Sampler,
     /// How soon a host is ready, and what an idle agent costs.
     Startup,
     /// How close the capacity search comes, beside the search rules of other tools.
@@ -37,11 +46,20 @@ pub(crate) struct Arguments {
     #[arg(required = true)]
     subjects: Vec<Subject>,
     /// How often each figure is measured; the median is reported.
-    #[arg(long, default_value = "3")]
+    #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
     /// Reference models that `host` is measured with.
     #[arg(long, value_delimiter = ',', default_value = "resnet18")]
     models: Vec<host::Model>,
+    /// How long each run of a load generator takes, in seconds.
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(3..=600))]
+    seconds: u64,
+    /// Also build those peers that come as source.
+    #[arg(long)]
+    all_peers: bool,
+    /// Measure the programs as they were built before.
+    #[arg(long)]
+    no_build: bool,
     /// Print the figures only, and leave docs/BENCHMARKS.md as it is.
     #[arg(long)]
     no_write: bool,
@@ -54,14 +72,19 @@ pub(crate) fn run(
     arguments: &Arguments,
 ) -> Result<ExitCode> {
     // The search is measured in simulation, which needs neither libtorch nor the programs.
-    if arguments.subjects.iter().any(|subject| *subject != Subject::Search) {
+    let needs_programs = arguments.subjects.iter().any(|subject| *subject != Subject::Search);
+    if !arguments.no_build && needs_programs {
         libtorch::ensure(checkout, console)?;
         demo::build_release(checkout, console)?;
+        build_examples(checkout)?;
     }
     for subject in &arguments.subjects {
         let warning = quiet::warning()?;
         let mut section = match subject {
             Subject::Host => host::measure(checkout, console, arguments)?,
+            Subject::Load => load::measure(checkout, console, arguments)?,
+            Subject::Agreement => agreement::measure(checkout, console, arguments)?,
+            Subject::Sampler => sampler::measure(checkout, console, arguments)?,
             Subject::Startup => startup::measure(checkout, console, arguments)?,
             Subject::Search => search::measure(checkout, console)?,
         };
@@ -74,4 +97,11 @@ pub(crate) fn run(
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Programs that only benchmarks use.
+fn build_examples(checkout: &Checkout) -> Result<()> {
+    let mut build = checkout.cargo();
+    build.args(["build", "--release", "-q", "-p", "assay-agent"]);
+    process::run(build.args(["--example", "echo_server", "--example", "sampler_cost"]))
 }

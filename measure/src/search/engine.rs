@@ -17,7 +17,6 @@ use super::{
     burn_in::{burnt_in, heated},
     clock::Clock,
     confirmation::Confirming,
-    drift,
     main_run::{MainRun, verdict_after},
     observed::Calls,
     plateau_run::PlateauRun,
@@ -402,7 +401,7 @@ impl Engine {
                 Err(failure) => self.stage = Stage::Over(Next::Failed(failure)),
             },
             Stage::Confirming { mut answer, seen, servers } => {
-                take_confirmation(&mut answer, &seen);
+                seen.settle(&mut answer);
                 match self.plan.soak {
                     Some(left) => {
                         let seen = Confirming::new(&self.limits, self.plan.max_error_share);
@@ -413,7 +412,7 @@ impl Engine {
             }
             Stage::Soaking { mut answer, seen, .. } => {
                 if seen.requests() > 0 {
-                    take_soak(&mut answer, &seen);
+                    seen.settle_after_soak(&mut answer);
                 }
                 self.check_for_heat(answer);
             }
@@ -494,21 +493,4 @@ fn confirmation_length(plan: &SearchPlan) -> Duration {
         Mode::Full => FULL_CONFIRMATION,
     };
     usual.min(plan.max_duration.mul_f64(CONFIRMATION_SHARE))
-}
-
-fn take_confirmation(answer: &mut Answer, seen: &Confirming) {
-    answer.confirmation = seen.verdict();
-    answer.answer_steps.extend(&seen.steps);
-    answer.samples += seen.requests();
-}
-
-fn take_soak(answer: &mut Answer, seen: &Confirming) {
-    if seen.verdict() == Confirmation::Missed {
-        answer.confirmation = Confirmation::Missed;
-    }
-    answer.answer_steps.extend(&seen.steps);
-    answer.samples += seen.requests();
-    if let Some(relative_change) = drift::of_pace(&seen.paces_us) {
-        answer.drift = Some(Drift { relative_change });
-    }
 }

@@ -99,7 +99,11 @@ pub(super) fn engine_failure(error: &EngineError, arguments: &ServeArguments) ->
         "`assay-host inspect {}` shows what forward() takes",
         arguments.model.model.display()
     );
-    let failure = Failure::new("engine", error);
+    with_hint(Failure::new("engine", error), error, &inspect)
+}
+
+/// The hint that a kind of failure allows; `inspect` says how to look at the model.
+pub(super) fn with_hint(failure: Failure, error: &EngineError, inspect: &str) -> Failure {
     match error {
         EngineError::WarmUp { .. } | EngineError::Signature { .. } => failure.hint(inspect),
         EngineError::Device { .. } => failure

@@ -15,6 +15,21 @@ impl Figure {
         self.rounds.push(value);
     }
 
+    /// One more round that may have said nothing.
+    pub(crate) fn add_if_known(&mut self, value: Option<f64>) {
+        self.rounds.extend(value);
+    }
+
+    /// No round so far.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rounds.is_empty()
+    }
+
+    /// Round by round against another figure: what a slow change of the machine does to both cancels out.
+    pub(crate) fn ratio_to(&self, other: &Self) -> Self {
+        self.rounds.iter().zip(&other.rounds).map(|(ours, theirs)| ours / theirs).collect()
+    }
+
     /// The middle one, or the mean of the middle two; 0 before the first round.
     pub(crate) fn median(&self) -> f64 {
         let mut sorted = self.rounds.clone();

@@ -53,6 +53,11 @@ impl Server {
         bail!("`{}` ended before it listened", shown(command));
     }
 
+    /// Its process.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has used since it was started.
     pub(crate) fn usage(&self) -> Result<Usage> {
         let pid = self.child.id();

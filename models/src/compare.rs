@@ -1,0 +1,178 @@
+//! How far a configuration's outputs are from those of plain float32, over the same payload bodies.
+//!
+//! The model is loaded twice, one after the other, so that no more memory is needed than for serving
+//! it: plain in float32 first, then as configured, on the same device. What is compared, and by which
+//! formula, is in [`deviation`].
+
+pub mod deviation;
+
+use std::num::NonZeroU32;
+
+use assay_measure::{
+    configuration::{Device, Graph, Precision},
+    input_spec::InputSpec,
+};
+use bytes::Bytes;
+use serde::Serialize;
+use thiserror::Error;
+
+use self::deviation::{Incomparable, Tally};
+use crate::{
+    artifact::Artifact,
+    engine::{EngineError, InferError, lone::Lone},
+    payload::{self, ContentType, DecodeSettings, PayloadError},
+    tensor::WireTensor,
+};
+
+/// More bodies than these are not run: a deviation shows in a few, and trials wait for it.
+pub const MOST_BODIES: usize = 8;
+
+/// The first runs of a module profile and compile it; the later ones, which serve, are compared.
+const RUNS_BEFORE: u32 = 2;
+
+/// How the model is run the second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Configured {
+    /// Where both run.
+    pub device: Device,
+    /// Its precision.
+    pub dtype: Precision,
+    /// Its graph.
+    pub graph: Graph,
+    /// OpenMP threads of both.
+    pub intra_op_threads: NonZeroU32,
+}
+
+/// How far outputs are from those of plain float32.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// The largest relative deviation.
+    pub max: f64,
+    /// The mean over all elements.
+    pub mean: f64,
+    /// Elements compared.
+    pub elements: u64,
+    /// Payload bodies compared.
+    pub bodies: usize,
+}
+
+/// Why there is no comparison.
+#[derive(Debug, Error)]
+pub enum CompareError {
+    /// The payload cannot be read as its content type says.
+    #[error("body {number} is not a payload for this model")]
+    Payload {
+        /// Which body, from 1.
+        number: usize,
+        /// What is wrong with it.
+        #[source]
+        source: PayloadError,
+    },
+    /// The model does not take a body.
+    #[error("the model does not take body {number}")]
+    Refused {
+        /// Which body, from 1.
+        number: usize,
+        /// What it says.
+        #[source]
+        source: InferError,
+    },
+    /// The model cannot be loaded as it was saved.
+    #[error("the model cannot be loaded plain in float32")]
+    PlainLoad(#[source] EngineError),
+    /// The model raises as it was saved.
+    #[error("the model, plain in float32, fails on body {number}")]
+    PlainRun {
+        /// Which body, from 1.
+        number: usize,
+        /// What it says.
+        #[source]
+        source: InferError,
+    },
+    /// The model cannot be loaded as configured.
+    #[error(transparent)]
+    Load(EngineError),
+    /// The model raises as configured only.
+    #[error("the model, as configured, fails on body {number}")]
+    Run {
+        /// Which body, from 1.
+        number: usize,
+        /// What it says.
+        #[source]
+        source: InferError,
+    },
+    /// The outputs differ by more than a figure can tell.
+    #[error("the outputs for body {number} differ in kind")]
+    Incomparable {
+        /// Which body, from 1.
+        number: usize,
+        /// How.
+        #[source]
+        source: Incomparable,
+    },
+}
+
+/// Runs the model over `bodies`, plain and as configured.
+///
+/// # Errors
+/// [`CompareError`] says which of the two failed, and on which body.
+pub fn compare(
+    artifact: &Artifact,
+    declared: &[InputSpec],
+    configured: Configured,
+    content_type: ContentType,
+    bodies: &[Bytes],
+) -> Result<Comparison, CompareError> {
+    let bodies = bodies.get(..MOST_BODIES).unwrap_or(bodies);
+    let load = |dtype, graph| {
+        let how = (configured.device, dtype, graph);
+        Lone::load(artifact, declared, how, configured.intra_op_threads)
+    };
+    let plain = load(Precision::Float32, Graph::Plain).map_err(CompareError::PlainLoad)?;
+    let inputs = decoded(&plain, content_type, bodies)?;
+    let mut expected = Vec::with_capacity(inputs.len());
+    for (tensors, number) in inputs.iter().zip(1..) {
+        expected.push(plain.call(tensors.clone()).map_err(|source| match source {
+            InferError::Rejected { .. } => CompareError::Refused { number, source },
+            InferError::ModelRaised { .. }
+            | InferError::Overloaded { .. }
+            | InferError::Stopping => CompareError::PlainRun { number, source },
+        })?);
+    }
+    drop(plain);
+    let configured = load(configured.dtype, configured.graph).map_err(CompareError::Load)?;
+    let run = |tensors: &Vec<WireTensor>, number| {
+        configured.call(tensors.clone()).map_err(|source| CompareError::Run { number, source })
+    };
+    if let Some(first) = inputs.first() {
+        (0..RUNS_BEFORE).try_for_each(|_| run(first, 1).map(drop))?;
+    }
+    let mut tally = Tally::default();
+    for ((tensors, expected), number) in inputs.iter().zip(&expected).zip(1..) {
+        tally
+            .add(expected, &run(tensors, number)?)
+            .map_err(|source| CompareError::Incomparable { number, source })?;
+    }
+    Ok(Comparison {
+        max: tally.max(),
+        mean: tally.mean(),
+        elements: tally.elements(),
+        bodies: inputs.len(),
+    })
+}
+
+fn decoded(
+    model: &Lone,
+    content_type: ContentType,
+    bodies: &[Bytes],
+) -> Result<Vec<Vec<WireTensor>>, CompareError> {
+    let settings = DecodeSettings::default();
+    let decode = |(body, number)| {
+        payload::decode(content_type, body, model.expected(), &settings)
+            .map_err(|source| CompareError::Payload { number, source })
+    };
+    bodies.iter().zip(1..).map(decode).collect()
+}
+
+#[cfg(test)]
+mod tests;

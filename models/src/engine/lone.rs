@@ -1,0 +1,64 @@
+//! One module called from the caller's own thread: no queue, no workers, no batches.
+
+use std::num::NonZeroU32;
+
+use assay_measure::{
+    configuration::{Device, Graph, Precision},
+    input_spec::InputSpec,
+};
+
+use super::{EngineError, InferError, fit::Signature, load_module};
+use crate::{
+    artifact::Artifact,
+    payload::ExpectedInput,
+    tensor::WireTensor,
+    torch::{self, CallError, Module},
+};
+
+/// A loaded and prepared module with what it expects.
+pub(crate) struct Lone {
+    module: Module,
+    signature: Signature,
+    expected: Vec<ExpectedInput>,
+}
+
+impl Lone {
+    /// Loads the module; operators called from this thread then use `intra_op_threads`.
+    pub(crate) fn load(
+        artifact: &Artifact,
+        declared: &[InputSpec],
+        (device, dtype, graph): (Device, Precision, Graph),
+        intra_op_threads: NonZeroU32,
+    ) -> Result<Self, EngineError> {
+        torch::use_one_interop_thread();
+        torch::set_intra_op_threads(intra_op_threads.get());
+        let (module, description) = load_module(artifact, device, dtype, graph)?;
+        let unfit = |message| EngineError::Signature { message };
+        if !description.has_forward {
+            return Err(unfit("it has no forward()".to_owned()));
+        }
+        let signature = Signature::new(&description.arguments, declared).map_err(unfit)?;
+        let expected = if signature.inputs().is_empty() {
+            declared.iter().map(ExpectedInput::from).collect()
+        } else {
+            signature.inputs().iter().map(ExpectedInput::from).collect()
+        };
+        Ok(Self { module, signature, expected })
+    }
+
+    /// What payload decoders need to know.
+    pub(crate) fn expected(&self) -> &[ExpectedInput] {
+        &self.expected
+    }
+
+    /// One forward pass.
+    pub(crate) fn call(&self, tensors: Vec<WireTensor>) -> Result<Vec<WireTensor>, InferError> {
+        let inputs =
+            self.signature.fit(tensors).map_err(|message| InferError::Rejected { message })?;
+        let given: Vec<Option<&WireTensor>> = inputs.iter().map(Option::as_ref).collect();
+        self.module.call(&given).map_err(|error| match error {
+            CallError::Refused(message) => InferError::Rejected { message },
+            CallError::Raised(message) => InferError::ModelRaised { message },
+        })
+    }
+}

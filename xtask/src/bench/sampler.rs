@@ -1,0 +1,67 @@
+//! `bench sampler`: what watching the machine costs, by itself and to the model that is measured.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{
+    Arguments,
+    figures::{Figure, number},
+    payload,
+    report::Section,
+    server::Server,
+};
+use crate::{checkout::Checkout, console::Console, demo, process::capture};
+
+const MODEL: &str = "mlp";
+const INPUT: &str = "float32[1,64]";
+const SHAPE: [usize; 2] = [1, 64];
+const SAMPLES: &str = "200";
+const USERS: &str = "4";
+
+/// The cost of a sample, and a model's throughput with and without a sampler beside it.
+pub(crate) fn measure(
+    checkout: &Checkout,
+    console: Console,
+    arguments: &Arguments,
+) -> Result<Section> {
+    let file = demo::reference_model(checkout, console, MODEL)?;
+    let body = file.with_extension("npy");
+    payload::write_npy(&body, &SHAPE)?;
+    let mut serve = checkout.program("assay-host");
+    serve.arg("serve").arg(&file).args(["--listen", "127.0.0.1:0", "--input", INPUT]);
+    let (server, url, _) = Server::listening(&mut serve)?;
+    let process = server.process_id().to_string();
+    let throughput = || -> Result<f64> {
+        let mut load = checkout.program("assay-agent");
+        load.args(["load", "--target", &format!("{url}/invocations"), "--payload"]).arg(&body);
+        load.args(["--content-type", payload::CONTENT_TYPE, "--users", USERS, "-o", "json"]);
+        load.args(["--duration", &format!("{}s", arguments.seconds)]);
+        number(&capture(&mut load)?, "/achieved_per_s")
+    };
+    // The first of all runs also warms the model up.
+    throughput()?;
+    let (mut cost_us, mut without, mut with) =
+        (Figure::default(), Figure::default(), Figure::default());
+    for round in 1..=arguments.rounds.get() {
+        let mut measured = checkout.program("examples/sampler_cost");
+        let printed = capture(measured.args(["measure", &process, SAMPLES]))?;
+        cost_us.add(number(&printed, "/cpu_us_per_sample")?);
+        without.add(throughput()?);
+        let mut watch = checkout.program("examples/sampler_cost");
+        let watching = Server::start(watch.args(["watch", &process]))?;
+        with.add(throughput()?);
+        drop(watching);
+        console.say(&format!("round {round}: {} µs a sample", cost_us.shown(0)));
+    }
+    let share = cost_us.median() / Duration::from_secs(1).as_micros() as f64 * 100.0;
+    let text = format!(
+        "| what | measured |\n|---|---|\n| CPU of one sample | {} µs |\n| share of a core at one sample a second | {share:.3} % |\n| `{MODEL}` over HTTP, {USERS} users, without a sampler | {}/s |\n| with one | {}/s |\n| with / without | {} |\n\nMedian (least–greatest) of {} rounds in turns. A sample reads the kernel's counters and those of the agent's and the model host's threads.",
+        cost_us.shown(0),
+        without.shown(0),
+        with.shown(0),
+        with.ratio_to(&without).shown(3),
+        arguments.rounds
+    );
+    Ok(Section { name: "sampler", title: "The hardware sampler", body: text })
+}
