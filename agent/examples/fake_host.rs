@@ -5,6 +5,9 @@
 //! `serve` (the default), `serve:MICROSECONDS` (one call at a time takes so long), `raise-from:N`,
 //! `crash-from:N`, `hang-from:N`, `eat-from:N` (allocates without end), `reject` (400 to every body),
 //! `nan`, `silent` (never ready), `bad-model`, `exit-early`, `segfault-early`.
+//!
+//! Started with `compare`, it says what `FAKE_COMPARE` says: `MAX,MEAN` (none if it is not set), `hang`,
+//! `segfault`, or the code of an error such as `engine`.
 
 use std::{
     env,
@@ -37,6 +40,9 @@ fn main() -> ExitCode {
     eprintln!("fake host: {behaviour} {:?}", env::args().skip(1).collect::<Vec<_>>());
     if let Ok(file) = env::var("FAKE_HOST_PID_FILE") {
         std::fs::write(file, std::process::id().to_string()).ok();
+    }
+    if env::args().nth(1).as_deref() == Some("compare") {
+        return compare(&env::var("FAKE_COMPARE").unwrap_or_default());
     }
     match word.as_str() {
         "bad-model" => {
@@ -71,6 +77,23 @@ fn main() -> ExitCode {
         thread::spawn(move || host.converse(stream));
     }
     ExitCode::SUCCESS
+}
+
+/// Plays `assay-host compare`.
+fn compare(behaviour: &str) -> ExitCode {
+    if let Some((max, mean)) = behaviour.split_once(',') {
+        let answer = format!(r#"{{"max":{max},"mean":{mean},"elements":3,"bodies":1}}"#);
+        writeln!(std::io::stdout(), "{answer}").ok();
+        return ExitCode::SUCCESS;
+    }
+    match behaviour {
+        "hang" => thread::sleep(Duration::from_secs(600)),
+        "segfault" => segfault(),
+        code => eprintln!(
+            r#"{{"error":{{"code":"{code}","message":"it does not work","causes":["told so"]}}}}"#
+        ),
+    }
+    ExitCode::from(1)
 }
 
 /// Ends this process as a memory fault does.

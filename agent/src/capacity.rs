@@ -253,6 +253,7 @@ impl SearchRun {
             closed_loop: self.steps.iter().filter_map(closed_loop_evidence).collect(),
             machine: None,
             nan_outputs: 0,
+            graph_output_deviation: None,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! watched from the start, so a segfault ends a trial within a moment.
 
 pub mod client;
+pub mod comparison;
 pub mod launch;
 mod stderr_tail;
 
@@ -98,7 +99,7 @@ impl Serving<'_> {
         arguments
     }
 
-    fn command(&self, program: &Path) -> std::process::Command {
+    fn command(&self, program: &Path, arguments: Vec<OsString>) -> std::process::Command {
         let mut command = std::process::Command::new(program);
         for (name, _) in env::vars_os() {
             let known = |text: &str| NOT_INHERITED.iter().any(|prefix| text.starts_with(prefix));
@@ -108,7 +109,7 @@ impl Serving<'_> {
         }
         let threads = self.configuration.intra_op_threads.to_string();
         command
-            .args(self.arguments())
+            .args(arguments)
             .env("OMP_NUM_THREADS", &threads)
             .env("MKL_NUM_THREADS", &threads)
             // Its last lines stand in failures: only what went wrong belongs there.
@@ -197,7 +198,23 @@ impl ModelHost {
     /// # Errors
     /// When the program cannot be executed or the sandbox not entered.
     pub fn start(program: &Path, serving: &Serving<'_>, sandbox: &Sandbox) -> io::Result<Self> {
-        let mut command = serving.command(program);
+        Self::spawn(serving.command(program, serving.arguments()), sandbox)
+    }
+
+    /// Starts it to compare outputs instead: it answers once (see [`ModelHost::compared`]) and ends.
+    ///
+    /// # Errors
+    /// As [`ModelHost::start`].
+    pub fn start_comparing(
+        program: &Path,
+        serving: &Serving<'_>,
+        bodies: &comparison::Bodies,
+        sandbox: &Sandbox,
+    ) -> io::Result<Self> {
+        Self::spawn(serving.command(program, serving.comparing_arguments(bodies)), sandbox)
+    }
+
+    fn spawn(mut command: std::process::Command, sandbox: &Sandbox) -> io::Result<Self> {
         launch::inside(&mut command, sandbox.entry()?, Some(getpid()));
         let mut child = Command::from(command).kill_on_drop(true).spawn()?;
         let process_id =
@@ -332,7 +349,7 @@ mod tests {
             configuration: &configuration,
             inputs: &inputs,
         };
-        let command = serving.command(Path::new("/bin/assay-host"));
+        let command = serving.command(Path::new("/bin/assay-host"), serving.arguments());
         let arguments: Vec<_> =
             command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
         assert_eq!(

@@ -5,6 +5,7 @@
 //! every stage; when the trial is over, however it went, nothing of it is left running.
 
 mod cancellation;
+mod comparison;
 mod failure;
 mod measurement;
 mod measuring;
@@ -124,6 +125,7 @@ impl Trial {
         self.progress(Stage::Fetching, format!("fetching {}", self.spec.model.name), 0.0);
         let model = self.fetch(self.spec.model.clone()).await?;
         let payload = self.read_payload().await?;
+        let outputs = self.compare_outputs(&model, &payload, &allotment).await?;
         self.progress(
             Stage::Starting,
             format!("starting the model host: {}", self.spec.configuration),
@@ -146,6 +148,7 @@ impl Trial {
                 .unwrap_or_default(),
             statistics: statistics.unwrap_or_default(),
             idle,
+            outputs,
             ready_after: serves.ready_after,
             took: Duration::from_nanos(self.clock.now_ns()),
             sampler: &serves.sampler,

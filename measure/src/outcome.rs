@@ -98,6 +98,13 @@ pub struct Measurement {
     /// Energy per inference in joules, where the hardware tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_j_per_inference: Option<f64>,
+    /// How far outputs are from those of plain float32; absent for that configuration itself, and where
+    /// they could not be compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_deviation: Option<OutputDeviation>,
+    /// Why they could not be compared, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparison_failure: Option<String>,
     /// Calls whose output held a NaN.
     pub nan_outputs: u64,
     /// Calls made in all.
@@ -111,6 +118,16 @@ pub struct Measurement {
     pub ready_after: Duration,
     /// The whole trial.
     pub took: Duration,
+}
+
+/// How far outputs are from those of plain float32, over all elements of some payload bodies. Relative:
+/// 0.01 is one per cent of the element, or of its tensor's root mean square where that is larger.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputDeviation {
+    /// The largest.
+    pub max: f64,
+    /// The mean.
+    pub mean: f64,
 }
 
 /// Latency of calls, counted from their intended send time, in microseconds.

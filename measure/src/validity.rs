@@ -28,7 +28,7 @@ word_enum!(
 word_enum!(
     /// What was noticed.
     FindingName, "finding",
-    "generator_lag, generator_saturated, cpu_steal, other_load, run_queue, cpu_throttled, swapping, memory_pressure, memory_stall, drift, interval_too_wide, errors, too_few_samples, little_law, confirmation_missed, gpu_shared, gpu_throttled, gpu_lost, burst_credits, frequency, nan_outputs, out_of_time, no_burn_in" {
+    "generator_lag, generator_saturated, cpu_steal, other_load, run_queue, cpu_throttled, swapping, memory_pressure, memory_stall, drift, interval_too_wide, errors, too_few_samples, little_law, confirmation_missed, gpu_shared, gpu_throttled, gpu_lost, burst_credits, frequency, nan_outputs, output_deviation, out_of_time, no_burn_in" {
         /// The generator sent later than intended (99th percentile, µs).
         GeneratorLag = "generator_lag",
         /// The generator could not offer the load.
@@ -71,6 +71,9 @@ word_enum!(
         Frequency = "frequency",
         /// Outputs that are not numbers (count).
         NanOutputs = "nan_outputs",
+        /// Outputs differ from plain float32 although only the graph was rewritten (largest relative
+        /// deviation; 1 where a NaN, an infinity or another shape makes it infinite).
+        OutputDeviation = "output_deviation",
         /// The search ran into its time limit.
         OutOfTime = "out_of_time",
         /// Quick mode does not heat the machine, so throttling may be missed.

@@ -80,7 +80,7 @@ impl Workbench {
     pub(crate) fn recommend_within(&self, model: &Path, limit: &str) -> Command {
         let mut command = self.assay();
         command.arg("recommend").arg(model).args(["--quick", "--max-duration", limit]);
-        command.args(["--sweep", "workers=1", "--sweep", "intra-op=1"]);
+        command.args(["--sweep", "workers=1", "--sweep", "intra-op=1", "--sweep", "graph=plain"]);
         command
     }
 

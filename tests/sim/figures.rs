@@ -4,7 +4,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use assay_measure::{
-    configuration::Configuration,
+    configuration::{Configuration, Graph},
     hardware::{HostFacts, Utilization},
     job::{CandidateType, JobSpec, Sweep},
     outcome::{HarnessFigures, LatencyFigures, Measurement, StepReport, TrialOutcome},
@@ -49,6 +49,7 @@ pub(crate) fn job(name: &str, trials: u32) -> v1::JobSpec {
         sweep: Sweep {
             workers: (1..=trials).map(|workers| NonZeroU32::new(workers).unwrap()).collect(),
             intra_op_threads: vec![NonZeroU32::MIN],
+            graph: vec![Graph::Plain],
             ..Sweep::default()
         },
         constraints: Vec::new(),
@@ -136,6 +137,8 @@ pub(crate) fn measured(mark: u64) -> v1::TrialOutcome {
         configuration: Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN),
         harness: HarnessFigures::default(),
         energy_j_per_inference: None,
+        output_deviation: None,
+        comparison_failure: None,
         nan_outputs: 0,
         calls: mark,
         failed_calls: 0,

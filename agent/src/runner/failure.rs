@@ -30,6 +30,12 @@ impl Stop {
         Self(Failure { kind, message, detail })
     }
 
+    /// The configured model cannot be loaded, or raises: the measured host would do the same.
+    pub(super) fn of_comparison(kind: FailureKind, message: String) -> Self {
+        let kind = if tells_of_memory(&message) { FailureKind::OutOfMemory } else { kind };
+        Self::new(kind, message, String::new())
+    }
+
     pub(super) fn into_failure(self) -> Failure {
         self.0
     }

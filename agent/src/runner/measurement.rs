@@ -11,6 +11,7 @@ use assay_measure::{
 };
 
 use super::{
+    comparison::Outputs,
     failure::told,
     measuring::{Measured, Record, span_ns},
 };
@@ -28,6 +29,7 @@ pub(super) struct Context<'a> {
     pub(super) limits_in_force: Vec<LimitInForce>,
     pub(super) statistics: HostStatistics,
     pub(super) idle: Utilization,
+    pub(super) outputs: Outputs,
     pub(super) ready_after: Duration,
     pub(super) took: Duration,
     pub(super) sampler: &'a Sampler,
@@ -48,6 +50,7 @@ pub(super) fn measurement(record: Record, context: Context<'_>) -> Measurement {
     let evidence = Evidence {
         machine: Some(machine_evidence(&record, &utilization, &context)),
         nan_outputs,
+        graph_output_deviation: context.outputs.by_graph,
         ..evidence_of_calls(&record, &context)
     };
     Measurement {
@@ -58,6 +61,8 @@ pub(super) fn measurement(record: Record, context: Context<'_>) -> Measurement {
         validity: judge(&evidence),
         limits_in_force: context.limits_in_force,
         configuration: reported_configuration(&context.spec.configuration, &context.statistics),
+        output_deviation: context.outputs.deviation,
+        comparison_failure: context.outputs.failure,
         nan_outputs,
         calls: steps.iter().map(|step| step.figures.answered + step.figures.errors.total()).sum(),
         failed_calls: steps.iter().map(|step| step.figures.errors.total()).sum(),

@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use assay_agent::{daemon::TrialEvent, runner::Cancellation, sandbox::mounts::Hierarchies};
 use assay_measure::{
-    configuration::Allocator,
+    configuration::{Allocator, Graph, Precision},
     hardware::{LimitInForce, Shape},
-    outcome::{Failure, FailureKind, Measurement, Stage, TrialOutcome},
+    outcome::{Failure, FailureKind, Measurement, OutputDeviation, Stage, TrialOutcome},
     schedule::{Arrivals, Load, Phase},
     search::{Mode, Purpose, SearchPlan},
     trial::{TrialSpec, Work},
     units::{Bytes, Rate},
+    validity::{FindingName, Verdict},
 };
 use rustix::process::{Signal, kill_process};
 use tokio::sync::mpsc;
@@ -299,4 +300,92 @@ async fn the_limits_in_force_are_those_that_could_be_had() {
         measurement.limits_in_force,
         vec![LimitInForce::CpuSetAffinity, LimitInForce::MemoryWatchdog]
     );
+}
+
+/// A trial of another graph or precision, whose comparison behaves as told.
+fn compared(
+    coordinator: &TestCoordinator,
+    place: &Place,
+    dtype: Precision,
+    how: &str,
+) -> TrialSpec {
+    let mut spec = place.spec(coordinator, "serve:1000");
+    spec.configuration.dtype = dtype;
+    spec.configuration.graph = Graph::Optimized;
+    spec.configuration.environment.insert("FAKE_COMPARE".to_owned(), how.to_owned());
+    spec
+}
+
+#[tokio::test]
+async fn the_deviation_of_outputs_is_measured_where_they_may_differ_and_nowhere_else() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let suspicion = |measurement: &Measurement| {
+        let findings = &measurement.validity.findings;
+        let found = findings.iter().find(|found| found.name == FindingName::OutputDeviation);
+        found.map(|found| (found.value, found.severity))
+    };
+    let mut plain = compared(&coordinator, &place, Precision::Float32, "0.5,0.25");
+    plain.configuration.graph = Graph::Plain;
+    let (measurement, _) = measured(&place, plain).await;
+    assert_eq!((measurement.output_deviation, measurement.comparison_failure), (None, None));
+
+    let same = compared(&coordinator, &place, Precision::Float32, "0.00005,0.00001");
+    let (measurement, _) = measured(&place, same).await;
+    let deviation = OutputDeviation { max: 5e-5, mean: 1e-5 };
+    assert_eq!(measurement.output_deviation, Some(deviation));
+    assert_eq!(suspicion(&measurement), None);
+
+    let wrong = compared(&coordinator, &place, Precision::Float32, "0.5,0.25");
+    let (measurement, _) = measured(&place, wrong).await;
+    assert_eq!(suspicion(&measurement), Some((0.5, Verdict::Suspect)));
+
+    let rounded = compared(&coordinator, &place, Precision::Bfloat16, "0.5,0.25");
+    let (measurement, _) = measured(&place, rounded).await;
+    assert_eq!(measurement.output_deviation.map(|deviation| deviation.max), Some(0.5));
+    assert_eq!(suspicion(&measurement), None, "precision changes outputs on purpose");
+}
+
+#[tokio::test]
+async fn outputs_beyond_comparing_make_an_optimized_graph_suspect() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let spec = compared(&coordinator, &place, Precision::Float32, "outputs");
+    let (measurement, _) = measured(&place, spec).await;
+    assert_eq!(measurement.comparison_failure.as_deref(), Some("it does not work: told so"));
+    let findings = &measurement.validity.findings;
+    assert!(
+        findings.iter().any(|found| found.name == FindingName::OutputDeviation),
+        "{findings:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_failure_to_compare_is_told_and_the_trial_goes_on() {
+    for (how, why) in [
+        ("plain", "it does not work: told so"),
+        ("hang", "comparing was not done within 1.0 s"),
+        ("segfault", "the model host was killed by signal 11 (SIGSEGV)"),
+    ] {
+        let coordinator = TestCoordinator::start().await;
+        let place = Place::new(&coordinator);
+        let mut spec = compared(&coordinator, &place, Precision::Bfloat16, how);
+        spec.ready_within = Duration::from_secs(1);
+        let (measurement, _) = measured(&place, spec).await;
+        assert_eq!(measurement.comparison_failure.as_deref(), Some(why));
+        assert_eq!(measurement.output_deviation, None);
+        until_gone(place.host_process().await).await;
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_run_ends_the_trial_before_it_is_served() {
+    for (how, kind) in [("engine", FailureKind::ModelRejected), ("model", FailureKind::ModelRaised)]
+    {
+        let coordinator = TestCoordinator::start().await;
+        let place = Place::new(&coordinator);
+        let failure =
+            failure(&place, compared(&coordinator, &place, Precision::Bfloat16, how)).await;
+        assert_eq!((failure.kind, failure.message.as_str()), (kind, "it does not work: told so"));
+    }
 }

@@ -63,7 +63,7 @@ fn table(rows: &[(&Entry, &str)], report: &JobReport, layout: Layout) -> Table {
     }
     header.extend(["$/1M", "$/HOUR", "P95", "MAX INV/MIN", "CPU", "MEETS"]);
     if layout.wide {
-        header.extend(["P50", "P99", "PLATEAU", "MEM", "VERDICT", "PRICE FROM"]);
+        header.extend(["P50", "P99", "PLATEAU", "MEM", "DEVIATION", "VERDICT", "PRICE FROM"]);
     }
     table.set_header(header);
     for (entry, meets) in rows {
@@ -116,6 +116,11 @@ fn row(entry: &Entry, meets: &str, scored: bool, wide: bool) -> Vec<Cell> {
             or_dash(latency.map(|latency| figures::latency(latency.p99))),
             or_dash(entry.plateau_invocations_per_min.map(figures::grouped)),
             per_cent(entry.memory_utilization_pct),
+            or_dash(
+                entry
+                    .output_deviation
+                    .map(|deviation| format!("{} %", figures::significant(deviation.max * 100.0))),
+            ),
             or_dash(entry.validity.as_ref().map(|validity| validity.verdict.to_string())),
             or_dash(entry.price.as_ref().map(|price| price.source.clone())),
         ]);

@@ -34,7 +34,7 @@ pub use race::Stage;
 use sites::{Site, Sites};
 
 /// More candidates than this are a mistake in the sweep.
-pub const MOST_CANDIDATES: usize = 500;
+pub const MOST_CANDIDATES: usize = 1000;
 
 /// The largest share of calls that may fail.
 const MOST_ERRORS: f64 = 0.01;

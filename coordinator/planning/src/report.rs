@@ -7,7 +7,7 @@ use assay_measure::{
     configuration::Configuration,
     hardware::{HostFacts, LimitInForce},
     job::{Goals, JobStatus},
-    outcome::StepReport,
+    outcome::{OutputDeviation, StepReport},
     search::{LimitedBy, Mode, Purpose},
     slo::Slo,
     validity::{FindingName, Verdict},
@@ -158,7 +158,7 @@ pub struct Entry {
     /// Energy per inference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub energy_j_per_inference: Option<f64>,
-    /// How far outputs are from those of plain float32.
+    /// How far outputs are from those of plain float32, relative; absent for that configuration itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_deviation: Option<OutputDeviation>,
     /// Instances for the job's demand.
@@ -261,15 +261,6 @@ pub struct GpuReport {
     /// Whether it is divided into instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mig: Option<bool>,
-}
-
-/// How far outputs are from those of plain float32, relative.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OutputDeviation {
-    /// The largest.
-    pub max: f64,
-    /// The mean.
-    pub mean: f64,
 }
 
 /// One step of load.

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use assay_measure::{
-    configuration::Configuration,
+    configuration::{Configuration, Graph},
     hardware::{HostFacts, Utilization},
     ids::Sha256,
     job::{JobSpec, Sweep},
@@ -34,7 +34,8 @@ pub(crate) fn job(types: &[&str]) -> JobSpec {
         inputs: Vec::new(),
         instance_types: types.iter().map(|text| text.parse().unwrap()).collect(),
         emulate: true,
-        sweep: Sweep::default(),
+        // Candidates are counted by their threads.
+        sweep: Sweep { graph: vec![Graph::Plain], ..Sweep::default() },
         constraints: Vec::new(),
         goals: None,
         mode: Mode::Quick,
@@ -115,6 +116,8 @@ pub(crate) fn measurement(per_minute: f64, half_width: f64) -> Measurement {
         configuration: Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN),
         harness: HarnessFigures { cpu_share_pct: 0.8, ..HarnessFigures::default() },
         energy_j_per_inference: None,
+        output_deviation: None,
+        comparison_failure: None,
         nan_outputs: 0,
         calls: 1000,
         failed_calls: 0,

@@ -58,6 +58,9 @@ pub mod thresholds {
     pub const CALLS_BEYOND_PERCENTILE_INVALID: f64 = 1.0;
     /// Difference between users and throughput × latency in closed loop, in per cent.
     pub const LITTLE_LAW_PCT: f64 = 5.0;
+    /// Largest relative deviation of outputs where only the graph was rewritten: the order of additions
+    /// moves float32 by 1e-6, and a wrong rewrite by far more.
+    pub const OUTPUT_DEVIATION: f64 = 1e-4;
     /// Answers per user before Little's law is applied: what is in flight at the edges of a step is then
     /// under 2.5 % of it.
     pub const LITTLE_LAW_ANSWERS_PER_USER: u64 = 40;
@@ -88,6 +91,9 @@ pub struct Evidence {
     pub machine: Option<MachineEvidence>,
     /// Calls whose output held a NaN.
     pub nan_outputs: u64,
+    /// How far the outputs of a rewritten graph are from those of the plain one; absent where precision
+    /// changed as well, which moves outputs on purpose.
+    pub graph_output_deviation: Option<f64>,
 }
 
 /// How the load generator did.
@@ -244,6 +250,10 @@ fn judge_calls(evidence: &Evidence, findings: &mut Vec<Finding>) {
             threshold: 0.0,
             severity: Verdict::Valid,
         });
+    }
+    if let Some(deviation) = evidence.graph_output_deviation {
+        let limit = t::OUTPUT_DEVIATION;
+        above(findings, FindingName::OutputDeviation, deviation, limit, f64::INFINITY);
     }
 }
 

@@ -3,7 +3,8 @@
 use assay_measure::{
     hardware::LimitInForce,
     outcome::{
-        Failure, HarnessFigures, LatencyFigures, Measurement, Progress, StepReport, TrialOutcome,
+        Failure, HarnessFigures, LatencyFigures, Measurement, OutputDeviation, Progress,
+        StepReport, TrialOutcome,
     },
     search::{Answer, Confirmation, Drift, Estimate},
     validity::{Finding, Validity},
@@ -157,6 +158,10 @@ impl From<Measurement> for v1::Measurement {
             configuration: Some(measurement.configuration.into()),
             harness: Some(measurement.harness.into()),
             energy_j_per_inference: measurement.energy_j_per_inference,
+            output_deviation: measurement
+                .output_deviation
+                .map(|OutputDeviation { max, mean }| v1::OutputDeviation { max, mean }),
+            comparison_failure: measurement.comparison_failure,
             nan_outputs: measurement.nan_outputs,
             calls: measurement.calls,
             failed_calls: measurement.failed_calls,
@@ -185,6 +190,8 @@ impl TryFrom<v1::Measurement> for Measurement {
             configuration: required("configuration", wire.configuration)?,
             harness: required("harness", wire.harness)?,
             energy_j_per_inference: figure("energy_j_per_inference", wire.energy_j_per_inference)?,
+            output_deviation: optional("output_deviation", wire.output_deviation)?,
+            comparison_failure: wire.comparison_failure,
             nan_outputs: wire.nan_outputs,
             calls: wire.calls,
             failed_calls: wire.failed_calls,
@@ -192,6 +199,13 @@ impl TryFrom<v1::Measurement> for Measurement {
             ready_after: duration("ready_after_us", wire.ready_after_us)?,
             took: duration("took_us", wire.took_us)?,
         })
+    }
+}
+
+impl TryFrom<v1::OutputDeviation> for OutputDeviation {
+    type Error = Malformed;
+    fn try_from(wire: v1::OutputDeviation) -> Result<Self, Malformed> {
+        Ok(Self { max: finite("max", wire.max)?, mean: finite("mean", wire.mean)? })
     }
 }
 

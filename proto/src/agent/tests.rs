@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 use assay_measure::{
     configuration::Configuration,
     hardware::{GpuUtilization, HostFacts, LimitInForce, Utilization},
-    outcome::{HarnessFigures, LatencyFigures, Measurement, TrialOutcome},
+    outcome::{HarnessFigures, LatencyFigures, Measurement, OutputDeviation, TrialOutcome},
     schedule::{Arrivals, Load, Phase},
     search::{Answer, Confirmation, Drift, Estimate, LimitedBy, Mode, SearchPlan},
     trial::{ArtifactRef, Payload, TrialSpec, Work},
@@ -158,6 +158,8 @@ fn measurement() -> Measurement {
             sampler_cpu_s: 0.1,
         },
         energy_j_per_inference: Some(0.7),
+        output_deviation: Some(OutputDeviation { max: 8e-3, mean: 5e-4 }),
+        comparison_failure: Some("no time".to_owned()),
         nan_outputs: 1,
         calls: 10,
         failed_calls: 1,

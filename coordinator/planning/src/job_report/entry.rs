@@ -100,6 +100,7 @@ pub(super) fn of_measurement(
         memory_utilization_pct: memory_share(candidate, utilization),
         gpu: gpus(measurement),
         energy_j_per_inference: finite(measurement.energy_j_per_inference),
+        output_deviation: measurement.output_deviation,
         sizing: demand
             .zip(capacity)
             .and_then(|(demand, found)| sizing::size(demand, found.value, price)),

@@ -1,6 +1,7 @@
 //! What people should know before they act on a report, in sentences.
 
 use assay_measure::{
+    configuration::Precision,
     hardware::LimitInForce,
     job::JobStatus,
     outcome::Measurement,
@@ -50,6 +51,7 @@ pub(super) fn of_candidate(
     let suspicious =
         measurement.validity.findings.iter().filter(|found| found.severity != Verdict::Valid);
     warnings.extend(suspicious.filter(|found| found.name != FindingName::CpuSteal).map(told));
+    about_outputs(measurement, &mut warnings);
     if measurement.nan_outputs > 0 {
         warnings.push(format!(
             "{} of {} calls returned NaN",
@@ -154,6 +156,35 @@ fn about_steal(measurement: &Measurement, warnings: &mut Vec<String>) {
     }
 }
 
+/// Precision changes outputs on purpose: by how much decides whether its figures are of use. A graph must
+/// not change them, and has a finding if it does.
+fn about_outputs(measurement: &Measurement, warnings: &mut Vec<String>) {
+    if let Some(why) = &measurement.comparison_failure {
+        warnings.push(format!("outputs were not compared with plain float32: {why}"));
+    }
+    let Some(deviation) = measurement.output_deviation else { return };
+    if measurement.configuration.dtype != Precision::Float32 {
+        warnings.push(format!(
+            "outputs differ from plain float32 by up to {} (mean {})",
+            per_cent(deviation.max),
+            per_cent(deviation.mean)
+        ));
+    }
+}
+
+/// A share with two significant digits: `12 %`, `0.83 %`, `4.1e-5 %`.
+fn per_cent(share: f64) -> String {
+    let value = share * 100.0;
+    match value {
+        _ if value >= 10.0 => format!("{value:.0} %"),
+        _ if value >= 1.0 => format!("{value:.1} %"),
+        _ if value >= 0.1 => format!("{value:.2} %"),
+        _ if value >= 0.01 => format!("{value:.3} %"),
+        _ if value > 0.0 => format!("{value:.1e} %"),
+        _ => "0 %".to_owned(),
+    }
+}
+
 fn told(found: &Finding) -> String {
     let (value, threshold) = (found.value, found.threshold);
     let limit = format!("(limit {threshold:.4})").replace(".0000", "");
@@ -202,6 +233,11 @@ fn told(found: &Finding) -> String {
         FindingName::BurstCredits => "burst credits may have helped".to_owned(),
         FindingName::Frequency => format!("the processor's clock moved by {value:.1} % {limit}"),
         FindingName::NanOutputs => format!("{value:.0} outputs held NaN"),
+        FindingName::OutputDeviation => format!(
+            "outputs of the optimized graph differ from the plain one's by up to {} (limit {})",
+            per_cent(value),
+            per_cent(threshold)
+        ),
         FindingName::OutOfTime => "the search ran out of time".to_owned(),
         FindingName::NoBurnIn => {
             "the machine was not heated, so throttling may be missed".to_owned()

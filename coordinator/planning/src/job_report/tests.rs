@@ -1,9 +1,12 @@
 //! Reports of whole jobs: the lists, the figures, the reasons.
 
 use assay_measure::{
+    configuration::{Graph, Precision},
     hardware::LimitInForce,
+    outcome::OutputDeviation,
     search::{Confirmation, Mode, Purpose},
     units::{Bytes, Rate},
+    validity::{Finding, FindingName, Validity},
 };
 
 use super::{
@@ -256,6 +259,49 @@ fn burst_credits_steal_and_missing_limits_are_warned_of() {
             .any(|found| found.name == assay_measure::validity::FindingName::BurstCredits)
     );
     assert!(has(&report.warnings, "quick mode does not heat the machine"));
+}
+
+#[test]
+fn the_deviation_of_outputs_stands_beside_the_figures_of_another_precision() {
+    // The fixture measures what was planned; here the trial's figures are changed after that.
+    let warnings = |change: &dyn Fn(&mut Measurement)| {
+        let mut job = facts(&["own.small=2x2GiB@0.05"], vec![measured(measurement(500.0, 1.0))]);
+        let trial = job.trials.values_mut().next().unwrap();
+        let Some(TrialEnd::Reported { outcome: TrialOutcome::Measured(figures) }) = &mut trial.end
+        else {
+            panic!("not measured")
+        };
+        change(figures);
+        reported(&job).ranking[0].clone()
+    };
+    let deviation = OutputDeviation { max: 0.0083, mean: 0.00052 };
+    let rounded = warnings(&|figures| {
+        figures.configuration.dtype = Precision::Bfloat16;
+        figures.output_deviation = Some(deviation);
+    });
+    assert_eq!(rounded.output_deviation, Some(deviation));
+    let told = "outputs differ from plain float32 by up to 0.83 % (mean 0.052 %)";
+    assert!(has(&rounded.warnings, told), "{:?}", rounded.warnings);
+    let optimized = warnings(&|figures| {
+        figures.configuration.graph = Graph::Optimized;
+        figures.output_deviation = Some(OutputDeviation { max: 2e-6, mean: 3e-7 });
+    });
+    assert!(optimized.output_deviation.is_some());
+    assert!(!has(&optimized.warnings, "outputs"), "{:?}", optimized.warnings);
+    let wrong = warnings(&|figures| {
+        figures.validity = Validity::from_findings(vec![Finding {
+            name: FindingName::OutputDeviation,
+            value: 0.125,
+            threshold: 1e-4,
+            severity: Verdict::Suspect,
+        }]);
+    });
+    let told =
+        "outputs of the optimized graph differ from the plain one's by up to 12 % (limit 0.010 %)";
+    assert!(has(&wrong.warnings, told), "{:?}", wrong.warnings);
+    let unknown = warnings(&|figures| figures.comparison_failure = Some("no time".to_owned()));
+    let told = "outputs were not compared with plain float32: no time";
+    assert!(has(&unknown.warnings, told), "{:?}", unknown.warnings);
 }
 
 #[test]

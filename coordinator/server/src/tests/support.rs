@@ -3,7 +3,7 @@
 use std::{collections::HashMap, future::Future, num::NonZeroU32, time::Duration};
 
 use assay_measure::{
-    configuration::Configuration,
+    configuration::{Configuration, Graph},
     hardware::{HostFacts, Utilization},
     job::{CandidateType, JobSpec, Sweep},
     outcome::{HarnessFigures, LatencyFigures, Measurement, StepReport, TrialOutcome},
@@ -195,7 +195,12 @@ pub(crate) fn job_spec(name: &str, instance_types: &[&str]) -> JobSpec {
         inputs: Vec::new(),
         instance_types: instance_types.iter().map(candidate).collect(),
         emulate: true,
-        sweep: Sweep { workers: vec![one], intra_op_threads: vec![one], ..Sweep::default() },
+        sweep: Sweep {
+            workers: vec![one],
+            intra_op_threads: vec![one],
+            graph: vec![Graph::Plain],
+            ..Sweep::default()
+        },
         constraints: Vec::new(),
         goals: None,
         mode: Mode::Quick,
@@ -436,6 +441,8 @@ fn measured_with(validity: Validity) -> TrialOutcome {
         configuration: Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN),
         harness: HarnessFigures::default(),
         energy_j_per_inference: None,
+        output_deviation: None,
+        comparison_failure: None,
         nan_outputs: 0,
         calls: 600,
         failed_calls: 0,

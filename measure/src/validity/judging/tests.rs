@@ -58,6 +58,7 @@ fn sound() -> Evidence {
             ..MachineEvidence::default()
         }),
         nan_outputs: 0,
+        graph_output_deviation: Some(1e-5),
     }
 }
 
@@ -108,6 +109,8 @@ fn each_doubt_gives_its_finding() {
     assert_eq!(finding(|e| machine(e).gpus_lost = 1), (F::GpuLost, Suspect));
     assert_eq!(finding(|e| machine(e).burst_credits = true), (F::BurstCredits, Valid));
     assert_eq!(finding(|e| e.nan_outputs = 3), (F::NanOutputs, Valid));
+    let deviates = |e: &mut Evidence| e.graph_output_deviation = Some(1.1e-4);
+    assert_eq!(finding(deviates), (F::OutputDeviation, Suspect));
     assert_eq!(finding(|e| e.mode = Some(Mode::Quick)), (F::NoBurnIn, Valid));
     assert_eq!(finding(|e| e.failed_calls = 11), (F::Errors, Suspect));
     assert_eq!(finding(|e| e.failed_calls = 101), (F::Errors, Invalid));

@@ -1,0 +1,148 @@
+//! Before a configuration is measured: whether its outputs are still those of plain float32.
+//!
+//! The comparison runs in a host of its own, within the limits of the trial, and is over before the
+//! measured host is started. It ends the trial only where serving could not go on either.
+
+use std::{fs, io, sync::Arc};
+
+use assay_measure::{
+    configuration::Precision,
+    outcome::{FailureKind, OutputDeviation, Stage},
+};
+use tempfile::TempDir;
+
+use super::{
+    Trial,
+    failure::{self, Stop, failed},
+    over_limit,
+};
+use crate::{
+    artifact_cache::CachedArtifact,
+    model_host::{
+        self, ModelHost, Serving,
+        comparison::{self, Bodies, Compared, MOST_BODIES},
+    },
+    payload::Payload,
+    sandbox::{Allotment, Sandbox},
+};
+
+/// A NaN, an infinity or another shape where there was a number: no figure tells how far off that is,
+/// so it counts as an element that is off by itself.
+const INCOMPARABLE: f64 = 1.0;
+
+/// What a trial says about its outputs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Outputs {
+    pub(super) deviation: Option<OutputDeviation>,
+    /// Why there is no deviation although one was due.
+    pub(super) failure: Option<String>,
+    /// What only rewriting the graph did to them.
+    pub(super) by_graph: Option<f64>,
+}
+
+impl Trial {
+    /// Compares where outputs may differ.
+    pub(super) async fn compare_outputs(
+        &mut self,
+        model: &CachedArtifact,
+        payload: &Payload,
+        allotment: &Allotment,
+    ) -> Result<Outputs, Stop> {
+        if !comparison::is_due(&self.spec.configuration) {
+            return Ok(Outputs::default());
+        }
+        self.progress(
+            Stage::Starting,
+            format!("comparing outputs with plain float32: {}", self.spec.configuration),
+            0.01,
+        );
+        let compared = self.compared(model, payload, allotment).await;
+        if let Some(mut host) = self.host.take() {
+            host.kill().await;
+        }
+        // What it may have used up or been killed for is not the measured host's.
+        self.sandbox = None;
+        self.oom_kills_before = failure::machine_oom_kills();
+        let graph_alone = self.spec.configuration.dtype == Precision::Float32;
+        Ok(match compared? {
+            Compared::Deviation(deviation) => Outputs {
+                deviation: Some(deviation),
+                failure: None,
+                by_graph: graph_alone.then_some(deviation.max),
+            },
+            Compared::Incomparable(why) => Outputs {
+                deviation: None,
+                failure: Some(why),
+                by_graph: graph_alone.then_some(INCOMPARABLE),
+            },
+            Compared::Failed(why) => {
+                tracing::warn!(%why, "outputs are not compared");
+                Outputs { failure: Some(why), ..Outputs::default() }
+            }
+            Compared::Rejected(why) => {
+                return Err(Stop::of_comparison(FailureKind::ModelRejected, why));
+            }
+            Compared::Raised(why) => {
+                return Err(Stop::of_comparison(FailureKind::ModelRaised, why));
+            }
+        })
+    }
+
+    async fn compared(
+        &mut self,
+        model: &CachedArtifact,
+        payload: &Payload,
+        allotment: &Allotment,
+    ) -> Result<Compared, Stop> {
+        let program = model_host::find_program(self.runner.host_program.as_deref())
+            .map_err(|error| failed(FailureKind::HostStartFailed, &error))?;
+        // The folder lives until the host is done with it.
+        let (_folder, bodies) = match written(payload).await {
+            Ok(written) => written,
+            Err(error) => return Ok(Compared::Failed(format!("cannot write payloads: {error}"))),
+        };
+        let sandbox = self.sandbox.insert(Sandbox::set_up(allotment, &self.runner.hierarchies));
+        let spec = Arc::clone(&self.spec);
+        let serving = Serving {
+            model: model.path(),
+            configuration: &spec.configuration,
+            inputs: &spec.inputs,
+        };
+        let host = match ModelHost::start_comparing(&program, &serving, &bodies, sandbox) {
+            Ok(host) => self.host.insert(host),
+            Err(error) => {
+                return Ok(Compared::Failed(format!(
+                    "cannot start {}: {error}",
+                    program.display()
+                )));
+            }
+        };
+        let (process_id, limit) = (host.process_id(), sandbox.watched_memory());
+        let compared = tokio::select! {
+            compared = tokio::time::timeout(spec.ready_within, host.compared()) => compared,
+            used = over_limit(process_id, limit) => {
+                return Ok(Compared::Failed(format!("comparing needed {used} of memory")));
+            }
+        };
+        Ok(compared.unwrap_or_else(|_| {
+            let limit_s = spec.ready_within.as_secs_f64();
+            Compared::Failed(format!("comparing was not done within {limit_s:.1} s"))
+        }))
+    }
+}
+
+/// The first bodies as files.
+async fn written(payload: &Payload) -> io::Result<(TempDir, Bodies)> {
+    let (content_type, bodies) = (payload.content_type.clone(), payload.bodies.clone());
+    let write = move || {
+        let folder = tempfile::tempdir()?;
+        let mut files = Vec::new();
+        for (number, body) in bodies.iter().take(MOST_BODIES).enumerate() {
+            let file = folder.path().join(format!("body-{number}"));
+            fs::write(&file, body)?;
+            files.push(file);
+        }
+        Ok((folder, Bodies { files, content_type }))
+    };
+    tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+}
