@@ -13,11 +13,13 @@ mod deterministic_queue;
 mod drift;
 mod engine;
 mod estimation;
+mod fresh_load;
 mod main_run;
 mod observed;
 mod plateau_run;
 mod queue_model;
 mod replay;
+mod service_times;
 mod staircase;
 mod stop_rule;
 

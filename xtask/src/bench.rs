@@ -18,6 +18,7 @@ mod payload;
 mod quiet;
 mod report;
 mod sampler;
+mod search;
 mod server;
 mod startup;
 
@@ -34,6 +35,8 @@ enum Subject {
     Sampler,
     /// How soon a host is ready, and what an idle agent costs.
     Startup,
+    /// How close the capacity search comes, beside the search rules of other tools.
+    Search,
 }
 
 /// Options of `cargo xtask bench`.
@@ -68,7 +71,9 @@ pub(crate) fn run(
     console: Console,
     arguments: &Arguments,
 ) -> Result<ExitCode> {
-    if !arguments.no_build {
+    // The search is measured in simulation, which needs neither libtorch nor the programs.
+    let needs_programs = arguments.subjects.iter().any(|subject| *subject != Subject::Search);
+    if !arguments.no_build && needs_programs {
         libtorch::ensure(checkout, console)?;
         demo::build_release(checkout, console)?;
         build_examples(checkout)?;
@@ -81,6 +86,7 @@ pub(crate) fn run(
             Subject::Agreement => agreement::measure(checkout, console, arguments)?,
             Subject::Sampler => sampler::measure(checkout, console, arguments)?,
             Subject::Startup => startup::measure(checkout, console, arguments)?,
+            Subject::Search => search::measure(checkout, console)?,
         };
         if let Some(warning) = warning {
             section.body = format!("{warning}\n\n{}", section.body);

@@ -1,28 +1,45 @@
-//! What saturation for most of a minute says about a target: its settled plateau, and whether it
-//! throttles.
+//! What saturation says about a target: its settled plateau, and whether it throttles.
+//!
+//! Full mode saturates the target before the run, so that the answer is that of a warm machine. Quick
+//! mode only does so for a moment after the answer was confirmed: too late to measure it warm, but
+//! soon enough to tell that it would be another one.
 
-use super::{StepObservation, estimate_of, observed::throughputs, staircase::Plateau};
+use super::{StepObservation, drift, estimate_of, observed::throughputs, staircase::Plateau};
 use crate::statistics::mean_interval;
 
-/// A fall of throughput from the first to the last fifth by more is throttling.
+/// A fall of throughput by more is throttling.
 const THROTTLING: f64 = 0.015;
+/// Parts into which saturation is cut.
+const WINDOWS: usize = 20;
 
 /// Takes the settled part of the burn-in for the plateau; returns the change of throughput when it
 /// fell.
 pub(super) fn burnt_in(plateau: &mut Plateau, observation: &StepObservation) -> Option<f64> {
-    const FIFTHS: usize = 5;
-    const WINDOWS: usize = 20;
     const SETTLED_FROM: usize = 8;
-    let fifths = throughputs(observation, FIFTHS);
-    let settled = throughputs(observation, WINDOWS);
-    if settled.len() == WINDOWS
-        && let Some(found) = mean_interval(&settled[SETTLED_FROM..])
-    {
+    const FIFTH: usize = WINDOWS / 5;
+    let windows = throughputs(observation, WINDOWS);
+    if windows.len() < WINDOWS {
+        return None;
+    }
+    if let Some(found) = mean_interval(&windows[SETTLED_FROM..]) {
         plateau.throughput = estimate_of(found);
     }
-    let (first, last) = (fifths.first()?, fifths.last()?);
-    let change = last / first - 1.0;
-    (change < -THROTTLING).then_some(change)
+    fall(&windows[..FIFTH], &windows[WINDOWS - FIFTH..])
+}
+
+/// The change of throughput in a moment of saturation after the answer, when it fell. A machine warm
+/// enough to throttle soon does so at its end, so the last quarter is held against the first half.
+pub(super) fn heated(observation: &StepObservation) -> Option<f64> {
+    const QUARTER: usize = WINDOWS / 4;
+    let windows = throughputs(observation, WINDOWS);
+    if windows.len() < WINDOWS {
+        return None;
+    }
+    fall(&windows[..WINDOWS / 2], &windows[WINDOWS - QUARTER..])
+}
+
+fn fall(before: &[f64], after: &[f64]) -> Option<f64> {
+    drift::of_means(before, after, THROTTLING).filter(|change| *change < 0.0)
 }
 
 #[cfg(test)]
@@ -55,6 +72,7 @@ mod tests {
             lone_us: 10_000.0,
             limited_by: LimitedBy::Saturation,
             steps: vec![1],
+            contending_servers: None,
         }
     }
 
@@ -72,5 +90,13 @@ mod tests {
         assert!((-0.09..-0.06).contains(&change), "{change}");
         assert!(found.throughput.value.as_per_second() < 95.0);
         assert_eq!(burnt_in(&mut found, &StepObservation::default()), None);
+    }
+
+    #[test]
+    fn a_moment_of_saturation_tells_a_slowing_target_from_a_steady_one() {
+        assert_eq!(heated(&burn(0.0)), None);
+        assert!(heated(&burn(0.1)).unwrap() < -0.03);
+        assert_eq!(heated(&burn(-0.1)), None, "getting faster is no throttling");
+        assert_eq!(heated(&StepObservation::default()), None);
     }
 }

@@ -34,6 +34,11 @@ impl Clock {
         Duration::from_micros(self.deadline_us.saturating_sub(start))
     }
 
+    /// Time from the search's beginning to that of the next step.
+    pub(super) fn spent(&self) -> Duration {
+        Duration::from_micros(self.free_us.max(self.planned_end_us))
+    }
+
     pub(super) fn step_planned(&mut self, step: &StepPlan) {
         let start = if step.continues {
             self.planned_end_us

@@ -5,7 +5,7 @@
 //! against it. Misses come in clusters, hence batches, not a plain binomial test.
 
 use super::{
-    Confirmation, StepObservation,
+    Answer, Confirmation, Drift, StepObservation, drift,
     observed::{Calls, misses, pace_us},
     queue_model::Limit,
 };
@@ -61,7 +61,26 @@ impl Confirming {
         self.calls.answered + self.calls.failed + self.calls.outstanding
     }
 
-    pub(super) fn verdict(&self) -> Confirmation {
+    /// Writes what was seen into the answer.
+    pub(super) fn settle(&self, answer: &mut Answer) {
+        answer.confirmation = self.verdict();
+        answer.answer_steps.extend(&self.steps);
+        answer.samples += self.requests();
+    }
+
+    /// The same after a soak, which can only take back what was confirmed.
+    pub(super) fn settle_after_soak(&self, answer: &mut Answer) {
+        if self.verdict() == Confirmation::Missed {
+            answer.confirmation = Confirmation::Missed;
+        }
+        answer.answer_steps.extend(&self.steps);
+        answer.samples += self.requests();
+        if let Some(relative_change) = drift::of_pace(&self.paces_us) {
+            answer.drift = Some(Drift { relative_change });
+        }
+    }
+
+    fn verdict(&self) -> Confirmation {
         if self.requests() == 0 {
             return Confirmation::NotRun;
         }

@@ -1,9 +1,11 @@
 //! The course of a search: which stage follows which, and what each one asks for.
 //!
 //! ```text
-//! warm-up ─► staircase ─┬─ constraints ──► [burn-in] ─► probes, main run ─► confirmation ─► [soak] ─► answer
-//!                       └─ none ─────────► [burn-in] ─► run at the plateau ───────────────────────► answer
+//! warm-up ─► staircase ─┬─ constraints ──► [burn-in] ─► probes, main run ─► confirmation ─► [soak] ─► [heat check] ─► answer
+//!                       └─ none ─────────► [burn-in] ─► run at the plateau ──────────────────────────────────────► answer
 //! ```
+//! Full mode burns in; quick mode checks for heat instead, once it has its answer.
+//!
 //! From every stage a target that fails leads to a [`SearchFailure`], and a lack of time to the next
 //! stage that can do with less.
 
@@ -12,10 +14,9 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     Answer, Confirmation, Drift, Estimate, Mode, Next, Purpose, SearchFailure, SearchPlan,
     StepObservation, StepPlan, UnexpectedObservation,
-    burn_in::burnt_in,
+    burn_in::{burnt_in, heated},
     clock::Clock,
     confirmation::Confirming,
-    drift,
     main_run::{MainRun, verdict_after},
     observed::Calls,
     plateau_run::PlateauRun,
@@ -46,9 +47,15 @@ const FEWEST_WARM_ANSWERS: u64 = 3;
 const BURN_IN: Duration = Duration::from_secs(45);
 /// The share of the time left that it may take.
 const BURN_IN_SHARE: f64 = 0.2;
+/// Quick mode's heat check ends about then, but takes no less and no more than this.
+const HEAT_CHECK_ENDS: Duration = Duration::from_secs(76);
+const SHORTEST_HEAT_CHECK: Duration = Duration::from_secs(10);
+const LONGEST_HEAT_CHECK: Duration = Duration::from_secs(20);
+/// Enough to keep every server busy with something waiting.
+const SATURATING_USERS_PER_PLATEAU_USER: u32 = 2;
 /// Fresh load at the answer.
 const QUICK_CONFIRMATION: Duration = Duration::from_secs(10);
-const FULL_CONFIRMATION: Duration = Duration::from_secs(20);
+const FULL_CONFIRMATION: Duration = Duration::from_secs(12);
 /// The share of the whole search kept for it when time is short.
 const CONFIRMATION_SHARE: f64 = 0.2;
 /// The largest share of the whole search that is kept for confirmation and soak.
@@ -94,6 +101,7 @@ enum Stage {
     MainRun { plateau: Plateau, run: Box<MainRun> },
     Confirming { answer: Box<Answer>, seen: Confirming, servers: usize },
     Soaking { answer: Box<Answer>, seen: Confirming, servers: usize, left: Duration, planned: u64 },
+    HeatCheck { answer: Box<Answer>, is_done: bool },
     Over(Next),
 }
 
@@ -192,6 +200,7 @@ impl Engine {
             | Stage::BurnIn { .. }
             | Stage::AtPlateau { .. }
             | Stage::Confirming { .. }
+            | Stage::HeatCheck { .. }
             | Stage::Over(_) => false,
         }
     }
@@ -233,9 +242,7 @@ impl Engine {
                 Some(closed(Purpose::Staircase, users, duration))
             }
             Stage::BurnIn { plateau } => {
-                /// Enough to keep every server busy with something waiting.
-                const USERS_PER_PLATEAU_USER: u32 = 2;
-                let users = plateau.users.saturating_mul(USERS_PER_PLATEAU_USER);
+                let users = plateau.users.saturating_mul(SATURATING_USERS_PER_PLATEAU_USER);
                 let wanted = BURN_IN.min(self.clock.left(false).mul_f64(BURN_IN_SHARE));
                 (wanted >= SHORTEST_STEP).then(|| closed(Purpose::BurnIn, users, wanted))
             }
@@ -256,6 +263,17 @@ impl Engine {
                 Some(Order { purpose: Purpose::Confirm, load, duration, continues: false })
             }
             Stage::Soaking { .. } => self.order_soak(continues),
+            Stage::HeatCheck { answer, is_done } => {
+                let wanted = HEAT_CHECK_ENDS
+                    .saturating_sub(self.clock.spent())
+                    .clamp(SHORTEST_HEAT_CHECK, LONGEST_HEAT_CHECK);
+                // The answer stands already: without time for the check it is none the worse.
+                if std::mem::replace(is_done, true) || self.clock.left(false) < wanted {
+                    return None;
+                }
+                let users = answer.plateau_users.saturating_mul(SATURATING_USERS_PER_PLATEAU_USER);
+                Some(closed(Purpose::BurnIn, users, wanted))
+            }
             Stage::Over(_) => None,
         }
     }
@@ -337,6 +355,11 @@ impl Engine {
             Stage::Confirming { seen, servers, .. } | Stage::Soaking { seen, servers, .. } => {
                 seen.observe(observation, *servers);
             }
+            Stage::HeatCheck { answer, .. } => {
+                if let Some(relative_change) = heated(observation) {
+                    answer.drift = Some(Drift { relative_change });
+                }
+            }
             Stage::Over(_) => {}
         }
         Ok(())
@@ -378,21 +401,22 @@ impl Engine {
                 Err(failure) => self.stage = Stage::Over(Next::Failed(failure)),
             },
             Stage::Confirming { mut answer, seen, servers } => {
-                take_confirmation(&mut answer, &seen);
+                seen.settle(&mut answer);
                 match self.plan.soak {
                     Some(left) => {
                         let seen = Confirming::new(&self.limits, self.plan.max_error_share);
                         self.stage = Stage::Soaking { answer, seen, servers, left, planned: 0 };
                     }
-                    None => self.end_with(*answer),
+                    None => self.check_for_heat(answer),
                 }
             }
             Stage::Soaking { mut answer, seen, .. } => {
                 if seen.requests() > 0 {
-                    take_soak(&mut answer, &seen);
+                    seen.settle_after_soak(&mut answer);
                 }
-                self.end_with(*answer);
+                self.check_for_heat(answer);
             }
+            Stage::HeatCheck { answer, .. } => self.end_with(*answer),
             Stage::Over(end) => self.stage = Stage::Over(end),
         }
     }
@@ -405,6 +429,13 @@ impl Engine {
             let run = MainRun::new(&self.plan, self.limits.clone(), &plateau, throttled);
             Stage::MainRun { plateau, run: Box::new(run) }
         };
+    }
+
+    fn check_for_heat(&mut self, answer: Box<Answer>) {
+        match self.plan.mode {
+            Mode::Quick => self.stage = Stage::HeatCheck { answer, is_done: false },
+            Mode::Full => self.end_with(*answer),
+        }
     }
 
     fn end_with(&mut self, mut answer: Answer) {
@@ -462,21 +493,4 @@ fn confirmation_length(plan: &SearchPlan) -> Duration {
         Mode::Full => FULL_CONFIRMATION,
     };
     usual.min(plan.max_duration.mul_f64(CONFIRMATION_SHARE))
-}
-
-fn take_confirmation(answer: &mut Answer, seen: &Confirming) {
-    answer.confirmation = seen.verdict();
-    answer.answer_steps.extend(&seen.steps);
-    answer.samples += seen.requests();
-}
-
-fn take_soak(answer: &mut Answer, seen: &Confirming) {
-    if seen.verdict() == Confirmation::Missed {
-        answer.confirmation = Confirmation::Missed;
-    }
-    answer.answer_steps.extend(&seen.steps);
-    answer.samples += seen.requests();
-    if let Some(relative_change) = drift::of_pace(&seen.paces_us) {
-        answer.drift = Some(Drift { relative_change });
-    }
 }

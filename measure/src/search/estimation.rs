@@ -1,12 +1,16 @@
 //! The rate that a run allows, and how sure that is.
 
-use super::{LimitedBy, main_run::MainRun};
-use crate::statistics::jackknife_half_width;
+use super::{LimitedBy, drift, main_run::MainRun};
+use crate::statistics::{jackknife_half_width, variance};
 
 /// Groups of segments that are left out in turn. More would leave too little in each.
 const GROUPS: usize = 10;
 /// Fewer groups than this have no spread worth the name.
 const FEWEST_GROUPS: usize = 3;
+/// In standard errors of the difference between the two ways: up to here fresh load is believed, from
+/// there on inversion, and between them a part of each.
+const WITHIN_CHANCE: f64 = 1.25;
+const BEYOND_CHANCE: f64 = 2.5;
 /// Once the target's speed moved, the run is wider than the jackknife sees: it compares segments
 /// with each other, not with what is still to come. On a simulated machine that throttles, intervals
 /// widened by half held the truth in three of four searches, doubled ones do in nine of ten.
@@ -23,8 +27,12 @@ pub(super) struct RunEstimate {
 
 impl RunEstimate {
     pub(super) fn of(run: &mut MainRun, included: &[usize]) -> Self {
-        let positions = run.positions_for(included);
-        let allowed = run.allowed_rate_at(&positions);
+        let pair = Pair::over(run, included);
+        let left_out = left_out(run, included);
+        let share = pair.share_of_inversion(&left_out);
+        let inversions: Vec<f64> = left_out.iter().map(|pair| pair.inversion).collect();
+        run.inversion_half_width = jackknife_half_width(&inversions).unwrap_or(f64::INFINITY);
+        let allowed = pair.mixed(share).exp();
         if let Some((bracket, limited_by)) = run.ceiling.estimate()
             && bracket.value.as_per_second() < allowed
         {
@@ -34,14 +42,20 @@ impl RunEstimate {
         if allowed >= run.cap.value {
             return run.cap;
         }
-        let half_width = match jackknife(run, included) {
-            Some(spread) => Some(spread.hypot(resolution(run, included))),
-            None => from_episodes(run, included, allowed),
+        let cap = run.cap.value.ln();
+        let logs: Vec<f64> = left_out.iter().map(|pair| pair.mixed(share).min(cap)).collect();
+        let half_width = if logs.len() < FEWEST_GROUPS {
+            from_episodes(run, included, pair.inversion.exp())
+        } else {
+            // The part of the difference that was not believed is in doubt.
+            let doubted = (1.0 - share) * (pair.inversion - pair.fresh).abs();
+            jackknife_half_width(&logs)
+                .map(|spread| spread.hypot(doubted).hypot(resolution(run, included)))
         };
-        let widening = if run.drift.is_some() { DRIFT_WIDENING } else { 1.0 };
+        let half_width = half_width.map(|found| widened_by_drift(run, included, found));
         // Nothing known about the spread leaves everything up to the plateau possible.
         let (low, high) = half_width.map_or((0.0, run.cap.high.max(allowed)), |half_width| {
-            let reach = (half_width * widening).exp();
+            let reach = half_width.exp();
             (allowed / reach, allowed * reach)
         });
         Self { value: allowed, low, high, limited_by: LimitedBy::Slo }
@@ -53,25 +67,68 @@ impl RunEstimate {
     }
 }
 
-/// Leaves out one group of neighbouring segments after the other, inverts what is left, and looks at
-/// the spread of the rates. Neighbours stay together because bursts and queues reach across segments.
-fn jackknife(run: &mut MainRun, included: &[usize]) -> Option<f64> {
+/// The logarithm of the rate allowed, by two ways that err for different reasons.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    /// By inversion: true whatever the target does, but at the mercy of its luck.
+    inversion: f64,
+    /// Under fresh load: knows far more, if the target serves in order of arrival.
+    fresh: f64,
+}
+
+impl Pair {
+    fn over(run: &mut MainRun, included: &[usize]) -> Self {
+        let positions = run.positions_for(included);
+        let inversion = run.allowed_rate_at(&positions);
+        let fresh = run.allowed_under_fresh_load(included);
+        Self { inversion: inversion.ln(), fresh: fresh.ln() }
+    }
+
+    fn mixed(self, share_of_inversion: f64) -> f64 {
+        self.fresh + share_of_inversion * (self.inversion - self.fresh)
+    }
+
+    /// How much of the difference to believe: none within chance, all of it far beyond.
+    fn share_of_inversion(self, left_out: &[Self]) -> f64 {
+        let differences: Vec<f64> =
+            left_out.iter().map(|pair| pair.inversion - pair.fresh).collect();
+        let Some(spread) = variance(&differences) else { return 0.0 };
+        let groups = differences.len() as f64;
+        let standard_error = (groups - 1.0) / groups.sqrt() * spread.sqrt();
+        let difference = (self.inversion - self.fresh).abs();
+        let share = (difference / standard_error - WITHIN_CHANCE) / (BEYOND_CHANCE - WITHIN_CHANCE);
+        if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
+    }
+}
+
+/// A target whose speed moved may go on moving, which groups of neighbouring segments hardly show.
+fn widened_by_drift(run: &MainRun, included: &[usize], half_width: f64) -> f64 {
+    if run.drift.is_none() && !run.throttled {
+        return half_width;
+    }
+    let segments = run.trace.segments();
+    let paces: Vec<f64> = included.iter().filter_map(|at| segments[*at].pace_us).collect();
+    (half_width * DRIFT_WIDENING).hypot(drift::wander(&paces).unwrap_or(0.0))
+}
+
+/// Leaves out one group of neighbouring segments after the other. Neighbours stay together because
+/// bursts and queues reach across segments.
+fn left_out(run: &mut MainRun, included: &[usize]) -> Vec<Pair> {
     let groups = GROUPS.min(included.len());
     if groups < FEWEST_GROUPS {
-        return None;
+        return Vec::new();
     }
-    let mut left_out = Vec::with_capacity(groups);
-    for group in 0..groups {
-        let kept: Vec<usize> = included
-            .iter()
-            .enumerate()
-            .filter(|(n, _)| n * groups / included.len() != group)
-            .map(|(_, at)| *at)
-            .collect();
-        let positions = run.positions_for(&kept);
-        left_out.push(run.allowed_rate_at(&positions).min(run.cap.value).ln());
-    }
-    jackknife_half_width(&left_out)
+    (0..groups)
+        .map(|group| {
+            let kept: Vec<usize> = included
+                .iter()
+                .enumerate()
+                .filter(|(n, _)| n * groups / included.len() != group)
+                .map(|(_, at)| *at)
+                .collect();
+            Pair::over(run, &kept)
+        })
+        .collect()
 }
 
 /// Misses are whole: one more or one less would have given another rate. That is all the doubt there

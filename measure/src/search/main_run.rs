@@ -12,6 +12,7 @@ use super::{
     drift,
     engine::{Order, Room, open_loop},
     estimation::RunEstimate,
+    fresh_load::FreshLoad,
     observed::{Calls, longest_us, segment},
     queue_model::{GRID_STEP, Limit, QueueModel},
     replay::Trace,
@@ -41,6 +42,8 @@ const VERDICT_SLACK: f64 = 1.25;
 const FEWEST_MISSES: f64 = 5.0;
 /// Where on the grid the model stands as the closed loop fitted it.
 const CLOSED_LOOP_PACE: f64 = 0.0;
+/// Rates that differ by less are one when the target's pace is compared.
+const SAME_RATE: f64 = 0.03;
 /// Segments in a row that the generator may spoil before the rate is taken to be beyond it.
 const SPOILED_IN_A_ROW: u32 = 2;
 
@@ -49,6 +52,9 @@ const SPOILED_IN_A_ROW: u32 = 2;
 pub(super) struct MainRun {
     pub(super) model: QueueModel,
     pub(super) trace: Trace,
+    pub(super) fresh: FreshLoad,
+    /// Where on the grid fresh load came out, per constraint.
+    pub(super) fresh_positions: Vec<f64>,
     pub(super) ceiling: Ceiling,
     /// The largest rate to ask for: a fixed share of the plateau, and as sure as that.
     pub(super) cap: RunEstimate,
@@ -62,13 +68,16 @@ pub(super) struct MainRun {
     /// A change of the target's speed, ever since the first main segment.
     pub(super) drift: Option<f64>,
     pub(super) estimate: Option<RunEstimate>,
+    /// Of the inversions alone, on the logarithm.
+    pub(super) inversion_half_width: f64,
     seed: u64,
     probes: &'static [Duration],
     planned: u64,
     planned_main: Duration,
     next_rate: f64,
     restarts: bool,
-    throttled: bool,
+    /// The machine got slower under the burn-in.
+    pub(super) throttled: bool,
     lagged: u32,
     last_miss_us: Option<u64>,
     met: bool,
@@ -85,9 +94,17 @@ impl MainRun {
         throttled: bool,
     ) -> Self {
         let throughput = plateau.throughput.value.as_per_second();
+        let model = match plateau.contending_servers {
+            Some((servers, contention)) => {
+                QueueModel::contending(servers, contention, throughput, plateau.lone_us)
+            }
+            None => QueueModel::fitted(throughput, plateau.lone_us),
+        };
         let mut run = Self {
-            model: QueueModel::fitted(throughput, plateau.lone_us),
+            fresh: FreshLoad::new(limits.clone(), &model, throughput, plan.seed),
+            model,
             positions: vec![0.0; limits.len()],
+            fresh_positions: vec![0.0; limits.len()],
             trace: Trace::new(limits),
             ceiling: Ceiling::new(plan.max_error_share),
             cap: RunEstimate {
@@ -96,11 +113,12 @@ impl MainRun {
                 high: plateau.throughput.high.as_per_second() * LARGEST_SHARE_OF_PLATEAU,
                 limited_by: plateau.limited_by,
             },
-            rule: StopRule::of(plan.mode),
+            rule: StopRule::of(plan.mode, throttled),
             spoiled: Vec::new(),
             counted_from: 0,
             drift: None,
             estimate: None,
+            inversion_half_width: f64::INFINITY,
             seed: plan.seed,
             probes: match plan.mode {
                 Mode::Quick => QUICK_PROBES,
@@ -183,6 +201,8 @@ impl MainRun {
         }
         let spoiled = self.judge_rate(rate, observation, max_error_share);
         self.spoiled.push(spoiled);
+        self.fresh.push(&seen);
+        seen.latencies_us = Vec::new();
         self.trace.push(seen);
         self.update(rate);
         self.restarts |= spoiled || self.backlog_is_hopeless(observation);
@@ -281,24 +301,50 @@ impl MainRun {
             self.trace
                 .settle_near(self.positions.iter().sum::<f64>() / self.positions.len() as f64);
         }
-        let wanted = self.allowed_rate().min(self.cap.value);
+        if !included.is_empty() {
+            self.try_fresh_load(&included);
+        }
+        let found = (!included.is_empty()).then(|| RunEstimate::of(self, &included));
+        let allowed = found.map_or_else(|| self.allowed_rate(), |found| found.value);
+        let wanted = allowed.min(self.cap.value);
         let held_back = self.ceiling.limit().map_or(f64::INFINITY, |(most, _)| most);
         self.next_rate =
             wanted.clamp(last_rate * LARGEST_STEP_DOWN, last_rate * LARGEST_STEP_UP).min(held_back);
-        if included.is_empty() {
-            return;
-        }
-        let found = RunEstimate::of(self, &included);
+        let Some(found) = found else { return };
         let estimate = self.steadied(found);
         self.estimate = Some(estimate);
         if self.planned_main_segments_seen() == 0 {
             return;
         }
-        let drifting = self.find_drift(&included, estimate.half_width());
+        let drifting = self.find_drift(&included);
         if drifting {
             self.counted_from = included[included.len() / 2];
         }
         self.met = self.rule.is_met(&self.progress(&included, &estimate, drifting));
+    }
+
+    fn try_fresh_load(&mut self, included: &[usize]) {
+        for number in 0..self.positions.len() {
+            for _ in 0..2 {
+                let from = self.fresh_positions[number];
+                let found = self.fresh.invert(&mut self.model, number, included, from);
+                self.fresh.learn_luck(&mut self.model, number, included, found);
+                self.fresh_positions[number] = found;
+            }
+        }
+        let middle = self.fresh_positions.iter().sum::<f64>() / self.fresh_positions.len() as f64;
+        self.fresh.settle_near(middle);
+    }
+
+    /// The rate that fresh load over some segments allows.
+    pub(super) fn allowed_under_fresh_load(&mut self, included: &[usize]) -> f64 {
+        let positions: Vec<f64> = (0..self.positions.len())
+            .map(|number| {
+                let from = self.fresh_positions[number];
+                self.fresh.invert(&mut self.model, number, included, from)
+            })
+            .collect();
+        self.allowed_rate_at(&positions)
     }
 
     /// The estimate at the widest of its last few intervals. A run that ends as soon as its interval
@@ -317,9 +363,16 @@ impl MainRun {
         RunEstimate { low: estimate.value / reach, high: estimate.value * reach, ..estimate }
     }
 
-    fn find_drift(&mut self, included: &[usize], half_width: f64) -> bool {
-        let paces: Vec<f64> =
-            included.iter().filter_map(|at| self.trace.segments()[*at].pace_us).collect();
+    fn find_drift(&mut self, included: &[usize]) -> bool {
+        // A target that serves in batches takes longer at higher rates, which is no drift.
+        let segments = self.trace.segments();
+        let latest = segments.last().map_or(0.0, |segment| segment.rate);
+        let paces: Vec<f64> = included
+            .iter()
+            .map(|at| &segments[*at])
+            .filter(|segment| (segment.rate / latest - 1.0).abs() <= SAME_RATE)
+            .filter_map(|segment| segment.pace_us)
+            .collect();
         let mut found = drift::of_pace(&paces);
         let (first, second) = included.split_at(included.len() / 2);
         let episodes =
@@ -327,7 +380,11 @@ impl MainRun {
         if found.is_none() && episodes(first).min(episodes(second)) >= drift::FEWEST_EPISODES {
             let (before, after) = (self.positions_for(first), self.positions_for(second));
             found = before.iter().zip(&after).find_map(|(before, after)| {
-                drift::of_multipliers(before * GRID_STEP, after * GRID_STEP, half_width)
+                drift::of_multipliers(
+                    before * GRID_STEP,
+                    after * GRID_STEP,
+                    self.inversion_half_width,
+                )
             });
         }
         self.drift = found.or(self.drift);
@@ -356,7 +413,6 @@ impl MainRun {
             counted: Duration::from_micros(included.iter().map(lasting).sum()),
             rate: estimate.value,
             budget,
-            throttled: self.throttled,
         }
     }
 

@@ -115,6 +115,13 @@ pub(super) fn segment(
                 .unwrap_or(u32::MAX)
         })
         .collect();
+    let latencies_us = samples
+        .iter()
+        .map(|sample| match sample.verdict {
+            Verdict::Outstanding => f32::INFINITY,
+            Verdict::Answered | Verdict::Failed => sample.latency_us as f32,
+        })
+        .collect();
     let count = |limit: &Limit| samples.iter().filter(|sample| misses(sample, *limit)).count();
     let counted: Vec<u32> =
         limits.iter().map(|limit| u32::try_from(count(limit)).unwrap_or(u32::MAX)).collect();
@@ -131,6 +138,7 @@ pub(super) fn segment(
         pace_us: pace_us(&samples, servers),
         requests: samples.len() as u64,
         arrivals_us,
+        latencies_us,
         misses: counted,
         ..Segment::default()
     }

@@ -46,6 +46,9 @@ pub(super) struct QueueModel {
     pub(super) service_us: f64,
     /// Time that a request takes on top without occupying a server (network, parsing).
     pub(super) overhead_us: f64,
+    /// By what share each other busy server stretches a service. Equal services leave it out; it shows
+    /// where services are looked at one by one.
+    pub(super) contention: f64,
     /// Rates found so far, per constraint and grid position.
     roots: BTreeMap<(usize, i32), f64>,
 }
@@ -54,6 +57,11 @@ impl QueueModel {
     /// From the closed loop: `plateau` answers per second at saturation, `lone_us` the median
     /// latency of a request that is alone. Little's law gives the number of servers.
     pub(super) fn fitted(plateau: f64, lone_us: f64) -> Self {
+        Self::contending(plateau * lone_us / 1e6, 0.0, plateau, lone_us)
+    }
+
+    /// The same with servers that slow each other down, and whose number is known better.
+    pub(super) fn contending(servers: f64, contention: f64, plateau: f64, lone_us: f64) -> Self {
         let plateau = plateau.max(1e-6);
         // `max` before `min` also turns NaN into one server.
         #[expect(clippy::manual_clamp, reason = "clamp keeps NaN")]
@@ -62,12 +70,13 @@ impl QueueModel {
             clippy::cast_sign_loss,
             reason = "within 1..=4096"
         )]
-        let servers = (plateau * lone_us / 1e6).round().max(1.0).min(MOST_SERVERS) as usize;
+        let servers = servers.round().max(1.0).min(MOST_SERVERS) as usize;
         let service_us = servers as f64 * 1e6 / plateau;
         Self {
             servers,
             service_us,
             overhead_us: (lone_us - service_us).max(0.0),
+            contention,
             roots: BTreeMap::new(),
         }
     }
@@ -87,7 +96,8 @@ impl QueueModel {
         self.servers as f64 * 1e6 / (self.service_us * multiplier(position))
     }
 
-    fn root_at(&mut self, number: usize, limit: Limit, grid: i32) -> f64 {
+    /// The rate at which constraint `number` is just met at a point of the grid.
+    pub(super) fn root_at(&mut self, number: usize, limit: Limit, grid: i32) -> f64 {
         if let Some(root) = self.roots.get(&(number, grid)) {
             return *root;
         }

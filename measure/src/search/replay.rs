@@ -30,6 +30,8 @@ pub(super) struct Segment {
     pub(super) ended_us: u64,
     /// Intended send times, in microseconds since `started_us`, ascending.
     pub(super) arrivals_us: Vec<u32>,
+    /// From there to the answer, in microseconds; infinite while there is none.
+    pub(super) latencies_us: Vec<f32>,
     /// How many there are, also when they were dropped for want of room.
     pub(super) requests: u64,
     /// Misses per constraint.

@@ -39,6 +39,11 @@ const WINDOWS: usize = 4;
 /// A lone user misses too often for chance when chance would do it less often than this.
 const LONE_MISS_LEVEL: f64 = 1e-3;
 
+/// Fewer servers than this, as Little's law sees them, are told apart without looking for contention.
+const FEWEST_CONTENDING: f64 = 2.5;
+/// A second user who slows the first down by less does not matter.
+const LEAST_CONTENTION: f64 = 0.02;
+
 /// One level of the staircase.
 #[derive(Clone, Debug)]
 struct Level {
@@ -71,6 +76,9 @@ pub(super) struct Plateau {
     pub(super) limited_by: LimitedBy,
     /// The steps at that number of users.
     pub(super) steps: Vec<u32>,
+    /// How many servers there are and by what share each other busy one slows a service down, if the
+    /// levels show that they do; otherwise throughput and lone latency tell how many there are.
+    pub(super) contending_servers: Option<(f64, f64)>,
 }
 
 impl Staircase {
@@ -144,7 +152,28 @@ impl Staircase {
             lone_us: self.lone_us,
             limited_by: self.ended_by.unwrap_or(LimitedBy::Saturation),
             steps: vec![first.index],
+            contending_servers: self.contending_servers(found.mean, first.users),
         })
+    }
+
+    /// When two users are served slower than one, every busy server slows the others down. Little's law
+    /// alone would then see fewer servers than there are: with `κ` more service time for each other
+    /// busy one, `c` servers of lone service `s` do `x = c / (s (1 + κ (c − 1)))`, solved for `c` here.
+    fn contending_servers(&self, plateau: f64, plateau_users: u32) -> Option<(f64, f64)> {
+        let [alone, pair, ..] = self.levels.as_slice() else { return None };
+        let seen = plateau * self.lone_us / 1e6;
+        if pair.users != 2 || seen < FEWEST_CONTENDING {
+            return None;
+        }
+        let per_user: Vec<f64> = pair.windows.iter().map(|throughput| throughput / 2.0).collect();
+        let (one, of_two) = (mean_interval(&alone.windows)?, mean_interval(&per_user)?);
+        let slowdown = one.mean / of_two.mean - 1.0;
+        let doubt = (one.half_width / one.mean).hypot(of_two.half_width / of_two.mean);
+        if slowdown < LEAST_CONTENTION.max(doubt) || seen * slowdown >= 1.0 {
+            return None;
+        }
+        let servers = seen * (1.0 - slowdown) / (1.0 - seen * slowdown);
+        Some((servers.clamp(seen, f64::from(plateau_users).max(seen)), slowdown))
     }
 
     fn largest(&self) -> f64 {
@@ -191,4 +220,36 @@ fn check_lone_user(
         }
     }
     Ok(lone_us)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A staircase of one user and two, with windows of these throughputs, and a plateau of 154.
+    fn seen(alone: [f64; 4], pair: [f64; 4]) -> Option<(f64, f64)> {
+        let level = |users, windows: [f64; 4]| Level {
+            index: users,
+            users,
+            throughput: mean(&windows).unwrap(),
+            windows: windows.to_vec(),
+        };
+        let mut staircase = Staircase::new(Mode::Full);
+        staircase.lone_us = 20_000.0;
+        staircase.levels = vec![level(1, alone), level(2, pair)];
+        staircase.contending_servers(154.0, 4)
+    }
+
+    #[test]
+    fn four_servers_that_slow_each_other_down_are_not_taken_for_three() {
+        let (servers, slowdown) = seen([50.0, 50.2, 49.8, 50.0], [91.0, 90.8, 91.2, 90.6]).unwrap();
+        assert!((servers - 4.0).abs() < 0.2 && (slowdown - 0.1).abs() < 0.01);
+    }
+
+    #[test]
+    fn no_contention_is_seen_where_there_is_none_or_it_is_in_doubt() {
+        assert_eq!(seen([50.0; 4], [100.0; 4]), None);
+        assert_eq!(seen([45.0, 55.0, 50.0, 50.0], [80.0, 110.0, 84.0, 100.0]), None);
+        assert_eq!(seen([50.0; 4], [50.0; 4]), None, "more than the plateau allows");
+    }
 }

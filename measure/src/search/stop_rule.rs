@@ -10,8 +10,10 @@ const LOW_RATE: f64 = 30.0;
 const REQUESTS_PER_BUDGET: f64 = 100.0;
 const FEWEST_REQUESTS: f64 = 3_000.0;
 const MOST_REQUESTS: f64 = 10_000.0;
-/// A machine that got slower under the burn-in needs time to settle at the load of the answer.
-const THROTTLED_RUN: Duration = Duration::from_secs(90);
+/// A machine that got slower under the burn-in needs so much time to settle at the load of the
+/// answer. Its heat then follows the luck of arrivals so slowly that no affordable run averages it
+/// out, so that is all it gets, and the interval says what is left open.
+const THROTTLED_RUN: Duration = Duration::from_secs(86);
 
 /// How long a run must and may last, and how narrow its interval shall be.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,12 +44,11 @@ pub(super) struct Progress {
     pub(super) rate: f64,
     /// The smallest share of misses that a constraint allows.
     pub(super) budget: f64,
-    /// The machine got slower under the burn-in.
-    pub(super) throttled: bool,
 }
 
 impl StopRule {
-    pub(super) const fn of(mode: Mode) -> Self {
+    /// `throttled`: the machine got slower under the burn-in.
+    pub(super) const fn of(mode: Mode, throttled: bool) -> Self {
         match mode {
             Mode::Quick => Self {
                 half_width: 0.03,
@@ -61,8 +62,8 @@ impl StopRule {
             Mode::Full => Self {
                 half_width: 0.02,
                 episodes: 12,
-                shortest: Duration::from_secs(30),
-                longest: Duration::from_secs(240),
+                shortest: if throttled { THROTTLED_RUN } else { Duration::from_secs(30) },
+                longest: if throttled { THROTTLED_RUN } else { Duration::from_secs(225) },
                 segment: Duration::from_secs(5),
                 at_low_rates: true,
             },
@@ -85,9 +86,6 @@ impl StopRule {
 
     fn least(&self, progress: &Progress) -> Duration {
         let mut least = self.shortest;
-        if progress.throttled {
-            least = least.max(THROTTLED_RUN);
-        }
         if self.at_low_rates && progress.rate < LOW_RATE {
             let requests = (REQUESTS_PER_BUDGET / progress.budget.max(1e-6))
                 .clamp(FEWEST_REQUESTS, MOST_REQUESTS);
@@ -111,12 +109,11 @@ mod tests {
         counted: Duration::from_secs(30),
         rate: 100.0,
         budget: 0.05,
-        throttled: false,
     };
 
     #[test]
     fn every_condition_is_needed() {
-        let rule = StopRule::of(Mode::Full);
+        let rule = StopRule::of(Mode::Full, false);
         assert!(rule.is_met(&ENOUGH));
         for lacking in [
             Progress { half_width: 0.021, ..ENOUGH },
@@ -125,11 +122,17 @@ mod tests {
             Progress { drifting: true, ..ENOUGH },
             Progress { elapsed: Duration::from_secs(29), ..ENOUGH },
             Progress { counted: Duration::from_secs(14), ..ENOUGH },
-            Progress { throttled: true, ..ENOUGH },
             Progress { rate: 20.0, ..ENOUGH },
         ] {
             assert!(!rule.is_met(&lacking), "{lacking:?}");
         }
+    }
+
+    #[test]
+    fn a_throttled_machine_gets_time_to_settle_and_no_more() {
+        let rule = StopRule::of(Mode::Full, true);
+        assert!(!rule.is_met(&Progress { elapsed: Duration::from_secs(74), ..ENOUGH }));
+        assert_eq!(rule.longest, THROTTLED_RUN);
     }
 
     #[test]
@@ -140,9 +143,9 @@ mod tests {
             budget,
             ..ENOUGH
         };
-        let rule = StopRule::of(Mode::Full);
+        let rule = StopRule::of(Mode::Full, false);
         assert!(!rule.is_met(&slow(149, 0.05)) && rule.is_met(&slow(150, 0.05)));
-        assert!(!rule.is_met(&slow(239, 0.01)) && rule.is_met(&slow(240, 0.01)));
-        assert!(StopRule::of(Mode::Quick).is_met(&slow(12, 0.01)));
+        assert!(!rule.is_met(&slow(224, 0.01)) && rule.is_met(&slow(225, 0.01)));
+        assert!(StopRule::of(Mode::Quick, false).is_met(&slow(12, 0.01)));
     }
 }

@@ -45,12 +45,17 @@ pub mod thresholds {
     pub const HALF_WIDTH_FULL_PCT: f64 = 2.0;
     /// The same in quick mode.
     pub const HALF_WIDTH_QUICK_PCT: f64 = 3.0;
+    /// The same in either mode from where the answer says nothing: a quarter more or less is
+    /// the step from one instance size to the next, so nothing can be ranked by it.
+    pub const HALF_WIDTH_INVALID_PCT: f64 = 25.0;
     /// Change of the target's speed in per cent.
     pub const DRIFT_PCT: f64 = 1.5;
     /// Failed calls in per cent: so many times the allowed share makes it invalid.
     pub const ERRORS_INVALID_FACTOR: f64 = 10.0;
-    /// Calls that must lie beyond a percentile before it means anything.
+    /// Calls that must lie beyond a percentile before it means much.
     pub const CALLS_BEYOND_PERCENTILE: f64 = 10.0;
+    /// With fewer beyond it the percentile is the largest latency seen, by another name.
+    pub const CALLS_BEYOND_PERCENTILE_INVALID: f64 = 1.0;
     /// Difference between users and throughput × latency in closed loop, in per cent.
     pub const LITTLE_LAW_PCT: f64 = 5.0;
     /// Largest relative deviation of outputs where only the graph was rewritten: the order of additions
@@ -223,11 +228,13 @@ fn judge_calls(evidence: &Evidence, findings: &mut Vec<Finding>) {
     if let Some(budget) = budget {
         let needed = t::CALLS_BEYOND_PERCENTILE / budget;
         if (evidence.calls as f64) < needed - 0.5 {
+            let invalid_below = t::CALLS_BEYOND_PERCENTILE_INVALID / budget - 0.5;
+            let is_invalid = (evidence.calls as f64) < invalid_below;
             findings.push(Finding {
                 name: FindingName::TooFewSamples,
                 value: evidence.calls as f64,
                 threshold: needed.round(),
-                severity: Verdict::Suspect,
+                severity: if is_invalid { Verdict::Invalid } else { Verdict::Suspect },
             });
         }
     }
@@ -268,7 +275,13 @@ fn judge_answer(evidence: &Evidence, findings: &mut Vec<Finding>) {
     if rate > 0.0 {
         let threshold = if quick { t::HALF_WIDTH_QUICK_PCT } else { t::HALF_WIDTH_FULL_PCT };
         let half_width_pct = width / 2.0 / rate * 100.0;
-        above(findings, FindingName::IntervalTooWide, half_width_pct, threshold, f64::INFINITY);
+        above(
+            findings,
+            FindingName::IntervalTooWide,
+            half_width_pct,
+            threshold,
+            t::HALF_WIDTH_INVALID_PCT,
+        );
     }
     if let Some(drift) = answer.drift {
         let change_pct = drift.relative_change * 100.0;

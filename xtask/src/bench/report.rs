@@ -24,7 +24,10 @@ pub(crate) fn write(checkout: &Checkout, section: &Section) -> Result<()> {
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let text =
         format!("## {}\n\n{}\n\n{}", section.title, where_and_when(checkout)?, section.body.trim());
-    fs::write(&path, replaced(&old, section.name, &text))
+    // Written beside it first: a run that is cut short leaves the old figures whole.
+    let new = path.with_extension("md.new");
+    fs::write(&new, replaced(&old, section.name, &text))
+        .and_then(|()| fs::rename(&new, &path))
         .with_context(|| format!("cannot write {}", path.display()))
 }
 

@@ -167,6 +167,33 @@ fn a_percentile_needs_calls_beyond_it() {
 }
 
 #[test]
+fn an_interval_that_means_nothing_makes_the_trial_invalid() {
+    let with = |low: f64, high: f64| {
+        finding(|evidence| {
+            let capacity = &mut evidence.answer.as_mut().unwrap().capacity;
+            (capacity.low, capacity.high) = (rate(low), rate(high));
+        })
+    };
+    assert_eq!(with(75.5, 125.0), (FindingName::IntervalTooWide, Verdict::Suspect));
+    assert_eq!(with(74.5, 125.0), (FindingName::IntervalTooWide, Verdict::Invalid));
+    assert_eq!(with(0.0, 10_100.0), (FindingName::IntervalTooWide, Verdict::Invalid));
+}
+
+#[test]
+fn a_percentile_of_fewer_calls_than_it_needs_makes_the_trial_invalid() {
+    let with = |slo: &str, calls: u64| {
+        finding(|evidence| {
+            evidence.constraints = vec![slo.parse().unwrap()];
+            (evidence.calls, evidence.failed_calls) = (calls, 0);
+        })
+    };
+    assert_eq!(with("p95<=50ms", 20), (FindingName::TooFewSamples, Verdict::Suspect));
+    assert_eq!(with("p95<=50ms", 19), (FindingName::TooFewSamples, Verdict::Invalid));
+    assert_eq!(with("p99<=50ms", 100), (FindingName::TooFewSamples, Verdict::Suspect));
+    assert_eq!(with("p99<=50ms", 99), (FindingName::TooFewSamples, Verdict::Invalid));
+}
+
+#[test]
 fn users_must_equal_throughput_times_latency() {
     let step = |per_second: f64, answered: u64| {
         let step = ClosedLoopEvidence { users: 4, answered, per_second, mean_latency_us: 40_000.0 };

@@ -1,0 +1,347 @@
+//! What other arrivals would have met: the target's own course of service times, under fresh load.
+//!
+//! The misses of a run depend on the luck of its arrivals and on the services that the target happened
+//! to take. Services are read off the answers ([`super::service_times`]); arrivals are known to be
+//! Poisson. So the run is repeated with several independent streams of arrivals of any rate, each
+//! request served as those were that came at about that moment. Averaged over streams, the luck of
+//! arrivals is gone, and slow moments of the target keep their length and weight.
+//!
+//! That trusts the split into waiting and service, which is wrong for a target that serves in batches
+//! or otherwise out of order; [`super::estimation`] compares it with what was observed.
+
+use std::collections::BTreeMap;
+
+use rand_chacha::{
+    ChaCha8Rng,
+    rand_core::{Rng, SeedableRng},
+};
+
+use super::{
+    queue_model::{GRID_REACH, Limit, QueueModel, multiplier},
+    replay::Segment,
+    service_times::{Servers, ServiceReader},
+};
+use crate::schedule::derive_seed;
+
+/// Separates these streams from all that are really sent.
+const FRESH_LOAD: u64 = 0xF5E5;
+
+/// Streams of arrivals: so many requests per second are looked at in all, but never fewer nor more
+/// streams than this. A fast target sends enough for its luck to even out.
+const REQUESTS_PER_S: f64 = 800.0;
+const FEWEST_STREAMS: f64 = 2.0;
+const MOST_STREAMS: f64 = 8.0;
+/// Requests at the beginning of a segment that are looked at, so that deciding costs little.
+const MOST_PER_SEGMENT: usize = 1_500;
+/// Requests that share their services: those that came one after the other.
+const CHUNK: usize = 24;
+/// Rates beyond the plateau by this factor overload the target, whatever the stream.
+const TOP_RATE: f64 = 1.2;
+/// Misses that none at all stands for: between none and one.
+const FEWEST_MISSES: f64 = 0.5;
+/// So many segments' worth of trust that the streams' luck is the same for target and model.
+const TRUST_IN_MODEL: f64 = 1.0;
+
+/// What a segment leaves for fresh load.
+#[derive(Debug)]
+struct Stretch {
+    from_idle: bool,
+    lasted_us: f64,
+    /// The part of it that is looked at.
+    covered_us: f64,
+    arrivals_us: Vec<u32>,
+    services_us: Vec<f32>,
+    number: u64,
+}
+
+/// The run so far under fresh load.
+#[derive(Debug)]
+pub(super) struct FreshLoad {
+    limits: Vec<Limit>,
+    reader: ServiceReader,
+    seed: u64,
+    top_rate: f64,
+    stretches: Vec<Stretch>,
+    replays: BTreeMap<(usize, i32), Replay>,
+    /// Per constraint, how much of the streams' luck with the model is luck with the target too.
+    shared_luck: Vec<f64>,
+}
+
+/// Fresh load of one rate.
+#[derive(Debug)]
+struct Replay {
+    rate: f64,
+    top_rate: f64,
+    limit: Limit,
+    overhead_us: f64,
+    contention: f64,
+    service_us: f64,
+    streams: Vec<Stream>,
+    segments: Vec<Seen>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    seed: u64,
+    target: Servers,
+    model: Servers,
+}
+
+/// What all streams together saw of a segment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    requests: f64,
+    misses: f64,
+    modelled: f64,
+}
+
+impl FreshLoad {
+    pub(super) fn new(limits: Vec<Limit>, model: &QueueModel, plateau: f64, seed: u64) -> Self {
+        Self {
+            shared_luck: vec![1.0; limits.len()],
+            limits,
+            reader: ServiceReader::of(model),
+            seed,
+            top_rate: plateau * TOP_RATE,
+            stretches: Vec::new(),
+            replays: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, segment: &Segment) {
+        let mut services_us = self.reader.read(segment);
+        let mut arrivals_us = segment.arrivals_us.clone();
+        let lasted_us = segment.ended_us.saturating_sub(segment.started_us) as f64;
+        let covered_us = arrivals_us.get(MOST_PER_SEGMENT).map_or(lasted_us, |at| f64::from(*at));
+        arrivals_us.truncate(MOST_PER_SEGMENT);
+        services_us.truncate(MOST_PER_SEGMENT);
+        self.stretches.push(Stretch {
+            from_idle: segment.from_idle,
+            lasted_us,
+            covered_us,
+            arrivals_us,
+            services_us,
+            number: self.stretches.len() as u64,
+        });
+    }
+
+    /// The position on the model's grid whose rate constraint `number` allows, going by the segments
+    /// included. The search begins at `from`.
+    pub(super) fn invert(
+        &mut self,
+        model: &mut QueueModel,
+        number: usize,
+        included: &[usize],
+        from: f64,
+    ) -> f64 {
+        let mut excess = |grid| self.excess(model, number, included, grid);
+        #[expect(clippy::cast_possible_truncation, reason = "clamped to the grid")]
+        let mut grid = from.floor().clamp(f64::from(-GRID_REACH), f64::from(GRID_REACH)) as i32;
+        let mut here = excess(grid);
+        // Further up the grid rates are lower, so fewer requests miss.
+        while here > 0.0 {
+            if grid == GRID_REACH {
+                return f64::from(GRID_REACH);
+            }
+            grid += 1;
+            here = excess(grid);
+        }
+        while grid > -GRID_REACH {
+            let below = excess(grid - 1);
+            if below > 0.0 {
+                return f64::from(grid - 1) + below / (below - here);
+            }
+            here = below;
+            grid -= 1;
+        }
+        f64::from(-GRID_REACH)
+    }
+
+    fn seen(&mut self, model: &mut QueueModel, number: usize, grid: i32) -> &[Seen] {
+        let limit = self.limits[number];
+        let rate = model.root_at(number, limit, grid);
+        let (seed, top_rate) = (self.seed, self.top_rate);
+        let replay = self.replays.entry((number, grid)).or_insert_with(|| {
+            Replay::idle(model, limit, grid, rate.min(top_rate), top_rate, seed)
+        });
+        for stretch in &self.stretches[replay.segments.len()..] {
+            replay.carry_on(stretch);
+        }
+        &replay.segments
+    }
+
+    /// The logarithm of the misses at a rate over those allowed.
+    fn excess(
+        &mut self,
+        model: &mut QueueModel,
+        number: usize,
+        included: &[usize],
+        grid: i32,
+    ) -> f64 {
+        let (budget, share) = (self.limits[number].budget, self.shared_luck[number]);
+        let segments = self.seen(model, number, grid);
+        let mut sum = Seen::default();
+        for seen in included.iter().map(|at| segments[*at]) {
+            sum.requests += seen.requests;
+            sum.misses += seen.misses;
+            sum.modelled += seen.modelled;
+        }
+        let allowed = share * sum.modelled + (1.0 - share) * budget * sum.requests;
+        (sum.misses.max(FEWEST_MISSES) / allowed.max(FEWEST_MISSES)).ln()
+    }
+
+    /// Learns how much of the streams' luck with the model is luck with the target: the slope of the
+    /// one's misses over the other's, segment by segment, at a position of the grid.
+    pub(super) fn learn_luck(
+        &mut self,
+        model: &mut QueueModel,
+        number: usize,
+        included: &[usize],
+        position: f64,
+    ) {
+        #[expect(clippy::cast_possible_truncation, reason = "positions stay within the grid")]
+        let grid = position.round() as i32;
+        let budget = self.limits[number].budget;
+        let segments = self.seen(model, number, grid);
+        let (mut together, mut squares) = (0.0, 0.0);
+        for seen in included.iter().map(|at| segments[*at]) {
+            let allowed = budget * seen.requests;
+            together += (seen.modelled - allowed) * (seen.misses - allowed);
+            squares += (seen.modelled - allowed).powi(2);
+        }
+        let trust = TRUST_IN_MODEL * squares / included.len().max(1) as f64;
+        let slope = (together + trust) / (squares + trust);
+        self.shared_luck[number] = if slope.is_nan() { 1.0 } else { slope.clamp(0.0, 1.0) };
+    }
+
+    /// Forgets the replays far from `position`, which would otherwise be carried on for nothing.
+    pub(super) fn settle_near(&mut self, position: f64) {
+        const REACH: f64 = 10.0;
+        self.replays.retain(|(_, grid), _| (f64::from(*grid) - position).abs() <= REACH);
+    }
+}
+
+impl Replay {
+    fn idle(
+        model: &QueueModel,
+        limit: Limit,
+        grid: i32,
+        rate: f64,
+        top_rate: f64,
+        seed: u64,
+    ) -> Self {
+        let stream = |number| Stream {
+            seed: derive_seed(seed, FRESH_LOAD, number),
+            target: Servers::idle(model.servers),
+            model: Servers::idle(model.servers),
+        };
+        Self {
+            rate,
+            top_rate,
+            limit,
+            overhead_us: model.overhead_us,
+            contention: model.contention,
+            service_us: model.service_us * multiplier(f64::from(grid)),
+            streams: (0..streams(top_rate / TOP_RATE)).map(stream).collect(),
+            segments: Vec::new(),
+        }
+    }
+
+    fn carry_on(&mut self, stretch: &Stretch) {
+        let mut seen = Seen::default();
+        let mean_gap_us = 1e6 / self.top_rate;
+        for stream in &mut self.streams {
+            if stretch.from_idle {
+                stream.target.reset();
+                stream.model.reset();
+            }
+            let mut random = ChaCha8Rng::seed_from_u64(derive_seed(stream.seed, 0, stretch.number));
+            let mut course = Course::of(stretch);
+            let mut at = 0.0;
+            loop {
+                // Thinned from one stream for all rates, so that neighbouring rates are alike.
+                at -= mean_gap_us * uniform(&mut random).ln();
+                if at >= stretch.covered_us || stretch.services_us.is_empty() {
+                    break;
+                }
+                let mark = uniform(&mut random) * self.top_rate / self.rate;
+                if mark >= 1.0 {
+                    continue;
+                }
+                let latency_us = |servers: &mut Servers, unhindered_us: f64, contention: f64| {
+                    let start = servers.start(at);
+                    let service_us = unhindered_us * servers.slowdown(start, contention);
+                    servers.occupy(start + service_us);
+                    start - at + service_us + self.overhead_us
+                };
+                let unhindered_us = course.service_us(at, mark);
+                let of_target = latency_us(&mut stream.target, unhindered_us, self.contention);
+                let of_model = latency_us(&mut stream.model, self.service_us, 0.0);
+                // Half a microsecond is what rounding of times makes of equality.
+                let longest_us = self.limit.latency_us + 0.5;
+                seen.requests += 1.0;
+                seen.misses += f64::from(u8::from(of_target > longest_us));
+                seen.modelled += f64::from(u8::from(of_model > longest_us));
+            }
+            stream.target.shift(-stretch.lasted_us);
+            stream.model.shift(-stretch.lasted_us);
+        }
+        self.segments.push(seen);
+    }
+}
+
+/// The services of a segment, handed out about when they were taken.
+struct Course<'a> {
+    stretch: &'a Stretch,
+    chunk: Option<usize>,
+    next: usize,
+}
+
+impl<'a> Course<'a> {
+    const fn of(stretch: &'a Stretch) -> Self {
+        Self { stretch, chunk: None, next: 0 }
+    }
+
+    /// The service of a request that arrives at `at_us`; `mark` is uniform in [0, 1).
+    ///
+    /// A chunk of neighbours is handed out in turn from a place found by lot: none twice before all
+    /// had their turn, so that a rare long service does not come in pairs.
+    fn service_us(&mut self, at_us: f64, mark: f64) -> f64 {
+        let services = &self.stretch.services_us;
+        let arrived = |chunk: usize| {
+            self.stretch.arrivals_us.get(chunk * CHUNK).is_some_and(|at| f64::from(*at) <= at_us)
+        };
+        let mut chunk = self.chunk.unwrap_or(0);
+        while arrived(chunk + 1) {
+            chunk += 1;
+        }
+        if self.chunk != Some(chunk) {
+            self.chunk = Some(chunk);
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "within a chunk"
+            )]
+            let lot = (mark * CHUNK as f64) as usize;
+            self.next = lot;
+        }
+        let first = chunk * CHUNK;
+        let length = CHUNK.min(services.len() - first);
+        self.next += 1;
+        f64::from(services[first + self.next % length])
+    }
+}
+
+fn streams(plateau: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    let streams = (REQUESTS_PER_S / plateau).clamp(FEWEST_STREAMS, MOST_STREAMS) as u64;
+    streams
+}
+
+/// Uniform in (0, 1].
+fn uniform(random: &mut ChaCha8Rng) -> f64 {
+    ((random.next_u64() >> 11) as f64 + 1.0) / (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests;
