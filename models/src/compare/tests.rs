@@ -54,7 +54,8 @@ fn the_reference_mlp_is_the_same_optimized_and_visibly_different_in_bfloat16() {
     let rounded = of(Configured { dtype: Precision::Bfloat16, ..FLOAT32 });
     assert!(rounded.max > 1e-4 && rounded.max < 0.2, "{rounded:?}");
     assert!(0.0 < rounded.mean && rounded.mean <= rounded.max, "{rounded:?}");
-    assert_eq!(of(FLOAT32).max, 0.0);
+    let itself = of(FLOAT32);
+    assert!(itself.max <= 0.0, "{itself:?}");
 }
 
 #[test]
