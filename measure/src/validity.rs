@@ -76,7 +76,7 @@ word_enum!(
         OutputDeviation = "output_deviation",
         /// The search ran into its time limit.
         OutOfTime = "out_of_time",
-        /// Quick mode does not heat the machine, so throttling may be missed.
+        /// Quick mode heats the machine for seconds only, so throttling may be missed.
         NoBurnIn = "no_burn_in",
     }
 );

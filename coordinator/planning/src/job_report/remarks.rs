@@ -240,7 +240,7 @@ fn told(found: &Finding) -> String {
         ),
         FindingName::OutOfTime => "the search ran out of time".to_owned(),
         FindingName::NoBurnIn => {
-            "the machine was not heated, so throttling may be missed".to_owned()
+            "the machine was heated for seconds only, so throttling may be missed".to_owned()
         }
     }
 }
@@ -347,8 +347,9 @@ pub(super) fn of_job(
         warnings.push(format!("#1 is tied with {}: their intervals overlap", ranks.join(", ")));
     }
     if facts.spec.mode == Mode::Quick && facts.spec.fixed_load.is_none() && !ranking.is_empty() {
-        warnings
-            .push("quick mode does not heat the machine, so throttling may be missed".to_owned());
+        warnings.push(
+            "quick mode heats the machine for seconds only, so throttling may be missed".to_owned(),
+        );
     }
     warnings
 }

@@ -258,7 +258,7 @@ fn burst_credits_steal_and_missing_limits_are_warned_of() {
             .iter()
             .any(|found| found.name == assay_measure::validity::FindingName::BurstCredits)
     );
-    assert!(has(&report.warnings, "quick mode does not heat the machine"));
+    assert!(has(&report.warnings, "quick mode heats the machine for seconds only"));
 }
 
 #[test]
