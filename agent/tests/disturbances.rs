@@ -136,11 +136,14 @@ fn a_target_that_is_stopped_for_a_while_is_not_called_valid() {
 }
 
 #[test]
-fn a_target_that_slows_down_in_the_middle_is_found_drifting() {
+fn a_target_that_slows_down_in_the_middle_is_not_called_valid() {
     let change = ["--service-time", "10ms", "--then", "13ms", "--after", "22s"];
     let (_server, url) = known_server(&change);
     let report = capacity(&url, "46s").report();
-    let drift = finding(&report, "drift").unwrap_or_else(|| panic!("{report:#}"));
-    assert!(drift < -5.0, "{report:#}");
     assert_ne!(report["validity"]["verdict"], "valid", "{report:#}");
+    // What it costs depends on how much of the run came before: either the second half is seen to be
+    // slower than the first, or segments differ so much that the interval is wide.
+    let drift = finding(&report, "drift").filter(|change| *change < -5.0);
+    let wide = finding(&report, "interval_too_wide");
+    assert!(drift.or(wide).is_some(), "{report:#}");
 }
