@@ -64,11 +64,16 @@ fn the_agent_is_a_child_that_talks_grpc_over_loopback_and_nothing_stays_behind()
         ours.iter().any(|(local, remote)| theirs.contains(&(remote.clone(), local.clone())));
     assert!(connected, "assay {ours:?} and its agent {theirs:?} share no connection");
 
-    assert_eq!(assay.exit_code(LIMIT), 0, "{}", assay.stderr());
+    let code = assay.exit_code(LIMIT);
     assert_gone(&family);
     let table = assay.stdout();
-    for part in ["own.small*", "workers=1 intra-op=1", "$/1M", "MAX INV/MIN", "±", "Recommendation"]
-    {
+    // A disturbed machine has nothing to recommend, and says why.
+    let parts: &[&str] = match code {
+        0 => &["own.small*", "workers=1 intra-op=1", "$/1M", "MAX INV/MIN", "±", "Recommendation"],
+        _ => &["own.small", "workers=1 intra-op=1", "cannot be believed"],
+    };
+    assert!([0, 1].contains(&code), "{code}: {}", assay.stderr());
+    for part in parts {
         assert!(table.contains(part), "no {part:?} in\n{table}");
     }
 }
@@ -141,7 +146,9 @@ fn without_any_price_the_ranking_is_by_throughput_and_says_so() {
     let report = run.json();
     let entry = &measured(&report)[0];
     assert!(entry.get("cost_per_inference_usd").is_none(), "{entry:#}");
-    assert!(report["warnings"].to_string().contains("no price"), "{:#}", report["warnings"]);
+    if run.code == 0 {
+        assert!(report["warnings"].to_string().contains("no price"), "{:#}", report["warnings"]);
+    }
 }
 
 #[test]
