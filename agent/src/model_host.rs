@@ -89,6 +89,14 @@ impl Serving<'_> {
         add("--intra-op-threads", c.intra_op_threads.to_string());
         add("--max-batch", c.max_batch.to_string());
         add("--max-batch-delay", format!("{}us", c.max_batch_delay_us));
+        self.add_how(&mut arguments);
+        arguments
+    }
+
+    /// How the model itself is run, whatever it is run for.
+    fn add_how(&self, arguments: &mut Vec<OsString>) {
+        let c = self.configuration;
+        let mut add = |flag: &str, value: String| arguments.extend([flag.into(), value.into()]);
         add("--device", c.device.to_string());
         add("--dtype", c.dtype.to_string());
         add("--graph", c.graph.to_string());
@@ -96,7 +104,6 @@ impl Serving<'_> {
         for input in self.inputs {
             add("--input", input.to_string());
         }
-        arguments
     }
 
     fn command(&self, program: &Path, arguments: Vec<OsString>) -> std::process::Command {

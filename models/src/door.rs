@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     engine::{Engine, EngineSettings, InferError, Inferred, ModelFacts, Reply},
-    payload::{DecodeSettings, ExpectedInput},
+    payload::{self, DecodeSettings, ExpectedInput},
     statistics::Statistics,
     tensor::WireTensor,
 };
@@ -52,11 +52,7 @@ impl Door {
     pub fn new(engine: Arc<dyn Infer>, decode: DecodeSettings, max_payload_bytes: usize) -> Self {
         let statistics = Arc::new(Statistics::new(engine.settings().max_batch.get()));
         let facts = engine.facts();
-        let expected: Vec<ExpectedInput> = if facts.inputs.is_empty() {
-            facts.declared.iter().map(ExpectedInput::from).collect()
-        } else {
-            facts.inputs.iter().map(ExpectedInput::from).collect()
-        };
+        let expected = payload::expected(&facts.declared, &facts.inputs);
         Self {
             engine,
             statistics,

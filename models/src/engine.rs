@@ -221,13 +221,8 @@ impl Engine {
         settings: &EngineSettings,
     ) -> Result<Self, EngineError> {
         torch::use_one_interop_thread();
-        let (module, description) =
-            load_module(artifact, settings.device, settings.dtype, settings.graph)?;
-        let message = |message| EngineError::Signature { message };
-        if !description.has_forward {
-            return Err(message("it has no forward()".to_owned()));
-        }
-        let signature = Signature::new(&description.arguments, declared).map_err(message)?;
+        let how = (settings.device, settings.dtype, settings.graph);
+        let (module, description, signature) = load_callable(artifact, declared, how)?;
         let queue = Arc::new(Queue::new(settings.queue_limit));
         let rehearsal = Rehearsal::new(&signature, declared)?;
         let (team, outputs) = Team::start(Arc::new(module), &queue, settings, rehearsal)?;
@@ -337,6 +332,21 @@ pub fn load_module(
         })?;
     }
     Ok((module, description))
+}
+
+/// Loads a module that can be called, with what its `forward()` takes.
+fn load_callable(
+    artifact: &Artifact,
+    declared: &[InputSpec],
+    (device, dtype, graph): (Device, Precision, Graph),
+) -> Result<(Module, Description, Signature), EngineError> {
+    let (module, description) = load_module(artifact, device, dtype, graph)?;
+    let unfit = |message| EngineError::Signature { message };
+    if !description.has_forward {
+        return Err(unfit("it has no forward()".to_owned()));
+    }
+    let signature = Signature::new(&description.arguments, declared).map_err(unfit)?;
+    Ok((module, description, signature))
 }
 
 #[cfg(test)]

@@ -130,6 +130,15 @@ impl From<&InputFacts> for ExpectedInput {
     }
 }
 
+/// What to expect of a model: what its signature tells, or else what was declared.
+pub(crate) fn expected(declared: &[InputSpec], inputs: &[InputFacts]) -> Vec<ExpectedInput> {
+    if inputs.is_empty() {
+        declared.iter().map(ExpectedInput::from).collect()
+    } else {
+        inputs.iter().map(ExpectedInput::from).collect()
+    }
+}
+
 /// How payloads are decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodeSettings {

@@ -25,4 +25,31 @@ impl WireTensor {
     pub fn elements(&self) -> Option<usize> {
         self.shape.iter().try_fold(1usize, |all, &dim| all.checked_mul(usize::try_from(dim).ok()?))
     }
+
+    /// The bytes of each element, `N` being the size of its type.
+    pub(crate) fn chunks<const N: usize>(&self) -> impl Iterator<Item = [u8; N]> + '_ {
+        self.data.as_chunks::<N>().0.iter().copied()
+    }
+
+    /// The values of a floating-point tensor; `None` for integers and truth values.
+    pub(crate) fn floats(&self) -> Option<Box<dyn Iterator<Item = f64> + '_>> {
+        Some(match self.dtype {
+            DType::Float32 => {
+                Box::new(self.chunks().map(|bytes| f64::from(f32::from_le_bytes(bytes))))
+            }
+            DType::Float64 => Box::new(self.chunks().map(f64::from_le_bytes)),
+            DType::Float16 => {
+                Box::new(self.chunks().map(|bytes| half::f16::from_le_bytes(bytes).to_f64()))
+            }
+            DType::Bfloat16 => {
+                Box::new(self.chunks().map(|bytes| half::bf16::from_le_bytes(bytes).to_f64()))
+            }
+            DType::Int64
+            | DType::Int32
+            | DType::Int16
+            | DType::Int8
+            | DType::Uint8
+            | DType::Bool => return None,
+        })
+    }
 }

@@ -69,7 +69,6 @@ struct Problem {
 
 impl Serving<'_> {
     pub(super) fn comparing_arguments(&self, bodies: &Bodies) -> Vec<OsString> {
-        let c = self.configuration;
         let mut arguments: Vec<OsString> = vec!["compare".into(), self.model.into()];
         let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
         add("--output", "json".into());
@@ -77,14 +76,8 @@ impl Serving<'_> {
             add("--payload", file.into());
         }
         add("--content-type", bodies.content_type.clone().into());
-        add("--intra-op-threads", c.intra_op_threads.to_string().into());
-        add("--device", c.device.to_string().into());
-        add("--dtype", c.dtype.to_string().into());
-        add("--graph", c.graph.to_string().into());
-        add("--allocator", c.allocator.to_string().into());
-        for input in self.inputs {
-            add("--input", input.to_string().into());
-        }
+        add("--intra-op-threads", self.configuration.intra_op_threads.to_string().into());
+        self.add_how(&mut arguments);
         arguments
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use assay_planning::report::{Entry, JobReport};
+use assay_planning::report::{Entry, JobReport, emulation_note};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
 use crate::figures;
@@ -29,7 +29,7 @@ pub(crate) fn render(report: &JobReport, layout: Layout) -> String {
     if !rows.is_empty() {
         let _ = writeln!(text, "{}", table(&rows, report, layout));
         if let Some((emulated, _)) = rows.iter().find(|(entry, _)| entry.emulated) {
-            let _ = writeln!(text, "  * {}", emulation_note(emulated));
+            let _ = writeln!(text, "  * {}", emulation_note(emulated.host.as_ref()));
         }
         text.push('\n');
     }
@@ -39,14 +39,6 @@ pub(crate) fn render(report: &JobReport, layout: Layout) -> String {
         let _ = writeln!(text, "  warning: {warning}");
     }
     text
-}
-
-fn emulation_note(entry: &Entry) -> String {
-    let machine = entry.host.as_ref().map_or_else(
-        || "another machine".to_owned(),
-        |host| format!("{}, {} vCPU", host.cpu_model.trim(), host.vcpus),
-    );
-    format!("emulated on {machine}: compare shapes with it, not clouds")
 }
 
 fn table(rows: &[(&Entry, &str)], report: &JobReport, layout: Layout) -> Table {
@@ -162,7 +154,7 @@ fn recommendation(text: &mut String, report: &JobReport) {
         text.push('\n');
     }
     // What the footnote says already is not said again.
-    let footnote = emulation_note(best);
+    let footnote = emulation_note(best.host.as_ref());
     for warning in best.warnings.iter().filter(|warning| **warning != footnote) {
         let _ = writeln!(text, "    warning: {warning}");
     }

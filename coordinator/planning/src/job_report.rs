@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::{
     constraints,
-    planner::{Candidate, Plan, PlannedTrial, Stage},
+    planner::{Candidate, Plan, PlannedTrial},
     prices::PriceQuote,
     ranking::{self, Contender, Place, RankedBy},
     report::{Entry, JobReport, ModelReport, ProgressReport, SCHEMA},
@@ -158,7 +158,7 @@ fn counted<'a>(facts: &'a JobFacts, candidate: &Candidate) -> Option<(Candidate,
         let found = facts.trials.get(trial)?;
         Some((Candidate { trial: trial.clone(), ..candidate.clone() }, found))
     };
-    let Stage::Final { heat } = &candidate.stage else { return of(&candidate.trial) };
+    let Some(heat) = candidate.stage.heat() else { return of(&candidate.trial) };
     of(&candidate.trial)
         .filter(|(_, full)| {
             matches!(

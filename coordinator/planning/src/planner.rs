@@ -206,10 +206,9 @@ impl Plan {
 
     /// The candidates that a trial measures, or has measured quickly before.
     pub fn candidates_of<'a>(&'a self, id: &'a TrialId) -> impl Iterator<Item = &'a Candidate> {
-        let was_its_heat = move |candidate: &Candidate| matches!(&candidate.stage, Stage::Final { heat } if heat == id);
         self.candidates
             .iter()
-            .filter(move |candidate| candidate.trial == *id || was_its_heat(candidate))
+            .filter(move |candidate| candidate.trial == *id || candidate.stage.heat() == Some(id))
     }
 
     /// Roughly how long the whole plan takes, given that machines work side by side.

@@ -329,6 +329,16 @@ pub struct FindingReport {
     pub severity: Verdict,
 }
 
+/// What to bear in mind of figures that were measured on another machine; without `host`, on an unknown one.
+#[must_use]
+pub fn emulation_note(host: Option<&HostFacts>) -> String {
+    let machine = host.map_or_else(
+        || "another machine".to_owned(),
+        |host| format!("{}, {} vCPU", host.cpu_model.trim(), host.vcpus),
+    );
+    format!("emulated on {machine}: compare shapes with it, not clouds")
+}
+
 impl From<&PriceQuote> for PriceReport {
     fn from(quote: &PriceQuote) -> Self {
         Self {

@@ -213,7 +213,7 @@ fn perf_analyzer(bench: &mut Bench, arrivals: Arrivals) -> Option<f64> {
         let counts: Vec<f64> = last.iter().map(|window| window.len() as f64).collect();
         (stable || alike(&counts)) && bench.holds(&last.concat())
     };
-    let (mut low, mut high) = (0.3 * bench.saturation, 1.6 * bench.saturation);
+    let (low, high) = (0.3 * bench.saturation, 1.6 * bench.saturation);
     let step = 0.02 * bench.saturation;
     if !holds(bench, low) {
         return None;
@@ -221,7 +221,18 @@ fn perf_analyzer(bench: &mut Bench, arrivals: Arrivals) -> Option<f64> {
     if holds(bench, high) {
         return Some(high);
     }
-    while high - low > step {
+    Some(bisected(bench, (low, high), |low, high| high - low <= step, holds))
+}
+
+/// Halves the interval between a rate that holds and one that does not until it is narrow enough; the
+/// highest rate that held.
+fn bisected(
+    bench: &mut Bench,
+    (mut low, mut high): (f64, f64),
+    is_narrow: impl Fn(f64, f64) -> bool,
+    holds: impl Fn(&mut Bench, f64) -> bool,
+) -> f64 {
+    while !is_narrow(low, high) {
         let middle = f64::midpoint(low, high);
         if holds(bench, middle) {
             low = middle;
@@ -229,7 +240,7 @@ fn perf_analyzer(bench: &mut Bench, arrivals: Arrivals) -> Option<f64> {
             high = middle;
         }
     }
-    Some(low)
+    low
 }
 
 /// The closed-loop maximum, then ten rates up to 120 % of it, 30 s each, until one misses.
@@ -264,15 +275,7 @@ fn find_peak(bench: &mut Bench) -> Option<f64> {
     while holds(bench, high) {
         (low, high) = (high, 2.0 * high);
     }
-    while (high - low) / high > 0.02 {
-        let middle = f64::midpoint(low, high);
-        if holds(bench, middle) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    Some(low)
+    Some(bisected(bench, (low, high), |low, high| (high - low) / high <= 0.02, holds))
 }
 
 /// Bisection from the closed-loop maximum; every rate is tested on batch means of its misses until

@@ -14,7 +14,6 @@
 //! A NaN or an infinity where there was a number, outputs of other shapes, or anything where all was
 //! zero is [`Incomparable`]: infinitely far, and told in words.
 
-use assay_measure::input_spec::DType;
 use thiserror::Error;
 
 use crate::tensor::WireTensor;
@@ -119,11 +118,11 @@ impl Tally {
             let (plain, configured) = (notation(plain), notation(other));
             return Err(Incomparable::Structure { plain, configured });
         }
-        let Some((expected, found)) = floats(plain).zip(floats(other)) else {
+        let Some((expected, found)) = plain.floats().zip(other.floats()) else {
             self.add_exact(plain, other);
             return Ok(());
         };
-        let scale = root_mean_square(floats(plain).into_iter().flatten());
+        let scale = root_mean_square(plain.floats().into_iter().flatten());
         for ((a, b), element) in expected.zip(found).zip(0..) {
             // Two NaNs agree, as do two infinities of one sign.
             let deviation = if a == b || (a.is_nan() && b.is_nan()) {
@@ -165,29 +164,6 @@ fn root_mean_square(values: impl Iterator<Item = f64>) -> f64 {
     if count == 0 { 0.0 } else { (sum / count as f64).sqrt() }
 }
 
-/// The elements of a floating-point tensor.
-fn floats(tensor: &WireTensor) -> Option<Box<dyn Iterator<Item = f64> + '_>> {
-    match tensor.dtype {
-        DType::Float32 => {
-            Some(Box::new(chunks(tensor).map(|bytes| f64::from(f32::from_le_bytes(bytes)))))
-        }
-        DType::Float64 => Some(Box::new(chunks(tensor).map(f64::from_le_bytes))),
-        DType::Float16 => {
-            Some(Box::new(chunks(tensor).map(|bytes| half::f16::from_le_bytes(bytes).to_f64())))
-        }
-        DType::Bfloat16 => {
-            Some(Box::new(chunks(tensor).map(|bytes| half::bf16::from_le_bytes(bytes).to_f64())))
-        }
-        DType::Int64 | DType::Int32 | DType::Int16 | DType::Int8 | DType::Uint8 | DType::Bool => {
-            None
-        }
-    }
-}
-
-fn chunks<const N: usize>(tensor: &WireTensor) -> impl Iterator<Item = [u8; N]> + '_ {
-    tensor.data.as_chunks::<N>().0.iter().copied()
-}
-
 fn notation(tensor: &WireTensor) -> String {
     let dims: Vec<String> = tensor.shape.iter().map(i64::to_string).collect();
     format!("{}={}[{}]", tensor.name, tensor.dtype, dims.join(","))
@@ -195,6 +171,8 @@ fn notation(tensor: &WireTensor) -> String {
 
 #[cfg(test)]
 mod tests {
+    use assay_measure::input_spec::DType;
+
     use super::*;
 
     fn tensor(dtype: DType, data: Vec<u8>) -> WireTensor {

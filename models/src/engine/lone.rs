@@ -7,10 +7,10 @@ use assay_measure::{
     input_spec::InputSpec,
 };
 
-use super::{EngineError, InferError, fit::Signature, load_module};
+use super::{EngineError, InferError, fit::Signature, load_callable};
 use crate::{
     artifact::Artifact,
-    payload::ExpectedInput,
+    payload::{self, ExpectedInput},
     tensor::WireTensor,
     torch::{self, CallError, Module},
 };
@@ -27,22 +27,13 @@ impl Lone {
     pub(crate) fn load(
         artifact: &Artifact,
         declared: &[InputSpec],
-        (device, dtype, graph): (Device, Precision, Graph),
+        how: (Device, Precision, Graph),
         intra_op_threads: NonZeroU32,
     ) -> Result<Self, EngineError> {
         torch::use_one_interop_thread();
         torch::set_intra_op_threads(intra_op_threads.get());
-        let (module, description) = load_module(artifact, device, dtype, graph)?;
-        let unfit = |message| EngineError::Signature { message };
-        if !description.has_forward {
-            return Err(unfit("it has no forward()".to_owned()));
-        }
-        let signature = Signature::new(&description.arguments, declared).map_err(unfit)?;
-        let expected = if signature.inputs().is_empty() {
-            declared.iter().map(ExpectedInput::from).collect()
-        } else {
-            signature.inputs().iter().map(ExpectedInput::from).collect()
-        };
+        let (module, _, signature) = load_callable(artifact, declared, how)?;
+        let expected = payload::expected(declared, signature.inputs());
         Ok(Self { module, signature, expected })
     }
 

@@ -8,16 +8,16 @@ use crate::tensor::WireTensor;
 pub(super) fn count(tensor: &WireTensor) -> u64 {
     let found = match tensor.dtype {
         DType::Float32 => {
-            chunks(tensor).filter(|&bytes| f32::from_le_bytes(bytes).is_nan()).count()
+            tensor.chunks().filter(|&bytes| f32::from_le_bytes(bytes).is_nan()).count()
         }
         DType::Float64 => {
-            chunks(tensor).filter(|&bytes| f64::from_le_bytes(bytes).is_nan()).count()
+            tensor.chunks().filter(|&bytes| f64::from_le_bytes(bytes).is_nan()).count()
         }
         DType::Float16 => {
-            chunks(tensor).filter(|&bytes| half::f16::from_le_bytes(bytes).is_nan()).count()
+            tensor.chunks().filter(|&bytes| half::f16::from_le_bytes(bytes).is_nan()).count()
         }
         DType::Bfloat16 => {
-            chunks(tensor).filter(|&bytes| half::bf16::from_le_bytes(bytes).is_nan()).count()
+            tensor.chunks().filter(|&bytes| half::bf16::from_le_bytes(bytes).is_nan()).count()
         }
         DType::Int64 | DType::Int32 | DType::Int16 | DType::Int8 | DType::Uint8 | DType::Bool => 0,
     };
@@ -30,35 +30,19 @@ pub(super) fn nearly_equal(one: &WireTensor, other: &WireTensor) -> bool {
     if one.dtype != other.dtype || one.shape != other.shape || one.name != other.name {
         return false;
     }
-    match one.dtype {
-        DType::Float32 => {
-            near(floats(one, f32::from_le_bytes), floats(other, f32::from_le_bytes), 1e-3)
-        }
-        DType::Float64 => {
-            near(chunks(one).map(f64::from_le_bytes), chunks(other).map(f64::from_le_bytes), 1e-6)
-        }
-        DType::Float16 => {
-            let value =
-                |tensor| chunks(tensor).map(|bytes| half::f16::from_le_bytes(bytes).to_f64());
-            near(value(one), value(other), 2e-2)
-        }
-        DType::Bfloat16 => {
-            let value =
-                |tensor| chunks(tensor).map(|bytes| half::bf16::from_le_bytes(bytes).to_f64());
-            near(value(one), value(other), 1e-1)
-        }
+    let tolerance = match one.dtype {
+        DType::Float64 => 1e-6,
+        DType::Float32 => 1e-3,
+        DType::Float16 => 2e-2,
+        DType::Bfloat16 => 1e-1,
         DType::Int64 | DType::Int32 | DType::Int16 | DType::Int8 | DType::Uint8 | DType::Bool => {
-            one.data == other.data
+            0.0
         }
+    };
+    match one.floats().zip(other.floats()) {
+        Some((values, others)) => near(values, others, tolerance),
+        None => one.data == other.data,
     }
-}
-
-fn chunks<const N: usize>(tensor: &WireTensor) -> impl Iterator<Item = [u8; N]> + '_ {
-    tensor.data.as_chunks::<N>().0.iter().copied()
-}
-
-fn floats<'a>(tensor: &'a WireTensor, read: fn([u8; 4]) -> f32) -> impl Iterator<Item = f64> + 'a {
-    chunks(tensor).map(move |bytes| f64::from(read(bytes)))
 }
 
 /// Differences are measured against the largest value: a logit of 0.001 beside one of 20 carries the

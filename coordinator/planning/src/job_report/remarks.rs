@@ -16,7 +16,7 @@ use crate::{
     constraints::{self, shown_latency},
     planner::{Candidate, Stage},
     ranking::RankedBy,
-    report::Entry,
+    report::{Entry, emulation_note},
 };
 
 /// The hypervisor's share is mentioned from half of the suspicious figure on.
@@ -102,10 +102,7 @@ fn about_the_race(facts: &JobFacts, candidate: &Candidate) -> String {
 
 fn about_emulation(candidate: &Candidate, measurement: &Measurement, warnings: &mut Vec<String>) {
     let host = &measurement.host;
-    warnings.push(format!(
-        "emulated on {}, {} vCPU: compare shapes with it, not clouds",
-        host.cpu_model, host.vcpus
-    ));
+    warnings.push(emulation_note(Some(host)));
     if candidate.foreign_architecture {
         warnings.push(format!(
             "{} has processors of another architecture than {}; its real figures will differ",

@@ -13,7 +13,10 @@ use super::{
     samples::{facts, step},
     *,
 };
-use crate::testing::{self, measured, measurement};
+use crate::{
+    planner::Stage,
+    testing::{self, measured, measurement},
+};
 
 /// Two shapes, so two trials.
 const TYPES: &[&str] = &["own.small=2x2GiB@0.05", "own.other=1x2GiB@0.04"];

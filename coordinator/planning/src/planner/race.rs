@@ -39,6 +39,17 @@ pub enum Stage {
     },
 }
 
+impl Stage {
+    /// The quick trial before a full one.
+    #[must_use]
+    pub const fn heat(&self) -> Option<&TrialId> {
+        match self {
+            Self::Final { heat } => Some(heat),
+            Self::Single | Self::Heat | Self::Dominated => None,
+        }
+    }
+}
+
 impl Plan {
     /// Makes quick trials of those whose candidates have rivals of the same instance type.
     pub(super) fn begin_race(&mut self, job: &JobSpec) {
@@ -74,7 +85,7 @@ impl Plan {
     }
 
     /// Adds the full trials of those instance types whose quick ones have all ended, within the time
-    /// left. Returns the names of new trials; each type is decided once.
+    /// left. Returns the names of new trials, `None` when nothing was decided; each type is decided once.
     ///
     /// `outcome` tells how a trial ended, `None` while it has not.
     pub fn advance_race(
@@ -83,7 +94,7 @@ impl Plan {
         fleet: &[AgentView],
         outcome: impl Fn(&TrialId) -> Option<TrialOutcome>,
         time_left: Duration,
-    ) -> Vec<TrialId> {
+    ) -> Option<Vec<TrialId>> {
         let racing: BTreeSet<InstanceTypeName> = self
             .candidates
             .iter()
@@ -91,6 +102,7 @@ impl Plan {
             .map(|candidate| candidate.instance_type.clone())
             .collect();
         let first_new = self.trials.len();
+        let mut decided = false;
         for instance_type in racing {
             let rivals: Vec<usize> = (0..self.candidates.len())
                 .filter(|&index| self.candidates[index].instance_type == instance_type)
@@ -98,6 +110,7 @@ impl Plan {
             let ended: Option<Vec<TrialOutcome>> =
                 rivals.iter().map(|&index| outcome(&self.candidates[index].trial)).collect();
             let Some(ended) = ended else { continue };
+            decided = true;
             for (&index, in_race) in rivals.iter().zip(stays_in_race(job, &ended)) {
                 if in_race {
                     self.send_to_final(job, index);
@@ -107,21 +120,17 @@ impl Plan {
             }
         }
         let finals = &mut self.trials[first_new..];
-        if finals.is_empty() {
-            return Vec::new();
-        }
         let queue = timing::longest_queue(finals, fleet);
         for trial in finals.iter_mut() {
             timing::give(trial, queue, time_left);
         }
-        finals.iter().map(|trial| trial.spec.id.clone()).collect()
+        decided.then(|| finals.iter().map(|trial| trial.spec.id.clone()).collect())
     }
 
     fn send_to_final(&mut self, job: &JobSpec, index: usize) {
         let heat = self.candidates[index].trial.clone();
-        let sent_already = self.candidates.iter().find(
-            |candidate| matches!(&candidate.stage, Stage::Final { heat: from } if *from == heat),
-        );
+        let sent_already =
+            self.candidates.iter().find(|candidate| candidate.stage.heat() == Some(&heat));
         let id = match sent_already.map(|candidate| candidate.trial.clone()) {
             Some(id) => id,
             None => {

@@ -410,16 +410,16 @@ impl State {
         let Some(planned) = planned else {
             return;
         };
-        let before = planned.plan.clone();
         let mut added = planned.plan.after_outcome(&id, &outcome);
         let ended = |trial: &TrialId| {
             let active = trials.iter().find(|active| active.id == *trial)?;
             active.trial.end().map(outcome_of)
         };
-        added.extend(planned.plan.advance_race(spec, &fleet, ended, time_left));
-        if planned.plan == before {
+        let decided = planned.plan.advance_race(spec, &fleet, ended, time_left);
+        if added.is_empty() && decided.is_none() {
             return;
         }
+        added.extend(decided.unwrap_or_default());
         let planned = Box::new(planned.clone());
         let added: Vec<ActiveTrial> = added.into_iter().map(ActiveTrial::queued).collect();
         let trials = added.iter().map(ActiveTrial::record).collect();
