@@ -69,6 +69,7 @@ mod tests {
         Plateau {
             throughput: Estimate { value: rate, low: rate, high: rate },
             users: 2,
+            filling_users: 2,
             lone_us: 10_000.0,
             limited_by: LimitedBy::Saturation,
             steps: vec![1],

@@ -247,7 +247,7 @@ impl Engine {
                 (wanted >= SHORTEST_STEP).then(|| closed(Purpose::BurnIn, users, wanted))
             }
             Stage::AtPlateau { plateau, run } => {
-                let (users, wanted) = (plateau.users, run.next_segment(plateau)?);
+                let (users, wanted) = run.next_segment(plateau)?;
                 let duration = self.fitted(wanted, false, Duration::ZERO)?;
                 Some(closed(Purpose::Main, users, duration))
             }
@@ -423,7 +423,8 @@ impl Engine {
 
     fn enter_run(&mut self, plateau: Plateau) {
         self.stage = if self.limits.is_empty() {
-            Stage::AtPlateau { plateau, run: PlateauRun::new(self.plan.mode) }
+            let run = PlateauRun::new(self.plan.mode, self.throttled_by.is_some());
+            Stage::AtPlateau { plateau, run }
         } else {
             let throttled = self.throttled_by.is_some();
             let run = MainRun::new(&self.plan, self.limits.clone(), &plateau, throttled);
@@ -452,7 +453,7 @@ impl Engine {
             plateau_users: plateau.users,
             limited_by: plateau.limited_by,
             confirmation: Confirmation::NotNeeded,
-            answer_steps: if held.is_some() { run.steps() } else { plateau.steps.clone() },
+            answer_steps: if held.is_some() { run.steps(plateau) } else { plateau.steps.clone() },
             drift: self.throttled_by.or(run.drift).map(|relative_change| Drift { relative_change }),
             precise: run.is_precise(),
             samples: run.requests(),

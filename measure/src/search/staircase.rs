@@ -70,6 +70,9 @@ pub(super) struct Plateau {
     pub(super) throughput: Estimate,
     /// The fewest users that reach 97 % of it.
     pub(super) users: u32,
+    /// Users that leave none of it unused: twice as many, so that one request waits while another one's
+    /// answer travels, unless the staircase saw throughput fall with them.
+    pub(super) filling_users: u32,
     /// Median latency of a lone request.
     pub(super) lone_us: f64,
     /// Why throughput does not grow.
@@ -149,6 +152,11 @@ impl Staircase {
         Some(Plateau {
             throughput: estimate_of(found),
             users: first.users,
+            filling_users: on_plateau
+                .iter()
+                .map(|level| level.users)
+                .find(|users| *users >= first.users.saturating_mul(2))
+                .unwrap_or(first.users),
             lone_us: self.lone_us,
             limited_by: self.ended_by.unwrap_or(LimitedBy::Saturation),
             steps: vec![first.index],
