@@ -12,6 +12,7 @@ pub(crate) mod link;
 mod recovery;
 mod refused;
 mod state;
+mod time_limits;
 mod trials;
 
 #[cfg(test)]

@@ -1,9 +1,6 @@
 //! Jobs: accepted, planned, stopped, concluded, deleted.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_measure::{
     ids::JobName,
@@ -22,11 +19,7 @@ use assay_planning::{
 };
 use jiff::Timestamp;
 
-use super::{
-    Created, Effect, Refused,
-    state::{State, later},
-    trials::ActiveTrial,
-};
+use super::{Created, Effect, Refused, state::State, trials::ActiveTrial};
 use crate::{
     job_event::{Happening, JobEvent, TrialBrief},
     store::{Change, JobRecord, Planned, Recommended},
@@ -50,36 +43,6 @@ pub(super) struct ActiveJob {
 }
 
 impl ActiveJob {
-    /// When it must end; its time runs from the beginning of its first trial.
-    fn ends_by(&self) -> Option<Timestamp> {
-        match self.state {
-            JobState::Running { started_at } => Some(later(started_at, self.spec.max_duration)),
-            JobState::Pending
-            | JobState::Stopping { .. }
-            | JobState::Completed { .. }
-            | JobState::Failed { .. }
-            | JobState::Stopped { .. } => None,
-        }
-    }
-
-    /// What is left of its time; none while it does not run.
-    pub(super) fn time_left(&self, now: Timestamp) -> Duration {
-        let left = self.ends_by().map_or(jiff::SignedDuration::ZERO, |by| by.duration_since(now));
-        Duration::try_from(left).unwrap_or(Duration::ZERO)
-    }
-
-    /// What is left of its time for each trial that has not ended.
-    pub(super) fn time_left_per_trial(&self, now: Timestamp) -> Duration {
-        let open = self.trials.iter().filter(|active| active.trial.end().is_none()).count();
-        let open = u32::try_from(open).unwrap_or(u32::MAX).max(1);
-        self.time_left(now) / open
-    }
-
-    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        let of_trials = self.trials.iter().filter_map(ActiveTrial::next_deadline);
-        of_trials.chain(self.ends_by()).min()
-    }
-
     pub(super) fn takes_trials(&self) -> bool {
         match self.state {
             JobState::Pending | JobState::Running { .. } => true,
@@ -359,16 +322,6 @@ impl State {
         };
         self.store(moved);
         self.happen(index, Happening::StatusChanged { status, reason }, now);
-    }
-
-    pub(super) fn end_late_jobs(&mut self, now: Timestamp) {
-        for index in 0..self.jobs.len() {
-            if self.jobs[index].ends_by().is_some_and(|at| at <= now)
-                && let Err(error) = self.move_job(index, JobChange::TimeUp, now)
-            {
-                tracing::error!(%error, "a running job cannot be ended");
-            }
-        }
     }
 
     pub(super) fn conclude_finished_jobs(&mut self, now: Timestamp) {
