@@ -43,10 +43,14 @@ fn main() {
         let slo: Slo = kind.constraint.parse().expect("the constraints are written here");
         let truth = truth_of(&kind, slo);
         let begin = format!("{}, {}", kind.name, kind.constraint);
-        for mode in [Mode::Full, Mode::Quick] {
+        for (mode, view) in [Mode::Full, Mode::Quick]
+            .into_iter()
+            .flat_map(|mode| View::ALL.into_iter().map(move |view| (mode, view)))
+        {
             let seeds = first_seed..first_seed + repetitions;
-            let row = Row::of_search(&kind, slo, mode, truth, seeds);
-            println!("{begin}\tAssay, {mode}\t{repetitions}\t{:.2}\t{row}", truth.rate);
+            let row = Row::of_search(&kind, slo, (mode, view), truth, seeds);
+            let method = format!("Assay, {mode}{}", view.words());
+            println!("{begin}\t{method}\t{repetitions}\t{:.2}\t{row}", truth.rate);
         }
         for other in COMPETITORS.iter().filter(|_| of_others > 0) {
             let mut row = Row::default();
@@ -55,6 +59,33 @@ fn main() {
                 row.add(found, seconds, truth);
             }
             println!("{begin}\t{}\t{of_others}\t{:.2}\t{row}", other.name, truth.rate);
+        }
+    }
+}
+
+/// What the search is told of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// Answers only.
+    BlackBox,
+    /// Every batch as well, as our own host tells it.
+    WhiteBox,
+}
+
+impl View {
+    const ALL: [Self; 2] = [Self::BlackBox, Self::WhiteBox];
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::BlackBox => "",
+            Self::WhiteBox => ", white box",
+        }
+    }
+
+    fn server(self, kind: &ServerKind, seed: u64) -> Server {
+        match self {
+            Self::BlackBox => Server::new(kind.clone(), seed),
+            Self::WhiteBox => Server::telling(kind.clone(), seed),
         }
     }
 }
@@ -86,7 +117,13 @@ struct Row {
 impl Row {
     const HEADINGS: &'static str = "bias_pct\trmse_pct\tcoverage_pct\tmedian_s\tno_answer_pct\tdrift_pct\tsuspect_pct\thalf_width_pct\theld_pct\tprecise_pct\tdeciding_ms";
 
-    fn of_search(kind: &ServerKind, slo: Slo, mode: Mode, truth: Truth, seeds: Range<u64>) -> Self {
+    fn of_search(
+        kind: &ServerKind,
+        slo: Slo,
+        (mode, view): (Mode, View),
+        truth: Truth,
+        seeds: Range<u64>,
+    ) -> Self {
         let mut row = Self::default();
         for seed in seeds {
             let plan = SearchPlan {
@@ -97,7 +134,7 @@ impl Row {
                 soak: None,
                 max_error_share: 0.01,
             };
-            let server = Server::new(kind.clone(), seed);
+            let server = view.server(kind, seed);
             let finished = drive_with(Search::new(plan), server, |search, observation| {
                 row.longest_decision = row.longest_decision.max(timed(|| {
                     search.observe(observation).expect("the step is in flight");
@@ -125,6 +162,11 @@ impl Row {
         let (low, high) =
             (answer.capacity.low.as_per_second(), answer.capacity.high.as_per_second());
         self.half_widths.push(100.0 * (high / low).ln() / 2.0);
+        if std::env::var_os("DETAILS").is_some() {
+            let v = answer.capacity.value.as_per_second();
+            let hit = truth.lies_within(low, high);
+            eprintln!("{mode} err {:+.2} low {:+.2} high {:+.2} hit {hit} held {:?} precise {} drift {:?} samples {} took {:.0} plateau {:.1} users {}", 100.0*(v/truth.rate-1.0), 100.0*(low/truth.rate-1.0), 100.0*(high/truth.rate-1.0), answer.confirmation, answer.precise, answer.drift.map(|d| d.relative_change), answer.samples, self.seconds.last().unwrap(), answer.plateau.value.as_per_second(), answer.plateau_users);
+        }
         // Nothing is added to the interval; the simulated truth itself is only known so well.
         self.covered += u32::from(truth.lies_within(low, high));
         self.held += u32::from(answer.confirmation == assay_measure::search::Confirmation::Held);

@@ -14,11 +14,12 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     Answer, Confirmation, Drift, Estimate, Mode, Next, Purpose, SearchFailure, SearchPlan,
     StepObservation, StepPlan, UnexpectedObservation,
+    batching::BatchesSeen,
     burn_in::{burnt_in, heated},
     clock::Clock,
     confirmation::Confirming,
     main_run::{MainRun, verdict_after},
-    observed::Calls,
+    observed::{Calls, Pace},
     plateau_run::PlateauRun,
     queue_model::Limit,
     staircase::{Plateau, Staircase},
@@ -99,8 +100,8 @@ enum Stage {
     BurnIn { plateau: Plateau },
     AtPlateau { plateau: Plateau, run: PlateauRun },
     MainRun { plateau: Plateau, run: Box<MainRun> },
-    Confirming { answer: Box<Answer>, seen: Confirming, servers: usize },
-    Soaking { answer: Box<Answer>, seen: Confirming, servers: usize, left: Duration, planned: u64 },
+    Confirming { answer: Box<Answer>, seen: Confirming, pace: Pace },
+    Soaking { answer: Box<Answer>, seen: Confirming, pace: Pace, left: Duration, planned: u64 },
     HeatCheck { answer: Box<Answer>, is_done: bool },
     Over(Next),
 }
@@ -116,6 +117,8 @@ pub(super) struct Engine {
     next_index: u32,
     stage: Stage,
     lone_throughput: f64,
+    /// Batches of the closed loop.
+    batches: BatchesSeen,
     throttled_by: Option<f64>,
     out_of_time: bool,
 }
@@ -132,6 +135,7 @@ impl Engine {
             next_index: 0,
             stage: Stage::WarmUp { tries: 0, failed: 0 },
             lone_throughput: 0.0,
+            batches: BatchesSeen::default(),
             throttled_by: None,
             out_of_time: false,
         }
@@ -332,6 +336,7 @@ impl Engine {
                     Load::Closed { users } => users,
                     Load::Open { .. } | Load::Replay { .. } => 0,
                 };
+                self.batches.add(&observation.batches, users == 1);
                 staircase.observe(
                     users,
                     observation,
@@ -340,6 +345,7 @@ impl Engine {
                 )?;
             }
             Stage::BurnIn { plateau } => {
+                self.batches.add(&observation.batches, false);
                 self.throttled_by = burnt_in(plateau, observation);
                 let plateau = plateau.clone();
                 self.enter_run(plateau);
@@ -352,8 +358,8 @@ impl Engine {
                 };
                 run.observe(step, rate, observation, self.plan.max_error_share);
             }
-            Stage::Confirming { seen, servers, .. } | Stage::Soaking { seen, servers, .. } => {
-                seen.observe(observation, *servers);
+            Stage::Confirming { seen, pace, .. } | Stage::Soaking { seen, pace, .. } => {
+                seen.observe(observation, *pace);
             }
             Stage::HeatCheck { answer, .. } => {
                 if let Some(relative_change) = heated(observation) {
@@ -395,17 +401,17 @@ impl Engine {
                     self.stage = Stage::Confirming {
                         answer: Box::new(answer),
                         seen,
-                        servers: run.model.servers,
+                        pace: Pace::by(&run.model),
                     };
                 }
                 Err(failure) => self.stage = Stage::Over(Next::Failed(failure)),
             },
-            Stage::Confirming { mut answer, seen, servers } => {
+            Stage::Confirming { mut answer, seen, pace } => {
                 seen.settle(&mut answer);
                 match self.plan.soak {
                     Some(left) => {
                         let seen = Confirming::new(&self.limits, self.plan.max_error_share);
-                        self.stage = Stage::Soaking { answer, seen, servers, left, planned: 0 };
+                        self.stage = Stage::Soaking { answer, seen, pace, left, planned: 0 };
                     }
                     None => self.check_for_heat(answer),
                 }
@@ -427,7 +433,8 @@ impl Engine {
             Stage::AtPlateau { plateau, run }
         } else {
             let throttled = self.throttled_by.is_some();
-            let run = MainRun::new(&self.plan, self.limits.clone(), &plateau, throttled);
+            let batches = std::mem::take(&mut self.batches);
+            let run = MainRun::new(&self.plan, self.limits.clone(), &plateau, batches, throttled);
             Stage::MainRun { plateau, run: Box::new(run) }
         };
     }

@@ -52,6 +52,7 @@ impl RunEstimate {
             jackknife_half_width(&logs)
                 .map(|spread| spread.hypot(doubted).hypot(resolution(run, included)))
         };
+        let half_width = half_width.map(|found| found.hypot(run.doubt_of_model()));
         let half_width = half_width.map(|found| widened_by_drift(run, included, found));
         // Nothing known about the spread leaves everything up to the plateau possible.
         let (low, high) = half_width.map_or((0.0, run.cap.high.max(allowed)), |half_width| {

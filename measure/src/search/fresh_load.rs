@@ -7,7 +7,8 @@
 //! arrivals is gone, and slow moments of the target keep their length and weight.
 //!
 //! That trusts the split into waiting and service, which is wrong for a target that serves in batches
-//! or otherwise out of order; [`super::estimation`] compares it with what was observed.
+//! or otherwise out of order; [`super::estimation`] compares it with what was observed. A target that
+//! tells its batches needs no such split: how long each took in relation to its size is known.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use rand_chacha::{
 };
 
 use super::{
+    batching::{BatchQueue, Batching},
     queue_model::{GRID_REACH, Limit, QueueModel, multiplier},
     replay::Segment,
     service_times::{Servers, ServiceReader},
@@ -33,7 +35,10 @@ const FEWEST_STREAMS: f64 = 2.0;
 const MOST_STREAMS: f64 = 8.0;
 /// Requests at the beginning of a segment that are looked at, so that deciding costs little.
 const MOST_PER_SEGMENT: usize = 1_500;
-/// Requests that share their services: those that came one after the other.
+/// The same for a target that tells its batches, which are looked at faster and come in larger numbers.
+const MOST_PER_SEGMENT_IN_BATCHES: usize = 12_000;
+const FEWEST_STREAMS_IN_BATCHES: u64 = 4;
+/// Requests, or batches, that share their services: those that came one after the other.
 const CHUNK: usize = 24;
 /// Rates beyond the plateau by this factor overload the target, whatever the stream.
 const TOP_RATE: f64 = 1.2;
@@ -49,8 +54,10 @@ struct Stretch {
     lasted_us: f64,
     /// The part of it that is looked at.
     covered_us: f64,
-    arrivals_us: Vec<u32>,
-    services_us: Vec<f32>,
+    /// When the services were taken: the arrivals of requests, the beginnings of batches.
+    taken_us: Vec<u32>,
+    /// In microseconds; of batches in relation to what their sizes let expect.
+    services: Vec<f32>,
     number: u64,
 }
 
@@ -59,6 +66,7 @@ struct Stretch {
 pub(super) struct FreshLoad {
     limits: Vec<Limit>,
     reader: ServiceReader,
+    batching: Option<Batching>,
     seed: u64,
     top_rate: f64,
     stretches: Vec<Stretch>,
@@ -76,6 +84,9 @@ struct Replay {
     overhead_us: f64,
     contention: f64,
     service_us: f64,
+    batching: Option<Batching>,
+    /// The model's services in relation to those of the closed loop.
+    times: f64,
     streams: Vec<Stream>,
     segments: Vec<Seen>,
 }
@@ -85,6 +96,9 @@ struct Stream {
     seed: u64,
     target: Servers,
     model: Servers,
+    /// The same for a target that tells its batches.
+    target_batches: BatchQueue,
+    model_batches: BatchQueue,
 }
 
 /// What all streams together saw of a segment.
@@ -101,6 +115,7 @@ impl FreshLoad {
             shared_luck: vec![1.0; limits.len()],
             limits,
             reader: ServiceReader::of(model),
+            batching: model.batching,
             seed,
             top_rate: plateau * TOP_RATE,
             stretches: Vec::new(),
@@ -109,20 +124,25 @@ impl FreshLoad {
     }
 
     pub(super) fn push(&mut self, segment: &Segment) {
-        let mut services_us = self.reader.read(segment);
-        let mut arrivals_us = segment.arrivals_us.clone();
         let lasted_us = segment.ended_us.saturating_sub(segment.started_us) as f64;
-        let covered_us = arrivals_us.get(MOST_PER_SEGMENT).map_or(lasted_us, |at| f64::from(*at));
-        arrivals_us.truncate(MOST_PER_SEGMENT);
-        services_us.truncate(MOST_PER_SEGMENT);
-        self.stretches.push(Stretch {
-            from_idle: segment.from_idle,
-            lasted_us,
-            covered_us,
-            arrivals_us,
-            services_us,
-            number: self.stretches.len() as u64,
-        });
+        let covered_us = |most: usize| {
+            segment.arrivals_us.get(most).map_or(lasted_us, |at| f64::from(*at).min(lasted_us))
+        };
+        let from_idle = segment.from_idle;
+        let number = self.stretches.len() as u64;
+        let stretch = if let Some(batching) = &self.batching {
+            let (taken_us, services) = course_of_batches(segment, batching);
+            let covered_us = covered_us(MOST_PER_SEGMENT_IN_BATCHES);
+            Stretch { from_idle, lasted_us, covered_us, taken_us, services, number }
+        } else {
+            let mut services = self.reader.read(segment);
+            let mut taken_us = segment.arrivals_us.clone();
+            services.truncate(MOST_PER_SEGMENT);
+            taken_us.truncate(MOST_PER_SEGMENT);
+            let covered_us = covered_us(MOST_PER_SEGMENT);
+            Stretch { from_idle, lasted_us, covered_us, taken_us, services, number }
+        };
+        self.stretches.push(stretch);
     }
 
     /// The position on the model's grid whose rate constraint `number` allows, going by the segments
@@ -234,7 +254,10 @@ impl Replay {
             seed: derive_seed(seed, FRESH_LOAD, number),
             target: Servers::idle(model.servers),
             model: Servers::idle(model.servers),
+            target_batches: BatchQueue::idle(model.servers),
+            model_batches: BatchQueue::idle(model.servers),
         };
+        let fewest = if model.batching.is_some() { FEWEST_STREAMS_IN_BATCHES } else { 0 };
         Self {
             rate,
             top_rate,
@@ -242,39 +265,38 @@ impl Replay {
             overhead_us: model.overhead_us,
             contention: model.contention,
             service_us: model.service_us * multiplier(f64::from(grid)),
-            streams: (0..streams(top_rate / TOP_RATE)).map(stream).collect(),
+            batching: model.batching,
+            times: multiplier(f64::from(grid)),
+            streams: (0..streams(top_rate / TOP_RATE).max(fewest)).map(stream).collect(),
             segments: Vec::new(),
         }
     }
 
     fn carry_on(&mut self, stretch: &Stretch) {
+        let seen = match self.batching {
+            Some(batching) => self.serve_in_batches(stretch, &batching),
+            None => self.serve_in_turn(stretch),
+        };
+        self.segments.push(seen);
+    }
+
+    fn serve_in_turn(&mut self, stretch: &Stretch) -> Seen {
         let mut seen = Seen::default();
-        let mean_gap_us = 1e6 / self.top_rate;
+        let arriving = Arriving::of(self, stretch);
         for stream in &mut self.streams {
             if stretch.from_idle {
                 stream.target.reset();
                 stream.model.reset();
             }
-            let mut random = ChaCha8Rng::seed_from_u64(derive_seed(stream.seed, 0, stretch.number));
             let mut course = Course::of(stretch);
-            let mut at = 0.0;
-            loop {
-                // Thinned from one stream for all rates, so that neighbouring rates are alike.
-                at -= mean_gap_us * uniform(&mut random).ln();
-                if at >= stretch.covered_us || stretch.services_us.is_empty() {
-                    break;
-                }
-                let mark = uniform(&mut random) * self.top_rate / self.rate;
-                if mark >= 1.0 {
-                    continue;
-                }
+            arriving.each(stream.seed, |at, mark| {
                 let latency_us = |servers: &mut Servers, unhindered_us: f64, contention: f64| {
                     let start = servers.start(at);
                     let service_us = unhindered_us * servers.slowdown(start, contention);
                     servers.occupy(start + service_us);
                     start - at + service_us + self.overhead_us
                 };
-                let unhindered_us = course.service_us(at, mark);
+                let unhindered_us = course.service(at, || mark);
                 let of_target = latency_us(&mut stream.target, unhindered_us, self.contention);
                 let of_model = latency_us(&mut stream.model, self.service_us, 0.0);
                 // Half a microsecond is what rounding of times makes of equality.
@@ -282,12 +304,111 @@ impl Replay {
                 seen.requests += 1.0;
                 seen.misses += f64::from(u8::from(of_target > longest_us));
                 seen.modelled += f64::from(u8::from(of_model > longest_us));
-            }
+            });
             stream.target.shift(-stretch.lasted_us);
             stream.model.shift(-stretch.lasted_us);
         }
-        self.segments.push(seen);
+        seen
     }
+
+    /// What waits at the end is served, and counted, with the next stretch.
+    fn serve_in_batches(&mut self, stretch: &Stretch, batching: &Batching) -> Seen {
+        let mut seen = Seen::default();
+        let arriving = Arriving::of(self, stretch);
+        let longest_us = self.limit.latency_us + 0.5 - self.overhead_us;
+        let late = |arrivals: &[f64], end: f64| {
+            arrivals.iter().take_while(|at| end - **at > longest_us).count() as f64
+        };
+        for stream in &mut self.streams {
+            if stretch.from_idle {
+                stream.target_batches.reset();
+                stream.model_batches.reset();
+            }
+            arriving.each(stream.seed, |at, _| {
+                stream.target_batches.arrive(at);
+                stream.model_batches.arrive(at);
+            });
+            let mut course = Course::of(stretch);
+            let mut chunk = 0;
+            let until_us = stretch.covered_us;
+            stream.target_batches.serve(
+                batching,
+                until_us,
+                |start, requests| {
+                    let stretched = course.service(start, || {
+                        chunk += 1;
+                        uniform_of(derive_seed(stream.seed, stretch.number, chunk))
+                    });
+                    batching.service_us(requests) * stretched
+                },
+                |arrivals, end| {
+                    seen.requests += arrivals.len() as f64;
+                    seen.misses += late(arrivals, end);
+                },
+            );
+            stream.model_batches.serve(
+                batching,
+                until_us,
+                |_, requests| batching.service_us(requests) * self.times,
+                |arrivals, end| seen.modelled += late(arrivals, end),
+            );
+            stream.target_batches.shift(-stretch.lasted_us);
+            stream.model_batches.shift(-stretch.lasted_us);
+        }
+        seen
+    }
+}
+
+/// Poisson arrivals of a stretch.
+struct Arriving {
+    number: u64,
+    until_us: f64,
+    rate: f64,
+    top_rate: f64,
+}
+
+impl Arriving {
+    fn of(replay: &Replay, stretch: &Stretch) -> Self {
+        let is_blank = stretch.services.is_empty();
+        Self {
+            number: stretch.number,
+            until_us: if is_blank { 0.0 } else { stretch.covered_us },
+            rate: replay.rate,
+            top_rate: replay.top_rate,
+        }
+    }
+
+    /// Every arrival of a stream, with a number that is uniform in [0, 1) and its own.
+    fn each(&self, stream_seed: u64, mut arrives: impl FnMut(f64, f64)) {
+        let mut random = ChaCha8Rng::seed_from_u64(derive_seed(stream_seed, 0, self.number));
+        let mean_gap_us = 1e6 / self.top_rate;
+        let mut at = 0.0;
+        loop {
+            // Thinned from one stream for all rates, so that neighbouring rates are alike.
+            at -= mean_gap_us * uniform(&mut random).ln();
+            if at >= self.until_us {
+                return;
+            }
+            let mark = uniform(&mut random) * self.top_rate / self.rate;
+            if mark < 1.0 {
+                arrives(at, mark);
+            }
+        }
+    }
+}
+
+/// When batches began, and how long they took in relation to what their sizes let expect.
+fn course_of_batches(segment: &Segment, batching: &Batching) -> (Vec<u32>, Vec<f32>) {
+    segment
+        .batches
+        .iter()
+        .map(|batch| {
+            let began_us = batch.started_us.saturating_sub(segment.started_us);
+            #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough")]
+            let stretch = batching.stretch(batch) as f32;
+            (u32::try_from(began_us).unwrap_or(u32::MAX), stretch)
+        })
+        .unzip()
 }
 
 /// The services of a segment, handed out about when they were taken.
@@ -302,14 +423,14 @@ impl<'a> Course<'a> {
         Self { stretch, chunk: None, next: 0 }
     }
 
-    /// The service of a request that arrives at `at_us`; `mark` is uniform in [0, 1).
+    /// The service of what arrives or begins at `at_us`; `lot` draws uniformly from [0, 1).
     ///
     /// A chunk of neighbours is handed out in turn from a place found by lot: none twice before all
     /// had their turn, so that a rare long service does not come in pairs.
-    fn service_us(&mut self, at_us: f64, mark: f64) -> f64 {
-        let services = &self.stretch.services_us;
+    fn service(&mut self, at_us: f64, lot: impl FnOnce() -> f64) -> f64 {
+        let services = &self.stretch.services;
         let arrived = |chunk: usize| {
-            self.stretch.arrivals_us.get(chunk * CHUNK).is_some_and(|at| f64::from(*at) <= at_us)
+            self.stretch.taken_us.get(chunk * CHUNK).is_some_and(|at| f64::from(*at) <= at_us)
         };
         let mut chunk = self.chunk.unwrap_or(0);
         while arrived(chunk + 1) {
@@ -322,7 +443,7 @@ impl<'a> Course<'a> {
                 clippy::cast_sign_loss,
                 reason = "within a chunk"
             )]
-            let lot = (mark * CHUNK as f64) as usize;
+            let lot = (lot() * CHUNK as f64) as usize;
             self.next = lot;
         }
         let first = chunk * CHUNK;
@@ -340,7 +461,11 @@ fn streams(plateau: f64) -> u64 {
 
 /// Uniform in (0, 1].
 fn uniform(random: &mut ChaCha8Rng) -> f64 {
-    ((random.next_u64() >> 11) as f64 + 1.0) / (1_u64 << 53) as f64
+    uniform_of(random.next_u64())
+}
+
+fn uniform_of(bits: u64) -> f64 {
+    ((bits >> 11) as f64 + 1.0) / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]
