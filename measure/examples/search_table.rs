@@ -25,6 +25,7 @@ use competitors::COMPETITORS;
 use rustix::time::{ClockId, clock_gettime};
 use simulated_server::{
     Server, ServerKind, Truth, drive_with, held_out_servers, known_servers, simulated_truth,
+    uneven_batching_servers,
 };
 
 #[expect(clippy::print_stdout, reason = "printing the table is what this program is for")]
@@ -36,7 +37,8 @@ fn main() {
     let letters = arguments.next().unwrap_or_else(|| "ABCDEF".to_owned());
     let of_others: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
     println!("server\tmethod\tsearches\ttrue_per_s\t{}", Row::HEADINGS);
-    for kind in known_servers().into_iter().chain(held_out_servers()) {
+    let kinds = known_servers().into_iter().chain(uneven_batching_servers());
+    for kind in kinds.chain(held_out_servers()) {
         if !letters.contains(&kind.name[..1]) {
             continue;
         }
@@ -96,7 +98,7 @@ fn truth_of(kind: &ServerKind, slo: Slo) -> Truth {
         let rate = erlang::capacity(kind.fixed_s, limit.as_secs_f64(), budget);
         return Truth { rate, standard_error: 0.0 };
     }
-    simulated_truth(kind, limit, budget, 1_000_000, 10)
+    simulated_truth(kind, limit, budget, 1_000_000, std::env::var("TS").map_or(10, |t| t.parse().unwrap()))
 }
 
 /// What one method came to on one server.

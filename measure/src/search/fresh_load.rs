@@ -58,6 +58,8 @@ struct Stretch {
     taken_us: Vec<u32>,
     /// In microseconds; of batches in relation to what their sizes let expect.
     services: Vec<f32>,
+    /// Per stream, the arrivals of the highest rate: when, and a number that is uniform in (0, 1].
+    arriving: Vec<Vec<(f64, f64)>>,
     number: u64,
 }
 
@@ -68,6 +70,7 @@ pub(super) struct FreshLoad {
     reader: ServiceReader,
     batching: Option<Batching>,
     seed: u64,
+    streams: u64,
     top_rate: f64,
     stretches: Vec<Stretch>,
     replays: BTreeMap<(usize, i32), Replay>,
@@ -78,8 +81,8 @@ pub(super) struct FreshLoad {
 /// Fresh load of one rate.
 #[derive(Debug)]
 struct Replay {
-    rate: f64,
-    top_rate: f64,
+    /// Of the highest rate.
+    share: f64,
     limit: Limit,
     overhead_us: f64,
     contention: f64,
@@ -117,6 +120,11 @@ impl FreshLoad {
             reader: ServiceReader::of(model),
             batching: model.batching,
             seed,
+            streams: if model.batching.is_some() {
+                streams(plateau).max(FEWEST_STREAMS_IN_BATCHES)
+            } else {
+                streams(plateau)
+            },
             top_rate: plateau * TOP_RATE,
             stretches: Vec::new(),
             replays: BTreeMap::new(),
@@ -128,21 +136,32 @@ impl FreshLoad {
         let covered_us = |most: usize| {
             segment.arrivals_us.get(most).map_or(lasted_us, |at| f64::from(*at).min(lasted_us))
         };
-        let from_idle = segment.from_idle;
-        let number = self.stretches.len() as u64;
-        let stretch = if let Some(batching) = &self.batching {
+        let (covered_us, taken_us, services) = if let Some(batching) = &self.batching {
             let (taken_us, services) = course_of_batches(segment, batching);
-            let covered_us = covered_us(MOST_PER_SEGMENT_IN_BATCHES);
-            Stretch { from_idle, lasted_us, covered_us, taken_us, services, number }
+            (covered_us(MOST_PER_SEGMENT_IN_BATCHES), taken_us, services)
         } else {
             let mut services = self.reader.read(segment);
             let mut taken_us = segment.arrivals_us.clone();
             services.truncate(MOST_PER_SEGMENT);
             taken_us.truncate(MOST_PER_SEGMENT);
-            let covered_us = covered_us(MOST_PER_SEGMENT);
-            Stretch { from_idle, lasted_us, covered_us, taken_us, services, number }
+            (covered_us(MOST_PER_SEGMENT), taken_us, services)
         };
-        self.stretches.push(stretch);
+        let number = self.stretches.len() as u64;
+        // Without services there is nothing that arrivals could meet.
+        let until_us = if services.is_empty() { 0.0 } else { covered_us };
+        let arriving = (0..self.streams)
+            .map(|stream| arrivals(self.top_rate, until_us, (stream_seed(self.seed, stream), number)))
+            .collect();
+        let from_idle = segment.from_idle;
+        self.stretches.push(Stretch {
+            from_idle,
+            lasted_us,
+            covered_us,
+            taken_us,
+            services,
+            arriving,
+            number,
+        });
     }
 
     /// The position on the model's grid whose rate constraint `number` allows, going by the segments
@@ -180,10 +199,12 @@ impl FreshLoad {
     fn seen(&mut self, model: &mut QueueModel, number: usize, grid: i32) -> &[Seen] {
         let limit = self.limits[number];
         let rate = model.root_at(number, limit, grid);
-        let (seed, top_rate) = (self.seed, self.top_rate);
-        let replay = self.replays.entry((number, grid)).or_insert_with(|| {
-            Replay::idle(model, limit, grid, rate.min(top_rate), top_rate, seed)
-        });
+        let share = (rate / self.top_rate).min(1.0);
+        let seeds = (0..self.streams).map(|stream| stream_seed(self.seed, stream));
+        let replay = self
+            .replays
+            .entry((number, grid))
+            .or_insert_with(|| Replay::idle(model, limit, grid, share, seeds));
         for stretch in &self.stretches[replay.segments.len()..] {
             replay.carry_on(stretch);
         }
@@ -246,28 +267,25 @@ impl Replay {
         model: &QueueModel,
         limit: Limit,
         grid: i32,
-        rate: f64,
-        top_rate: f64,
-        seed: u64,
+        share: f64,
+        seeds: impl Iterator<Item = u64>,
     ) -> Self {
-        let stream = |number| Stream {
-            seed: derive_seed(seed, FRESH_LOAD, number),
+        let stream = |seed| Stream {
+            seed,
             target: Servers::idle(model.servers),
             model: Servers::idle(model.servers),
             target_batches: BatchQueue::idle(model.servers),
             model_batches: BatchQueue::idle(model.servers),
         };
-        let fewest = if model.batching.is_some() { FEWEST_STREAMS_IN_BATCHES } else { 0 };
         Self {
-            rate,
-            top_rate,
+            share,
             limit,
             overhead_us: model.overhead_us,
             contention: model.contention,
             service_us: model.service_us * multiplier(f64::from(grid)),
             batching: model.batching,
             times: multiplier(f64::from(grid)),
-            streams: (0..streams(top_rate / TOP_RATE).max(fewest)).map(stream).collect(),
+            streams: seeds.map(stream).collect(),
             segments: Vec::new(),
         }
     }
@@ -282,14 +300,13 @@ impl Replay {
 
     fn serve_in_turn(&mut self, stretch: &Stretch) -> Seen {
         let mut seen = Seen::default();
-        let arriving = Arriving::of(self, stretch);
-        for stream in &mut self.streams {
+        for (stream, arriving) in self.streams.iter_mut().zip(&stretch.arriving) {
             if stretch.from_idle {
                 stream.target.reset();
                 stream.model.reset();
             }
             let mut course = Course::of(stretch);
-            arriving.each(stream.seed, |at, mark| {
+            for (at, mark) in thinned(arriving, self.share) {
                 let latency_us = |servers: &mut Servers, unhindered_us: f64, contention: f64| {
                     let start = servers.start(at);
                     let service_us = unhindered_us * servers.slowdown(start, contention);
@@ -304,7 +321,7 @@ impl Replay {
                 seen.requests += 1.0;
                 seen.misses += f64::from(u8::from(of_target > longest_us));
                 seen.modelled += f64::from(u8::from(of_model > longest_us));
-            });
+            }
             stream.target.shift(-stretch.lasted_us);
             stream.model.shift(-stretch.lasted_us);
         }
@@ -314,20 +331,19 @@ impl Replay {
     /// What waits at the end is served, and counted, with the next stretch.
     fn serve_in_batches(&mut self, stretch: &Stretch, batching: &Batching) -> Seen {
         let mut seen = Seen::default();
-        let arriving = Arriving::of(self, stretch);
         let longest_us = self.limit.latency_us + 0.5 - self.overhead_us;
         let late = |arrivals: &[f64], end: f64| {
             arrivals.iter().take_while(|at| end - **at > longest_us).count() as f64
         };
-        for stream in &mut self.streams {
+        for (stream, arriving) in self.streams.iter_mut().zip(&stretch.arriving) {
             if stretch.from_idle {
                 stream.target_batches.reset();
                 stream.model_batches.reset();
             }
-            arriving.each(stream.seed, |at, _| {
+            for (at, _) in thinned(arriving, self.share) {
                 stream.target_batches.arrive(at);
                 stream.model_batches.arrive(at);
-            });
+            }
             let mut course = Course::of(stretch);
             let mut chunk = 0;
             let until_us = stretch.covered_us;
@@ -359,42 +375,26 @@ impl Replay {
     }
 }
 
-/// Poisson arrivals of a stretch.
-struct Arriving {
-    number: u64,
-    until_us: f64,
-    rate: f64,
-    top_rate: f64,
+/// Poisson arrivals of a stretch, with a number for each by which lower rates are thinned.
+fn arrivals(rate: f64, until_us: f64, (stream_seed, stretch): (u64, u64)) -> Vec<(f64, f64)> {
+    let mut random = ChaCha8Rng::seed_from_u64(derive_seed(stream_seed, 0, stretch));
+    let mean_gap_us = 1e6 / rate;
+    let mut at = 0.0;
+    std::iter::from_fn(|| {
+        at -= mean_gap_us * uniform(&mut random).ln();
+        (at < until_us).then(|| (at, uniform(&mut random)))
+    })
+    .collect()
 }
 
-impl Arriving {
-    fn of(replay: &Replay, stretch: &Stretch) -> Self {
-        let is_blank = stretch.services.is_empty();
-        Self {
-            number: stretch.number,
-            until_us: if is_blank { 0.0 } else { stretch.covered_us },
-            rate: replay.rate,
-            top_rate: replay.top_rate,
-        }
-    }
+/// A share of the arrivals: of one stream for all rates, so that neighbouring rates are alike. Each with
+/// a number that is uniform in (0, 1) and its own.
+fn thinned(arrivals: &[(f64, f64)], share: f64) -> impl Iterator<Item = (f64, f64)> {
+    arrivals.iter().map(move |(at, mark)| (*at, mark / share)).filter(|(_, mark)| *mark < 1.0)
+}
 
-    /// Every arrival of a stream, with a number that is uniform in [0, 1) and its own.
-    fn each(&self, stream_seed: u64, mut arrives: impl FnMut(f64, f64)) {
-        let mut random = ChaCha8Rng::seed_from_u64(derive_seed(stream_seed, 0, self.number));
-        let mean_gap_us = 1e6 / self.top_rate;
-        let mut at = 0.0;
-        loop {
-            // Thinned from one stream for all rates, so that neighbouring rates are alike.
-            at -= mean_gap_us * uniform(&mut random).ln();
-            if at >= self.until_us {
-                return;
-            }
-            let mark = uniform(&mut random) * self.top_rate / self.rate;
-            if mark < 1.0 {
-                arrives(at, mark);
-            }
-        }
-    }
+fn stream_seed(seed: u64, number: u64) -> u64 {
+    derive_seed(seed, FRESH_LOAD, number)
 }
 
 /// When batches began, and how long they took in relation to what their sizes let expect.

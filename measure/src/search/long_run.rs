@@ -1,8 +1,10 @@
 //! How much a target that serves in batches could carry in the long run, by simulation.
 //!
 //! No formula knows the waiting time of such a queue, so one long Poisson stream is sent through it, the
-//! same for every rate and pace: only the clock is stretched. What is left to the luck of that stream
-//! is told along with the rate.
+//! same for every rate and pace: only the clock is stretched. The same stream also goes to one server of
+//! equal services and of the same saturation, whose queue follows the same bursts and is known exactly:
+//! what that one misses too often or too seldom is the stream's luck, and is taken off (a control
+//! variate). What is left of it is told along with the rate.
 
 use rand_chacha::{
     ChaCha8Rng,
@@ -11,16 +13,17 @@ use rand_chacha::{
 
 use super::{
     batching::{Batching, serve},
+    deterministic_queue::share_waiting_longer,
     queue_model::Limit,
 };
-use crate::statistics::{batch_means, mean_interval};
+use crate::statistics::{mean, mean_interval};
 
 /// Requests in the stream.
-const REQUESTS: usize = 1 << 20;
+const REQUESTS: usize = 1 << 18;
 /// The beginning of it, with which the root is first looked for.
-const ROUGHLY: usize = REQUESTS / 16;
-/// Requests until the queue has forgotten that it was empty.
-const SETTLING: usize = 4_000;
+const ROUGHLY: usize = REQUESTS / 4;
+/// Services that are waited for at most, when the control is tuned.
+const LONGEST_WAIT: f64 = 1e4;
 /// Busier than this a queue does not settle within the stream.
 const BUSIEST: f64 = 0.9995;
 /// Parts of the stream whose misses are compared to tell its luck.
@@ -129,7 +132,8 @@ impl Queue<'_> {
             *(if found < 0.0 { &mut low } else { &mut high }) = rate;
             rate = (rate * (-found / slope).exp()).clamp(low, high);
         }
-        LongRunRate { rate, half_width: self.luck(rate) / slope }
+        let (luck, half_width) = self.luck(rate);
+        LongRunRate { rate: rate * (luck / slope).exp(), half_width: half_width / slope }
     }
 
     fn rough_root(&self, busiest: f64) -> f64 {
@@ -145,21 +149,65 @@ impl Queue<'_> {
     /// The logarithm of the misses at a rate over those allowed.
     fn excess(&self, rate: f64) -> f64 {
         let mut misses = 0_u32;
-        self.serve(rate, |late| misses += late);
-        let allowed = self.budget * (self.arrivals.len() - SETTLING) as f64;
+        self.serve(rate, |_, late| misses += late);
+        let allowed = self.budget * self.arrivals.len() as f64;
         (f64::from(misses).max(0.5) / allowed).ln()
     }
 
-    /// How far the stream's luck may have moved the logarithm of its misses, by comparing its parts.
-    fn luck(&self, rate: f64) -> f64 {
-        let mut misses = Vec::new();
-        self.serve(rate, |late| misses.push(f64::from(late)));
-        mean_interval(&batch_means(&misses, PARTS))
-            .map_or(REACH, |found| found.half_width / found.mean)
+    /// By how much the stream's luck raised the logarithm of its misses, and the half-width of what is
+    /// not known about that.
+    fn luck(&self, rate: f64) -> (f64, f64) {
+        let mut late = vec![0.0; PARTS];
+        let mut number = 0;
+        let part = |number: usize| number * PARTS / self.arrivals.len();
+        self.serve(rate, |arrivals, missed| {
+            late[part(number)] += f64::from(missed);
+            number += arrivals;
+        });
+        let (waits, expected) = self.control(rate);
+        let Some(usual) = mean(&late).filter(|usual| *usual > 0.0) else { return (0.0, REACH) };
+        let relative: Vec<f64> = late.iter().map(|late| late / usual - 1.0).collect();
+        let control: Vec<f64> = waits.iter().map(|waits| waits / expected - 1.0).collect();
+        let middle = mean(&control).unwrap_or(0.0);
+        let (mut both, mut squares) = (0.0, 0.0);
+        for (late, waits) in relative.iter().zip(&control) {
+            both += late * (waits - middle);
+            squares += (waits - middle).powi(2);
+        }
+        let slope = if squares > 0.0 { both / squares } else { 0.0 };
+        let left: Vec<f64> =
+            relative.iter().zip(&control).map(|(late, waits)| late - slope * waits).collect();
+        mean_interval(&left)
+            .map_or((0.0, REACH), |found| (slope * middle, found.half_width))
     }
 
-    /// Tells of every batch how many of its requests miss.
-    fn serve(&self, rate: f64, mut late: impl FnMut(u32)) {
+    /// Requests per part that wait too long for one server of equal services, and how many there would
+    /// be in the long run. It saturates where the batches do; too long is what the budget's share waits.
+    fn control(&self, rate: f64) -> (Vec<f64>, f64) {
+        let utilization = rate / self.batching.saturation();
+        let (mut short, mut long) = (0.0, 1.0);
+        let share = |wait| share_waiting_longer(1, utilization, wait);
+        while share(long) > self.budget && long < LONGEST_WAIT {
+            (short, long) = (long, long * 2.0);
+        }
+        for _ in 0..8 {
+            let middle = f64::midpoint(short, long);
+            *(if share(middle) > self.budget { &mut short } else { &mut long }) = middle;
+        }
+        let mut waits = vec![0.0; PARTS];
+        let (mut free, limit) = (0.0_f64, long * utilization);
+        for (number, at) in self.arrivals.iter().enumerate() {
+            let start = free.max(*at);
+            free = start + utilization;
+            if start - at > limit {
+                waits[number * PARTS / self.arrivals.len()] += 1.0;
+            }
+        }
+        (waits, share(long) * self.arrivals.len() as f64 / PARTS as f64)
+    }
+
+    /// Tells of every batch how many requests it has and how many of them miss.
+    fn serve(&self, rate: f64, mut late: impl FnMut(usize, u32)) {
         // Times are in mean gaps between arrivals, so the stream need not be stretched.
         let gaps_per_us = rate / 1e6;
         let batching = Batching {
@@ -170,7 +218,6 @@ impl Queue<'_> {
         };
         // Half a microsecond is what rounding of times makes of equality.
         let within = (self.within_us + 0.5) * gaps_per_us;
-        let settled = self.arrivals[SETTLING];
         let mut free_at = vec![f64::NEG_INFINITY; batching.workers];
         serve(
             &batching,
@@ -179,10 +226,8 @@ impl Queue<'_> {
             f64::INFINITY,
             |_, requests| batching.service_us(requests),
             |arrivals, end| {
-                if arrivals[0] >= settled {
-                    let missed = arrivals.iter().take_while(|at| end - **at > within).count();
-                    late(u32::try_from(missed).unwrap_or(u32::MAX));
-                }
+                let missed = arrivals.iter().take_while(|at| end - **at > within).count();
+                late(arrivals.len(), u32::try_from(missed).unwrap_or(u32::MAX));
             },
         );
     }

@@ -20,7 +20,7 @@ mod truth;
 mod shared {
     pub(crate) use super::{
         driver::{Driver, Finished, drive, drive_with},
-        known_servers::{held_out_servers, known_servers},
+        known_servers::{held_out_servers, known_servers, uneven_batching_servers},
         truth::{Truth, miss_share, simulated_truth},
     };
 }
