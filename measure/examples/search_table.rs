@@ -2,7 +2,8 @@
 //! rules of other tools.
 //!
 //! `cargo run --release -p assay-measure --example search_table -- [repetitions] [first seed]
-//! [letters] [repetitions of the others]`. Letters name servers, `ABCDEF` and the held-out `abcdef`;
+//! [letters] [repetitions of the others]`. Letters name servers, `ABCDEF`, the batching `GHI` and the
+//! held-out `abcdef`; every search is made with and without the batches that the server could tell;
 //! the default is the first six, and no other tools. `cargo xtask bench search` writes the table
 //! into docs/BENCHMARKS.md.
 
@@ -98,7 +99,7 @@ fn truth_of(kind: &ServerKind, slo: Slo) -> Truth {
         let rate = erlang::capacity(kind.fixed_s, limit.as_secs_f64(), budget);
         return Truth { rate, standard_error: 0.0 };
     }
-    simulated_truth(kind, limit, budget, 1_000_000, std::env::var("TS").map_or(10, |t| t.parse().unwrap()))
+    simulated_truth(kind, limit, budget, 1_000_000, 20)
 }
 
 /// What one method came to on one server.
@@ -164,11 +165,6 @@ impl Row {
         let (low, high) =
             (answer.capacity.low.as_per_second(), answer.capacity.high.as_per_second());
         self.half_widths.push(100.0 * (high / low).ln() / 2.0);
-        if std::env::var_os("DETAILS").is_some() {
-            let v = answer.capacity.value.as_per_second();
-            let hit = truth.lies_within(low, high);
-            eprintln!("{mode} err {:+.2} low {:+.2} high {:+.2} hit {hit} held {:?} precise {} drift {:?} samples {} took {:.0} plateau {:.1} users {}", 100.0*(v/truth.rate-1.0), 100.0*(low/truth.rate-1.0), 100.0*(high/truth.rate-1.0), answer.confirmation, answer.precise, answer.drift.map(|d| d.relative_change), answer.samples, self.seconds.last().unwrap(), answer.plateau.value.as_per_second(), answer.plateau_users);
-        }
         // Nothing is added to the interval; the simulated truth itself is only known so well.
         self.covered += u32::from(truth.lies_within(low, high));
         self.held += u32::from(answer.confirmation == assay_measure::search::Confirmation::Held);

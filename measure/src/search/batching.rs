@@ -244,3 +244,108 @@ fn earliest(free_at: &[f64]) -> (usize, f64) {
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BATCHING: Batching =
+        Batching { workers: 2, most: 4, fixed_us: 800.0, per_request_us: 100.0, delay_us: 0.0 };
+
+    /// Two workers in turn, with batches of these sizes.
+    fn told(sizes: &[u32]) -> Vec<Batch> {
+        let batch = |(number, requests): (u64, &u32)| Batch {
+            started_us: number * 1_000,
+            requests: *requests,
+            service_ns: 1_500_000 + 20_000 * u64::from(*requests),
+            waited_us: 30,
+        };
+        (0..).zip(sizes).map(batch).collect()
+    }
+
+    #[test]
+    fn batches_tell_workers_sizes_times_and_the_wait_for_more() {
+        let mut seen = BatchesSeen::default();
+        seen.add(&told(&[1, 1, 1]), true);
+        assert_eq!(seen.batching(), None, "nothing is shared");
+        seen.add(&told(&[2, 8, 3, 8, 4, 8]), false);
+        let found = seen.batching().unwrap();
+        assert_eq!((found.workers, found.most), (2, 8));
+        assert!((found.fixed_us - 1_500.0).abs() < 1e-6 && (found.delay_us - 30.0).abs() < 1e-6);
+        assert!((found.per_request_us - 20.0).abs() < 1e-6, "{found:?}");
+        assert!(!seen.outgrown_by(&told(&[8, 8])) && seen.outgrown_by(&told(&[9])));
+        assert_eq!(seen.batching().unwrap().most, 9);
+    }
+
+    #[test]
+    fn later_batches_retime_only_when_they_are_of_several_sizes() {
+        let slower = |sizes: &[u32]| -> Vec<Batch> {
+            let slow = |batch: Batch| Batch { service_ns: 2 * batch.service_ns, ..batch };
+            told(sizes).into_iter().map(slow).collect()
+        };
+        let mut seen = BatchesSeen::default();
+        seen.add(&told(&[1, 2, 8, 8, 8, 8, 8]), false);
+        seen.retime(&slower(&[8, 8]));
+        assert!((seen.batching().unwrap().fixed_us - 1_500.0).abs() < 1e-6);
+        seen.retime(&slower(&[1, 3, 5]));
+        let found = seen.batching().unwrap();
+        assert!((found.fixed_us - 3_000.0).abs() < 1e-6 && found.most == 8, "{found:?}");
+    }
+
+    #[test]
+    fn one_after_the_other_is_one_worker() {
+        let batch =
+            |started_us| Batch { started_us, requests: 1, service_ns: 1_000_400, waited_us: 0 };
+        assert_eq!(busiest(&[batch(0), batch(1_000), batch(2_001)]), 1);
+        assert_eq!(busiest(&[batch(0), batch(998)]), 2);
+        assert_eq!(busiest(&[]), 0);
+    }
+
+    #[test]
+    fn a_worker_waits_for_more_but_not_beyond_a_full_batch() {
+        let batching = Batching { delay_us: 500.0, ..BATCHING };
+        let mut queue = BatchQueue::idle(1);
+        for at in [0.0, 100.0, 700.0, 701.0, 702.0, 703.0, 900.0] {
+            queue.arrive(at);
+        }
+        let mut ends = Vec::new();
+        queue.serve(
+            &batching,
+            f64::INFINITY,
+            |_, _| 10.0,
+            |arrivals, end| {
+                ends.push((arrivals.len(), end));
+            },
+        );
+        assert_eq!(ends, vec![(2, 510.0), (4, 713.0), (1, 1_410.0)]);
+    }
+
+    proptest! {
+        #[test]
+        fn serving_piece_by_piece_is_serving_at_once(
+            gaps in prop::collection::vec(0.0_f64..900.0, 1..200), delay in 0.0_f64..400.0,
+        ) {
+            let batching = Batching { delay_us: delay, ..BATCHING };
+            let service = |_: f64, requests: usize| batching.service_us(requests);
+            let mut at = 0.0;
+            let arrivals: Vec<f64> = gaps.iter().map(|gap| { at += gap; at }).collect();
+            let (mut whole, mut pieces) = (BatchQueue::idle(2), BatchQueue::idle(2));
+            let (mut expected, mut found) = (Vec::new(), Vec::new());
+            arrivals.iter().for_each(|at| whole.arrive(*at));
+            whole.serve(&batching, f64::INFINITY, service, |all, end| expected.push((all.len(), end)));
+            let mut rest = arrivals.as_slice();
+            let mut until = 0.0;
+            while !rest.is_empty() {
+                until += 1_000.0;
+                let now = rest.partition_point(|at| *at < until);
+                rest[..now].iter().for_each(|at| pieces.arrive(*at));
+                rest = &rest[now..];
+                pieces.serve(&batching, until, service, |all, end| found.push((all.len(), end)));
+            }
+            pieces.serve(&batching, f64::INFINITY, service, |all, end| found.push((all.len(), end)));
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

@@ -36,7 +36,7 @@ const MOST_STREAMS: f64 = 8.0;
 /// Requests at the beginning of a segment that are looked at, so that deciding costs little.
 const MOST_PER_SEGMENT: usize = 1_500;
 /// The same for a target that tells its batches, which are looked at faster and come in larger numbers.
-const MOST_PER_SEGMENT_IN_BATCHES: usize = 12_000;
+const MOST_PER_SEGMENT_IN_BATCHES: usize = 6_000;
 const FEWEST_STREAMS_IN_BATCHES: u64 = 4;
 /// Requests, or batches, that share their services: those that came one after the other.
 const CHUNK: usize = 24;
@@ -150,7 +150,9 @@ impl FreshLoad {
         // Without services there is nothing that arrivals could meet.
         let until_us = if services.is_empty() { 0.0 } else { covered_us };
         let arriving = (0..self.streams)
-            .map(|stream| arrivals(self.top_rate, until_us, (stream_seed(self.seed, stream), number)))
+            .map(|stream| {
+                arrivals(self.top_rate, until_us, (stream_seed(self.seed, stream), number))
+            })
             .collect();
         let from_idle = segment.from_idle;
         self.stretches.push(Stretch {

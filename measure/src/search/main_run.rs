@@ -224,8 +224,8 @@ impl MainRun {
         let Some(seen) = &mut self.batches else { return };
         let is_last_probe =
             purpose == Purpose::Probe && self.trace.segments().len() + 1 == self.probes.len();
-        let is_told = !observation.batches.is_empty()
-            || Calls::of(&observation.samples).answered == 0;
+        let is_told =
+            !observation.batches.is_empty() || Calls::of(&observation.samples).answered == 0;
         if !is_told {
             self.batches = None;
         } else if is_last_probe {
@@ -422,7 +422,8 @@ impl MainRun {
         let (first, second) = included.split_at(included.len() / 2);
         let episodes =
             |half: &[usize]| half.iter().map(|at| self.trace.segments()[*at].episodes).sum::<u32>();
-        if found.is_none() && episodes(first).min(episodes(second)) >= drift::FEWEST_EPISODES {
+        let enough = episodes(first).min(episodes(second)) >= drift::FEWEST_EPISODES;
+        if found.is_none() && !tells_itself && enough {
             let (before, after) = (self.positions_for(first), self.positions_for(second));
             found = before.iter().zip(&after).find_map(|(before, after)| {
                 drift::of_multipliers(
@@ -486,11 +487,7 @@ impl MainRun {
 /// The model that the closed loop, and what is known of batches, give.
 fn fitted(plateau: &Plateau, batches: Option<&BatchesSeen>, seed: u64) -> QueueModel {
     if let Some(batching) = batches.and_then(BatchesSeen::batching) {
-        return QueueModel::in_batches(
-            batching,
-            plateau.lone_us,
-            derive_seed(seed, LONG_RUN, 0),
-        );
+        return QueueModel::in_batches(batching, plateau.lone_us, derive_seed(seed, LONG_RUN, 0));
     }
     let throughput = plateau.throughput.value.as_per_second();
     match plateau.contending_servers {

@@ -96,7 +96,10 @@ pub(crate) fn uneven_batching_servers() -> Vec<ServerKind> {
             stragglers: 0.005,
             ..batching("G  batches of 8, noise and stragglers", "p95<=80ms")
         },
-        ServerKind { throttle: Some(throttle), ..batching("H  batches of 8, throttles", "p95<=60ms") },
+        ServerKind {
+            throttle: Some(throttle),
+            ..batching("H  batches of 8, throttles", "p95<=60ms")
+        },
         ServerKind {
             noise: 0.1,
             contention: 0.10,

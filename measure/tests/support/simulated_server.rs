@@ -135,7 +135,8 @@ impl Server {
     /// The batches begun by then that were not handed out before.
     fn batches_until(&mut self, until_us: u64) -> Vec<Batch> {
         let Some(batches) = &mut self.batches else { return Vec::new() };
-        let (begun, later) = batches.drain(..).partition(|batch: &Batch| batch.started_us < until_us);
+        let (begun, later) =
+            batches.drain(..).partition(|batch: &Batch| batch.started_us < until_us);
         *batches = later;
         begun
     }

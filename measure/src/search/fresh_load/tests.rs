@@ -108,6 +108,6 @@ fn fast_targets_are_looked_at_in_part() {
     let mut fresh =
         FreshLoad::new(vec![P95_50MS], &QueueModel::fitted(10_000.0, 100.0), 10_000.0, 5);
     fresh.push(&segment(0, 5_000.0, &[100.0]));
-    assert_eq!(fresh.stretches[0].services_us.len(), MOST_PER_SEGMENT);
+    assert_eq!(fresh.stretches[0].services.len(), MOST_PER_SEGMENT);
     assert!((0.25e6..0.35e6).contains(&fresh.stretches[0].covered_us));
 }
