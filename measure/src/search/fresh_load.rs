@@ -348,7 +348,9 @@ impl Replay {
             }
             let mut course = Course::of(stretch);
             let mut chunk = 0;
-            let until_us = stretch.covered_us;
+            // Where no batch was seen, nothing is known about what still waits.
+            let is_blank = stretch.services.is_empty();
+            let until_us = if is_blank { f64::NEG_INFINITY } else { stretch.covered_us };
             stream.target_batches.serve(
                 batching,
                 until_us,
