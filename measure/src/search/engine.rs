@@ -14,7 +14,6 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     Answer, Confirmation, Drift, Estimate, Mode, Next, Purpose, SearchFailure, SearchPlan,
     StepObservation, StepPlan, UnexpectedObservation,
-    batching::BatchesSeen,
     burn_in::{burnt_in, heated},
     clock::Clock,
     confirmation::Confirming,
@@ -117,8 +116,6 @@ pub(super) struct Engine {
     next_index: u32,
     stage: Stage,
     lone_throughput: f64,
-    /// Batches of the closed loop.
-    batches: BatchesSeen,
     throttled_by: Option<f64>,
     out_of_time: bool,
 }
@@ -135,7 +132,6 @@ impl Engine {
             next_index: 0,
             stage: Stage::WarmUp { tries: 0, failed: 0 },
             lone_throughput: 0.0,
-            batches: BatchesSeen::default(),
             throttled_by: None,
             out_of_time: false,
         }
@@ -336,7 +332,6 @@ impl Engine {
                     Load::Closed { users } => users,
                     Load::Open { .. } | Load::Replay { .. } => 0,
                 };
-                self.batches.add(&observation.batches, users == 1);
                 staircase.observe(
                     users,
                     observation,
@@ -345,7 +340,6 @@ impl Engine {
                 )?;
             }
             Stage::BurnIn { plateau } => {
-                self.batches.add(&observation.batches, false);
                 self.throttled_by = burnt_in(plateau, observation);
                 let plateau = plateau.clone();
                 self.enter_run(plateau);
@@ -433,8 +427,7 @@ impl Engine {
             Stage::AtPlateau { plateau, run }
         } else {
             let throttled = self.throttled_by.is_some();
-            let batches = std::mem::take(&mut self.batches);
-            let run = MainRun::new(&self.plan, self.limits.clone(), &plateau, batches, throttled);
+            let run = MainRun::new(&self.plan, self.limits.clone(), &plateau, throttled);
             Stage::MainRun { plateau, run: Box::new(run) }
         };
     }

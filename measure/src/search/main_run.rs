@@ -20,7 +20,7 @@ use super::{
     staircase::Plateau,
     stop_rule::{Progress, StopRule},
 };
-use crate::{schedule::derive_seed, units::as_micros};
+use crate::units::as_micros;
 
 /// Lengths of the probes. Full mode takes a second, longer one, so that its run begins near the root.
 const QUICK_PROBES: &[Duration] = &[Duration::from_secs(4)];
@@ -47,9 +47,6 @@ const CLOSED_LOOP_PACE: f64 = 0.0;
 const SAME_RATE: f64 = 0.03;
 /// Segments in a row that the generator may spoil before the rate is taken to be beyond it.
 const SPOILED_IN_A_ROW: u32 = 2;
-
-/// Separates the long run of a model that serves in batches from all that is really sent.
-const LONG_RUN: u64 = 0x10C6;
 
 /// The open-loop run so far.
 #[derive(Debug)]
@@ -98,14 +95,13 @@ impl MainRun {
         plan: &SearchPlan,
         limits: Vec<Limit>,
         plateau: &Plateau,
-        batches: BatchesSeen,
         throttled: bool,
     ) -> Self {
         let throughput = plateau.throughput.value.as_per_second();
-        let model = fitted(plateau, Some(&batches), plan.seed);
+        let model = plateau.model(Some(&plateau.batches), plan.seed);
         let mut run = Self {
             fresh: FreshLoad::new(limits.clone(), &model, throughput, plan.seed),
-            batches: model.batching.is_some().then_some(batches),
+            batches: model.batching.is_some().then(|| plateau.batches.clone()),
             plateau: plateau.clone(),
             model,
             positions: vec![0.0; limits.len()],
@@ -233,7 +229,7 @@ impl MainRun {
         } else if !seen.outgrown_by(&observation.batches) {
             return;
         }
-        self.model = fitted(&self.plateau, self.batches.as_ref(), self.seed);
+        self.model = self.plateau.model(self.batches.as_ref(), self.seed);
         let pace = Pace::by(&self.model);
         self.trace.set_paces(|segment| pace.of_segment(segment));
         self.trace.forget_replays();
@@ -481,20 +477,6 @@ impl MainRun {
     /// Requests in the segments that count.
     pub(super) fn requests(&self) -> u64 {
         self.included().into_iter().map(|at| self.trace.segments()[at].requests).sum()
-    }
-}
-
-/// The model that the closed loop, and what is known of batches, give.
-fn fitted(plateau: &Plateau, batches: Option<&BatchesSeen>, seed: u64) -> QueueModel {
-    if let Some(batching) = batches.and_then(BatchesSeen::batching) {
-        return QueueModel::in_batches(batching, plateau.lone_us, derive_seed(seed, LONG_RUN, 0));
-    }
-    let throughput = plateau.throughput.value.as_per_second();
-    match plateau.contending_servers {
-        Some((servers, contention)) => {
-            QueueModel::contending(servers, contention, throughput, plateau.lone_us)
-        }
-        None => QueueModel::fitted(throughput, plateau.lone_us),
     }
 }
 
