@@ -18,7 +18,7 @@ use super::{
     clock::Clock,
     confirmation::Confirming,
     main_run::{MainRun, verdict_after},
-    observed::Calls,
+    observed::{Calls, Pace},
     plateau_run::PlateauRun,
     queue_model::Limit,
     staircase::{Plateau, Staircase},
@@ -99,8 +99,8 @@ enum Stage {
     BurnIn { plateau: Plateau },
     AtPlateau { plateau: Plateau, run: PlateauRun },
     MainRun { plateau: Plateau, run: Box<MainRun> },
-    Confirming { answer: Box<Answer>, seen: Confirming, servers: usize },
-    Soaking { answer: Box<Answer>, seen: Confirming, servers: usize, left: Duration, planned: u64 },
+    Confirming { answer: Box<Answer>, seen: Confirming, pace: Pace },
+    Soaking { answer: Box<Answer>, seen: Confirming, pace: Pace, left: Duration, planned: u64 },
     HeatCheck { answer: Box<Answer>, is_done: bool },
     Over(Next),
 }
@@ -352,8 +352,8 @@ impl Engine {
                 };
                 run.observe(step, rate, observation, self.plan.max_error_share);
             }
-            Stage::Confirming { seen, servers, .. } | Stage::Soaking { seen, servers, .. } => {
-                seen.observe(observation, *servers);
+            Stage::Confirming { seen, pace, .. } | Stage::Soaking { seen, pace, .. } => {
+                seen.observe(observation, *pace);
             }
             Stage::HeatCheck { answer, .. } => {
                 if let Some(relative_change) = heated(observation) {
@@ -395,17 +395,17 @@ impl Engine {
                     self.stage = Stage::Confirming {
                         answer: Box::new(answer),
                         seen,
-                        servers: run.model.servers,
+                        pace: Pace::by(&run.model),
                     };
                 }
                 Err(failure) => self.stage = Stage::Over(Next::Failed(failure)),
             },
-            Stage::Confirming { mut answer, seen, servers } => {
+            Stage::Confirming { mut answer, seen, pace } => {
                 seen.settle(&mut answer);
                 match self.plan.soak {
                     Some(left) => {
                         let seen = Confirming::new(&self.limits, self.plan.max_error_share);
-                        self.stage = Stage::Soaking { answer, seen, servers, left, planned: 0 };
+                        self.stage = Stage::Soaking { answer, seen, pace, left, planned: 0 };
                     }
                     None => self.check_for_heat(answer),
                 }
