@@ -219,12 +219,13 @@ fn a_server_that_tells_its_batches_is_found_almost_exactly_and_sooner() {
         let truth = simulated_truth(&kind, slo.limit(), slo.miss_budget(), 400_000, 12);
         for (mode, seconds) in [(Mode::Quick, 76.0), (Mode::Full, 150.0)] {
             let found = white_box_answers(&kind, mode, 4, u32::MAX);
-            let (bias, spread, covered) = figures(&found, truth);
+            // The truth simulated here is no better known than the answers, so whether it lies in their
+            // intervals is left to `bench search`, which spends minutes on it.
+            let (bias, spread, _) = figures(&found, truth);
             let doubt = 200.0 * truth.standard_error / truth.rate;
             let name = kind.name;
-            assert!(bias.abs() < 0.1 + doubt, "{name}: bias {bias} %");
-            assert!(spread < 0.2 + doubt, "{name}: rmse {spread} %");
-            assert!(covered >= 3, "{name}, {mode}: {covered} of 4 intervals hold the truth");
+            assert!(bias.abs() < 0.1 + doubt, "{name}, {mode}: bias {bias} %");
+            assert!(spread < 0.2 + doubt, "{name}, {mode}: rmse {spread} %");
             assert!(found.iter().all(|(answer, took)| answer.precise && *took < seconds));
         }
     }

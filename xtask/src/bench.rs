@@ -67,6 +67,9 @@ pub(crate) struct Arguments {
     /// `known` and `repeat` in quick mode.
     #[arg(long)]
     quick: bool,
+    /// `repeat` with a constraint as well.
+    #[arg(long)]
+    constrained: bool,
     /// Also build those peers that come as source.
     #[arg(long)]
     all_peers: bool,

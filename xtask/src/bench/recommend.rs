@@ -61,7 +61,7 @@ pub(crate) fn measure(
         ));
     }
     text.push_str(&format!(
-        "\n`assay recommend {MODEL}.pt {}`: one instance type, three configurations, from the command to the last line of the ranking. Median (least–greatest) of {} runs. In full mode every configuration is measured quickly first, and in full only what may still win.",
+        "\n`assay recommend {MODEL}.pt {}`: one instance type, three configurations, from the command to the last line of the ranking. Median (least–greatest) of {} runs. In full mode every configuration is measured quickly first, and in full only what may still carry more than what was measured in full.",
         ARGUMENTS.join(" "),
         arguments.rounds
     ));

@@ -109,7 +109,9 @@ fn about_the_race(facts: &JobFacts, candidate: &Candidate) -> String {
     let name = &candidate.instance_type;
     match &candidate.stage {
         Stage::Dominated => {
-            format!("dominated by another configuration of {name}, so it was measured quickly only")
+            format!(
+                "dominated by another configuration of {name}, or no better than it beyond doubt: measured quickly only"
+            )
         }
         Stage::Single | Stage::Heat | Stage::Final { .. } if facts.status.is_final() => {
             "measured quickly only: the full search did not come to its end".to_owned()

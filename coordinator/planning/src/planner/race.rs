@@ -1,9 +1,12 @@
-//! Which configurations are worth a full search: each is measured quickly first, and only those that
-//! the quick intervals leave in the race of their instance type are measured in full.
+//! Which configurations are worth a full search: each is measured quickly first, and only what may
+//! still win its instance type is measured in full.
 //!
-//! Configurations of one type have one price, so more capacity is less cost, whatever the price; under
-//! goals a configuration is also kept while its latency may win. Of every type at least one
-//! configuration is measured in full, so types are compared by full figures.
+//! Configurations of one type have one price, so more capacity is less cost, whatever the price. The
+//! one that was quickly found to carry most is measured in full; after that another one follows only
+//! while its quick interval lies above that full figure. What overlaps is a tie, and minutes spent on
+//! it would not change what the user pays. Under goals latency counts too, so everything that the
+//! quick intervals leave in the race is measured in full. Of every type at least one configuration is,
+//! so types are compared by full figures.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -30,7 +33,8 @@ pub enum Stage {
     Single,
     /// Its trial is the quick one that decides whether a full one follows.
     Heat,
-    /// Its quick trial stays its only one: another configuration of the type is better, or it failed.
+    /// Its quick trial stays its only one: another configuration of the type is as good or better, or
+    /// it failed.
     Dominated,
     /// Its trial is a full one.
     Final {
@@ -84,8 +88,8 @@ impl Plan {
         }
     }
 
-    /// Adds the full trials of those instance types whose quick ones have all ended, within the time
-    /// left. Returns the names of new trials, `None` when nothing was decided; each type is decided once.
+    /// Adds the full trials that are worth it in those instance types whose trials have all ended,
+    /// within the time left. Returns the names of new trials, `None` when nothing was decided.
     ///
     /// `outcome` tells how a trial ended, `None` while it has not.
     pub fn advance_race(
@@ -111,11 +115,13 @@ impl Plan {
                 rivals.iter().map(|&index| outcome(&self.candidates[index].trial)).collect();
             let Some(ended) = ended else { continue };
             decided = true;
-            for (&index, in_race) in rivals.iter().zip(stays_in_race(job, &ended)) {
-                if in_race {
-                    self.send_to_final(job, index);
-                } else {
-                    self.candidates[index].stage = Stage::Dominated;
+            let stages: Vec<&Stage> =
+                rivals.iter().map(|&index| &self.candidates[index].stage).collect();
+            for (&index, turn) in rivals.iter().zip(turns(job, &stages, &ended)) {
+                match turn {
+                    Turn::Final => self.send_to_final(job, index),
+                    Turn::Out => self.candidates[index].stage = Stage::Dominated,
+                    Turn::Wait => {}
                 }
             }
         }
@@ -154,15 +160,61 @@ fn in_full(job: &JobSpec, mut trial: PlannedTrial, id: TrialId) -> PlannedTrial 
     trial
 }
 
-/// For each of the configurations of a type: may it still be the best of them?
-fn stays_in_race(job: &JobSpec, ended: &[TrialOutcome]) -> Vec<bool> {
-    let metric = job.constraints.first().map_or(SloMetric::P95, |slo| slo.metric());
-    let believed: Vec<&Measurement> = ended
+/// What comes next for a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// It is measured in full.
+    Final,
+    /// It stays with its quick figures.
+    Out,
+    /// Others come first, or it has had its turn.
+    Wait,
+}
+
+/// For each of the configurations of a type, all of whose trials have ended: what comes next?
+fn turns(job: &JobSpec, stages: &[&Stage], ended: &[TrialOutcome]) -> Vec<Turn> {
+    let believed: Vec<Option<&Measurement>> =
+        ended.iter().map(|outcome| believable(job, outcome)).collect();
+    let capacity = |index: usize| Some(believed[index]?.answer.as_ref()?.capacity);
+    let is_waiting = |index: &usize| *stages[*index] == Stage::Heat;
+    let in_full = (0..stages.len()).filter(|index| matches!(stages[*index], Stage::Final { .. }));
+    let best_in_full = in_full
+        .filter_map(capacity)
+        .max_by(|a, b| a.value.as_per_second().total_cmp(&b.value.as_per_second()));
+    let may_win = |index: &usize| match best_in_full {
+        Some(best) => capacity(*index).is_some_and(|found| found.low > best.value),
+        None => stays_in_race(job, &ended[*index], &believed),
+    };
+    let (contending, beaten): (Vec<usize>, Vec<usize>) =
+        (0..stages.len()).filter(is_waiting).partition(may_win);
+    // Figures that cannot be believed rule nothing out, and they do not lead either.
+    let leader = contending
         .iter()
-        .filter_map(measurement)
+        .copied()
+        .filter_map(|index| Some((index, capacity(index)?.value.as_per_second())))
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|(index, _)| index);
+    let takes_turns = job.goals.is_none();
+    (0..stages.len())
+        .map(|index| match () {
+            () if beaten.contains(&index) => Turn::Out,
+            () if !contending.contains(&index) => Turn::Wait,
+            () if takes_turns && leader != Some(index) && believed[index].is_some() => Turn::Wait,
+            () => Turn::Final,
+        })
+        .collect()
+}
+
+/// The figures of a trial, unless they cannot be believed or miss a constraint.
+fn believable<'a>(job: &JobSpec, outcome: &'a TrialOutcome) -> Option<&'a Measurement> {
+    measurement(outcome)
         .filter(|measurement| measurement.validity.verdict != Verdict::Invalid)
         .filter(|measurement| constraints::missed(&job.constraints, measurement).is_none())
-        .collect();
+}
+
+/// By its quick figures a configuration may be the best of its type.
+fn stays_in_race(job: &JobSpec, outcome: &TrialOutcome, rivals: &[Option<&Measurement>]) -> bool {
+    let metric = job.constraints.first().map_or(SloMetric::P95, |slo| slo.metric());
     let beaten_by = |own: &Measurement, other: &Measurement| {
         let (Some(own_answer), Some(other_answer)) = (&own.answer, &other.answer) else {
             return false;
@@ -171,14 +223,10 @@ fn stays_in_race(job: &JobSpec, ended: &[TrialOutcome]) -> Vec<bool> {
             >= constraints::figure(metric, &other.latency);
         other_answer.capacity.low > own_answer.capacity.high && (job.goals.is_none() || slower)
     };
-    let stays = |outcome: &TrialOutcome| {
-        measurement(outcome).is_some_and(|own| {
-            // Figures that cannot be believed do not rule a configuration out.
-            own.validity.verdict == Verdict::Invalid
-                || !believed.iter().any(|other| beaten_by(own, other))
-        })
-    };
-    ended.iter().map(stays).collect()
+    measurement(outcome).is_some_and(|own| {
+        own.validity.verdict == Verdict::Invalid
+            || !rivals.iter().flatten().any(|other| beaten_by(own, other))
+    })
 }
 
 fn measurement(outcome: &TrialOutcome) -> Option<&Measurement> {

@@ -78,11 +78,36 @@ fn only_what_the_quick_intervals_leave_in_the_race_is_measured_in_full() {
 }
 
 #[test]
-fn intervals_that_overlap_leave_both_in_the_race() {
+fn of_a_tie_the_one_that_carries_most_is_measured_in_full() {
     let job = full_job(&["ml.c5.large"]);
     let mut plan = planned(&job);
-    let close = vec![measured(measurement(2000.0, 50.0)), measured(measurement(2090.0, 60.0))];
-    assert_eq!(advance(&mut plan, &job, close).len(), 2);
+    let close = || vec![measured(measurement(2000.0, 50.0)), measured(measurement(2090.0, 60.0))];
+    let added = advance(&mut plan, &job, close());
+    assert_eq!(added.len(), 1);
+    assert_eq!(plan.candidates[1].trial, added[0]);
+    assert_eq!(plan.candidates[0].stage, Stage::Heat, "the full figure decides on it");
+    assert_eq!(advance(&mut plan, &job, close()), [], "while that runs");
+    let held = [close(), vec![measured(measurement(1990.0, 20.0))]].concat();
+    assert_eq!(advance(&mut plan, &job, held), []);
+    assert_eq!(plan.candidates[0].stage, Stage::Dominated, "1950 to 2050 is no more than 1990");
+}
+
+#[test]
+fn a_rival_above_the_full_figure_is_measured_in_full_too() {
+    let job = full_job(&["ml.c5.large"]);
+    for disappointing in [
+        measured(measurement(1900.0, 20.0)),
+        measured(testing::with_verdict(measurement(9000.0, 20.0), Verdict::Invalid)),
+        testing::failed(FailureKind::HostCrashed, "x"),
+    ] {
+        let mut plan = planned(&job);
+        let close = vec![measured(measurement(2000.0, 50.0)), measured(measurement(2090.0, 60.0))];
+        assert_eq!(advance(&mut plan, &job, close.clone()).len(), 1);
+        let ended = [close, vec![disappointing]].concat();
+        let added = advance(&mut plan, &job, ended);
+        assert_eq!(added.len(), 1, "1950 to 2050 is more than 1900");
+        assert_eq!(plan.candidates[0].trial, added[0]);
+    }
 }
 
 #[test]
