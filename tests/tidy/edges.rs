@@ -10,7 +10,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("assay-host", &["assay-proto", "assay-measure"]),
     ("assay-agent", &["assay-proto", "assay-measure", "nvml-stub"]),
     ("assay-planning", &["assay-measure"]),
-    ("assay-server", &["assay-proto", "assay-measure", "assay-planning"]),
+    ("assay-sagemaker", &["assay-measure", "assay-planning"]),
+    ("assay-server", &["assay-proto", "assay-measure", "assay-planning", "assay-sagemaker"]),
     ("assay", &["assay-server", "assay-proto", "assay-measure", "assay-planning"]),
     (
         "assay-tests",
@@ -45,13 +46,14 @@ const PURE: &[&str] = &[
     "rand",
     "rand_chacha",
     "rand_distr",
+    "regex",
     "serde",
     "serde_json",
     "strsim",
     "thiserror",
     "toml",
 ];
-const PURE_PACKAGES: &[&str] = &["assay-measure", "assay-planning"];
+const PURE_PACKAGES: &[&str] = &["assay-measure", "assay-planning", "assay-sagemaker"];
 
 fn complaints(packages: &[Package]) -> Vec<String> {
     let mut complaints = Vec::new();

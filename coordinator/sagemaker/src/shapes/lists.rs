@@ -1,0 +1,21 @@
+//! How lists are sorted.
+
+#![expect(missing_docs, reason = "the words are AWS's own, and so is their description")]
+
+use crate::shapes::define::words;
+
+words! {
+    /// Which end comes first.
+    SortOrder {
+        Ascending = "Ascending",
+        Descending = "Descending",
+    }
+}
+
+words! {
+    /// What models, groups and packages are sorted by.
+    SortKey {
+        Name = "Name",
+        CreationTime = "CreationTime",
+    }
+}

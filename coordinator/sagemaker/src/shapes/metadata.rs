@@ -1,0 +1,59 @@
+//! Models that were measured before.
+
+#![expect(missing_docs, reason = "members are AWS's own, and so is their description")]
+
+use crate::shapes::{define::shapes, define::words};
+
+words! {
+    /// What a filter looks at.
+    FilterName {
+        Domain = "Domain",
+        Framework = "Framework",
+        Task = "Task",
+        FrameworkVersion = "FrameworkVersion",
+    }
+}
+
+shapes! {
+    "PascalCase";
+
+    /// The request of `ListModelMetadata`.
+    #[derive(Default)]
+    ListModelMetadataRequest {
+        ..
+        search_expression: ModelMetadataSearchExpression,
+        next_token: String,
+        max_results: i32,
+    }
+
+    /// Which models are looked for.
+    #[derive(Default)]
+    ModelMetadataSearchExpression {
+        ..
+        filters: Vec<ModelMetadataFilter>,
+    }
+
+    /// A condition on them.
+    ModelMetadataFilter {
+        name: FilterName,
+        value: String,
+        ..
+    }
+
+    /// The answer to `ListModelMetadata`.
+    ListModelMetadataResponse {
+        model_metadata_summaries: Vec<ModelMetadataSummary>,
+        ..
+        next_token: String,
+    }
+
+    /// A model that was measured.
+    ModelMetadataSummary {
+        domain: String,
+        framework: String,
+        task: String,
+        model: String,
+        framework_version: String,
+        ..
+    }
+}

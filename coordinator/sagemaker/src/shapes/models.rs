@@ -1,0 +1,167 @@
+//! Models.
+
+#![expect(missing_docs, reason = "members are AWS's own, and so is their description")]
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{
+    shapes::{
+        define::shapes,
+        define::words,
+        jobs::VpcConfig,
+        lists::{SortKey, SortOrder},
+        tags::Tag,
+    },
+    timestamp::Timestamp,
+};
+
+words! {
+    /// How many models a container serves.
+    ContainerMode {
+        SingleModel = "SingleModel",
+        MultiModel = "MultiModel",
+    }
+}
+
+words! {
+    /// Whether earlier measurements say anything.
+    RecommendationStatus {
+        InProgress = "IN_PROGRESS",
+        Completed = "COMPLETED",
+        Failed = "FAILED",
+        NotApplicable = "NOT_APPLICABLE",
+    }
+}
+
+shapes! {
+    "PascalCase";
+
+    /// The request of `CreateModel`.
+    CreateModelRequest {
+        model_name: String,
+        ..
+        primary_container: ContainerDefinition,
+        containers: Vec<ContainerDefinition>,
+        inference_execution_config: Value,
+        execution_role_arn: String,
+        tags: Vec<Tag>,
+        vpc_config: VpcConfig,
+        enable_network_isolation: bool,
+    }
+
+    /// A container of a model.
+    #[derive(Default)]
+    ContainerDefinition {
+        ..
+        container_hostname: String,
+        image: String,
+        image_config: Value,
+        mode: ContainerMode,
+        model_data_url: String,
+        model_data_source: ModelDataSource,
+        additional_model_data_sources: Value,
+        environment: BTreeMap<String, String>,
+        model_package_name: String,
+        inference_specification_name: String,
+        multi_model_config: Value,
+        container_metrics_config: Value,
+    }
+
+    /// Where model data lies.
+    #[derive(Default)]
+    ModelDataSource {
+        ..
+        s3_data_source: S3ModelDataSource,
+    }
+
+    /// Where model data lies in S3.
+    S3ModelDataSource {
+        s3_uri: String,
+        s3_data_type: String,
+        compression_type: String,
+        ..
+        model_access_config: Value,
+        hub_access_config: Value,
+        manifest_s3_uri: String,
+        #[serde(rename = "ETag")] etag: String,
+        manifest_etag: String,
+    }
+
+    /// The answer to `CreateModel`.
+    CreateModelResponse {
+        model_arn: String,
+        ..
+    }
+
+    /// The request of `DescribeModel`.
+    DescribeModelRequest {
+        model_name: String,
+        ..
+    }
+
+    /// The answer to `DescribeModel`.
+    DescribeModelResponse {
+        model_name: String,
+        creation_time: Timestamp,
+        model_arn: String,
+        ..
+        primary_container: ContainerDefinition,
+        containers: Vec<ContainerDefinition>,
+        inference_execution_config: Value,
+        execution_role_arn: String,
+        vpc_config: VpcConfig,
+        enable_network_isolation: bool,
+        deployment_recommendation: DeploymentRecommendation,
+    }
+
+    /// What earlier measurements say about a model.
+    DeploymentRecommendation {
+        recommendation_status: RecommendationStatus,
+        ..
+        real_time_inference_recommendations: Vec<RealTimeInferenceRecommendation>,
+    }
+
+    /// One instance type that earlier measurements favour.
+    RealTimeInferenceRecommendation {
+        recommendation_id: String,
+        instance_type: String,
+        ..
+        environment: BTreeMap<String, String>,
+    }
+
+    /// The request of `ListModels`.
+    #[derive(Default)]
+    ListModelsRequest {
+        ..
+        sort_by: SortKey,
+        sort_order: SortOrder,
+        next_token: String,
+        max_results: i32,
+        name_contains: String,
+        creation_time_before: Timestamp,
+        creation_time_after: Timestamp,
+    }
+
+    /// The answer to `ListModels`.
+    ListModelsResponse {
+        models: Vec<ModelSummary>,
+        ..
+        next_token: String,
+    }
+
+    /// A model in a list.
+    ModelSummary {
+        model_name: String,
+        model_arn: String,
+        creation_time: Timestamp,
+        ..
+    }
+
+    /// The request of `DeleteModel`.
+    DeleteModelRequest {
+        model_name: String,
+        ..
+    }
+}

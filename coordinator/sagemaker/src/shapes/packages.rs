@@ -1,0 +1,367 @@
+//! Model packages and their groups.
+
+#![expect(missing_docs, reason = "members are AWS's own, and so is their description")]
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::{
+    shapes::{
+        define::shapes,
+        define::words,
+        lists::{SortKey, SortOrder},
+        models::ModelDataSource,
+        tags::Tag,
+    },
+    timestamp::Timestamp,
+};
+
+words! {
+    /// Where a package stands.
+    PackageStatus {
+        Pending = "Pending",
+        InProgress = "InProgress",
+        Completed = "Completed",
+        Failed = "Failed",
+        Deleting = "Deleting",
+    }
+}
+
+words! {
+    /// Where a group stands.
+    GroupStatus {
+        Pending = "Pending",
+        InProgress = "InProgress",
+        Completed = "Completed",
+        Failed = "Failed",
+        Deleting = "Deleting",
+        DeleteFailed = "DeleteFailed",
+    }
+}
+
+words! {
+    /// Whether somebody approved it.
+    ApprovalStatus {
+        Approved = "Approved",
+        Rejected = "Rejected",
+        PendingManualApproval = "PendingManualApproval",
+    }
+}
+
+words! {
+    /// Packages with a version, without, or both.
+    PackageType {
+        Versioned = "Versioned",
+        Unversioned = "Unversioned",
+        Both = "Both",
+    }
+}
+
+words! {
+    /// Where a check stands.
+    DetailedStatus {
+        NotStarted = "NotStarted",
+        InProgress = "InProgress",
+        Completed = "Completed",
+        Failed = "Failed",
+    }
+}
+
+shapes! {
+    "PascalCase";
+
+    /// The request of `CreateModelPackageGroup`.
+    CreateModelPackageGroupRequest {
+        model_package_group_name: String,
+        ..
+        model_package_group_description: String,
+        tags: Vec<Tag>,
+        managed_configuration: Value,
+    }
+
+    /// The answer to `CreateModelPackageGroup`.
+    CreateModelPackageGroupResponse {
+        model_package_group_arn: String,
+        ..
+    }
+
+    /// The request of `DescribeModelPackageGroup`.
+    DescribeModelPackageGroupRequest {
+        model_package_group_name: String,
+        ..
+    }
+
+    /// The answer to `DescribeModelPackageGroup`.
+    DescribeModelPackageGroupResponse {
+        model_package_group_name: String,
+        model_package_group_arn: String,
+        creation_time: Timestamp,
+        created_by: UserContext,
+        model_package_group_status: GroupStatus,
+        ..
+        model_package_group_description: String,
+        managed_configuration: Value,
+    }
+
+    /// Who did it.
+    #[derive(Default)]
+    UserContext {
+        ..
+        user_profile_arn: String,
+        user_profile_name: String,
+        domain_id: String,
+        iam_identity: Value,
+    }
+
+    /// The request of `ListModelPackageGroups`.
+    #[derive(Default)]
+    ListModelPackageGroupsRequest {
+        ..
+        creation_time_after: Timestamp,
+        creation_time_before: Timestamp,
+        max_results: i32,
+        name_contains: String,
+        next_token: String,
+        sort_by: SortKey,
+        sort_order: SortOrder,
+        cross_account_filter_option: String,
+    }
+
+    /// The answer to `ListModelPackageGroups`.
+    ListModelPackageGroupsResponse {
+        model_package_group_summary_list: Vec<ModelPackageGroupSummary>,
+        ..
+        next_token: String,
+    }
+
+    /// A group in a list.
+    ModelPackageGroupSummary {
+        model_package_group_name: String,
+        model_package_group_arn: String,
+        creation_time: Timestamp,
+        model_package_group_status: GroupStatus,
+        ..
+        model_package_group_description: String,
+        managed_configuration: Value,
+    }
+
+    /// The request of `DeleteModelPackageGroup`.
+    DeleteModelPackageGroupRequest {
+        model_package_group_name: String,
+        ..
+    }
+
+    /// The request of `CreateModelPackage`.
+    #[derive(Default)]
+    CreateModelPackageRequest {
+        ..
+        model_package_name: String,
+        model_package_group_name: String,
+        model_package_description: String,
+        model_package_registration_type: String,
+        inference_specification: InferenceSpecification,
+        validation_specification: Value,
+        source_algorithm_specification: Value,
+        certify_for_marketplace: bool,
+        tags: Vec<Tag>,
+        model_approval_status: ApprovalStatus,
+        metadata_properties: Value,
+        model_metrics: Value,
+        client_token: String,
+        domain: String,
+        task: String,
+        sample_payload_url: String,
+        customer_metadata_properties: BTreeMap<String, String>,
+        drift_check_baselines: Value,
+        additional_inference_specifications: Vec<AdditionalInferenceSpecificationDefinition>,
+        skip_model_validation: String,
+        source_uri: String,
+        security_config: Value,
+        model_card: Value,
+        model_life_cycle: Value,
+        managed_storage_type: String,
+    }
+
+    /// How a packaged model is served.
+    InferenceSpecification {
+        containers: Vec<ModelPackageContainerDefinition>,
+        ..
+        supported_transform_instance_types: Vec<String>,
+        supported_realtime_inference_instance_types: Vec<String>,
+        supported_content_types: Vec<String>,
+        #[serde(rename = "SupportedResponseMIMETypes")] supported_response_mime_types: Vec<String>,
+    }
+
+    /// A container of a packaged model.
+    #[derive(Default)]
+    ModelPackageContainerDefinition {
+        ..
+        container_hostname: String,
+        image: String,
+        image_digest: String,
+        model_data_url: String,
+        model_data_source: ModelDataSource,
+        product_id: String,
+        environment: BTreeMap<String, String>,
+        model_input: ModelInput,
+        framework: String,
+        framework_version: String,
+        nearest_model_name: String,
+        additional_model_data_sources: Value,
+        additional_s3_data_source: Value,
+        #[serde(rename = "ModelDataETag")] model_data_etag: String,
+        is_checkpoint: bool,
+        base_model: Value,
+    }
+
+    /// Names and shapes of inputs.
+    ModelInput {
+        data_input_config: String,
+        ..
+    }
+
+    /// Another way to serve a packaged model.
+    AdditionalInferenceSpecificationDefinition {
+        name: String,
+        containers: Vec<ModelPackageContainerDefinition>,
+        ..
+        description: String,
+        supported_transform_instance_types: Vec<String>,
+        supported_realtime_inference_instance_types: Vec<String>,
+        supported_content_types: Vec<String>,
+        #[serde(rename = "SupportedResponseMIMETypes")] supported_response_mime_types: Vec<String>,
+    }
+
+    /// The answer to `CreateModelPackage`.
+    CreateModelPackageResponse {
+        model_package_arn: String,
+        ..
+    }
+
+    /// The request of `DescribeModelPackage`.
+    DescribeModelPackageRequest {
+        model_package_name: String,
+        ..
+        included_data: String,
+    }
+
+    /// The answer to `DescribeModelPackage`.
+    DescribeModelPackageResponse {
+        model_package_name: String,
+        model_package_arn: String,
+        creation_time: Timestamp,
+        model_package_status: PackageStatus,
+        model_package_status_details: ModelPackageStatusDetails,
+        ..
+        model_package_group_name: String,
+        model_package_version: i32,
+        model_package_registration_type: String,
+        model_package_description: String,
+        inference_specification: InferenceSpecification,
+        source_algorithm_specification: Value,
+        validation_specification: Value,
+        certify_for_marketplace: bool,
+        model_approval_status: ApprovalStatus,
+        created_by: UserContext,
+        metadata_properties: Value,
+        model_metrics: Value,
+        last_modified_time: Timestamp,
+        last_modified_by: UserContext,
+        approval_description: String,
+        domain: String,
+        task: String,
+        sample_payload_url: String,
+        customer_metadata_properties: BTreeMap<String, String>,
+        drift_check_baselines: Value,
+        additional_inference_specifications: Vec<AdditionalInferenceSpecificationDefinition>,
+        skip_model_validation: String,
+        source_uri: String,
+        security_config: Value,
+        model_card: Value,
+        model_life_cycle: Value,
+        managed_storage_type: String,
+    }
+
+    /// How its checks went.
+    ModelPackageStatusDetails {
+        validation_statuses: Vec<ModelPackageStatusItem>,
+        ..
+        image_scan_statuses: Vec<ModelPackageStatusItem>,
+    }
+
+    /// How one check went.
+    ModelPackageStatusItem {
+        name: String,
+        status: DetailedStatus,
+        ..
+        failure_reason: String,
+    }
+
+    /// The request of `ListModelPackages`.
+    #[derive(Default)]
+    ListModelPackagesRequest {
+        ..
+        creation_time_after: Timestamp,
+        creation_time_before: Timestamp,
+        max_results: i32,
+        name_contains: String,
+        model_approval_status: ApprovalStatus,
+        model_package_group_name: String,
+        model_package_type: PackageType,
+        next_token: String,
+        sort_by: SortKey,
+        sort_order: SortOrder,
+    }
+
+    /// The answer to `ListModelPackages`.
+    ListModelPackagesResponse {
+        model_package_summary_list: Vec<ModelPackageSummary>,
+        ..
+        next_token: String,
+    }
+
+    /// A package in a list.
+    ModelPackageSummary {
+        model_package_arn: String,
+        creation_time: Timestamp,
+        model_package_status: PackageStatus,
+        ..
+        model_package_name: String,
+        model_package_group_name: String,
+        model_package_version: i32,
+        model_package_description: String,
+        model_approval_status: ApprovalStatus,
+        model_life_cycle: Value,
+        model_package_registration_type: String,
+    }
+
+    /// The request of `UpdateModelPackage`.
+    UpdateModelPackageRequest {
+        model_package_arn: String,
+        ..
+        model_approval_status: ApprovalStatus,
+        model_package_registration_type: String,
+        approval_description: String,
+        customer_metadata_properties: BTreeMap<String, String>,
+        customer_metadata_properties_to_remove: Vec<String>,
+        additional_inference_specifications_to_add: Vec<AdditionalInferenceSpecificationDefinition>,
+        inference_specification: InferenceSpecification,
+        source_uri: String,
+        model_card: Value,
+        model_life_cycle: Value,
+        client_token: String,
+    }
+
+    /// The answer to `UpdateModelPackage`.
+    UpdateModelPackageResponse {
+        model_package_arn: String,
+        ..
+    }
+
+    /// The request of `DeleteModelPackage`.
+    DeleteModelPackageRequest {
+        model_package_name: String,
+        ..
+    }
+}
