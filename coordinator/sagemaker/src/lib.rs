@@ -12,11 +12,19 @@
 //! - What it is called: [`arn`], [`naming`].
 //! - What is answered: [`recommendations`], [`status`], [`scaling`]; with [`timestamp`] and [`wide_float`] on the wire.
 
+pub mod arn;
+pub mod checks;
+pub mod environment;
 pub mod error;
+pub mod naming;
 pub mod operation;
+pub mod recommendations;
 pub mod request;
+pub mod scaling;
 pub mod schema;
 pub mod shapes;
+pub mod status;
 pub mod timestamp;
+pub mod traffic;
 pub mod validation;
 pub mod wide_float;

@@ -1,0 +1,172 @@
+//! Environment variables: those of a request that are to be tried, and those of a result that say how the
+//! model was served.
+
+use std::collections::BTreeMap;
+
+use assay_measure::configuration::{Allocator, Configuration, Device, Graph, Precision};
+
+use crate::{
+    error::ApiError,
+    shapes::jobs::{CategoricalParameter, EndpointInputConfiguration, EnvironmentParameter},
+};
+
+/// OpenMP threads inside one forward pass.
+pub const OMP_NUM_THREADS: &str = "OMP_NUM_THREADS";
+/// Workers, as SageMaker's inference toolkit names them.
+pub const MODEL_SERVER_WORKERS: &str = "SAGEMAKER_MODEL_SERVER_WORKERS";
+/// Workers, as `TorchServe` names them.
+pub const TORCHSERVE_WORKERS: &str = "TS_DEFAULT_WORKERS_PER_MODEL";
+/// The largest batch of our host.
+pub const MAX_BATCH: &str = "ASSAY_MAX_BATCH";
+/// How long our host waits for a batch to fill, in microseconds.
+pub const MAX_BATCH_DELAY_US: &str = "ASSAY_MAX_BATCH_DELAY_US";
+
+/// An answer lists at most this many.
+const MOST_PARAMETERS: usize = 10;
+
+/// The variables to try on an endpoint, with their values; empty when none are given.
+///
+/// # Errors
+/// `ValidationException` when a variable or a value stands there twice.
+pub fn ranges(
+    endpoint: &EndpointInputConfiguration,
+) -> Result<BTreeMap<String, Vec<String>>, ApiError> {
+    let given = endpoint
+        .environment_parameter_ranges
+        .as_ref()
+        .and_then(|ranges| ranges.categorical_parameter_ranges.as_deref())
+        .unwrap_or_default();
+    let mut ranges = BTreeMap::new();
+    for CategoricalParameter { name, value } in given {
+        if let Some(twice) = value.iter().enumerate().find(|(at, one)| value[..*at].contains(one)) {
+            return Err(ApiError::validation(format!(
+                "EnvironmentParameterRanges: {name} has the value {:?} twice.",
+                twice.1
+            )));
+        }
+        if ranges.insert(name.clone(), value.clone()).is_some() {
+            return Err(ApiError::validation(format!(
+                "EnvironmentParameterRanges: {name} is given twice."
+            )));
+        }
+    }
+    Ok(ranges)
+}
+
+/// How a model was served, as environment variables: first those that were asked for, then what the
+/// configuration adds. Variables beyond the tenth are left out; none that drives our host is among them
+/// unless a request asked for more than five of its own.
+#[must_use]
+pub fn parameters(configuration: &Configuration) -> Vec<EnvironmentParameter> {
+    let asked = &configuration.environment;
+    let settings = settings(configuration);
+    let is_said = |name: &str| {
+        asked.contains_key(name)
+            || (name == MODEL_SERVER_WORKERS && asked.contains_key(TORCHSERVE_WORKERS))
+    };
+    let added = settings.into_iter().filter(|(name, _)| !is_said(name));
+    let asked = asked.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    asked
+        .chain(added)
+        .take(MOST_PARAMETERS)
+        .map(|(key, value)| EnvironmentParameter {
+            key: key.to_owned(),
+            value_type: "String".to_owned(),
+            value,
+        })
+        .collect()
+}
+
+/// Workers and threads always, the rest where it is not the default.
+fn settings(configuration: &Configuration) -> Vec<(&'static str, String)> {
+    let Configuration {
+        workers,
+        intra_op_threads,
+        max_batch,
+        max_batch_delay_us,
+        device,
+        dtype,
+        graph,
+        allocator,
+        environment: _,
+    } = configuration;
+    let unless = |is_default: bool, name: &'static str, value: String| {
+        (!is_default).then_some((name, value))
+    };
+    [
+        Some((MODEL_SERVER_WORKERS, workers.to_string())),
+        Some((OMP_NUM_THREADS, intra_op_threads.to_string())),
+        unless(max_batch.get() == 1, MAX_BATCH, max_batch.to_string()),
+        unless(*max_batch_delay_us == 0, MAX_BATCH_DELAY_US, max_batch_delay_us.to_string()),
+        unless(*device == Device::Cpu, "ASSAY_DEVICE", device.to_string()),
+        unless(*dtype == Precision::Float32, "ASSAY_DTYPE", dtype.to_string()),
+        unless(*graph == Graph::Plain, "ASSAY_GRAPH", graph.to_string()),
+        unless(*allocator == Allocator::Tuned, "ASSAY_ALLOCATOR", allocator.to_string()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::shapes::jobs::EnvironmentParameterRanges;
+
+    fn shown(configuration: &Configuration) -> Vec<String> {
+        parameters(configuration).iter().map(|one| format!("{}={}", one.key, one.value)).collect()
+    }
+
+    fn cpu() -> Configuration {
+        Configuration::cpu(NonZeroU32::new(4).unwrap(), NonZeroU32::new(2).unwrap())
+    }
+
+    #[test]
+    fn a_configuration_is_told_as_variables() {
+        assert_eq!(shown(&cpu()), ["SAGEMAKER_MODEL_SERVER_WORKERS=4", "OMP_NUM_THREADS=2"]);
+        let mut batched = cpu();
+        batched.max_batch = NonZeroU32::new(8).unwrap();
+        batched.max_batch_delay_us = 500;
+        batched.device = Device::Cuda(0);
+        assert_eq!(
+            shown(&batched)[2..],
+            ["ASSAY_MAX_BATCH=8", "ASSAY_MAX_BATCH_DELAY_US=500", "ASSAY_DEVICE=cuda:0"]
+        );
+    }
+
+    #[test]
+    fn variables_come_back_under_the_name_they_were_asked_for() {
+        let mut configuration = cpu();
+        for (name, value) in [(TORCHSERVE_WORKERS, "4"), ("KMP_BLOCKTIME", "0")] {
+            configuration.environment.insert(name.to_owned(), value.to_owned());
+        }
+        assert_eq!(
+            shown(&configuration),
+            ["KMP_BLOCKTIME=0", "TS_DEFAULT_WORKERS_PER_MODEL=4", "OMP_NUM_THREADS=2"]
+        );
+    }
+
+    #[test]
+    fn a_variable_or_value_given_twice_is_refused() {
+        let of = |ranges: &[(&str, &[&str])]| {
+            let one = |(name, value): &(&str, &[&str])| CategoricalParameter {
+                name: (*name).to_owned(),
+                value: value.iter().map(|value| (*value).to_owned()).collect(),
+            };
+            let ranges = Some(ranges.iter().map(one).collect());
+            super::ranges(&EndpointInputConfiguration {
+                environment_parameter_ranges: Some(EnvironmentParameterRanges {
+                    categorical_parameter_ranges: ranges,
+                }),
+                ..Default::default()
+            })
+        };
+        assert_eq!(of(&[("A", &["1", "2"]), ("B", &["1"])]).unwrap().len(), 2);
+        assert!(
+            of(&[("A", &["1"]), ("A", &["2"])]).unwrap_err().message.contains("A is given twice")
+        );
+        assert!(of(&[("A", &["1", "1"])]).unwrap_err().message.contains("\"1\" twice"));
+    }
+}

@@ -1,0 +1,351 @@
+//! What a job found, in SageMaker's words: recommendations, steps, the figures of an existing endpoint.
+//!
+//! - `InitialInstanceCount` is `ceil(target / per-instance maximum)`, one without a target.
+//! - `MaxInvocations` and `CostPerHour` are those of the whole recommended endpoint, so of so many instances;
+//!   `MaxInvocations` is rounded down, never promising more than was measured.
+//! - `CostPerInference` is `f32(CostPerHour / (60 × MaxInvocations))`, computed from the two as they are sent.
+//! - `ModelLatency` is the percentile that the job's threshold names, p95 without one: microseconds, or
+//!   milliseconds rounded up.
+
+use std::{cmp::Ordering, collections::BTreeMap, str::FromStr};
+
+use assay_measure::configuration::{Configuration, UnknownWord};
+use assay_planning::report::{Entry, JobReport, LatencyReport};
+
+use crate::{
+    environment, naming,
+    shapes::jobs::{
+        EndpointInfo, EndpointOutputConfiguration, EndpointPerformance, InferenceBenchmark,
+        InferenceMetrics, InferenceRecommendation, JobStep, LatencyPercentile, ModelConfiguration,
+        RecommendationJobStatus as Status, RecommendationMetrics, StepType,
+    },
+    status,
+    timestamp::Timestamp,
+    wide_float::WideFloat,
+};
+
+/// An answer lists at most this many recommendations.
+pub const MOST_RECOMMENDATIONS: usize = 10;
+
+/// How version 2 of SageMaker's Python SDK begins its part of the User-Agent.
+const SDK_V2: &str = "AWS-SageMaker-Python-SDK/2.";
+
+/// Which end of the list of recommendations is the cheapest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListOrder {
+    /// The first, which version 3 of the SDK deploys.
+    CheapestFirst,
+    /// The last, which version 2 of the SDK deploys.
+    CheapestLast,
+}
+
+/// The operator's choice of the order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OrderRule {
+    /// So that whoever asks deploys the cheapest.
+    #[default]
+    Auto,
+    /// The same for everybody.
+    Always(ListOrder),
+}
+
+impl OrderRule {
+    /// The order for a request with this User-Agent.
+    #[must_use]
+    pub fn for_user_agent(self, user_agent: &str) -> ListOrder {
+        match self {
+            Self::Always(order) => order,
+            Self::Auto if user_agent.split(' ').any(|word| word.starts_with(SDK_V2)) => {
+                ListOrder::CheapestLast
+            }
+            Self::Auto => ListOrder::CheapestFirst,
+        }
+    }
+}
+
+impl FromStr for OrderRule {
+    type Err = UnknownWord;
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        match word {
+            "auto" => Ok(Self::Auto),
+            "cheapest-first" => Ok(Self::Always(ListOrder::CheapestFirst)),
+            "cheapest-last" => Ok(Self::Always(ListOrder::CheapestLast)),
+            _ => Err(UnknownWord {
+                kind: "order",
+                word: word.to_owned(),
+                known: "auto, cheapest-first, cheapest-last",
+            }),
+        }
+    }
+}
+
+/// The unit of `ModelLatency`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LatencyUnit {
+    /// As in the documentation's sample.
+    #[default]
+    Microseconds,
+    /// As in the documentation's text.
+    Milliseconds,
+}
+
+impl LatencyUnit {
+    /// A latency in this unit; milliseconds are rounded up, so that a fast model does not take none.
+    #[must_use]
+    pub fn of_micros(self, micros: u64) -> i32 {
+        let value = match self {
+            Self::Microseconds => micros,
+            Self::Milliseconds => micros.div_ceil(1000).max(1),
+        };
+        i32::try_from(value).unwrap_or(i32::MAX)
+    }
+}
+
+impl FromStr for LatencyUnit {
+    type Err = UnknownWord;
+    fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        match word {
+            "us" => Ok(Self::Microseconds),
+            "ms" => Ok(Self::Milliseconds),
+            _ => Err(UnknownWord { kind: "latency unit", word: word.to_owned(), known: "us, ms" }),
+        }
+    }
+}
+
+/// What a report does not hold of a trial.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TrialRecord {
+    /// Where it stands.
+    pub status: Status,
+    /// When load began and ended; absent while it has not.
+    pub invocations: Option<(Timestamp, Timestamp)>,
+}
+
+/// A job's results, and how they are to be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Results<'a> {
+    /// What was found.
+    pub report: &'a JobReport,
+    /// Trials by their id.
+    pub trials: &'a BTreeMap<String, TrialRecord>,
+    /// `StoppingConditions.MaxInvocations`: what the endpoint must carry, per minute.
+    pub target: Option<i32>,
+    /// The percentile of `ModelLatency`.
+    pub percentile: LatencyPercentile,
+    /// The unit of `ModelLatency`.
+    pub latency_unit: LatencyUnit,
+}
+
+impl Results<'_> {
+    /// The ten cheapest of the ranking; empty when there is none, and then the member is left out.
+    #[must_use]
+    pub fn recommendations(&self, order: ListOrder) -> Vec<InferenceRecommendation> {
+        let found = self.report.ranking.iter();
+        let mut found: Vec<InferenceRecommendation> =
+            found.filter_map(|entry| self.recommendation(entry)).collect();
+        found.sort_by(by_cost);
+        found.truncate(MOST_RECOMMENDATIONS);
+        if order == ListOrder::CheapestLast {
+            found.reverse();
+        }
+        found
+    }
+
+    /// One step per candidate that came to an end, in the order of the report; candidates that are still
+    /// waiting or running come from [`unfinished_step`].
+    #[must_use]
+    pub fn steps(&self) -> Vec<JobStep> {
+        let report = self.report;
+        let entries = report.ranking.iter().chain(&report.rejected).chain(&report.failed);
+        entries.map(|entry| self.step(entry)).collect()
+    }
+
+    /// What an existing endpoint carries; `None` while that is not known.
+    #[must_use]
+    pub fn endpoint_performance(&self, endpoint_name: &str) -> Option<EndpointPerformance> {
+        let report = self.report;
+        let mut entries = report.ranking.iter().chain(&report.rejected);
+        let metrics = entries.find_map(|entry| self.endpoint_metrics(entry))?;
+        let endpoint_info = EndpointInfo { endpoint_name: Some(endpoint_name.to_owned()) };
+        Some(EndpointPerformance { metrics, endpoint_info })
+    }
+
+    fn recommendation(&self, entry: &Entry) -> Option<InferenceRecommendation> {
+        let (metrics, instances) = self.metrics(entry)?;
+        let times = self.times(entry);
+        Some(InferenceRecommendation {
+            endpoint_configuration: self.endpoint(entry, instances),
+            model_configuration: model_configuration(entry.configuration.as_ref()),
+            recommendation_id: Some(recommendation_id(&self.report.name, entry)),
+            metrics: Some(metrics),
+            invocation_start_time: times.map(|(start, _)| start),
+            invocation_end_time: times.map(|(_, end)| end),
+        })
+    }
+
+    fn step(&self, entry: &Entry) -> JobStep {
+        let metrics = self.metrics(entry);
+        let record = entry.trial.as_ref().and_then(|trial| self.trials.get(trial));
+        let by_figures = if metrics.is_some() { Status::Completed } else { Status::Failed };
+        let status = record.map_or(by_figures, |record| record.status);
+        let reason = entry.reason.as_deref().filter(|_| status != Status::Completed);
+        let times = self.times(entry);
+        let instances = metrics.as_ref().map_or(1, |(_, instances)| *instances);
+        JobStep {
+            step_type: StepType::Benchmark,
+            job_name: self.report.name.clone(),
+            status,
+            inference_benchmark: Some(InferenceBenchmark {
+                model_configuration: model_configuration(entry.configuration.as_ref()),
+                metrics: metrics.map(|(metrics, _)| metrics),
+                endpoint_metrics: None,
+                endpoint_configuration: Some(self.endpoint(entry, instances)),
+                failure_reason: reason.map(status::cut),
+                invocation_start_time: times.map(|(start, _)| start),
+                invocation_end_time: times.map(|(_, end)| end),
+            }),
+        }
+    }
+
+    fn times(&self, entry: &Entry) -> Option<(Timestamp, Timestamp)> {
+        self.trials.get(entry.trial.as_ref()?)?.invocations
+    }
+
+    fn endpoint(&self, entry: &Entry, instances: i32) -> EndpointOutputConfiguration {
+        let trial = entry.trial.as_deref().unwrap_or_default();
+        endpoint(&self.report.name, trial, &entry.instance_type, instances)
+    }
+
+    /// The figures of the whole endpoint, and of how many instances that is.
+    fn metrics(&self, entry: &Entry) -> Option<(RecommendationMetrics, i32)> {
+        let measured = f64::from(entry.instance_count.max(1));
+        let per_instance = entry.max_invocations_per_min.filter(|rate| *rate > 0.0)? / measured;
+        let instances = match self.target {
+            Some(target) => instances_for(f64::from(target), per_instance),
+            None => i32::try_from(entry.instance_count.max(1)).unwrap_or(i32::MAX),
+        };
+        let max_invocations = whole_below(per_instance * f64::from(instances));
+        let per_hour = entry.cost_per_hour_usd.map(|usd| usd / measured * f64::from(instances));
+        let cost_per_hour = per_hour.and_then(WideFloat::nearest);
+        let percent =
+            |value: Option<f64>| value.map(|pct| pct.max(0.0)).and_then(WideFloat::nearest);
+        let metrics = RecommendationMetrics {
+            cost_per_hour,
+            cost_per_inference: cost_per_hour.and_then(|cost| per_inference(cost, max_invocations)),
+            max_invocations: Some(max_invocations),
+            maximum_invocations: Some(max_invocations),
+            model_latency: entry.latency_us.as_ref().map(|latency| self.latency(latency)),
+            cpu_utilization: percent(entry.cpu_utilization_pct),
+            memory_utilization: percent(entry.memory_utilization_pct),
+            model_setup_time: None,
+        };
+        Some((metrics, instances))
+    }
+
+    fn endpoint_metrics(&self, entry: &Entry) -> Option<InferenceMetrics> {
+        Some(InferenceMetrics {
+            max_invocations: whole_below(entry.max_invocations_per_min?),
+            model_latency: self.latency(entry.latency_us.as_ref()?),
+        })
+    }
+
+    fn latency(&self, latency: &LatencyReport) -> i32 {
+        self.latency_unit.of_micros(match self.percentile {
+            LatencyPercentile::P95 => latency.p95,
+            LatencyPercentile::P99 => latency.p99,
+        })
+    }
+}
+
+/// The step of a candidate that has not come to an end.
+#[must_use]
+pub fn unfinished_step(
+    job: &str,
+    trial: &str,
+    instance_type: &str,
+    configuration: &Configuration,
+    status: Status,
+) -> JobStep {
+    JobStep {
+        step_type: StepType::Benchmark,
+        job_name: job.to_owned(),
+        status,
+        inference_benchmark: Some(InferenceBenchmark {
+            model_configuration: model_configuration(Some(configuration)),
+            metrics: None,
+            endpoint_metrics: None,
+            endpoint_configuration: Some(endpoint(job, trial, instance_type, 1)),
+            failure_reason: None,
+            invocation_start_time: None,
+            invocation_end_time: None,
+        }),
+    }
+}
+
+/// The id of a candidate's recommendation: the same for ever.
+#[must_use]
+pub fn recommendation_id(job: &str, entry: &Entry) -> String {
+    let trial = entry.trial.as_deref().unwrap_or_default();
+    naming::recommendation_id(job, &[trial, &entry.instance_type])
+}
+
+/// `f32(cost per hour / (60 × invocations per minute))`; none when nothing is carried.
+#[must_use]
+pub fn per_inference(cost_per_hour: WideFloat, max_invocations: i32) -> Option<WideFloat> {
+    WideFloat::nearest(cost_per_hour.wide() / (60.0 * f64::from(max_invocations)))
+}
+
+/// The least number of instances that carries a target; a millionth of an instance is rounding.
+#[must_use]
+pub fn instances_for(target_per_minute: f64, per_instance: f64) -> i32 {
+    let exact = (target_per_minute / per_instance * 1e6).round() / 1e6;
+    #[expect(clippy::cast_possible_truncation, reason = "saturation is what is wanted")]
+    let whole = exact.ceil() as i32;
+    whole.max(1)
+}
+
+/// Whole invocations per minute, not more than were measured; a millionth is rounding.
+fn whole_below(per_minute: f64) -> i32 {
+    #[expect(clippy::cast_possible_truncation, reason = "saturation is what is wanted")]
+    let whole = (per_minute + 1e-6).floor() as i32;
+    whole.max(0)
+}
+
+fn endpoint(
+    job: &str,
+    trial: &str,
+    instance_type: &str,
+    instances: i32,
+) -> EndpointOutputConfiguration {
+    EndpointOutputConfiguration {
+        endpoint_name: naming::endpoint(job, &[trial, instance_type]),
+        variant_name: naming::VARIANT.to_owned(),
+        instance_type: Some(instance_type.to_owned()),
+        initial_instance_count: Some(instances),
+        serverless_config: None,
+    }
+}
+
+fn model_configuration(configuration: Option<&Configuration>) -> ModelConfiguration {
+    ModelConfiguration {
+        environment_parameters: configuration.map(environment::parameters),
+        compiled: Some(false),
+        ..ModelConfiguration::default()
+    }
+}
+
+/// Cheapest first, those without a cost last and as they were.
+fn by_cost(a: &InferenceRecommendation, b: &InferenceRecommendation) -> Ordering {
+    let cost = |one: &InferenceRecommendation| {
+        one.metrics.as_ref().and_then(|metrics| metrics.cost_per_inference)
+    };
+    match (cost(a), cost(b)) {
+        (Some(a), Some(b)) => a.0.total_cmp(&b.0),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A candidate of a ranking as a report holds it.
+fn entry(instance_type: &str, usd: Option<f64>, rate: f64, p95_us: u64) -> Value {
+    let mut entry = json!({
+        "instance_type": instance_type, "trial": format!("demo/{instance_type}"), "emulated": false,
+        "instance_count": 1, "max_invocations_per_min": rate, "mode": "quick", "seed": 7, "meets": true,
+        "latency_us": {"mean": 1.0, "p50": 1, "p90": 1, "p95": p95_us, "p99": p95_us + 5},
+        "cpu_utilization_pct": 97.25, "memory_utilization_pct": 12.5,
+        "configuration": {
+            "workers": 2, "intra_op_threads": 1, "max_batch": 1, "max_batch_delay_us": 0,
+            "device": "cpu", "dtype": "float32", "graph": "plain", "allocator": "tuned",
+            "environment": {},
+        },
+    });
+    if let Some(usd) = usd {
+        entry["cost_per_hour_usd"] = json!(usd);
+    }
+    entry
+}
+
+fn report(ranking: &[Value], rejected: &[Value], failed: &[Value]) -> JobReport {
+    serde_json::from_value(json!({
+        "schema": "assay.job/1", "name": "demo", "status": "completed",
+        "created_at": "2026-11-22T14:00:00Z", "model": {"name": "m.pt", "sha256": "", "size_bytes": 1},
+        "constraints": [], "ranked_by": "cost", "progress": {"trials": 3, "ended": 3},
+        "ranking": ranking, "rejected": rejected, "failed": failed, "recommendation": null,
+        "warnings": [],
+    }))
+    .unwrap()
+}
+
+/// The rows of the page that this project began from, in its order.
+fn of_the_page() -> [Value; 3] {
+    [
+        entry("ml.c5.xlarge", Some(0.204), 648.0, 263_596),
+        entry("ml.c5d.large", Some(0.115), 655.0, 826_019),
+        entry("ml.m5.large", Some(0.115), 570.0, 1_085_446),
+    ]
+}
+
+struct Case {
+    report: JobReport,
+    trials: BTreeMap<String, TrialRecord>,
+}
+
+impl Case {
+    fn new(report: JobReport) -> Self {
+        Self { report, trials: BTreeMap::new() }
+    }
+
+    fn results(&self) -> Results<'_> {
+        Results {
+            report: &self.report,
+            trials: &self.trials,
+            target: None,
+            percentile: LatencyPercentile::P95,
+            latency_unit: LatencyUnit::Microseconds,
+        }
+    }
+}
+
+fn types(found: &[InferenceRecommendation]) -> Vec<&str> {
+    found.iter().filter_map(|one| one.endpoint_configuration.instance_type.as_deref()).collect()
+}
+
+fn metrics(found: &InferenceRecommendation) -> &RecommendationMetrics {
+    found.metrics.as_ref().unwrap()
+}
+
+#[test]
+#[expect(clippy::float_cmp, reason = "golden to the last bit")]
+fn the_published_rows_come_out_to_the_last_bit() {
+    for (per_hour, rate, instances, hour, inference) in [
+        (0.204, 648.0, 1, 0.203_999_996_185_302_73, 5.246_913_588_052_848e-6),
+        (0.115, 655.0, 1, 0.115_000_002_086_162_57, 2.926_208_708_231_57e-6),
+        (0.115, 570.0, 1, 0.115_000_002_086_162_57, 3.362_573_124_832_124_4e-6),
+        (0.23, 371.0, 3, 0.689_999_997_615_814_2, 1.033_243_461_279_198_5e-5),
+        (0.736, 1645.0, 1, 0.736_000_001_430_511_5, 7.456_940_238_625_975e-6),
+    ] {
+        let case = Case::new(report(&[entry("ml.x", Some(per_hour), rate, 1)], &[], &[]));
+        let target = (instances > 1).then_some(1000);
+        let found = Results { target, ..case.results() }.recommendations(ListOrder::CheapestFirst);
+        let figures = metrics(&found[0]);
+        assert_eq!(found[0].endpoint_configuration.initial_instance_count, Some(instances));
+        assert_eq!(figures.cost_per_hour.unwrap().wide(), hour, "{per_hour}");
+        assert_eq!(figures.cost_per_inference.unwrap().wide(), inference, "{per_hour} {rate}");
+    }
+}
+
+#[test]
+fn a_recommendation_reads_like_the_page() {
+    let case = Case::new(report(&of_the_page()[..1], &[], &[]));
+    let found = case.results().recommendations(ListOrder::CheapestFirst);
+    let id = found[0].recommendation_id.clone().unwrap();
+    let endpoint = id.replace("demo/", "demo-");
+    assert_eq!(
+        serde_json::to_value(&found).unwrap(),
+        json!([{
+            "RecommendationId": id,
+            "Metrics": {
+                "CostPerHour": 0.203_999_996_185_302_73,
+                "CostPerInference": 5.246_913_588_052_848e-6,
+                "MaxInvocations": 648,
+                "MaximumInvocations": 648,
+                "ModelLatency": 263_596,
+                "CpuUtilization": 97.25,
+                "MemoryUtilization": 12.5,
+            },
+            "EndpointConfiguration": {
+                "EndpointName": endpoint,
+                "VariantName": "AllTraffic",
+                "InstanceType": "ml.c5.xlarge",
+                "InitialInstanceCount": 1,
+            },
+            "ModelConfiguration": {
+                "Compiled": false,
+                "EnvironmentParameters": [
+                    {"Key": "SAGEMAKER_MODEL_SERVER_WORKERS", "ValueType": "String", "Value": "2"},
+                    {"Key": "OMP_NUM_THREADS", "ValueType": "String", "Value": "1"},
+                ],
+            },
+        }])
+    );
+}
+
+#[test]
+fn either_sdk_deploys_the_cheapest() {
+    let case = Case::new(report(&of_the_page(), &[], &[]));
+    let v2 = "AWS-SageMaker-Python-SDK/2.257.7 Python/3.11 Boto3/1.44.5 Botocore/1.44.5";
+    let prefixed = "Boto3/1.44.5 md/Botocore#1.44.5 AWS-SageMaker-Python-SDK/2.257.7";
+    for agent in [v2, prefixed] {
+        let found = case.results().recommendations(OrderRule::Auto.for_user_agent(agent));
+        assert_eq!(types(&found), ["ml.c5.xlarge", "ml.m5.large", "ml.c5d.large"], "{agent}");
+    }
+    for agent in
+        ["", "AWS-SageMaker-Python-SDK/3.2.0", "Boto3/1.44.5 AWS-SageMaker-Python-SDK/20.1"]
+    {
+        let found = case.results().recommendations(OrderRule::Auto.for_user_agent(agent));
+        assert_eq!(types(&found), ["ml.c5d.large", "ml.m5.large", "ml.c5.xlarge"], "{agent}");
+    }
+    let always: OrderRule = "cheapest-first".parse().unwrap();
+    assert_eq!(always.for_user_agent(v2), ListOrder::CheapestFirst);
+    let last: OrderRule = "cheapest-last".parse().unwrap();
+    assert_eq!(last.for_user_agent(""), ListOrder::CheapestLast);
+    assert!("cheapest".parse::<OrderRule>().is_err());
+}
+
+#[test]
+fn the_ten_cheapest_are_told_whatever_the_order() {
+    let ranking: Vec<Value> =
+        (1..=12).rev().map(|n| entry(&format!("own.{n}"), Some(f64::from(n)), 100.0, 1)).collect();
+    let case = Case::new(report(&ranking, &[], &[]));
+    let first = case.results().recommendations(ListOrder::CheapestFirst);
+    let mut last = case.results().recommendations(ListOrder::CheapestLast);
+    assert_eq!(types(&first)[..2], ["own.1", "own.2"]);
+    assert_eq!(first.len(), 10);
+    last.reverse();
+    assert_eq!(first, last);
+}
+
+#[test]
+fn an_endpoint_has_as_many_instances_as_the_target_needs() {
+    for (target, per_instance, expected) in [
+        (1000.0, 371.0, 3),
+        (1000.0, 400.0, 3),
+        (800.0, 400.0, 2),
+        (1.0, 400.0, 1),
+        (900.3, 300.1, 3),
+    ] {
+        assert_eq!(instances_for(target, per_instance), expected, "{target} / {per_instance}");
+    }
+    let case = Case::new(report(&[entry("ml.x", Some(0.1), 400.9, 1)], &[], &[]));
+    let found =
+        Results { target: Some(1000), ..case.results() }.recommendations(ListOrder::CheapestFirst);
+    assert_eq!(metrics(&found[0]).max_invocations, Some(1202)); // 3 × 400.9, rounded down
+}
+
+#[test]
+fn milliseconds_are_rounded_up_and_the_percentile_is_the_thresholds() {
+    assert_eq!(LatencyUnit::Milliseconds.of_micros(0), 1);
+    assert_eq!(LatencyUnit::Milliseconds.of_micros(1001), 2);
+    assert_eq!(LatencyUnit::Microseconds.of_micros(u64::MAX), i32::MAX);
+    let case = Case::new(report(&[entry("ml.x", None, 1.0, 49_999)], &[], &[]));
+    for (percentile, unit, expected) in
+        [("P95", "us", 49_999), ("P99", "us", 50_004), ("P99", "ms", 51)]
+    {
+        let percentile = serde_json::from_value(json!(percentile)).unwrap();
+        let results = Results { percentile, latency_unit: unit.parse().unwrap(), ..case.results() };
+        let found = results.recommendations(ListOrder::CheapestFirst);
+        assert_eq!(metrics(&found[0]).model_latency, Some(expected));
+    }
+    assert!("s".parse::<LatencyUnit>().is_err());
+}
+
+#[test]
+fn what_is_not_known_is_left_out() {
+    let unpriced =
+        Case::new(report(&[entry("own.a", None, 5.0, 1), entry("own.b", None, 4.0, 1)], &[], &[]));
+    let found = unpriced.results().recommendations(ListOrder::CheapestFirst);
+    assert_eq!(types(&found), ["own.a", "own.b"]);
+    assert_eq!(
+        (metrics(&found[0]).cost_per_hour, metrics(&found[0]).cost_per_inference),
+        (None, None)
+    );
+    let slow = Case::new(report(&[entry("own.a", Some(1.0), 0.5, 1)], &[], &[]));
+    let found = slow.results().recommendations(ListOrder::CheapestFirst);
+    assert_eq!(metrics(&found[0]).max_invocations, Some(0));
+    assert_eq!(metrics(&found[0]).cost_per_inference, None);
+}
+
+#[test]
+fn steps_tell_what_failed_and_why() {
+    let mut failed = entry("ml.m5.large", None, 1.0, 1);
+    failed.as_object_mut().unwrap().remove("max_invocations_per_min");
+    failed["reason"] = json!(format!("the model host died: {}", "x".repeat(2000)));
+    let mut stopped = failed.clone();
+    stopped["instance_type"] = json!("ml.m5.xlarge");
+    stopped["trial"] = json!("demo/9");
+    let mut too_slow = entry("ml.c5.large", Some(0.1), 100.0, 1);
+    too_slow["reason"] = json!("p95 is 80 ms");
+    let mut case = Case::new(report(&of_the_page()[..1], &[too_slow], &[failed, stopped]));
+    let at = |text: &str| Timestamp::new(text.parse().unwrap());
+    let times = (at("2026-11-22T14:00:00Z"), at("2026-11-22T14:01:00Z"));
+    let record = |status, invocations| TrialRecord { status, invocations };
+    case.trials.insert("demo/ml.c5.xlarge".to_owned(), record(Status::Completed, Some(times)));
+    case.trials.insert("demo/9".to_owned(), record(Status::Stopped, None));
+    let steps = case.results().steps();
+    let told: Vec<(&str, bool, Option<usize>)> = steps
+        .iter()
+        .map(|step| {
+            let benchmark = step.inference_benchmark.as_ref().unwrap();
+            let reason = benchmark.failure_reason.as_ref().map(|reason| reason.chars().count());
+            (step.status.word(), benchmark.metrics.is_some(), reason)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("COMPLETED", true, None),
+            ("COMPLETED", true, None),
+            ("FAILED", false, Some(1024)),
+            ("STOPPED", false, Some(1024))
+        ]
+    );
+    let benchmark = steps[0].inference_benchmark.as_ref().unwrap();
+    assert_eq!(benchmark.invocation_start_time.zip(benchmark.invocation_end_time), Some(times));
+}
+
+#[test]
+fn a_step_keeps_its_endpoint_from_the_queue_to_the_end() {
+    let case = Case::new(report(&of_the_page()[..1], &[], &[]));
+    let ended = case.results().steps().remove(0).inference_benchmark.unwrap();
+    let configuration = case.report.ranking[0].configuration.clone().unwrap();
+    let waiting = unfinished_step(
+        "demo",
+        "demo/ml.c5.xlarge",
+        "ml.c5.xlarge",
+        &configuration,
+        Status::Pending,
+    );
+    let waiting = waiting.inference_benchmark.unwrap();
+    assert_eq!(waiting.endpoint_configuration, ended.endpoint_configuration);
+    assert_eq!(waiting.model_configuration, ended.model_configuration);
+}
+
+#[test]
+fn an_existing_endpoint_has_its_two_figures() {
+    let case = Case::new(report(&[entry("own.a", None, 171.9, 1312)], &[], &[]));
+    assert_eq!(
+        serde_json::to_value(case.results().endpoint_performance("mine")).unwrap(),
+        json!({"Metrics": {"MaxInvocations": 171, "ModelLatency": 1312}, "EndpointInfo": {"EndpointName": "mine"}})
+    );
+    assert!(Case::new(report(&[], &[], &[])).results().endpoint_performance("mine").is_none());
+}
