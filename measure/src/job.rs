@@ -57,6 +57,14 @@ pub struct JobSpec {
     pub price_overrides: Vec<(InstanceTypeName, PricePerHour)>,
 }
 
+impl JobSpec {
+    /// Model or payload are still being fetched, so nothing can be measured yet.
+    #[must_use]
+    pub fn awaits_files(&self) -> bool {
+        self.model.is_awaited() || self.payload.artifact.is_awaited()
+    }
+}
+
 /// A candidate instance type: from the catalogue or the fleet, or a shape of the user's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CandidateType {
