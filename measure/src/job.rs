@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::{
     configuration::{Allocator, Device, Graph, Precision, UnknownWord, word_enum},
+    environment::EnvironmentRanges,
     hardware::Shape,
     ids::{InstanceTypeName, JobName},
     input_spec::InputSpec,
@@ -66,6 +67,18 @@ pub struct CandidateType {
     pub shape: Option<Shape>,
     /// Its price, given with it.
     pub price: Option<PricePerHour>,
+    /// Environment variables to try on it. One instance type may stand in a job several times, with
+    /// other variables each time.
+    #[serde(default, skip_serializing_if = "EnvironmentRanges::is_empty")]
+    pub environment: EnvironmentRanges,
+}
+
+impl CandidateType {
+    /// An instance type that the catalogue or the fleet knows, with nothing said about it.
+    #[must_use]
+    pub fn named(name: InstanceTypeName) -> Self {
+        Self { name, shape: None, price: None, environment: EnvironmentRanges::default() }
+    }
 }
 
 /// A text is not a candidate instance type.
@@ -87,7 +100,7 @@ impl FromStr for CandidateType {
     /// `NAME` or `NAME=VCPUSxMEMORY[@USD_PER_HOUR]`.
     fn from_str(text: &str) -> Result<Self, CandidateTypeError> {
         let Some((name, rest)) = text.split_once('=') else {
-            return Ok(Self { name: text.trim().parse()?, shape: None, price: None });
+            return Ok(Self::named(text.trim().parse()?));
         };
         let (shape, price) = match rest.split_once('@') {
             Some((shape, price)) => (shape, Some(price.parse()?)),
@@ -101,9 +114,9 @@ impl FromStr for CandidateType {
             return Err(bad());
         }
         Ok(Self {
-            name: name.trim().parse()?,
             shape: Some(Shape { vcpus: vcpus.get(), memory_bytes }),
             price,
+            ..Self::named(name.trim().parse()?)
         })
     }
 }
@@ -135,6 +148,9 @@ pub struct Sweep {
     /// Allocators.
     #[serde(default)]
     pub allocator: Vec<Allocator>,
+    /// A setting that is left open takes its default instead of an automatic grid.
+    #[serde(default)]
+    pub defaults_only: bool,
 }
 
 /// A sweep setting or its value is unknown.

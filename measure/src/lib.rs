@@ -4,13 +4,14 @@
 //! passed in. The agent performs what is decided here; the coordinator stores and ranks it.
 //!
 //! # Map
-//! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`input_spec`], [`slo`].
+//! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`environment`], [`input_spec`], [`slo`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
 //!   [`search`] (which load next), [`validity`] (can it be believed), [`known_queue`] (what a
 //!   search must find).
 
 pub mod configuration;
+pub mod environment;
 pub mod hardware;
 pub mod histogram;
 pub mod ids;

@@ -1,6 +1,9 @@
 //! `jobs.proto` to and from the domain: what users ask for.
 
+use std::collections::BTreeMap;
+
 use assay_measure::{
+    environment::EnvironmentRanges,
     job::{CandidateType, Demand, Goals, JobSpec, JobStatus, Sweep},
     money::PricePerHour,
 };
@@ -86,6 +89,14 @@ impl From<CandidateType> for v1::CandidateType {
             name: candidate.name.to_string(),
             shape: candidate.shape.map(Into::into),
             price_pico_usd_per_hour: candidate.price.map(PricePerHour::pico_usd),
+            environment: candidate
+                .environment
+                .iter()
+                .map(|(name, values)| v1::EnvironmentRange {
+                    name: name.to_owned(),
+                    values: values.to_vec(),
+                })
+                .collect(),
         }
     }
 }
@@ -97,8 +108,20 @@ impl TryFrom<v1::CandidateType> for CandidateType {
             name: parse("instance_types", &wire.name)?,
             shape: optional("shape", wire.shape)?,
             price: wire.price_pico_usd_per_hour.map(PricePerHour::from_pico_usd),
+            environment: environment(wire.environment)?,
         })
     }
+}
+
+fn environment(wire: Vec<v1::EnvironmentRange>) -> Result<EnvironmentRanges, Malformed> {
+    let mut ranges = BTreeMap::new();
+    for v1::EnvironmentRange { name, values } in wire {
+        if ranges.contains_key(&name) {
+            return Err(Malformed::new("environment", format!("{name} is given twice")));
+        }
+        ranges.insert(name, values);
+    }
+    EnvironmentRanges::new(ranges).map_err(|error| Malformed::new("environment", error))
 }
 
 impl From<Sweep> for v1::Sweep {
@@ -113,6 +136,7 @@ impl From<Sweep> for v1::Sweep {
             dtype: texts(&sweep.dtype),
             graph: texts(&sweep.graph),
             allocator: texts(&sweep.allocator),
+            defaults_only: sweep.defaults_only,
         }
     }
 }
@@ -132,6 +156,7 @@ impl TryFrom<v1::Sweep> for Sweep {
             dtype: parse_all("dtype", &wire.dtype)?,
             graph: parse_all("graph", &wire.graph)?,
             allocator: parse_all("allocator", &wire.allocator)?,
+            defaults_only: wire.defaults_only,
         })
     }
 }

@@ -40,11 +40,7 @@ pub(crate) fn job(name: &str, trials: u32) -> v1::JobSpec {
             content_type: "application/octet-stream".to_owned(),
         },
         inputs: Vec::new(),
-        instance_types: vec![CandidateType {
-            name: TYPE.parse().unwrap(),
-            shape: None,
-            price: None,
-        }],
+        instance_types: vec![CandidateType::named(TYPE.parse().unwrap())],
         emulate: false,
         sweep: Sweep {
             workers: (1..=trials).map(|workers| NonZeroU32::new(workers).unwrap()).collect(),

@@ -23,7 +23,7 @@ use thiserror::Error;
 use crate::{
     catalogue::{Catalogue, UnknownInstanceType},
     fleet::AgentView,
-    sweep,
+    sweep::{self, EnvironmentConflict, EnvironmentSweep},
 };
 
 mod race;
@@ -124,6 +124,14 @@ pub enum PlanError {
     /// No agent offers anything to measure on; try again when one has connected.
     #[error("no agent is connected, so there is nothing to measure on")]
     NoAgents,
+    /// The environment of a candidate contradicts itself or the sweep.
+    #[error("the environment of {instance_type} cannot be tried: {conflict}")]
+    Environment {
+        /// The candidate.
+        instance_type: InstanceTypeName,
+        /// What contradicts what.
+        conflict: EnvironmentConflict,
+    },
     /// The sweep multiplies out to too many.
     #[error("the sweep makes {count} candidates; at most {MOST_CANDIDATES} can be planned")]
     TooMany {
@@ -140,6 +148,9 @@ impl PlanError {
             Self::UnknownInstanceType(unknown) => unknown.hint(),
             Self::NoAgents => {
                 "start `assay-agent run --server URL` on a candidate machine".to_owned()
+            }
+            Self::Environment { .. } => {
+                "give every setting once: by an environment variable or by the sweep".to_owned()
             }
             Self::TooMany { .. } => "sweep fewer settings at a time".to_owned(),
         }
@@ -158,15 +169,27 @@ pub fn plan(job: &JobSpec, catalogue: &Catalogue, fleet: &[AgentView]) -> Result
     if wanted.is_empty() || (job.emulate && sites.nobody_is_there()) {
         return Err(PlanError::NoAgents);
     }
-    let count = wanted.len().saturating_mul(sweep::upper_bound(&job.sweep));
+    let mut count: usize = 0;
+    let mut sweeps = Vec::new();
+    for candidate_type in &wanted {
+        let swept = sweep::with_environment(&job.sweep, &candidate_type.environment).map_err(
+            |conflict| PlanError::Environment {
+                instance_type: candidate_type.name.clone(),
+                conflict,
+            },
+        )?;
+        let bounds = swept.iter().map(|(_, sweep)| sweep::upper_bound(sweep));
+        count = bounds.fold(count, usize::saturating_add);
+        sweeps.push(swept);
+    }
     if count > MOST_CANDIDATES {
         return Err(PlanError::TooMany { count });
     }
     let mut plan = Plan::default();
-    for candidate_type in &wanted {
+    for (candidate_type, sweeps) in wanted.iter().zip(&sweeps) {
         match sites.find(candidate_type) {
-            Ok(site) => plan.add_site(job, &site),
-            Err(reason) => plan.rejections.push(Rejection {
+            Ok(site) => sweeps.iter().for_each(|swept| plan.add_site(job, &site, swept)),
+            Err(reason) => plan.reject(Rejection {
                 instance_type: candidate_type.name.clone(),
                 configuration: None,
                 reason,
@@ -254,13 +277,25 @@ impl Plan {
         vec![added]
     }
 
+    fn reject(&mut self, rejection: Rejection) {
+        if !self.rejections.contains(&rejection) {
+            self.rejections.push(rejection);
+        }
+    }
+
     fn next_id(&self, job: &JobName) -> TrialId {
         TrialId::of(job, u32::try_from(self.trials.len()).unwrap_or(u32::MAX).saturating_add(1))
     }
 
-    fn add_site(&mut self, job: &JobSpec, site: &Site) {
-        let swept = sweep::configurations(&job.sweep, site.room());
-        self.warnings.extend(site.warning.clone());
+    fn add_site(&mut self, job: &JobSpec, site: &Site, (variables, sweep): &EnvironmentSweep) {
+        let mut swept = sweep::configurations(sweep, site.room());
+        let all = swept.configurations.iter_mut().chain(&mut swept.oversubscribed);
+        for configuration in all.chain(swept.misfits.iter_mut().map(|(misfit, _)| misfit)) {
+            configuration.environment.clone_from(variables);
+        }
+        let known = |warning: &String| self.warnings.contains(warning);
+        let warning = site.warning.clone().filter(|warning| !known(warning));
+        self.warnings.extend(warning);
         for configuration in swept.oversubscribed {
             self.warnings.push(format!(
                 "{} {configuration}: more threads than the {} vCPU, as asked",
@@ -269,13 +304,16 @@ impl Plan {
         }
         for (configuration, reason) in swept.misfits {
             let instance_type = site.name.clone();
-            self.rejections.push(Rejection {
-                instance_type,
-                configuration: Some(configuration),
-                reason,
-            });
+            self.reject(Rejection { instance_type, configuration: Some(configuration), reason });
         }
         for configuration in swept.configurations {
+            // A type that is listed again may repeat a combination of variables.
+            let is_same = |known: &Candidate| {
+                known.instance_type == site.name && known.configuration == configuration
+            };
+            if self.candidates.iter().any(is_same) {
+                continue;
+            }
             let trial = self.shared_trial(site, &configuration).unwrap_or_else(|| {
                 let id = self.next_id(&job.name);
                 self.trials.push(planned_trial(job, site, configuration.clone(), id.clone()));

@@ -91,6 +91,11 @@ fn broken_specs_are_refused_with_the_field() {
     assert!(break_it(&set_model("")).contains("plain file name"));
     let workers = |w: &mut v1::TrialSpec| w.configuration.as_mut().unwrap().workers = 0;
     assert!(break_it(&workers).contains("workers"));
+    let preload = |w: &mut v1::TrialSpec| {
+        let environment = &mut w.configuration.as_mut().unwrap().environment;
+        environment.insert("LD_PRELOAD".to_owned(), "/tmp/evil.so".to_owned());
+    };
+    assert!(break_it(&preload).contains("LD_PRELOAD cannot be set"));
 }
 
 fn measurement() -> Measurement {

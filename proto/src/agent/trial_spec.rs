@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 
 use assay_measure::{
     configuration::Configuration,
+    environment::check_name,
     hardware::Shape,
     schedule::{Arrivals, Load, Phase},
     search::SearchPlan,
@@ -260,16 +261,11 @@ impl From<Configuration> for v1::Configuration {
 impl TryFrom<v1::Configuration> for Configuration {
     type Error = Malformed;
     fn try_from(wire: v1::Configuration) -> Result<Self, Malformed> {
-        let valid_name = |name: &String| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        };
-        if !wire.environment.keys().all(valid_name)
-            || wire.environment.values().any(|v| v.contains('\0'))
-        {
-            return Err(Malformed::new(
-                "environment",
-                "names need letters, digits and underscores",
-            ));
+        for (name, value) in &wire.environment {
+            check_name(name).map_err(|error| Malformed::new("environment", error))?;
+            if value.contains('\0') {
+                return Err(Malformed::new("environment", format!("the value of {name} ends early")));
+            }
         }
         Ok(Self {
             workers: at_least_one("workers", wire.workers)?,

@@ -183,7 +183,7 @@ pub(crate) fn artifact(content: &[u8]) -> ArtifactRef {
 pub(crate) fn job_spec(name: &str, instance_types: &[&str]) -> JobSpec {
     let one = NonZeroU32::MIN;
     let candidate =
-        |name: &&str| CandidateType { name: name.parse().unwrap(), shape: None, price: None };
+        |name: &&str| CandidateType::named(name.parse().unwrap());
     JobSpec {
         name: name.parse().unwrap(),
         model: artifact(MODEL),
