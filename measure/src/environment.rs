@@ -79,7 +79,9 @@ pub enum EnvironmentError {
         count: usize,
     },
     /// A text that cannot be a value.
-    #[error("a value of {name} is longer than {LONGEST_VALUE} characters or has control characters")]
+    #[error(
+        "a value of {name} is longer than {LONGEST_VALUE} characters or has control characters"
+    )]
     Text {
         /// The variable.
         name: String,
@@ -233,9 +235,9 @@ fn reason_against(name: &str) -> Option<&'static str> {
         }
         "MKL_NUM_THREADS" => Some("OMP_NUM_THREADS sets the threads of both libraries"),
         _ if name.starts_with("LD_") || name.starts_with("DYLD_") => Some(LOADER),
-        _ if name.starts_with("ASSAY_") => {
-            Some("it configures Assay itself; ASSAY_MAX_BATCH and ASSAY_MAX_BATCH_DELAY_US are for this")
-        }
+        _ if name.starts_with("ASSAY_") => Some(
+            "it configures Assay itself; ASSAY_MAX_BATCH and ASSAY_MAX_BATCH_DELAY_US are for this",
+        ),
         _ => None,
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     schedule::Phase,
     search::Mode,
     slo::Slo,
+    stepped_load::StoppingConditions,
     trial::{ArtifactRef, Payload},
     units::{Bytes, Rate},
 };
@@ -48,6 +49,12 @@ pub struct JobSpec {
     pub soak: Option<Duration>,
     /// A fixed load instead of the search.
     pub fixed_load: Option<Vec<Phase>>,
+    /// When that load ends before its time; with them, the fixed load answers how much is carried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<StoppingConditions>,
+    /// How much of the fleet and of time the job may use.
+    #[serde(default)]
+    pub limits: ResourceLimits,
     /// Region whose prices count.
     pub region: String,
     /// Demand for the sizing.
@@ -56,6 +63,29 @@ pub struct JobSpec {
     pub max_duration: Duration,
     /// Prices that this job uses instead of the catalogue's.
     pub price_overrides: Vec<(InstanceTypeName, PricePerHour)>,
+}
+
+/// How much of the fleet and of time a job may use; absent is without a limit of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceLimits {
+    /// So many trials at most; the candidates beyond are not measured. A trial that is repeated, or
+    /// measured in full after a quick one, counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_trials: Option<NonZeroU32>,
+    /// So many trials at once at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_at_once: Option<NonZeroU32>,
+    /// No trial begins later than this after the first; those that run come to their end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin_within: Option<Duration>,
+}
+
+impl JobSpec {
+    /// The time in which trials are meant to be done.
+    #[must_use]
+    pub fn working_time(&self) -> Duration {
+        self.limits.begin_within.map_or(self.max_duration, |within| within.min(self.max_duration))
+    }
 }
 
 /// A candidate instance type: from the catalogue or the fleet, or a shape of the user's own.

@@ -7,7 +7,7 @@
 //! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`environment`], [`input_spec`], [`slo`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
-//!   [`search`] (which load next), [`validity`] (can it be believed), [`known_queue`] (what a
+//!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`known_queue`] (what a
 //!   search must find).
 
 pub mod configuration;
@@ -24,6 +24,7 @@ pub mod schedule;
 pub mod search;
 pub mod slo;
 pub mod statistics;
+pub mod stepped_load;
 pub mod trial;
 pub mod units;
 pub mod validity;

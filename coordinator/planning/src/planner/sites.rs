@@ -62,10 +62,8 @@ impl<'a> Sites<'a> {
 
     /// The instance types to measure, each once per environment: those asked for, or all that the fleet offers.
     pub(super) fn wanted(&self) -> Vec<CandidateType> {
-        let offered = self
-            .agents
-            .iter()
-            .map(|agent| CandidateType::named(agent.instance_type.clone()));
+        let offered =
+            self.agents.iter().map(|agent| CandidateType::named(agent.instance_type.clone()));
         let asked: Vec<CandidateType> = if self.job.instance_types.is_empty() {
             offered.collect()
         } else {

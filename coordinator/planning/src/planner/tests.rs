@@ -6,6 +6,7 @@ use assay_measure::{
     job::{JobSpec, Sweep},
     schedule::{Arrivals, Load, Phase},
     search::Mode,
+    stepped_load::StoppingConditions,
     units::{Bytes, Rate},
 };
 
@@ -332,4 +333,19 @@ fn an_environment_against_the_sweep_is_refused_with_the_type() {
         "the environment of ml.c5.large cannot be tried: an environment variable and the sweep both set workers"
     );
     assert!(error.hint().contains("once"));
+}
+
+#[test]
+fn stopping_conditions_make_of_a_fixed_load_one_that_answers_within_the_constraints() {
+    let mut job = testing::job(&["ml.c5.large"]);
+    job.constraints = vec!["p95<=50ms".parse().unwrap()];
+    job.stopping = Some(StoppingConditions::default());
+    let error = plan(&job, Catalogue::builtin(), &[local()]).unwrap_err();
+    assert!(error.to_string().starts_with("stopping conditions need a fixed load"), "{error}");
+    let users = Phase { load: Load::Closed { users: 2 }, duration: Duration::from_secs(60) };
+    job.fixed_load = Some(vec![users]);
+    let planned = planned(&job, &[local()]);
+    let Work::Stepped(load) = &planned.trials[0].spec.work else { panic!("not a stepped load") };
+    assert_eq!(load.stopping().latency, job.constraints);
+    assert!(planned.trials[0].expected >= Duration::from_secs(60));
 }

@@ -1,12 +1,8 @@
 //! What clients may expect of jobs.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use assay_measure::{
-    environment::EnvironmentRanges,
-    job::Sweep,
-    outcome::{Failure, FailureKind, TrialOutcome},
-};
+use assay_measure::outcome::{Failure, FailureKind, TrialOutcome};
 use assay_proto::v1::{self, JobStatus, job_event};
 use tonic::Code;
 
@@ -250,39 +246,4 @@ async fn jobs_are_listed_newest_first_in_pages() {
     assert!(jobs.list_jobs(request.clone()).await.unwrap().into_inner().jobs.is_empty());
     request.page_token = "x".to_owned();
     assert_eq!(jobs.list_jobs(request).await.unwrap_err().code(), Code::InvalidArgument);
-}
-
-#[tokio::test]
-async fn the_environment_of_a_candidate_reaches_the_agent_with_the_settings_it_asks_for() {
-    let coordinator = Coordinator::start().await;
-    let mut agent = FakeAgent::attach(&coordinator, "a").await;
-    let mut spec = job_spec("variables", &["ml.c5.large"]);
-    spec.sweep = Sweep::default();
-    let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
-    let ranges = [
-        ("OMP_NUM_THREADS".to_owned(), values(&["1", "2"])),
-        ("ONEDNN_VERBOSE".to_owned(), values(&["none"])),
-    ];
-    spec.instance_types[0].environment = EnvironmentRanges::new(BTreeMap::from(ranges)).unwrap();
-    let created = coordinator.create(spec.clone()).await.unwrap();
-    assert_eq!(created.trials.len(), 2);
-    for threads in ["1", "2"] {
-        let start = agent.expect_start().await;
-        let configuration = start.spec.as_ref().unwrap().configuration.as_ref().unwrap();
-        assert_eq!(configuration.environment["OMP_NUM_THREADS"], threads);
-        assert_eq!(configuration.environment["ONEDNN_VERBOSE"], "none");
-        assert_eq!(configuration.intra_op_threads.to_string(), threads);
-        agent.finish(&held(&start), measured()).await;
-    }
-    coordinator.reaches("variables", JobStatus::Completed).await;
-
-    // What no Rust client can even write down is refused at the door.
-    let mut jobs = coordinator.jobs().await;
-    spec.name = "preload".parse().unwrap();
-    let mut wire = v1::JobSpec::from(spec);
-    wire.instance_types[0].environment[0].name = "LD_PRELOAD".to_owned();
-    let request = v1::CreateJobRequest { spec: Some(wire) };
-    let refused = jobs.create_job(request).await.unwrap_err();
-    assert_eq!(refused.code(), Code::InvalidArgument);
-    assert!(refused.message().contains("LD_PRELOAD cannot be set"), "{}", refused.message());
 }
