@@ -2,7 +2,7 @@
 //! the environment variable `FAKE_HOST` says.
 //!
 //! One thread per connection, keep-alive. Words of `FAKE_HOST`:
-//! `serve` (the default), `serve:MICROSECONDS` (one call at a time takes so long), `raise-from:N`,
+//! `serve` (the default), `serve:MICROSECONDS` (one call at a time takes so long), `raise-from:N`, `raise-every:N`,
 //! `crash-from:N`, `hang-from:N`, `eat-from:N` (allocates without end), `reject` (400 to every body),
 //! `nan`, `silent` (never ready), `bad-model`, `exit-early`, `segfault-early`.
 //!
@@ -160,8 +160,10 @@ impl Host {
     fn invoke(&self) -> (u16, String) {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let from = call >= self.number;
+        let every = call.is_multiple_of(self.number.max(1));
+        let raises = (self.word == "raise-from" && from) || (self.word == "raise-every" && every);
         match self.word.as_str() {
-            "raise-from" if from => {
+            _ if raises => {
                 self.errors.fetch_add(1, Ordering::Relaxed);
                 return (
                     500,

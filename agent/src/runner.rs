@@ -7,6 +7,7 @@
 mod cancellation;
 mod comparison;
 mod failure;
+mod levels;
 mod measurement;
 mod measuring;
 pub mod step_report;

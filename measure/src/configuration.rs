@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU32, str::FromStr, time::Durat
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::environment::is_known;
+
 /// One way of serving a model. Two trials with equal configurations on equal hosts are comparable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,7 +27,8 @@ pub struct Configuration {
     pub graph: Graph,
     /// The memory allocator of the host process.
     pub allocator: Allocator,
-    /// Environment variables given to the host process besides the above.
+    /// Environment variables given to the host process. Those that [`crate::environment`] knows agree with
+    /// the settings above.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -75,7 +78,8 @@ impl fmt::Display for Configuration {
         if self.allocator != Allocator::Tuned {
             write!(f, " allocator={}", self.allocator)?;
         }
-        for (name, value) in &self.environment {
+        // What the known names ask for stands above already.
+        for (name, value) in self.environment.iter().filter(|(name, _)| !is_known(name)) {
             write!(f, " {name}={value}")?;
         }
         Ok(())
@@ -224,7 +228,10 @@ mod tests {
         assert_eq!(configuration.to_string(), "workers=2 intra-op=1");
         configuration.max_batch = NonZeroU32::new(8).unwrap();
         configuration.device = Device::Cuda(1);
+        configuration.environment.insert("OMP_NUM_THREADS".to_owned(), "1".to_owned());
         assert_eq!(configuration.to_string(), "workers=2 intra-op=1 max-batch=8 device=cuda:1");
+        configuration.environment.insert("OMP_PROC_BIND".to_owned(), "true".to_owned());
+        assert!(configuration.to_string().ends_with("device=cuda:1 OMP_PROC_BIND=true"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::{
     configuration::{Allocator, Device, Graph, Precision, UnknownWord, word_enum},
+    environment::EnvironmentRanges,
     hardware::Shape,
     ids::{InstanceTypeName, JobName},
     input_spec::InputSpec,
@@ -14,6 +15,7 @@ use crate::{
     schedule::Phase,
     search::Mode,
     slo::Slo,
+    stepped_load::StoppingConditions,
     trial::{ArtifactRef, Payload},
     units::{Bytes, Rate},
 };
@@ -47,6 +49,12 @@ pub struct JobSpec {
     pub soak: Option<Duration>,
     /// A fixed load instead of the search.
     pub fixed_load: Option<Vec<Phase>>,
+    /// When that load ends before its time; with them, the fixed load answers how much is carried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<StoppingConditions>,
+    /// How much of the fleet and of time the job may use.
+    #[serde(default)]
+    pub limits: ResourceLimits,
     /// Region whose prices count.
     pub region: String,
     /// Demand for the sizing.
@@ -57,7 +65,28 @@ pub struct JobSpec {
     pub price_overrides: Vec<(InstanceTypeName, PricePerHour)>,
 }
 
+/// How much of the fleet and of time a job may use; absent is without a limit of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceLimits {
+    /// So many trials at most; the candidates beyond are not measured. A trial that is repeated, or
+    /// measured in full after a quick one, counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_trials: Option<NonZeroU32>,
+    /// So many trials at once at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most_at_once: Option<NonZeroU32>,
+    /// No trial begins later than this after the first; those that run come to their end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begin_within: Option<Duration>,
+}
+
 impl JobSpec {
+    /// The time in which trials are meant to be done.
+    #[must_use]
+    pub fn working_time(&self) -> Duration {
+        self.limits.begin_within.map_or(self.max_duration, |within| within.min(self.max_duration))
+    }
+
     /// Model or payload are still being fetched, so nothing can be measured yet.
     #[must_use]
     pub fn awaits_files(&self) -> bool {
@@ -74,6 +103,18 @@ pub struct CandidateType {
     pub shape: Option<Shape>,
     /// Its price, given with it.
     pub price: Option<PricePerHour>,
+    /// Environment variables to try on it. One instance type may stand in a job several times, with
+    /// other variables each time.
+    #[serde(default, skip_serializing_if = "EnvironmentRanges::is_empty")]
+    pub environment: EnvironmentRanges,
+}
+
+impl CandidateType {
+    /// An instance type that the catalogue or the fleet knows, with nothing said about it.
+    #[must_use]
+    pub fn named(name: InstanceTypeName) -> Self {
+        Self { name, shape: None, price: None, environment: EnvironmentRanges::default() }
+    }
 }
 
 /// A text is not a candidate instance type.
@@ -95,7 +136,7 @@ impl FromStr for CandidateType {
     /// `NAME` or `NAME=VCPUSxMEMORY[@USD_PER_HOUR]`.
     fn from_str(text: &str) -> Result<Self, CandidateTypeError> {
         let Some((name, rest)) = text.split_once('=') else {
-            return Ok(Self { name: text.trim().parse()?, shape: None, price: None });
+            return Ok(Self::named(text.trim().parse()?));
         };
         let (shape, price) = match rest.split_once('@') {
             Some((shape, price)) => (shape, Some(price.parse()?)),
@@ -109,9 +150,9 @@ impl FromStr for CandidateType {
             return Err(bad());
         }
         Ok(Self {
-            name: name.trim().parse()?,
             shape: Some(Shape { vcpus: vcpus.get(), memory_bytes }),
             price,
+            ..Self::named(name.trim().parse()?)
         })
     }
 }
@@ -143,6 +184,9 @@ pub struct Sweep {
     /// Allocators.
     #[serde(default)]
     pub allocator: Vec<Allocator>,
+    /// A setting that is left open takes its default instead of an automatic grid.
+    #[serde(default)]
+    pub defaults_only: bool,
 }
 
 /// A sweep setting or its value is unknown.

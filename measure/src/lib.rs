@@ -4,14 +4,15 @@
 //! passed in. The agent performs what is decided here; the coordinator stores and ranks it.
 //!
 //! # Map
-//! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`input_spec`], [`slo`].
+//! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`environment`], [`input_spec`], [`slo`].
 //! - What is sent: [`payload_file`] (what it may be).
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
-//!   [`search`] (which load next), [`validity`] (can it be believed), [`known_queue`] (what a
+//!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`known_queue`] (what a
 //!   search must find).
 
 pub mod configuration;
+pub mod environment;
 pub mod hardware;
 pub mod histogram;
 pub mod ids;
@@ -25,6 +26,7 @@ pub mod schedule;
 pub mod search;
 pub mod slo;
 pub mod statistics;
+pub mod stepped_load;
 pub mod trial;
 pub mod units;
 pub mod validity;

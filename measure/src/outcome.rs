@@ -8,6 +8,7 @@ use crate::{
     configuration::{Configuration, word_enum},
     hardware::{HostFacts, LimitInForce, Utilization},
     search::{Answer, Purpose},
+    stepped_load::StopCause,
     units::{Bytes, Rate},
     validity::Validity,
 };
@@ -75,9 +76,12 @@ word_enum!(
 /// The figures of a trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measurement {
-    /// The answer of the search; absent for fixed loads.
+    /// The answer of the search, or of a load with stopping conditions; absent for other fixed loads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
+    /// What ended a load with stopping conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<StopCause>,
     /// Latency at the answer (for fixed loads: of the last phase).
     pub latency: LatencyFigures,
     /// Utilization at the answer.

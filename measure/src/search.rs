@@ -28,6 +28,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{schedule::Load, slo::Slo, statistics::MeanInterval, units::Rate};
+pub(crate) use observed::throughputs as step_throughputs;
 
 /// What to search for, and how long it may take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -197,7 +198,7 @@ pub struct StepObservation {
 
 crate::configuration::word_enum!(
     /// What keeps the capacity from being larger.
-    LimitedBy, "limit", "slo, saturation, errors, generator" {
+    LimitedBy, "limit", "slo, saturation, errors, generator, load" {
         /// The constraint.
         Slo = "slo",
         /// The target is busy all the time.
@@ -206,6 +207,8 @@ crate::configuration::word_enum!(
         Errors = "errors",
         /// The load generator itself.
         Generator = "generator",
+        /// The load that the user fixed: it asked for no more.
+        Load = "load",
     }
 );
 

@@ -11,6 +11,7 @@ use crate::{
     input_spec::InputSpec,
     schedule::Phase,
     search::SearchPlan,
+    stepped_load::SteppedLoad,
     units::Bytes,
 };
 
@@ -47,6 +48,9 @@ pub enum Work {
     Search(SearchPlan),
     /// Hold these loads one after another and report each.
     Fixed(Vec<Phase>),
+    /// Hold these loads one after another until a condition says to stop; the answer is the start of
+    /// the plateau.
+    Stepped(SteppedLoad),
 }
 
 /// A file held by the coordinator, named by its checksum.

@@ -1,8 +1,12 @@
 //! `jobs.proto` to and from the domain: what users ask for.
 
+use std::collections::BTreeMap;
+
 use assay_measure::{
-    job::{CandidateType, Demand, Goals, JobSpec, JobStatus, Sweep},
+    environment::EnvironmentRanges,
+    job::{CandidateType, Demand, Goals, JobSpec, JobStatus, ResourceLimits, Sweep},
     money::PricePerHour,
+    stepped_load::{SteppedLoad, StoppingConditions},
 };
 
 use crate::{
@@ -29,6 +33,8 @@ impl From<JobSpec> for v1::JobSpec {
             seed: spec.seed,
             soak_us: spec.soak.map(micros),
             fixed_load: spec.fixed_load.map(fixed_load),
+            stopping: spec.stopping.map(Into::into),
+            limits: Some(spec.limits.into()),
             region: spec.region,
             demand: spec.demand.map(Into::into),
             max_duration_us: micros(spec.max_duration),
@@ -58,6 +64,12 @@ impl TryFrom<v1::JobSpec> for JobSpec {
         if wire.region.is_empty() || wire.region.len() > 64 {
             return Err(Malformed::new("region", "must have 1 to 64 characters"));
         }
+        let fixed_load = wire.fixed_load.map(phases).transpose()?;
+        let stopping: Option<StoppingConditions> = optional("stopping", wire.stopping)?;
+        if let Some(stopping) = &stopping {
+            SteppedLoad::new(fixed_load.clone().unwrap_or_default(), stopping.clone())
+                .map_err(|error| Malformed::new("stopping", error))?;
+        }
         Ok(Self {
             name: parse("name", &wire.name)?,
             model: required("model", wire.model)?,
@@ -71,11 +83,41 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             mode: parse("mode", &wire.mode)?,
             seed: wire.seed,
             soak: wire.soak_us.map(|us| duration("soak_us", us)).transpose()?,
-            fixed_load: wire.fixed_load.map(phases).transpose()?,
+            fixed_load,
+            stopping,
+            limits: wire.limits.unwrap_or_default().try_into()?,
             region: wire.region,
             demand: optional("demand", wire.demand)?,
             max_duration: duration("max_duration_us", wire.max_duration_us)?,
             price_overrides,
+        })
+    }
+}
+
+impl From<ResourceLimits> for v1::ResourceLimits {
+    fn from(limits: ResourceLimits) -> Self {
+        Self {
+            most_trials: limits.most_trials.map(Into::into),
+            most_at_once: limits.most_at_once.map(Into::into),
+            begin_within_us: limits.begin_within.map(micros),
+        }
+    }
+}
+
+impl TryFrom<v1::ResourceLimits> for ResourceLimits {
+    type Error = Malformed;
+    fn try_from(wire: v1::ResourceLimits) -> Result<Self, Malformed> {
+        let count =
+            |field, count: Option<u32>| count.map(|count| at_least_one(field, count)).transpose();
+        let begin_within =
+            wire.begin_within_us.map(|us| duration("begin_within_us", us)).transpose()?;
+        if begin_within.is_some_and(|within| within.is_zero()) {
+            return Err(Malformed::new("begin_within_us", "leaves no time for any trial"));
+        }
+        Ok(Self {
+            most_trials: count("most_trials", wire.most_trials)?,
+            most_at_once: count("most_at_once", wire.most_at_once)?,
+            begin_within,
         })
     }
 }
@@ -86,6 +128,14 @@ impl From<CandidateType> for v1::CandidateType {
             name: candidate.name.to_string(),
             shape: candidate.shape.map(Into::into),
             price_pico_usd_per_hour: candidate.price.map(PricePerHour::pico_usd),
+            environment: candidate
+                .environment
+                .iter()
+                .map(|(name, values)| v1::EnvironmentRange {
+                    name: name.to_owned(),
+                    values: values.to_vec(),
+                })
+                .collect(),
         }
     }
 }
@@ -97,8 +147,20 @@ impl TryFrom<v1::CandidateType> for CandidateType {
             name: parse("instance_types", &wire.name)?,
             shape: optional("shape", wire.shape)?,
             price: wire.price_pico_usd_per_hour.map(PricePerHour::from_pico_usd),
+            environment: environment(wire.environment)?,
         })
     }
+}
+
+fn environment(wire: Vec<v1::EnvironmentRange>) -> Result<EnvironmentRanges, Malformed> {
+    let mut ranges = BTreeMap::new();
+    for v1::EnvironmentRange { name, values } in wire {
+        if ranges.contains_key(&name) {
+            return Err(Malformed::new("environment", format!("{name} is given twice")));
+        }
+        ranges.insert(name, values);
+    }
+    EnvironmentRanges::new(ranges).map_err(|error| Malformed::new("environment", error))
 }
 
 impl From<Sweep> for v1::Sweep {
@@ -113,6 +175,7 @@ impl From<Sweep> for v1::Sweep {
             dtype: texts(&sweep.dtype),
             graph: texts(&sweep.graph),
             allocator: texts(&sweep.allocator),
+            defaults_only: sweep.defaults_only,
         }
     }
 }
@@ -132,6 +195,7 @@ impl TryFrom<v1::Sweep> for Sweep {
             dtype: parse_all("dtype", &wire.dtype)?,
             graph: parse_all("graph", &wire.graph)?,
             allocator: parse_all("allocator", &wire.allocator)?,
+            defaults_only: wire.defaults_only,
         })
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 mod bad_input;
+mod exactly;
 mod faults;
 mod fleet;
 mod process_tree;

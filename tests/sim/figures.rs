@@ -6,7 +6,7 @@ use std::{num::NonZeroU32, time::Duration};
 use assay_measure::{
     configuration::{Configuration, Graph},
     hardware::{HostFacts, Utilization},
-    job::{CandidateType, JobSpec, Sweep},
+    job::{CandidateType, JobSpec, ResourceLimits, Sweep},
     outcome::{HarnessFigures, LatencyFigures, Measurement, StepReport, TrialOutcome},
     search::{Answer, Confirmation, Estimate, LimitedBy, Mode, Purpose},
     trial::{ArtifactRef, Payload},
@@ -40,11 +40,7 @@ pub(crate) fn job(name: &str, trials: u32) -> v1::JobSpec {
             content_type: "application/octet-stream".to_owned(),
         },
         inputs: Vec::new(),
-        instance_types: vec![CandidateType {
-            name: TYPE.parse().unwrap(),
-            shape: None,
-            price: None,
-        }],
+        instance_types: vec![CandidateType::named(TYPE.parse().unwrap())],
         emulate: false,
         sweep: Sweep {
             workers: (1..=trials).map(|workers| NonZeroU32::new(workers).unwrap()).collect(),
@@ -58,6 +54,8 @@ pub(crate) fn job(name: &str, trials: u32) -> v1::JobSpec {
         seed: 1,
         soak: None,
         fixed_load: None,
+        stopping: None,
+        limits: ResourceLimits::default(),
         region: "us-east-1".to_owned(),
         demand: None,
         max_duration: Duration::from_secs(1800),
@@ -128,6 +126,7 @@ pub(crate) fn measured(mark: u64) -> v1::TrialOutcome {
             samples: 600,
             out_of_time: false,
         }),
+        stopped_by: None,
         latency: latency(),
         utilization: Utilization::default(),
         idle: None,

@@ -5,6 +5,7 @@ use std::{error::Error, fs, time::Duration};
 use assay_measure::{
     outcome::{Failure, FailureKind},
     search::SearchFailure,
+    stepped_load::NoLevelHeld,
     units::Bytes,
 };
 
@@ -198,6 +199,20 @@ impl Trial {
             Problem::Generator(message) => {
                 Stop::new(FailureKind::Generator, message, String::new())
             }
+            Problem::NoLevelHeld { why, first_failure } => match (&why, first_failure) {
+                (NoLevelHeld::TooManyErrors { .. }, Some(first)) => {
+                    self.failing_calls(&why.to_string(), &first).await
+                }
+                (NoLevelHeld::TooManyErrors { .. }, None) => {
+                    Stop::new(FailureKind::ModelRaised, why.to_string(), self.last_words())
+                }
+                (NoLevelHeld::TooSlow { .. }, _) => {
+                    Stop::new(FailureKind::TooSlow, why.to_string(), self.last_words())
+                }
+                (NoLevelHeld::NoAnswer, _) => {
+                    Stop::new(FailureKind::ModelHangs, why.to_string(), self.last_words())
+                }
+            },
             Problem::Search { failure, first_failure } => {
                 self.no_capacity(&failure, first_failure.as_deref()).await
             }

@@ -71,6 +71,7 @@ pub(super) fn measurement(record: Record, context: Context<'_>) -> Measurement {
         took: context.took,
         utilization,
         answer: record.answer().cloned(),
+        stopped_by: record.stopped_by(),
         host: context.host,
     }
 }
@@ -91,11 +92,17 @@ fn span(steps: &[&StepRecord], base_ns: u64) -> Option<(u64, u64)> {
 fn evidence_of_calls(record: &Record, context: &Context<'_>) -> Evidence {
     match (&record.measured, &context.spec.work) {
         (Measured::Search(run), Work::Search(plan)) => run.evidence(plan, context.shares_cores),
-        (Measured::Search(_) | Measured::Fixed(_), _) => {
+        (Measured::Search(_) | Measured::Fixed(_) | Measured::Stepped(_), _) => {
+            // A level that did not hold ends the load by design; only the answer must be sound.
+            let judged = match &record.measured {
+                Measured::Stepped(_) => record.at_answer(),
+                Measured::Search(_) | Measured::Fixed(_) => record.steps().iter().collect(),
+            };
             let mut all = StepFigures::new();
-            record.steps().iter().for_each(|step| all.merge(&step.figures));
+            judged.iter().for_each(|step| all.merge(&step.figures));
             let failed_calls = all.errors.total();
             Evidence {
+                answer: record.answer().cloned(),
                 calls: all.answered + failed_calls,
                 failed_calls,
                 median_latency_us: latency_figures(&all.latency)
@@ -103,7 +110,7 @@ fn evidence_of_calls(record: &Record, context: &Context<'_>) -> Evidence {
                 generator: GeneratorEvidence {
                     lag_p99_us: (!all.lag.is_empty())
                         .then(|| all.lag.value_at_quantile(0.99) as f64),
-                    saturated: record.steps().iter().any(|step| step.generator_saturated),
+                    saturated: judged.iter().any(|step| step.generator_saturated),
                     shares_cores: context.shares_cores,
                 },
                 closed_loop: record.steps().iter().filter_map(closed_loop_evidence).collect(),

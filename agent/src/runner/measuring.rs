@@ -18,13 +18,14 @@ use std::{
 use assay_measure::{
     outcome::{Progress, Stage},
     schedule::{Load, Phase},
-    search::{Answer, Mode, Purpose, SearchFailure, SearchPlan, StepPlan},
+    search::{Answer, Mode, Purpose, SearchFailure, SearchPlan, StepObservation, StepPlan},
+    stepped_load::{NoLevelHeld, SteppedLoad, StopCause},
     trial::{TrialSpec, Work},
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::step_report::step_report;
+use super::{levels::Levels, step_report::step_report};
 use crate::{
     capacity::{self, SearchEnd, SearchEvent, SearchRun, StepRecord},
     clock::Clock,
@@ -72,6 +73,13 @@ pub(super) enum Problem {
         /// The first failing call.
         first_failure: Option<Box<FirstFailure>>,
     },
+    /// Not one level of a load with stopping conditions held.
+    NoLevelHeld {
+        /// Why.
+        why: NoLevelHeld,
+        /// The first failing call.
+        first_failure: Option<Box<FirstFailure>>,
+    },
     /// The load generator failed.
     Generator(String),
 }
@@ -92,6 +100,16 @@ pub(super) enum Measured {
     Search(Box<SearchRun>),
     /// The steps of a fixed load.
     Fixed(Vec<StepRecord>),
+    /// The steps of a load with stopping conditions.
+    Stepped(SteppedRecord),
+}
+
+/// A load with stopping conditions that has ended.
+#[derive(Debug)]
+pub(super) struct SteppedRecord {
+    pub(super) steps: Vec<StepRecord>,
+    pub(super) answer: Answer,
+    pub(super) stopped_by: StopCause,
 }
 
 impl Record {
@@ -99,15 +117,24 @@ impl Record {
     pub(super) fn steps(&self) -> &[StepRecord] {
         match &self.measured {
             Measured::Search(run) => &run.steps,
-            Measured::Fixed(steps) => steps,
+            Measured::Fixed(steps) | Measured::Stepped(SteppedRecord { steps, .. }) => steps,
         }
     }
 
-    /// The answer of a search.
+    /// The answer of a search, or of a load with stopping conditions.
     pub(super) fn answer(&self) -> Option<&Answer> {
         match &self.measured {
             Measured::Search(run) => run.answer(),
             Measured::Fixed(_) => None,
+            Measured::Stepped(stepped) => Some(&stepped.answer),
+        }
+    }
+
+    /// What ended a load with stopping conditions.
+    pub(super) fn stopped_by(&self) -> Option<StopCause> {
+        match &self.measured {
+            Measured::Search(_) | Measured::Fixed(_) => None,
+            Measured::Stepped(stepped) => Some(stepped.stopped_by),
         }
     }
 
@@ -116,6 +143,9 @@ impl Record {
         match &self.measured {
             Measured::Search(run) => run.answer_steps().collect(),
             Measured::Fixed(steps) => steps.last().into_iter().collect(),
+            Measured::Stepped(SteppedRecord { steps, answer, .. }) => {
+                steps.iter().filter(|step| answer.answer_steps.contains(&step.plan.index)).collect()
+            }
         }
     }
 
@@ -238,6 +268,7 @@ pub(super) fn expected_duration(work: &Work) -> Duration {
             (typical + plan.soak.unwrap_or_default()).min(plan.max_duration)
         }
         Work::Fixed(phases) => phases.iter().map(|phase| phase.duration).sum(),
+        Work::Stepped(load) => load.duration(),
     }
 }
 
@@ -261,6 +292,7 @@ impl Driver {
         let measured = match &spec.work {
             Work::Search(plan) => self.search(plan),
             Work::Fixed(phases) => self.hold(phases),
+            Work::Stepped(load) => self.hold_until_stopped(load),
         };
         let base_ns = self.observer.base_ns;
         let elapsed_ns = self.observer.settings.clock.now_ns().saturating_sub(base_ns);
@@ -306,36 +338,67 @@ impl Driver {
         let mut in_flight = VecDeque::new();
         let mut steps = Vec::new();
         for (index, phase) in (0..).zip(phases) {
-            let step = StepPlan {
-                index,
-                purpose: Purpose::Fixed,
-                load: phase.load.clone(),
-                duration: phase.duration,
-                continues: index > 0,
-                verdict_after: self.observer.settings.spec.request_timeout,
-            };
-            self.generator.submit(&step).map_err(|error| Problem::Generator(told(&error)))?;
-            self.observer.planned(&step);
-            in_flight.push_back(step);
+            in_flight.push_back(self.begin(index, phase)?);
             // One phase ahead, so that the next follows without a gap.
             if in_flight.len() > 1 {
-                steps.push(self.take(&mut in_flight)?);
+                steps.push(self.take(&mut in_flight)?.0);
             }
         }
         while !in_flight.is_empty() {
-            steps.push(self.take(&mut in_flight)?);
+            steps.push(self.take(&mut in_flight)?.0);
         }
         Ok(Measured::Fixed(steps))
     }
 
+    fn hold_until_stopped(&mut self, load: &SteppedLoad) -> Result<Measured, Problem> {
+        let mut levels = Levels::new(load);
+        let mut in_flight = VecDeque::new();
+        let mut next = (0..).zip(load.stretches());
+        let mut stopped_by = None;
+        while stopped_by.is_none() {
+            // One stretch ahead, so that the next follows without a gap.
+            while in_flight.len() < 2
+                && let Some((index, stretch)) = next.next()
+            {
+                in_flight.push_back(self.begin(index, &stretch.phase)?);
+            }
+            if in_flight.is_empty() {
+                break;
+            }
+            let (record, observation) = self.take(&mut in_flight)?;
+            stopped_by = levels.add(record, &observation);
+        }
+        // Whatever is in flight is of no use any more.
+        self.generator.cancel_handle().cancel();
+        levels.answer(stopped_by.unwrap_or(StopCause::LoadEnded)).map(Measured::Stepped)
+    }
+
+    /// Hands a stretch of fixed load to the generator.
+    fn begin(&mut self, index: u32, phase: &Phase) -> Result<StepPlan, Problem> {
+        let step = StepPlan {
+            index,
+            purpose: Purpose::Fixed,
+            load: phase.load.clone(),
+            duration: phase.duration,
+            continues: index > 0,
+            verdict_after: self.observer.settings.spec.request_timeout,
+        };
+        self.generator.submit(&step).map_err(|error| Problem::Generator(told(&error)))?;
+        self.observer.planned(&step);
+        Ok(step)
+    }
+
     /// Waits for the oldest step in flight.
-    fn take(&mut self, in_flight: &mut VecDeque<StepPlan>) -> Result<StepRecord, Problem> {
+    fn take(
+        &mut self,
+        in_flight: &mut VecDeque<StepPlan>,
+    ) -> Result<(StepRecord, StepObservation), Problem> {
         let result =
             self.generator.wait_next().map_err(|error| Problem::Generator(told(&error)))?;
         let (Some(result), Some(step)) = (result, in_flight.pop_front()) else {
             return Err(Problem::TargetLost { reason: "the load generator has ended".to_owned() });
         };
-        let end = result.end.clone();
+        let (end, observation) = (result.end.clone(), result.observation.clone());
         let record = StepRecord::new(step, &[], 1.0, result);
         self.observer.finished(&record);
         match end {
@@ -343,7 +406,7 @@ impl Driver {
             StepEnd::TargetLost { reason } => return Err(Problem::TargetLost { reason }),
         }
         self.observer.check(&record)?;
-        Ok(record)
+        Ok((record, observation))
     }
 }
 

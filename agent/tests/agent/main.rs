@@ -10,5 +10,6 @@
 
 mod daemon;
 mod program;
+mod stepped;
 mod support;
 mod trials;

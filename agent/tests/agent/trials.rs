@@ -34,14 +34,14 @@ async fn failure_of(behaviour: &str) -> Failure {
     failure(&place, place.spec(&coordinator, behaviour)).await
 }
 
-async fn failure(place: &Place, spec: TrialSpec) -> Failure {
+pub(crate) async fn failure(place: &Place, spec: TrialSpec) -> Failure {
     match run(place, spec).await.0 {
         TrialOutcome::Failed(failure) => failure,
         other @ (TrialOutcome::Measured(_) | TrialOutcome::Cancelled { .. }) => panic!("{other:?}"),
     }
 }
 
-async fn measured(place: &Place, spec: TrialSpec) -> (Measurement, Vec<TrialEvent>) {
+pub(crate) async fn measured(place: &Place, spec: TrialSpec) -> (Measurement, Vec<TrialEvent>) {
     match run(place, spec).await {
         (TrialOutcome::Measured(measurement), events) => (*measurement, events),
         (other, _) => panic!("{other:?}"),

@@ -9,7 +9,7 @@ use std::{
 use assay_measure::{
     ids::JobName,
     input_spec::InputSpec,
-    job::{CandidateType, Demand, Goals, JobSpec, Sweep},
+    job::{CandidateType, Demand, Goals, JobSpec, ResourceLimits, Sweep},
     money::PricePerHour,
     schedule::{Phase, fixed_load::FixedLoad, recorded},
     search::Mode,
@@ -122,6 +122,8 @@ impl JobRequest {
             seed: self.seed,
             soak: self.soak,
             fixed_load,
+            stopping: None,
+            limits: ResourceLimits::default(),
             region: self.region,
             demand: self.demand.map(|rate| Demand { rate, headroom_pct: self.headroom }),
             max_duration: self.max_duration,

@@ -15,6 +15,7 @@ use assay_measure::{
     job::JobSpec,
     outcome::{Failure, FailureKind, TrialOutcome},
     search::{Mode, SearchPlan},
+    stepped_load::{SteppedLoad, SteppedLoadError},
     trial::{TrialSpec, Work},
 };
 use serde::{Deserialize, Serialize};
@@ -23,9 +24,10 @@ use thiserror::Error;
 use crate::{
     catalogue::{Catalogue, UnknownInstanceType},
     fleet::AgentView,
-    sweep,
+    sweep::{self, EnvironmentConflict, EnvironmentSweep},
 };
 
+mod limit;
 mod race;
 mod sites;
 mod timing;
@@ -124,6 +126,17 @@ pub enum PlanError {
     /// No agent offers anything to measure on; try again when one has connected.
     #[error("no agent is connected, so there is nothing to measure on")]
     NoAgents,
+    /// The environment of a candidate contradicts itself or the sweep.
+    #[error("the environment of {instance_type} cannot be tried: {conflict}")]
+    Environment {
+        /// The candidate.
+        instance_type: InstanceTypeName,
+        /// What contradicts what.
+        conflict: EnvironmentConflict,
+    },
+    /// The load with its stopping conditions cannot be held.
+    #[error(transparent)]
+    SteppedLoad(#[from] SteppedLoadError),
     /// The sweep multiplies out to too many.
     #[error("the sweep makes {count} candidates; at most {MOST_CANDIDATES} can be planned")]
     TooMany {
@@ -141,6 +154,13 @@ impl PlanError {
             Self::NoAgents => {
                 "start `assay-agent run --server URL` on a candidate machine".to_owned()
             }
+            Self::Environment { .. } => {
+                "give every setting once: by an environment variable or by the sweep".to_owned()
+            }
+            Self::SteppedLoad(_) => {
+                "give phases of users with stopping conditions, or leave the conditions out"
+                    .to_owned()
+            }
             Self::TooMany { .. } => "sweep fewer settings at a time".to_owned(),
         }
     }
@@ -153,26 +173,40 @@ impl PlanError {
 /// A type that is known but cannot be measured is a rejection in the plan instead.
 pub fn plan(job: &JobSpec, catalogue: &Catalogue, fleet: &[AgentView]) -> Result<Plan, PlanError> {
     check_instance_types(job, catalogue, fleet)?;
+    let work = work(job)?;
     let sites = Sites::new(job, catalogue, fleet);
     let wanted = sites.wanted();
     if wanted.is_empty() || (job.emulate && sites.nobody_is_there()) {
         return Err(PlanError::NoAgents);
     }
-    let count = wanted.len().saturating_mul(sweep::upper_bound(&job.sweep));
+    let mut count: usize = 0;
+    let mut sweeps = Vec::new();
+    for candidate_type in &wanted {
+        let swept = sweep::with_environment(&job.sweep, &candidate_type.environment).map_err(
+            |conflict| PlanError::Environment {
+                instance_type: candidate_type.name.clone(),
+                conflict,
+            },
+        )?;
+        let bounds = swept.iter().map(|(_, sweep)| sweep::upper_bound(sweep));
+        count = bounds.fold(count, usize::saturating_add);
+        sweeps.push(swept);
+    }
     if count > MOST_CANDIDATES {
         return Err(PlanError::TooMany { count });
     }
     let mut plan = Plan::default();
-    for candidate_type in &wanted {
+    for (candidate_type, sweeps) in wanted.iter().zip(&sweeps) {
         match sites.find(candidate_type) {
-            Ok(site) => plan.add_site(job, &site),
-            Err(reason) => plan.rejections.push(Rejection {
+            Ok(site) => sweeps.iter().for_each(|swept| plan.add_site(job, &work, &site, swept)),
+            Err(reason) => plan.reject(Rejection {
                 instance_type: candidate_type.name.clone(),
                 configuration: None,
                 reason,
             }),
         }
     }
+    plan.keep_to_limit(job);
     plan.begin_race(job);
     plan.share_out_time(job, fleet);
     Ok(plan)
@@ -254,13 +288,31 @@ impl Plan {
         vec![added]
     }
 
+    fn reject(&mut self, rejection: Rejection) {
+        if !self.rejections.contains(&rejection) {
+            self.rejections.push(rejection);
+        }
+    }
+
     fn next_id(&self, job: &JobName) -> TrialId {
         TrialId::of(job, u32::try_from(self.trials.len()).unwrap_or(u32::MAX).saturating_add(1))
     }
 
-    fn add_site(&mut self, job: &JobSpec, site: &Site) {
-        let swept = sweep::configurations(&job.sweep, site.room());
-        self.warnings.extend(site.warning.clone());
+    fn add_site(
+        &mut self,
+        job: &JobSpec,
+        work: &Work,
+        site: &Site,
+        (variables, sweep): &EnvironmentSweep,
+    ) {
+        let mut swept = sweep::configurations(sweep, site.room());
+        let all = swept.configurations.iter_mut().chain(&mut swept.oversubscribed);
+        for configuration in all.chain(swept.misfits.iter_mut().map(|(misfit, _)| misfit)) {
+            configuration.environment.clone_from(variables);
+        }
+        let known = |warning: &String| self.warnings.contains(warning);
+        let warning = site.warning.clone().filter(|warning| !known(warning));
+        self.warnings.extend(warning);
         for configuration in swept.oversubscribed {
             self.warnings.push(format!(
                 "{} {configuration}: more threads than the {} vCPU, as asked",
@@ -269,16 +321,20 @@ impl Plan {
         }
         for (configuration, reason) in swept.misfits {
             let instance_type = site.name.clone();
-            self.rejections.push(Rejection {
-                instance_type,
-                configuration: Some(configuration),
-                reason,
-            });
+            self.reject(Rejection { instance_type, configuration: Some(configuration), reason });
         }
         for configuration in swept.configurations {
+            // A type that is listed again may repeat a combination of variables.
+            let is_same = |known: &Candidate| {
+                known.instance_type == site.name && known.configuration == configuration
+            };
+            if self.candidates.iter().any(is_same) {
+                continue;
+            }
             let trial = self.shared_trial(site, &configuration).unwrap_or_else(|| {
                 let id = self.next_id(&job.name);
-                self.trials.push(planned_trial(job, site, configuration.clone(), id.clone()));
+                let trial = planned_trial(job, work.clone(), site, configuration.clone());
+                self.trials.push(trial.named(id.clone()));
                 id
             });
             self.candidates.push(Candidate {
@@ -313,7 +369,8 @@ impl Plan {
     fn share_out_time(&mut self, job: &JobSpec, fleet: &[AgentView]) {
         let races = self.candidates.iter().any(|candidate| candidate.stage == Stage::Heat);
         // The other half is for the full searches that follow.
-        let time = if races { job.max_duration / 2 } else { job.max_duration };
+        let time = job.working_time();
+        let time = if races { time / 2 } else { time };
         let mode = if races { Mode::Quick } else { job.mode };
         let queue = timing::longest_queue(&self.trials, fleet);
         self.warnings.extend(timing::warning(job, mode, queue, time));
@@ -323,15 +380,13 @@ impl Plan {
     }
 }
 
-fn planned_trial(
-    job: &JobSpec,
-    site: &Site,
-    configuration: Configuration,
-    id: TrialId,
-) -> PlannedTrial {
-    let work = match &job.fixed_load {
-        Some(phases) => Work::Fixed(phases.clone()),
-        None => Work::Search(SearchPlan {
+/// What every trial of a job does with the model.
+fn work(job: &JobSpec) -> Result<Work, SteppedLoadError> {
+    let Some(phases) = job.fixed_load.clone() else {
+        if job.stopping.is_some() {
+            return Err(SteppedLoadError::Empty);
+        }
+        return Ok(Work::Search(SearchPlan {
             constraints: job.constraints.clone(),
             mode: job.mode,
             // The same arrivals for every candidate make their differences sharper than the single figures.
@@ -339,10 +394,22 @@ fn planned_trial(
             max_duration: Duration::ZERO,
             soak: job.soak,
             max_error_share: MOST_ERRORS,
-        }),
+        }));
     };
+    let Some(mut stopping) = job.stopping.clone() else { return Ok(Work::Fixed(phases)) };
+    // Beyond a constraint nothing can be recommended, so there is no reason to go on.
+    stopping.latency.extend(&job.constraints);
+    SteppedLoad::new(phases, stopping).map(Work::Stepped)
+}
+
+fn planned_trial(
+    job: &JobSpec,
+    work: Work,
+    site: &Site,
+    configuration: Configuration,
+) -> PlannedTrial {
     let spec = TrialSpec {
-        id,
+        id: TrialId::of(&job.name, 0),
         instance_type: site.name.clone(),
         emulated: site.is_emulated().then_some(site.shape),
         configuration,
@@ -354,6 +421,13 @@ fn planned_trial(
         request_timeout: timing::request_timeout(&job.constraints),
     };
     PlannedTrial { spec, placement: site.placement.clone(), expected: Duration::ZERO }
+}
+
+impl PlannedTrial {
+    fn named(mut self, id: TrialId) -> Self {
+        self.spec.id = id;
+        self
+    }
 }
 
 #[cfg(test)]

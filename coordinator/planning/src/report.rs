@@ -10,6 +10,7 @@ use assay_measure::{
     outcome::{OutputDeviation, StepReport},
     search::{LimitedBy, Mode, Purpose},
     slo::Slo,
+    stepped_load::StopCause,
     validity::{FindingName, Verdict},
 };
 use jiff::Timestamp;
@@ -143,6 +144,9 @@ pub struct Entry {
     /// What keeps the capacity from being larger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limited_by: Option<LimitedBy>,
+    /// What ended a load with stopping conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<StopCause>,
     /// Latency at that rate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<LatencyReport>,

@@ -8,13 +8,18 @@
 //! Left open, the graph is tried as saved and optimized: that makes some models a quarter faster and does
 //! not change their outputs, which every trial checks. Precision changes them, so another one than
 //! float32 is tried only where the user lists it.
+//!
+//! A candidate with environment variables is one configuration per combination of their values: the
+//! variables that name a setting decide it, every other setting takes its default ([`with_environment`]).
 
-use std::num::NonZeroU32;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use assay_measure::{
     configuration::{Configuration, Device, Graph, Precision},
+    environment::{EnvironmentError, EnvironmentRanges, settings_of},
     job::Sweep,
 };
+use thiserror::Error;
 
 /// What configurations must fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +51,57 @@ struct Threads {
 /// The graphs to try where the user names none.
 const GRAPHS: [Graph; 2] = [Graph::Plain, Graph::Optimized];
 
+/// Environment variables and the sweep contradict each other, or a value is none.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EnvironmentConflict {
+    /// Among the variables themselves.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// A variable sets what the sweep lists as well.
+    #[error("an environment variable and the sweep both set {0}")]
+    Sweep(&'static str),
+}
+
+/// A combination of variables, and the sweep with what they ask for.
+pub type EnvironmentSweep = (BTreeMap<String, String>, Sweep);
+
+/// A sweep once per combination of environment variables, with the settings that they ask for.
+///
+/// # Errors
+/// [`EnvironmentConflict`] when a setting is asked for twice, or a variable has a value that is none.
+pub fn with_environment(
+    sweep: &Sweep,
+    environment: &EnvironmentRanges,
+) -> Result<Vec<EnvironmentSweep>, EnvironmentConflict> {
+    if environment.is_empty() {
+        return Ok(vec![(BTreeMap::new(), sweep.clone())]);
+    }
+    let with = |variables: BTreeMap<String, String>| {
+        let settings = settings_of(&variables)?;
+        let mut sweep = Sweep { defaults_only: true, ..sweep.clone() };
+        decide(&mut sweep.workers, settings.workers, "workers")?;
+        decide(&mut sweep.intra_op_threads, settings.intra_op_threads, "intra-op threads")?;
+        decide(&mut sweep.max_batch, settings.max_batch, "max-batch")?;
+        let delay = settings.max_batch_delay_us;
+        decide(&mut sweep.max_batch_delay_us, delay, "max-batch-delay-us")?;
+        Ok((variables, sweep))
+    };
+    environment.combinations().into_iter().map(with).collect()
+}
+
+fn decide<T>(
+    swept: &mut Vec<T>,
+    asked: Option<T>,
+    setting: &'static str,
+) -> Result<(), EnvironmentConflict> {
+    let Some(asked) = asked else { return Ok(()) };
+    if !swept.is_empty() {
+        return Err(EnvironmentConflict::Sweep(setting));
+    }
+    swept.push(asked);
+    Ok(())
+}
+
 /// Multiplies a sweep out.
 #[must_use]
 pub fn configurations(sweep: &Sweep, room: Room) -> Swept {
@@ -63,7 +119,7 @@ pub fn configurations(sweep: &Sweep, room: Room) -> Swept {
 /// How many configurations a sweep multiplies out to at most, without doing it.
 #[must_use]
 pub fn upper_bound(sweep: &Sweep) -> usize {
-    let automatic_threads = 8;
+    let automatic_threads = if sweep.defaults_only { 1 } else { 8 };
     let threads = match (sweep.workers.len(), sweep.intra_op_threads.len()) {
         (0, 0) => automatic_threads,
         (workers, intra_op) => workers.max(1).saturating_mul(intra_op.max(1)),
@@ -112,11 +168,19 @@ fn devices(sweep: &Sweep, room: Room) -> Vec<Device> {
         return sweep.device.clone();
     }
     // A GPU is no promise that the host finds the CUDA libraries, so the processors are tried as well.
-    if room.cuda_gpus > 0 { vec![Device::Cuda(0), Device::Cpu] } else { vec![Device::Cpu] }
+    match (room.cuda_gpus > 0, sweep.defaults_only) {
+        (true, true) => vec![Device::Cuda(0)],
+        (true, false) => vec![Device::Cuda(0), Device::Cpu],
+        (false, _) => vec![Device::Cpu],
+    }
 }
 
 fn graphs(sweep: &Sweep) -> &[Graph] {
-    if sweep.graph.is_empty() { &GRAPHS } else { &sweep.graph }
+    match (sweep.graph.is_empty(), sweep.defaults_only) {
+        (true, true) => &GRAPHS[..1],
+        (true, false) => &GRAPHS,
+        (false, _) => &sweep.graph,
+    }
 }
 
 fn threads(sweep: &Sweep, room: Room, device: Device) -> Vec<Threads> {
@@ -128,7 +192,12 @@ fn threads(sweep: &Sweep, room: Room, device: Device) -> Vec<Threads> {
         Device::Cuda(_) => NonZeroU32::MIN,
     };
     match (workers.is_empty(), intra_op.is_empty()) {
-        (true, true) => automatic(room, device).into_iter().map(|(w, t)| one_each(w, t)).collect(),
+        (true, true) => {
+            // Sorted by workers: the first is one worker with all threads, what libtorch does by itself.
+            let most = if sweep.defaults_only { 1 } else { usize::MAX };
+            let grid = automatic(room, device).into_iter().take(most);
+            grid.map(|(w, t)| one_each(w, t)).collect()
+        }
         (false, true) => workers.iter().map(|&w| one_each(w, filling(w))).collect(),
         (true, false) => intra_op.iter().map(|&t| one_each(filling(t), t)).collect(),
         (false, false) => workers
@@ -301,6 +370,54 @@ mod tests {
             shown(&configurations(&sweep(&["graph=optimized"]), room(1)).configurations),
             ["workers=1 intra-op=1 graph=optimized"]
         );
+    }
+
+    fn environment(pairs: &[(&str, &[&str])]) -> EnvironmentRanges {
+        let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        let pairs = pairs.iter().map(|(name, list)| ((*name).to_owned(), values(list)));
+        EnvironmentRanges::new(pairs.collect()).unwrap()
+    }
+
+    #[test]
+    fn every_combination_of_variables_is_one_configuration() {
+        let ranges = environment(&[("OMP_NUM_THREADS", &["1", "2"]), ("KMP_BLOCKTIME", &["0"])]);
+        let swept = with_environment(&Sweep::default(), &ranges).unwrap();
+        let shown: Vec<String> = swept
+            .iter()
+            .flat_map(|(_, sweep)| shown(&configurations(sweep, room(4)).configurations))
+            .collect();
+        assert_eq!(shown, ["workers=4 intra-op=1", "workers=2 intra-op=2"]);
+        assert_eq!(swept[0].0["OMP_NUM_THREADS"], "1");
+        assert!(swept.iter().all(|(variables, sweep)| {
+            variables["KMP_BLOCKTIME"] == "0" && upper_bound(sweep) == 1
+        }));
+        let batch = environment(&[
+            ("ASSAY_MAX_BATCH", &["8"]),
+            ("ASSAY_MAX_BATCH_DELAY_US", &["500"]),
+            ("SAGEMAKER_MODEL_SERVER_WORKERS", &["2"]),
+        ]);
+        let swept = with_environment(&Sweep::default(), &batch).unwrap();
+        assert_eq!(
+            self::shown(&configurations(&swept[0].1, room(2)).configurations),
+            ["workers=2 intra-op=1 max-batch=8 delay=500us"]
+        );
+    }
+
+    #[test]
+    fn a_setting_asked_for_by_variable_and_by_sweep_is_refused() {
+        let ranges = environment(&[("SAGEMAKER_MODEL_SERVER_WORKERS", &["2"])]);
+        let conflict = with_environment(&sweep(&["workers=1"]), &ranges).unwrap_err();
+        assert_eq!(conflict.to_string(), "an environment variable and the sweep both set workers");
+        assert!(with_environment(&sweep(&["intra-op=1"]), &ranges).is_ok());
+    }
+
+    #[test]
+    fn defaults_alone_are_one_configuration_of_all_processors() {
+        let defaults = Sweep { defaults_only: true, ..Sweep::default() };
+        let swept = configurations(&defaults, room(4));
+        assert_eq!(shown(&swept.configurations), ["workers=1 intra-op=4"]);
+        let swept = configurations(&defaults, Room { cuda_gpus: 1, ..room(4) });
+        assert_eq!(shown(&swept.configurations), ["workers=1 intra-op=1 device=cuda:0"]);
     }
 
     #[test]

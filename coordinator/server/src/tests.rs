@@ -3,6 +3,7 @@
 mod agents;
 mod artifacts;
 mod jobs;
+mod limits;
 mod restart;
 mod starting;
 pub(crate) mod support;

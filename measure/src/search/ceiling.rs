@@ -97,7 +97,7 @@ impl Ceiling {
         }
         match by {
             LimitedBy::Generator => Some(SearchFailure::GeneratorLags { rate_per_s: bad.rate }),
-            LimitedBy::Errors | LimitedBy::Slo | LimitedBy::Saturation => {
+            LimitedBy::Errors | LimitedBy::Slo | LimitedBy::Saturation | LimitedBy::Load => {
                 let (share, allowed) = (bad.calls.failed_share(), self.allowed_error_share);
                 Some(SearchFailure::TooManyErrors { share, allowed })
             }

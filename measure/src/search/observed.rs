@@ -63,7 +63,7 @@ pub(super) fn median_latency_us(samples: &[Sample]) -> Option<f64> {
 /// Throughputs per second in up to `windows` equal windows of the step, from the times at which
 /// answers came. Windows begin and end with an answer, so that no fraction of one is lost: counting
 /// answers in windows of fixed length is off by one each, a few per cent at low rates.
-pub(super) fn throughputs(observation: &StepObservation, windows: usize) -> Vec<f64> {
+pub(crate) fn throughputs(observation: &StepObservation, windows: usize) -> Vec<f64> {
     let mut ended: Vec<u64> = observation
         .samples
         .iter()

@@ -166,6 +166,7 @@ impl From<Measurement> for v1::Measurement {
             calls: measurement.calls,
             failed_calls: measurement.failed_calls,
             first_error: measurement.first_error,
+            stopped_by: measurement.stopped_by.map(|cause| cause.to_string()),
             ready_after_us: micros(measurement.ready_after),
             took_us: micros(measurement.took),
         }
@@ -196,6 +197,7 @@ impl TryFrom<v1::Measurement> for Measurement {
             calls: wire.calls,
             failed_calls: wire.failed_calls,
             first_error: wire.first_error,
+            stopped_by: wire.stopped_by.map(|word| parse("stopped_by", &word)).transpose()?,
             ready_after: duration("ready_after_us", wire.ready_after_us)?,
             took: duration("took_us", wire.took_us)?,
         })

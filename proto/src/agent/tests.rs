@@ -8,6 +8,7 @@ use assay_measure::{
     outcome::{HarnessFigures, LatencyFigures, Measurement, OutputDeviation, TrialOutcome},
     schedule::{Arrivals, Load, Phase},
     search::{Answer, Confirmation, Drift, Estimate, LimitedBy, Mode, SearchPlan},
+    stepped_load::{FlatInvocations, SteppedLoad, StopCause, StoppingConditions},
     trial::{ArtifactRef, Payload, TrialSpec, Work},
     units::{Bytes, Rate},
     validity::{Finding, FindingName, Validity, Verdict},
@@ -66,7 +67,15 @@ fn a_trial_spec_survives_the_wire() {
         },
         Phase { load: Load::Replay { at_us: vec![0, 5, 5, 9] }, duration: Duration::from_secs(1) },
     ]);
-    for work in [search(), fixed] {
+    let stopping = StoppingConditions {
+        max_invocations: Some(rate),
+        latency: vec!["p99<=80ms".parse().unwrap()],
+        flat_invocations: FlatInvocations::Continue,
+        max_error_share: 0.02,
+    };
+    let users = Phase { load: Load::Closed { users: 3 }, duration: Duration::from_secs(5) };
+    let stepped = Work::Stepped(SteppedLoad::new(vec![users], stopping).unwrap());
+    for work in [search(), fixed, stepped] {
         let spec = spec(work);
         assert_eq!(TrialSpec::try_from(v1::TrialSpec::from(spec.clone())).unwrap(), spec);
     }
@@ -91,6 +100,25 @@ fn broken_specs_are_refused_with_the_field() {
     assert!(break_it(&set_model("")).contains("plain file name"));
     let workers = |w: &mut v1::TrialSpec| w.configuration.as_mut().unwrap().workers = 0;
     assert!(break_it(&workers).contains("workers"));
+    let users = Phase { load: Load::Closed { users: 3 }, duration: Duration::from_secs(5) };
+    let stepped = SteppedLoad::new(vec![users], StoppingConditions::default()).unwrap();
+    let stepped = v1::SteppedLoad::from(stepped);
+    let stepped_with = |change: fn(&mut v1::SteppedLoad)| {
+        let mut stepped = stepped.clone();
+        change(&mut stepped);
+        break_it(&|w| w.work = Some(v1::trial_spec::Work::Stepped(stepped.clone())))
+    };
+    assert!(stepped_with(|w| w.phases.clear()).contains("at least one phase"));
+    assert!(stepped_with(|w| w.stopping = None).contains("stopping"));
+    let flat = |w: &mut v1::SteppedLoad| {
+        w.stopping.as_mut().unwrap().flat_invocations = "rest".to_owned();
+    };
+    assert!(stepped_with(flat).contains("flat_invocations"));
+    let preload = |w: &mut v1::TrialSpec| {
+        let environment = &mut w.configuration.as_mut().unwrap().environment;
+        environment.insert("LD_PRELOAD".to_owned(), "/tmp/evil.so".to_owned());
+    };
+    assert!(break_it(&preload).contains("LD_PRELOAD cannot be set"));
 }
 
 fn measurement() -> Measurement {
@@ -120,6 +148,7 @@ fn measurement() -> Measurement {
             samples: 3000,
             out_of_time: false,
         }),
+        stopped_by: Some(StopCause::Latency),
         latency: LatencyFigures { count: 9, mean_us: 1.5, p50_us: 2, ..LatencyFigures::default() },
         utilization: Utilization {
             cpu_pct: Some(97.5),

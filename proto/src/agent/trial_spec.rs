@@ -4,9 +4,11 @@ use std::num::NonZeroU32;
 
 use assay_measure::{
     configuration::Configuration,
+    environment::check_name,
     hardware::Shape,
     schedule::{Arrivals, Load, Phase},
     search::SearchPlan,
+    stepped_load::{SteppedLoad, StoppingConditions},
     trial::{ArtifactRef, Payload, TrialSpec, Work},
     units::{Bytes, Rate},
 };
@@ -29,6 +31,7 @@ impl From<TrialSpec> for v1::TrialSpec {
             work: Some(match spec.work {
                 Work::Search(plan) => v1::trial_spec::Work::Search(plan.into()),
                 Work::Fixed(phases) => v1::trial_spec::Work::Fixed(fixed_load(phases)),
+                Work::Stepped(load) => v1::trial_spec::Work::Stepped(load.into()),
             }),
             ready_within_us: micros(spec.ready_within),
             request_timeout_us: micros(spec.request_timeout),
@@ -42,6 +45,7 @@ impl TryFrom<v1::TrialSpec> for TrialSpec {
         let work = match wire.work.ok_or_else(|| Malformed::missing("work"))? {
             v1::trial_spec::Work::Search(plan) => Work::Search(plan.try_into()?),
             v1::trial_spec::Work::Fixed(load) => Work::Fixed(phases(load)?),
+            v1::trial_spec::Work::Stepped(load) => Work::Stepped(load.try_into()?),
         };
         Ok(Self {
             id: parse("id", &wire.id)?,
@@ -67,6 +71,48 @@ pub(crate) fn phases(load: v1::FixedLoad) -> Result<Vec<Phase>, Malformed> {
         return Err(Malformed::missing("phases"));
     }
     all("phases", load.phases)
+}
+
+impl From<SteppedLoad> for v1::SteppedLoad {
+    fn from(load: SteppedLoad) -> Self {
+        Self {
+            phases: load.phases().iter().cloned().map(Into::into).collect(),
+            stopping: Some(load.stopping().clone().into()),
+        }
+    }
+}
+
+impl TryFrom<v1::SteppedLoad> for SteppedLoad {
+    type Error = Malformed;
+    fn try_from(wire: v1::SteppedLoad) -> Result<Self, Malformed> {
+        let phases = all("phases", wire.phases)?;
+        Self::new(phases, required("stopping", wire.stopping)?)
+            .map_err(|error| Malformed::new("stepped", error))
+    }
+}
+
+impl From<StoppingConditions> for v1::StoppingConditions {
+    fn from(stopping: StoppingConditions) -> Self {
+        Self {
+            max_invocations_per_s: stopping.max_invocations.map(Rate::as_per_second),
+            latency: texts(&stopping.latency),
+            flat_invocations: stopping.flat_invocations.to_string(),
+            max_error_share: stopping.max_error_share,
+        }
+    }
+}
+
+impl TryFrom<v1::StoppingConditions> for StoppingConditions {
+    type Error = Malformed;
+    fn try_from(wire: v1::StoppingConditions) -> Result<Self, Malformed> {
+        let invocations = |per_second| rate("max_invocations_per_s", per_second);
+        Ok(Self {
+            max_invocations: wire.max_invocations_per_s.map(invocations).transpose()?,
+            latency: parse_all("latency", &wire.latency)?,
+            flat_invocations: parse("flat_invocations", &wire.flat_invocations)?,
+            max_error_share: finite("max_error_share", wire.max_error_share)?,
+        })
+    }
 }
 
 impl From<SearchPlan> for v1::SearchPlan {
@@ -260,16 +306,14 @@ impl From<Configuration> for v1::Configuration {
 impl TryFrom<v1::Configuration> for Configuration {
     type Error = Malformed;
     fn try_from(wire: v1::Configuration) -> Result<Self, Malformed> {
-        let valid_name = |name: &String| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        };
-        if !wire.environment.keys().all(valid_name)
-            || wire.environment.values().any(|v| v.contains('\0'))
-        {
-            return Err(Malformed::new(
-                "environment",
-                "names need letters, digits and underscores",
-            ));
+        for (name, value) in &wire.environment {
+            check_name(name).map_err(|error| Malformed::new("environment", error))?;
+            if value.contains('\0') {
+                return Err(Malformed::new(
+                    "environment",
+                    format!("the value of {name} ends early"),
+                ));
+            }
         }
         Ok(Self {
             workers: at_least_one("workers", wire.workers)?,

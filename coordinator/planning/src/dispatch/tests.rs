@@ -8,7 +8,13 @@ use crate::testing;
 fn waiting(id: &str, placement: Placement, created: i64) -> WaitingTrial {
     let id: TrialId = id.parse().unwrap();
     let index = id.as_str().rsplit('/').next().unwrap().parse().unwrap();
-    WaitingTrial { id, index, placement, job_created_at: Timestamp::from_second(created).unwrap() }
+    WaitingTrial {
+        id,
+        index,
+        placement,
+        job_created_at: Timestamp::from_second(created).unwrap(),
+        job_may_begin: None,
+    }
 }
 
 fn native(kind: &str) -> Placement {
@@ -74,4 +80,17 @@ fn several_agents_of_a_type_work_side_by_side() {
     let queue =
         [waiting("j/1", native("ml.c5.large"), 0), waiting("j/2", native("ml.c5.large"), 0)];
     assert_eq!(shown(&assign(&queue, &fleet)), ["j/1 → a", "j/2 → b"]);
+}
+
+#[test]
+fn a_job_gets_no_more_at_once_than_it_may_and_others_get_the_rest() {
+    let fleet = ["a", "b", "c"].map(|name| agent(name, "ml.c5.large"));
+    let mut queue = ["j/1", "j/2", "j/3"].map(|id| waiting(id, native("ml.c5.large"), 0)).to_vec();
+    for (may_begin, expected) in [(2, vec!["j/1 → a", "j/2 → b", "k/1 → c"]), (0, vec!["k/1 → a"])]
+    {
+        queue.iter_mut().for_each(|trial| trial.job_may_begin = Some(may_begin));
+        let other = waiting("k/1", native("ml.c5.large"), 1);
+        let all: Vec<WaitingTrial> = queue.iter().cloned().chain([other]).collect();
+        assert_eq!(shown(&assign(&all, &fleet)), expected);
+    }
 }

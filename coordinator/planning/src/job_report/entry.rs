@@ -60,7 +60,7 @@ pub(super) fn without_figures(
 pub(super) fn mode_of(facts: &JobFacts, candidate: &Candidate) -> Mode {
     match facts.plan.trial(&candidate.trial).map(|trial| &trial.spec.work) {
         Some(Work::Search(search)) => search.mode,
-        Some(Work::Fixed(_)) | None => facts.spec.mode,
+        Some(Work::Fixed(_) | Work::Stepped(_)) | None => facts.spec.mode,
     }
 }
 
@@ -95,6 +95,7 @@ pub(super) fn of_measurement(
         plateau_invocations_per_min: answer
             .map(|answer| MilliPerMinute::from_rate(answer.plateau.value).as_per_minute()),
         limited_by: answer.map(|answer| answer.limited_by),
+        stopped_by: measurement.stopped_by,
         latency_us: LatencyReport::of(&measurement.latency),
         cpu_utilization_pct: finite(utilization.cpu_pct),
         memory_utilization_pct: memory_share(candidate, utilization),
@@ -155,6 +156,7 @@ fn blank(facts: &JobFacts, name: &InstanceTypeName) -> Entry {
         max_invocations_ci95: None,
         plateau_invocations_per_min: None,
         limited_by: None,
+        stopped_by: None,
         latency_us: None,
         cpu_utilization_pct: None,
         memory_utilization_pct: None,

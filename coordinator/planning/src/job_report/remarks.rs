@@ -6,6 +6,7 @@ use assay_measure::{
     job::JobStatus,
     outcome::Measurement,
     search::{Confirmation, Mode},
+    stepped_load::StopCause,
     units::as_micros,
     validity::{Finding, FindingName, Verdict},
 };
@@ -78,10 +79,29 @@ pub(super) fn of_candidate(
             trial.repeats + 1
         ));
     }
-    if measurement.answer.is_none() {
+    if let Some(cause) = measurement.stopped_by {
+        warnings.push(about_the_stop(cause).to_owned());
+    } else if measurement.answer.is_none() {
         warnings.push("a fixed load shows what was carried, not the most that could be".to_owned());
     }
     warnings
+}
+
+/// What ended a load with stopping conditions, and what that makes of the figures.
+const fn about_the_stop(cause: StopCause) -> &'static str {
+    match cause {
+        StopCause::LoadEnded => {
+            "the load came to its end without meeting a stopping condition; more may be carried"
+        }
+        StopCause::MaxInvocations => {
+            "the load stopped where the invocations asked for were reached; more may be carried"
+        }
+        StopCause::Latency => "the load stopped where a latency threshold was missed",
+        StopCause::FlatInvocations => {
+            "the load stopped where more users brought no more invocations"
+        }
+        StopCause::Errors => "the load stopped where too many calls failed",
+    }
 }
 
 /// Why a candidate of a full job has quick figures.

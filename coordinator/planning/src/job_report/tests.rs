@@ -5,6 +5,7 @@ use assay_measure::{
     hardware::LimitInForce,
     outcome::OutputDeviation,
     search::{Confirmation, Mode, Purpose},
+    stepped_load::StopCause,
     units::{Bytes, Rate},
     validity::{Finding, FindingName, Validity},
 };
@@ -325,6 +326,18 @@ fn a_fixed_load_is_ranked_by_what_it_carried_without_an_interval() {
     assert_eq!((entry.max_invocations_per_min, entry.max_invocations_ci95), (Some(600.0), None));
     assert!(has(&entry.warnings, "a fixed load shows what was carried"));
     assert_eq!(entry.steps.len(), 3);
+}
+
+#[test]
+fn a_load_with_stopping_conditions_says_why_it_stopped() {
+    let mut figures = measurement(600.0, 6.0);
+    figures.stopped_by = Some(StopCause::FlatInvocations);
+    let entry =
+        reported(&facts(&["own.small=2x2GiB@0.05"], vec![measured(figures)])).ranking.remove(0);
+    assert_eq!(entry.max_invocations_ci95, Some([594.0, 606.0]));
+    assert_eq!(entry.stopped_by, Some(StopCause::FlatInvocations));
+    assert!(has(&entry.warnings, "more users brought no more invocations"));
+    assert!(!has(&entry.warnings, "a fixed load shows what was carried"));
 }
 
 #[test]

@@ -60,13 +60,10 @@ impl<'a> Sites<'a> {
         self.agents.is_empty()
     }
 
-    /// The instance types to measure, each once: those asked for, or all that the fleet offers.
+    /// The instance types to measure, each once per environment: those asked for, or all that the fleet offers.
     pub(super) fn wanted(&self) -> Vec<CandidateType> {
-        let offered = self.agents.iter().map(|agent| CandidateType {
-            name: agent.instance_type.clone(),
-            shape: None,
-            price: None,
-        });
+        let offered =
+            self.agents.iter().map(|agent| CandidateType::named(agent.instance_type.clone()));
         let asked: Vec<CandidateType> = if self.job.instance_types.is_empty() {
             offered.collect()
         } else {
@@ -74,7 +71,10 @@ impl<'a> Sites<'a> {
         };
         let mut once: Vec<CandidateType> = Vec::new();
         for candidate_type in asked {
-            if !once.iter().any(|known| known.name == candidate_type.name) {
+            let is_same = |known: &CandidateType| {
+                known.name == candidate_type.name && known.environment == candidate_type.environment
+            };
+            if !once.iter().any(is_same) {
                 once.push(candidate_type);
             }
         }

@@ -1,10 +1,12 @@
 //! What is planned, shared, rejected and refused.
 
 use assay_measure::{
+    environment::EnvironmentRanges,
     hardware::GpuFacts,
-    job::JobSpec,
+    job::{JobSpec, Sweep},
     schedule::{Arrivals, Load, Phase},
     search::Mode,
+    stepped_load::StoppingConditions,
     units::{Bytes, Rate},
 };
 
@@ -276,4 +278,74 @@ fn a_plan_survives_being_stored() {
     let plan = planned(&testing::job(&["ml.c5.large", "ml.c6i.24xlarge"]), &[local()]);
     let text = serde_json::to_string(&plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+}
+
+fn environment(pairs: &[(&str, &[&str])]) -> EnvironmentRanges {
+    let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+    let pairs = pairs.iter().map(|(name, list)| ((*name).to_owned(), values(list)));
+    EnvironmentRanges::new(pairs.collect()).unwrap()
+}
+
+#[test]
+fn every_type_is_tried_with_the_environments_given_for_it() {
+    let mut job = testing::job(&["ml.c5.large", "ml.c5.large", "own.a=1x1GiB"]);
+    job.sweep = Sweep::default();
+    job.instance_types[0].environment = environment(&[("OMP_NUM_THREADS", &["1", "2"])]);
+    job.instance_types[1].environment = environment(&[("KMP_BLOCKTIME", &["0"])]);
+    job.instance_types[2].environment = environment(&[("KMP_BLOCKTIME", &["0"])]);
+    let planned = planned(&job, &[local()]);
+    let shown: Vec<String> = planned
+        .candidates
+        .iter()
+        .map(|each| format!("{} {}", each.instance_type, each.configuration))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "ml.c5.large workers=2 intra-op=1",
+            "ml.c5.large workers=1 intra-op=2",
+            "ml.c5.large workers=1 intra-op=2 KMP_BLOCKTIME=0",
+            "own.a workers=1 intra-op=1 KMP_BLOCKTIME=0"
+        ]
+    );
+    let first = &planned.trials[0].spec.configuration;
+    assert_eq!(first.environment["OMP_NUM_THREADS"], "1");
+    assert_eq!(planned.trials.len(), 4);
+}
+
+#[test]
+fn an_environment_listed_twice_is_tried_once_also_on_a_machine_of_its_own() {
+    let mut job = testing::job(&["local", "local"]);
+    job.instance_types[0].environment = environment(&[("OMP_NUM_THREADS", &["1", "2"])]);
+    job.instance_types[1].environment = environment(&[("OMP_NUM_THREADS", &["2"])]);
+    let planned = planned(&job, &[local()]);
+    assert_eq!((planned.candidates.len(), planned.trials.len()), (2, 2));
+}
+
+#[test]
+fn an_environment_against_the_sweep_is_refused_with_the_type() {
+    let mut job = testing::job(&["ml.c5.large"]);
+    job.sweep.add("workers=1").unwrap();
+    job.instance_types[0].environment = environment(&[("TS_DEFAULT_WORKERS_PER_MODEL", &["2"])]);
+    let error = plan(&job, Catalogue::builtin(), &[local()]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the environment of ml.c5.large cannot be tried: an environment variable and the sweep both set workers"
+    );
+    assert!(error.hint().contains("once"));
+}
+
+#[test]
+fn stopping_conditions_make_of_a_fixed_load_one_that_answers_within_the_constraints() {
+    let mut job = testing::job(&["ml.c5.large"]);
+    job.constraints = vec!["p95<=50ms".parse().unwrap()];
+    job.stopping = Some(StoppingConditions::default());
+    let error = plan(&job, Catalogue::builtin(), &[local()]).unwrap_err();
+    assert!(error.to_string().starts_with("stopping conditions need a fixed load"), "{error}");
+    let users = Phase { load: Load::Closed { users: 2 }, duration: Duration::from_secs(60) };
+    job.fixed_load = Some(vec![users]);
+    let planned = planned(&job, &[local()]);
+    let Work::Stepped(load) = &planned.trials[0].spec.work else { panic!("not a stepped load") };
+    assert_eq!(load.stopping().latency, job.constraints);
+    assert!(planned.trials[0].expected >= Duration::from_secs(60));
 }

@@ -91,6 +91,7 @@ pub(super) fn warning(
 pub(super) fn give(trial: &mut PlannedTrial, longest_queue: u32, time: Duration) {
     let load = match &mut trial.spec.work {
         Work::Fixed(phases) => phases.iter().map(|phase| phase.duration).sum(),
+        Work::Stepped(load) => load.duration(),
         Work::Search(search) => {
             let soak = search.soak.unwrap_or_default();
             let own = per_search(search.mode, soak, longest_queue, time);

@@ -4,6 +4,7 @@
 use assay_measure::{
     hardware::LimitInForce,
     job::{Importance, JobStatus},
+    stepped_load::StopCause,
     validity::Verdict,
 };
 use serde_json::Value;
@@ -152,6 +153,7 @@ fn the_schema_knows_exactly_the_words_of_the_vocabulary() {
         ("/$defs/importance/enum".to_owned(), words(Importance::ALL, Importance::word)),
         ("/$defs/step/properties/purpose/enum".to_owned(), words(Purpose::ALL, Purpose::word)),
         (of_entry("limited_by/enum"), words(LimitedBy::ALL, LimitedBy::word)),
+        (of_entry("stopped_by/enum"), words(StopCause::ALL, StopCause::word)),
         (of_entry("mode/enum"), words(Mode::ALL, Mode::word)),
         (of_entry("limits_in_force/items/enum"), words(&LimitInForce::ALL, LimitInForce::word)),
     ] {

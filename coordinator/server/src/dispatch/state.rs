@@ -146,12 +146,13 @@ impl State {
         self.end_late_jobs(now);
     }
 
-    /// Does what became possible: plans jobs, concludes finished ones, hands out trials,
+    /// Does what became possible: plans jobs, ends what may not begin any more, concludes finished jobs, hands out trials,
     /// and says what the others wait for.
     fn settle(&mut self, now: Timestamp) -> Vec<Effect> {
         if std::mem::take(&mut self.fleet_grew) {
             self.plan_waiting_jobs(now);
         }
+        self.end_late_beginnings(now);
         self.conclude_finished_jobs(now);
         self.hand_out_trials(now);
         self.explain_waiting(now);

@@ -294,6 +294,7 @@ impl State {
         let mut waiting = Vec::new();
         for job in self.jobs.iter().filter(|job| job.takes_trials()) {
             let Some(planned) = &job.planned else { continue };
+            let job_may_begin = job.may_begin();
             for (index, active) in (0u32..).zip(&job.trials) {
                 if !active.trial.is_queued() {
                     continue;
@@ -304,6 +305,7 @@ impl State {
                     index,
                     placement: trial.placement.clone(),
                     job_created_at: job.created_at,
+                    job_may_begin,
                 });
             }
         }
@@ -404,7 +406,7 @@ impl State {
         if !self.jobs[job].takes_trials() {
             return;
         }
-        let time_left = self.jobs[job].time_left(now);
+        let time_left = self.jobs[job].time_to_begin(now);
         let fleet = self.fleet();
         let ActiveJob { spec, planned, trials, .. } = &mut self.jobs[job];
         let Some(planned) = planned else {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, future::Future, num::NonZeroU32, time::Duration}
 use assay_measure::{
     configuration::{Configuration, Graph},
     hardware::{HostFacts, Utilization},
-    job::{CandidateType, JobSpec, Sweep},
+    job::{CandidateType, JobSpec, ResourceLimits, Sweep},
     outcome::{HarnessFigures, LatencyFigures, Measurement, StepReport, TrialOutcome},
     search::{Answer, Confirmation, Estimate, LimitedBy, Mode, Purpose},
     trial::{ArtifactRef, Payload},
@@ -182,8 +182,7 @@ pub(crate) fn artifact(content: &[u8]) -> ArtifactRef {
 /// One configuration on each of these instance types, emulated where no agent has them.
 pub(crate) fn job_spec(name: &str, instance_types: &[&str]) -> JobSpec {
     let one = NonZeroU32::MIN;
-    let candidate =
-        |name: &&str| CandidateType { name: name.parse().unwrap(), shape: None, price: None };
+    let candidate = |name: &&str| CandidateType::named(name.parse().unwrap());
     JobSpec {
         name: name.parse().unwrap(),
         model: artifact(MODEL),
@@ -207,6 +206,8 @@ pub(crate) fn job_spec(name: &str, instance_types: &[&str]) -> JobSpec {
         seed: 1,
         soak: None,
         fixed_load: None,
+        stopping: None,
+        limits: ResourceLimits::default(),
         region: "us-east-1".to_owned(),
         demand: None,
         max_duration: Duration::from_secs(1800),
@@ -432,6 +433,7 @@ fn measured_with(validity: Validity) -> TrialOutcome {
             samples: 600,
             out_of_time: false,
         }),
+        stopped_by: None,
         latency: latency(),
         utilization: Utilization::default(),
         idle: None,

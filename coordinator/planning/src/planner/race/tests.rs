@@ -22,7 +22,7 @@ fn planned(job: &JobSpec) -> Plan {
 fn mode_of(plan: &Plan, id: &TrialId) -> Mode {
     match &plan.trial(id).unwrap().spec.work {
         Work::Search(search) => search.mode,
-        Work::Fixed(_) => panic!("a search"),
+        Work::Fixed(_) | Work::Stepped(_) => panic!("a search"),
     }
 }
 
@@ -50,7 +50,7 @@ fn configurations_with_rivals_are_measured_quickly_first_and_others_in_full_at_o
     );
     let soaks = plan.trials.iter().map(|trial| match &trial.spec.work {
         Work::Search(search) => search.soak.is_some(),
-        Work::Fixed(_) => false,
+        Work::Fixed(_) | Work::Stepped(_) => false,
     });
     assert_eq!(soaks.collect::<Vec<_>>(), [false, false, true]);
     let quick = planned(&testing::job(&["ml.c5.large"]));

@@ -1,0 +1,412 @@
+//! Environment variables as a part of a candidate's configuration: which are tried, and what they mean.
+//!
+//! A few well-known names set the host's own settings, so that a model that was tuned for another
+//! serving stack is measured the way it runs there ([`settings_of`]). Every other variable reaches
+//! the host process as it is, except those that would change which code runs ([`check_name`]).
+
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroU32, ParseIntError},
+};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The most variables that one range may name.
+pub const MOST_NAMES: usize = 5;
+/// The most values of one variable.
+pub const MOST_VALUES: usize = 3;
+/// The longest name, in characters.
+pub const LONGEST_NAME: usize = 64;
+/// The longest value, in characters.
+pub const LONGEST_VALUE: usize = 128;
+
+/// OpenMP threads inside one forward pass.
+const OMP_NUM_THREADS: &str = "OMP_NUM_THREADS";
+/// Workers, as SageMaker's inference toolkit names them.
+const MODEL_SERVER_WORKERS: &str = "SAGEMAKER_MODEL_SERVER_WORKERS";
+/// Workers, as `TorchServe` names them.
+const TORCHSERVE_WORKERS: &str = "TS_DEFAULT_WORKERS_PER_MODEL";
+/// The largest batch of our host.
+const MAX_BATCH: &str = "ASSAY_MAX_BATCH";
+/// How long our host waits for a batch to fill, in microseconds.
+const MAX_BATCH_DELAY_US: &str = "ASSAY_MAX_BATCH_DELAY_US";
+
+/// The names that set the host's own settings.
+pub const KNOWN_NAMES: [&str; 5] =
+    [OMP_NUM_THREADS, MODEL_SERVER_WORKERS, TORCHSERVE_WORKERS, MAX_BATCH, MAX_BATCH_DELAY_US];
+
+/// More workers or threads than this are a mistake.
+const MOST_THREADS: u32 = 1024;
+/// A larger batch than this is a mistake.
+const LARGEST_BATCH: u32 = 65_536;
+/// A longer wait for a batch than ten seconds is a mistake.
+const LONGEST_DELAY_US: u64 = 10_000_000;
+
+/// Variables and the values to try for each. Empty tries nothing and sets nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, Vec<String>>", into = "BTreeMap<String, Vec<String>>")]
+pub struct EnvironmentRanges(BTreeMap<String, Vec<String>>);
+
+/// What is wrong with an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum EnvironmentError {
+    /// Not a name.
+    #[error(
+        "{0:?} is not a name for an environment variable: letters, digits and underscores, no digit first, at most {LONGEST_NAME} characters"
+    )]
+    Name(String),
+    /// A name that must not be set.
+    #[error("the environment variable {name} cannot be set: {reason}")]
+    Refused {
+        /// The name.
+        name: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Too many names.
+    #[error("{count} environment variables are given; at most {MOST_NAMES} can be varied")]
+    TooManyNames {
+        /// How many.
+        count: usize,
+    },
+    /// No value, or too many.
+    #[error("{name} has {count} values; 1 to {MOST_VALUES} can be tried")]
+    ValueCount {
+        /// The variable.
+        name: String,
+        /// How many.
+        count: usize,
+    },
+    /// A text that cannot be a value.
+    #[error(
+        "a value of {name} is longer than {LONGEST_VALUE} characters or has control characters"
+    )]
+    Text {
+        /// The variable.
+        name: String,
+    },
+    /// A value that a known name does not take.
+    #[error("{value:?} is not a value for {name}: it must be {expected}")]
+    Value {
+        /// The variable.
+        name: String,
+        /// The value.
+        value: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// Two names for one setting that disagree.
+    #[error("{first} and {second} both set the workers, to {first_value} and {second_value}")]
+    Conflict {
+        /// One name.
+        first: &'static str,
+        /// What it says.
+        first_value: NonZeroU32,
+        /// The other.
+        second: &'static str,
+        /// What that says.
+        second_value: NonZeroU32,
+    },
+}
+
+/// The host's own settings that variables ask for; absent is left open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Worker threads.
+    pub workers: Option<NonZeroU32>,
+    /// OpenMP threads inside one forward pass.
+    pub intra_op_threads: Option<NonZeroU32>,
+    /// The largest batch.
+    pub max_batch: Option<NonZeroU32>,
+    /// How long a batch waits to fill, in microseconds.
+    pub max_batch_delay_us: Option<u64>,
+}
+
+impl EnvironmentRanges {
+    /// Ranges that can be tried.
+    ///
+    /// # Errors
+    /// [`EnvironmentError`] names the variable and what is wrong with it, also when only some
+    /// combination of values contradicts itself.
+    pub fn new(ranges: BTreeMap<String, Vec<String>>) -> Result<Self, EnvironmentError> {
+        if ranges.len() > MOST_NAMES {
+            return Err(EnvironmentError::TooManyNames { count: ranges.len() });
+        }
+        for (name, values) in &ranges {
+            check_name(name)?;
+            if !(1..=MOST_VALUES).contains(&values.len()) {
+                let count = values.len();
+                return Err(EnvironmentError::ValueCount { name: name.clone(), count });
+            }
+            for value in values {
+                check_value(name, value)?;
+            }
+        }
+        let ranges = Self(ranges);
+        for variables in ranges.combinations() {
+            settings_of(&variables)?;
+        }
+        Ok(ranges)
+    }
+
+    /// Nothing is varied or set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The variables with their values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.0.iter().map(|(name, values)| (name.as_str(), values.as_slice()))
+    }
+
+    /// Every combination of values, each once; the last name varies fastest. One empty
+    /// combination when nothing is varied.
+    #[must_use]
+    pub fn combinations(&self) -> Vec<BTreeMap<String, String>> {
+        let mut all = vec![BTreeMap::new()];
+        for (name, values) in &self.0 {
+            let mut longer: Vec<BTreeMap<String, String>> = Vec::new();
+            for variables in &all {
+                for value in values {
+                    let mut variables: BTreeMap<String, String> = variables.clone();
+                    variables.insert(name.clone(), value.clone());
+                    if !longer.contains(&variables) {
+                        longer.push(variables);
+                    }
+                }
+            }
+            all = longer;
+        }
+        all
+    }
+}
+
+impl TryFrom<BTreeMap<String, Vec<String>>> for EnvironmentRanges {
+    type Error = EnvironmentError;
+    fn try_from(ranges: BTreeMap<String, Vec<String>>) -> Result<Self, EnvironmentError> {
+        Self::new(ranges)
+    }
+}
+
+impl From<EnvironmentRanges> for BTreeMap<String, Vec<String>> {
+    fn from(ranges: EnvironmentRanges) -> Self {
+        ranges.0
+    }
+}
+
+/// Whether this name sets one of the host's own settings.
+#[must_use]
+pub fn is_known(name: &str) -> bool {
+    KNOWN_NAMES.contains(&name)
+}
+
+/// Refuses what is no name, and names that would change which code the host runs or who reads its
+/// output instead of how it serves.
+///
+/// # Errors
+/// [`EnvironmentError::Name`] or [`EnvironmentError::Refused`] with the reason.
+pub fn check_name(name: &str) -> Result<(), EnvironmentError> {
+    let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    let well_formed = name.len() <= LONGEST_NAME
+        && name.bytes().next().is_some_and(letter)
+        && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit());
+    if !well_formed {
+        return Err(EnvironmentError::Name(name.to_owned()));
+    }
+    match reason_against(name) {
+        Some(reason) => Err(EnvironmentError::Refused { name: name.to_owned(), reason }),
+        None => Ok(()),
+    }
+}
+
+fn reason_against(name: &str) -> Option<&'static str> {
+    const LOADER: &str = "it makes the dynamic loader load other code into the model host";
+    if is_known(name) {
+        return None;
+    }
+    match name {
+        "PATH" | "HOME" | "TMPDIR" | "SHELL" | "USER" | "BASH_ENV" | "ENV" | "IFS" => {
+            Some("it belongs to the machine and decides which programs and files are used")
+        }
+        "GLIBC_TUNABLES" | "GCONV_PATH" | "LOCPATH" | "NLSPATH" | "RESOLV_HOST_CONF" => {
+            Some("it changes the C library of the model host")
+        }
+        "MKL_NUM_THREADS" => Some("OMP_NUM_THREADS sets the threads of both libraries"),
+        _ if name.starts_with("LD_") || name.starts_with("DYLD_") => Some(LOADER),
+        _ if name.starts_with("ASSAY_") => Some(
+            "it configures Assay itself; ASSAY_MAX_BATCH and ASSAY_MAX_BATCH_DELAY_US are for this",
+        ),
+        _ => None,
+    }
+}
+
+fn check_value(name: &str, value: &str) -> Result<(), EnvironmentError> {
+    if value.chars().count() > LONGEST_VALUE || value.chars().any(char::is_control) {
+        return Err(EnvironmentError::Text { name: name.to_owned() });
+    }
+    Ok(())
+}
+
+/// What the known names among these variables ask of the host. All others are none of its business.
+///
+/// # Errors
+/// [`EnvironmentError::Value`] for a value that is no number in range, [`EnvironmentError::Conflict`] when
+/// the two names for the number of workers disagree.
+pub fn settings_of(variables: &BTreeMap<String, String>) -> Result<Settings, EnvironmentError> {
+    let count = |name: &'static str, most: u32| {
+        let within = |count: &NonZeroU32| count.get() <= most;
+        read(variables, name, || format!("a whole number from 1 to {most}"), within)
+    };
+    let by_toolkit = count(MODEL_SERVER_WORKERS, MOST_THREADS)?;
+    let by_torchserve = count(TORCHSERVE_WORKERS, MOST_THREADS)?;
+    if let (Some(first_value), Some(second_value)) = (by_toolkit, by_torchserve)
+        && first_value != second_value
+    {
+        return Err(EnvironmentError::Conflict {
+            first: MODEL_SERVER_WORKERS,
+            first_value,
+            second: TORCHSERVE_WORKERS,
+            second_value,
+        });
+    }
+    Ok(Settings {
+        workers: by_toolkit.or(by_torchserve),
+        intra_op_threads: count(OMP_NUM_THREADS, MOST_THREADS)?,
+        max_batch: count(MAX_BATCH, LARGEST_BATCH)?,
+        max_batch_delay_us: read(
+            variables,
+            MAX_BATCH_DELAY_US,
+            || format!("whole microseconds from 0 to {LONGEST_DELAY_US}"),
+            |delay| *delay <= LONGEST_DELAY_US,
+        )?,
+    })
+}
+
+fn read<T: std::str::FromStr<Err = ParseIntError>>(
+    variables: &BTreeMap<String, String>,
+    name: &str,
+    expected: impl Fn() -> String,
+    within: impl Fn(&T) -> bool,
+) -> Result<Option<T>, EnvironmentError> {
+    let Some(value) = variables.get(name) else { return Ok(None) };
+    match value.trim().parse().ok().filter(within) {
+        Some(number) => Ok(Some(number)),
+        None => Err(EnvironmentError::Value {
+            name: name.to_owned(),
+            value: value.clone(),
+            expected: expected(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(pairs: &[(&str, &[&str])]) -> Result<EnvironmentRanges, EnvironmentError> {
+        let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        EnvironmentRanges::new(
+            pairs.iter().map(|(name, list)| ((*name).to_owned(), values(list))).collect(),
+        )
+    }
+
+    fn said(pairs: &[(&str, &[&str])]) -> String {
+        ranges(pairs).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn ranges_multiply_out_to_every_combination_once() {
+        let both = ranges(&[("A", &["1", "2", "1"]), ("B", &["x", "y"])]).unwrap();
+        let shown: Vec<String> =
+            both.combinations().iter().map(|each| format!("{}{}", each["A"], each["B"])).collect();
+        assert_eq!(shown, ["1x", "1y", "2x", "2y"]);
+        assert_eq!(EnvironmentRanges::default().combinations(), [BTreeMap::new()]);
+    }
+
+    #[test]
+    fn the_known_names_set_the_hosts_own_settings() {
+        let variables: BTreeMap<String, String> = [
+            ("OMP_NUM_THREADS", "2"),
+            ("SAGEMAKER_MODEL_SERVER_WORKERS", "3"),
+            ("TS_DEFAULT_WORKERS_PER_MODEL", "3"),
+            ("ASSAY_MAX_BATCH", "8"),
+            ("ASSAY_MAX_BATCH_DELAY_US", "0"),
+            ("ONEDNN_VERBOSE", "all"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        let expected = Settings {
+            workers: NonZeroU32::new(3),
+            intra_op_threads: NonZeroU32::new(2),
+            max_batch: NonZeroU32::new(8),
+            max_batch_delay_us: Some(0),
+        };
+        assert_eq!(settings_of(&variables).unwrap(), expected);
+        assert_eq!(settings_of(&BTreeMap::new()).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn two_names_for_the_workers_must_agree_in_every_combination() {
+        let (toolkit, torchserve) = (MODEL_SERVER_WORKERS, TORCHSERVE_WORKERS);
+        assert!(ranges(&[(toolkit, &["2"]), (torchserve, &["2"])]).is_ok());
+        assert_eq!(
+            said(&[(toolkit, &["2"]), (torchserve, &["2", "4"])]),
+            "SAGEMAKER_MODEL_SERVER_WORKERS and TS_DEFAULT_WORKERS_PER_MODEL both set the workers, to 2 and 4"
+        );
+    }
+
+    #[test]
+    fn a_value_that_a_known_name_does_not_take_is_told_with_what_it_takes() {
+        for (name, value, expected) in [
+            ("OMP_NUM_THREADS", "auto", "a whole number from 1 to 1024"),
+            ("SAGEMAKER_MODEL_SERVER_WORKERS", "0", "a whole number from 1 to 1024"),
+            ("TS_DEFAULT_WORKERS_PER_MODEL", "-1", "a whole number from 1 to 1024"),
+            ("ASSAY_MAX_BATCH", "1e9", "a whole number from 1 to 65536"),
+            ("ASSAY_MAX_BATCH_DELAY_US", "10000001", "whole microseconds from 0 to 10000000"),
+        ] {
+            assert_eq!(
+                said(&[(name, &["1", value])]),
+                format!("{value:?} is not a value for {name}: it must be {expected}")
+            );
+        }
+    }
+
+    #[test]
+    fn variables_that_change_which_code_runs_are_refused_with_the_reason() {
+        for (name, part) in [
+            ("LD_PRELOAD", "dynamic loader"),
+            ("LD_LIBRARY_PATH", "dynamic loader"),
+            ("LD_AUDIT", "dynamic loader"),
+            ("PATH", "belongs to the machine"),
+            ("GLIBC_TUNABLES", "C library"),
+            ("ASSAY_LOG", "configures Assay itself"),
+            ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),
+        ] {
+            let said = said(&[(name, &["x"])]);
+            assert!(said.contains(name) && said.contains(part), "{said}");
+        }
+        for name in ["", "1A", "A=B", "A B", "Ä", &"A".repeat(65)] {
+            assert!(matches!(check_name(name), Err(EnvironmentError::Name(_))), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn more_names_or_values_than_can_be_tried_are_refused() {
+        let names = ["A", "B", "C", "D", "E", "F"].map(|name| (name, ["1"].as_slice()));
+        assert!(said(&names).starts_with("6 environment variables"));
+        assert_eq!(said(&[("A", &[])]), "A has 0 values; 1 to 3 can be tried");
+        assert_eq!(said(&[("A", &["1", "2", "3", "4"])]), "A has 4 values; 1 to 3 can be tried");
+        assert!(said(&[("A", &["a\nb"])]).contains("control characters"));
+        assert!(said(&[("A", &["x".repeat(129).as_str()])]).contains("longer than"));
+    }
+
+    #[test]
+    fn ranges_survive_json_and_are_checked_there() {
+        let both = ranges(&[("A", &["1", "2"])]).unwrap();
+        let json = serde_json::to_string(&both).unwrap();
+        assert_eq!(serde_json::from_str::<EnvironmentRanges>(&json).unwrap(), both);
+        assert!(serde_json::from_str::<EnvironmentRanges>(r#"{"LD_PRELOAD":["x"]}"#).is_err());
+    }
+}
