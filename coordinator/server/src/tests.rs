@@ -2,6 +2,7 @@
 
 mod agents;
 mod artifacts;
+mod aws_jobs;
 mod jobs;
 mod limits;
 mod restart;

@@ -29,6 +29,8 @@ const LONGEST_DURATION: Duration = Duration::from_secs(18_000);
 /// What began within the job's duration may end after it; one trial takes no longer than its traffic, and a
 /// search no longer than this.
 const LONGEST_SEARCH: Duration = Duration::from_secs(1800);
+/// A job that may take less than this searches quickly.
+const LONG_ENOUGH: Duration = Duration::from_secs(600);
 /// The same for everybody who asks: results can be compared.
 const SEED: u64 = 1;
 
@@ -67,7 +69,7 @@ pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiErro
         sweep: Sweep { defaults_only: !is_default, ..Sweep::default() },
         constraints: if has_traffic { Vec::new() } else { thresholds },
         goals: None,
-        mode: Mode::Full,
+        mode: if within < LONG_ENOUGH { Mode::Quick } else { Mode::Full },
         seed: SEED,
         soak: None,
         fixed_load,

@@ -156,8 +156,11 @@ fn ended(outcome: &TrialOutcome) -> String {
 }
 
 fn measured(measurement: &Measurement) -> String {
-    let Measurement { answer, latency, calls, failed_calls, .. } = measurement;
-    let counted = format!("{calls} calls, {failed_calls} failed");
+    let Measurement { answer, latency, calls, failed_calls, stopped_by, .. } = measurement;
+    let mut counted = format!("{calls} calls, {failed_calls} failed");
+    if let Some(cause) = stopped_by {
+        counted.push_str(&format!("; stop reason: {cause}"));
+    }
     match answer {
         Some(answer) => format!(
             "completed: {:.0} invocations per minute, {}; limited by {}; {counted}.",
