@@ -4,8 +4,8 @@
 //! what can be said of it. Names are used up for good, whoever used them.
 
 mod files;
-mod intake;
-mod shown;
+pub(crate) mod intake;
+pub(crate) mod shown;
 mod spec;
 
 use std::sync::Arc;

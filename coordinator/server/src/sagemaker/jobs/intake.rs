@@ -109,6 +109,18 @@ async fn of_model(api: &Api, name: &str) -> Result<Found, ApiError> {
     let model: CreateModelRequest = read(api, Kind::Model, name)
         .await?
         .ok_or_else(|| ApiError::no_such_model(&arn))?;
+    from_model(api, model).await
+}
+
+/// Where a model's data is, as a job would find it.
+pub(crate) async fn model_url(
+    api: &Api,
+    model: CreateModelRequest,
+) -> Result<Option<String>, ApiError> {
+    from_model(api, model).await.map(|found| found.model_url)
+}
+
+async fn from_model(api: &Api, model: CreateModelRequest) -> Result<Found, ApiError> {
     let container = match (model.primary_container, model.containers) {
         (Some(primary), _) => primary,
         (None, Some(containers)) => only(containers, "model")?,
