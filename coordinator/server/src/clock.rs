@@ -33,7 +33,10 @@ impl Clock {
 
     /// The time of day, which an administrator may set: for comparing with clocks of other machines,
     /// never for deadlines.
-    #[expect(clippy::unused_self, reason = "time is asked of a clock, so that this file has it all")]
+    #[expect(
+        clippy::unused_self,
+        reason = "time is asked of a clock, so that this file has it all"
+    )]
     pub(crate) fn time_of_day(&self) -> Timestamp {
         Timestamp::now()
     }

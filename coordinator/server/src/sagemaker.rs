@@ -15,8 +15,8 @@ pub(crate) mod keys;
 mod logs;
 pub(crate) mod offer;
 pub(crate) mod paging;
-mod scaling;
 pub(crate) mod registry;
+mod scaling;
 pub(crate) mod signature;
 mod steps;
 
@@ -85,9 +85,7 @@ pub(crate) async fn dispatch(
         Request::ListInferenceRecommendationsJobSteps(request) => {
             body(steps::list(api, &request).await?)
         }
-        Request::StopInferenceRecommendationsJob(request) => {
-            empty(jobs::stop(api, &request).await)
-        }
+        Request::StopInferenceRecommendationsJob(request) => empty(jobs::stop(api, &request).await),
         Request::GetScalingConfigurationRecommendation(request) => {
             body(scaling::recommend(api, &request).await?)
         }
@@ -98,15 +96,15 @@ pub(crate) async fn dispatch(
         Request::ListModels(request) => body(models::list(api, *request).await?),
         Request::DeleteModel(request) => empty(models::delete(api, &request).await),
         Request::CreateModelPackageGroup(request) => body(groups::create(api, *request).await?),
-        Request::DescribeModelPackageGroup(request) => {
-            body(groups::describe(api, &request).await?)
-        }
+        Request::DescribeModelPackageGroup(request) => body(groups::describe(api, &request).await?),
         Request::ListModelPackageGroups(request) => body(groups::list(api, *request).await?),
         Request::DeleteModelPackageGroup(request) => empty(groups::delete(api, &request).await),
         Request::CreateModelPackage(request) => body(packages::create(api, *request).await?),
         Request::DescribeModelPackage(request) => body(packages::describe(api, &request).await?),
         Request::ListModelPackages(request) => body(packages::list(api, *request).await?),
-        Request::UpdateModelPackage(request) => body(packages::update::update(api, *request).await?),
+        Request::UpdateModelPackage(request) => {
+            body(packages::update::update(api, *request).await?)
+        }
         Request::DeleteModelPackage(request) => empty(packages::delete(api, &request).await),
         Request::ListModelMetadata(request) => body(metadata::list(api, *request).await?),
         Request::AddTags(request) => body(tags::add(api, &request).await?),

@@ -5,11 +5,11 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use assay_planning::price_file::PriceFileError;
 use thiserror::Error;
 
-use assay_sagemaker::arn::BadAccount;
 use crate::{
     data_dir::DataDirError, sagemaker::keys::KeysFileError, store::StoreError, tls::TlsFileError,
     tokens::TokenFileError,
 };
+use assay_sagemaker::arn::BadAccount;
 
 /// A coordinator cannot start. Nothing was left half-done.
 #[derive(Debug, Error)]
@@ -103,7 +103,9 @@ impl StartError {
             Self::AwsKeys(_) => {
                 "write a table for each key pair: [NAME], access_key_id = \"…\", secret_access_key = \"…\""
             }
-            Self::AwsAccount(_) => "--aws-account takes 12 digits and --aws-region a name such as us-east-1",
+            Self::AwsAccount(_) => {
+                "--aws-account takes 12 digits and --aws-region a name such as us-east-1"
+            }
             Self::FileUrlDir { .. } => "--allow-file-urls takes a directory that exists",
             Self::PricesUnreadable { .. } | Self::PricesMalformed { .. } => {
                 "CSV needs the columns instance_type,region,usd_per_hour,source,as_of"

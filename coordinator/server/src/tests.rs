@@ -2,6 +2,7 @@
 
 mod agents;
 mod artifacts;
+pub(crate) mod aws;
 mod aws_jobs;
 mod jobs;
 mod limits;

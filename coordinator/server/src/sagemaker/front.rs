@@ -89,7 +89,10 @@ impl Front {
         let body = read(body).await?;
         claim.verify(&parts, &body)?;
         let target = text_of(&parts.headers, &TARGET).ok_or_else(|| {
-            ApiError::new(ErrorCode::UnknownOperationException, "the header X-Amz-Target is missing")
+            ApiError::new(
+                ErrorCode::UnknownOperationException,
+                "the header X-Amz-Target is missing",
+            )
         })?;
         let operation = Operation::from_target(target)?;
         require_json(&parts.headers)?;
@@ -140,16 +143,18 @@ async fn collect(body: Body) -> Result<Bytes, ApiError> {
         }
     }
     if size > BODY_LIMIT {
-        return Err(ApiError::validation(format!(
-            "the request has more than {BODY_LIMIT} bytes"
-        )));
+        return Err(ApiError::validation(format!("the request has more than {BODY_LIMIT} bytes")));
     }
     Ok(whole.freeze())
 }
 
 /// The service whose spelling a refusal takes.
 fn spoken(target: &str) -> Service {
-    if target.starts_with(Service::Logs.target_prefix()) { Service::Logs } else { Service::SageMaker }
+    if target.starts_with(Service::Logs.target_prefix()) {
+        Service::Logs
+    } else {
+        Service::SageMaker
+    }
 }
 
 fn refusal(error: &ApiError, service: Service) -> Response {

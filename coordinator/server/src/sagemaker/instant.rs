@@ -74,7 +74,10 @@ async fn cheapest(
     Ok(all.into_iter().filter_map(|one| of_model(model, one)).take(MOST).collect())
 }
 
-fn of_model(model: &str, found: InferenceRecommendation) -> Option<RealTimeInferenceRecommendation> {
+fn of_model(
+    model: &str,
+    found: InferenceRecommendation,
+) -> Option<RealTimeInferenceRecommendation> {
     let id = found.recommendation_id?;
     let (_, word) = split_recommendation_id(&id)?;
     let parameters = found.model_configuration.environment_parameters.unwrap_or_default();

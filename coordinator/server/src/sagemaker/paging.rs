@@ -42,7 +42,9 @@ pub(crate) fn position<P: DeserializeOwned>(
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
     match serde_json::from_slice::<Token<P>>(&bytes) {
         Ok(read) if read.query == fingerprint(query) => Ok(Some(read.position)),
-        Ok(_) => Err(ApiError::validation("The NextToken belongs to a request with other filters.")),
+        Ok(_) => {
+            Err(ApiError::validation("The NextToken belongs to a request with other filters."))
+        }
         Err(_) => Err(ApiError::validation("The NextToken is not one that this server gave out.")),
     }
 }

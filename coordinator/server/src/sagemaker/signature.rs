@@ -117,8 +117,9 @@ fn signed<'a>(
         ApiError::new(code, "Missing Authentication Token")
     })?;
     let authorization = Authorization::parse(authorization)?;
-    let date = text(parts, &DATE)
-        .ok_or_else(|| incomplete("Authorization header requires existence of a 'X-Amz-Date' header."))?;
+    let date = text(parts, &DATE).ok_or_else(|| {
+        incomplete("Authorization header requires existence of a 'X-Amz-Date' header.")
+    })?;
     let at = parse_date(date)?;
     let known = keys.get(authorization.access_key_id);
     let key = known.filter(|_| !parts.headers.contains_key(&SESSION_TOKEN)).ok_or_else(|| {
@@ -130,7 +131,9 @@ fn signed<'a>(
         .iter()
         .find(|name| !authorization.signed_headers.iter().any(|signed| signed == name))
     {
-        return Err(invalid(format!("'{missing}' must be a 'SignedHeader' in the AWS Authorization.")));
+        return Err(invalid(format!(
+            "'{missing}' must be a 'SignedHeader' in the AWS Authorization."
+        )));
     }
     within_window(at, now)?;
     Ok(Signed { authorization, key, at })
@@ -139,7 +142,11 @@ fn signed<'a>(
 /// The service of what is asked; that it exists is checked later.
 fn service_of(parts: &Parts) -> Service {
     let target = text(parts, &TARGET).unwrap_or_default();
-    if target.starts_with(Service::Logs.target_prefix()) { Service::Logs } else { Service::SageMaker }
+    if target.starts_with(Service::Logs.target_prefix()) {
+        Service::Logs
+    } else {
+        Service::SageMaker
+    }
 }
 
 fn within_window(at: Timestamp, now: Timestamp) -> Result<(), ApiError> {
@@ -182,8 +189,11 @@ impl<'a> Authorization<'a> {
                 Some(_) | None => {}
             }
         }
-        let parts =
-            [("Credential", credential), ("Signature", signature), ("SignedHeaders", signed_headers)];
+        let parts = [
+            ("Credential", credential),
+            ("Signature", signature),
+            ("SignedHeaders", signed_headers),
+        ];
         let (Some(credential), Some(signature), Some(signed_headers)) =
             (credential, signature, signed_headers)
         else {

@@ -12,12 +12,12 @@ use super::support::{Coordinator, FakeAgent, held, job_spec, measured, within};
 const ROLE: &str = "arn:aws:iam::123456789012:role/recommender";
 
 /// A coordinator with a model and a payload below its one allowed directory.
-struct Bench {
-    coordinator: Coordinator,
+pub(super) struct Bench {
+    pub(super) coordinator: Coordinator,
 }
 
 impl Bench {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let coordinator = Coordinator::start().await;
         let folder = coordinator.files();
         fs::write(folder.join("model.pt"), b"PK\x03\x04a model").unwrap();
@@ -34,7 +34,7 @@ impl Bench {
         bench
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(super) fn file(&self, name: &str) -> String {
         format!("file://{}", self.coordinator.files().join(name).display())
     }
 
@@ -56,7 +56,7 @@ impl Bench {
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 
-    async fn ok(&self, operation: &str, body: Value) -> Value {
+    pub(super) async fn ok(&self, operation: &str, body: Value) -> Value {
         let (status, answer) = self.call(operation, body).await;
         assert_eq!(status, 200, "{operation}: {answer}");
         answer
@@ -69,7 +69,7 @@ impl Bench {
         (text("__type"), text("Message") + &text("message"))
     }
 
-    fn request(&self, name: &str) -> Value {
+    pub(super) fn request(&self, name: &str) -> Value {
         json!({
             "JobName": name, "JobType": "Default", "RoleArn": ROLE, "JobDescription": "a test",
             "InputConfig": {
@@ -88,7 +88,7 @@ impl Bench {
         self.ok("CreateInferenceRecommendationsJob", self.request(name)).await;
     }
 
-    async fn describe(&self, name: &str) -> Value {
+    pub(super) async fn describe(&self, name: &str) -> Value {
         self.ok("DescribeInferenceRecommendationsJob", json!({"JobName": name})).await
     }
 
@@ -127,8 +127,7 @@ async fn a_job_fetches_its_files_and_goes_from_pending_to_recommendations() {
     assert!(agent.heartbeat(Some(trial.clone())).await);
     let running = bench.reaches("demo", "IN_PROGRESS").await;
     assert!(running.get("InferenceRecommendations").is_none(), "{running}");
-    let steps =
-        bench.ok("ListInferenceRecommendationsJobSteps", json!({"JobName": "demo"})).await;
+    let steps = bench.ok("ListInferenceRecommendationsJobSteps", json!({"JobName": "demo"})).await;
     assert_eq!(steps["Steps"][0]["Status"], "IN_PROGRESS");
     agent.finish(&trial, measured()).await;
     // Whatever else the job tries ends the same way.
@@ -158,7 +157,8 @@ async fn a_job_fetches_its_files_and_goes_from_pending_to_recommendations() {
     let shown = bench.coordinator.job("demo").await;
     assert_eq!(shown.status(), JobStatus::Completed);
     let group = "/aws/sagemaker/InferenceRecommendationsJobs";
-    let stream = json!({"logGroupName": group, "logStreamName": "demo/execution", "startFromHead": true});
+    let stream =
+        json!({"logGroupName": group, "logStreamName": "demo/execution", "startFromHead": true});
     let log = bench.ok("GetLogEvents", stream).await.to_string();
     for word in ["was created", "fetching model.pt", "started on agent a", "The job completed"] {
         assert!(log.contains(word), "{word}: {log}");
@@ -177,8 +177,12 @@ async fn a_job_whose_files_cannot_be_had_fails_with_every_reason() {
     bench.ok("CreateInferenceRecommendationsJob", request).await;
     let job = bench.reaches("no-files", "FAILED").await;
     let reason = job["FailureReason"].as_str().unwrap();
-    for part in ["INVALID_INPUT : 1. ModelError", "nothing.pt does not exist", "2. PayloadError", "wrong file type"]
-    {
+    for part in [
+        "INVALID_INPUT : 1. ModelError",
+        "nothing.pt does not exist",
+        "2. PayloadError",
+        "wrong file type",
+    ] {
         assert!(reason.contains(part), "{part}: {reason}");
     }
     assert_eq!(bench.coordinator.job("no-files").await.status(), JobStatus::Failed);
@@ -208,7 +212,10 @@ async fn names_are_never_used_twice_whoever_used_them() {
     let refused = bench.coordinator.create(job_spec("demo", &["ml.c5.large"])).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::AlreadyExists);
     // What was refused left nothing behind.
-    assert_eq!(bench.describe("taken").await["JobDescription"], "not created through the SageMaker API");
+    assert_eq!(
+        bench.describe("taken").await["JobDescription"],
+        "not created through the SageMaker API"
+    );
 }
 
 #[tokio::test]
@@ -224,9 +231,11 @@ async fn jobs_are_stopped_from_either_side_and_a_stop_may_come_late() {
         assert_eq!(bench.describe(name).await["Status"], "STOPPED");
     }
     assert_eq!(bench.coordinator.job("here").await.status(), JobStatus::Stopped);
-    for operation in
-        ["StopInferenceRecommendationsJob", "DescribeInferenceRecommendationsJob", "ListInferenceRecommendationsJobSteps"]
-    {
+    for operation in [
+        "StopInferenceRecommendationsJob",
+        "DescribeInferenceRecommendationsJob",
+        "ListInferenceRecommendationsJobSteps",
+    ] {
         let (code, _) = bench.refused(operation, json!({"JobName": "nobody"})).await;
         assert_eq!(code, "ResourceNotFound", "{operation}");
     }

@@ -63,8 +63,7 @@ pub(crate) async fn describe(
 ) -> Result<DescribeModelResponse, ApiError> {
     let model_arn = api.account.arn(&Named::Model(request.model_name.clone()));
     let found = api.registry.resource(Kind::Model, &request.model_name).await;
-    let found =
-        found.map_err(store_failed)?.ok_or_else(|| ApiError::no_such_model(&model_arn))?;
+    let found = found.map_err(store_failed)?.ok_or_else(|| ApiError::no_such_model(&model_arn))?;
     let model: CreateModelRequest = parsed(found.document)?;
     let deployment_recommendation = instant::recommendation(api, &model).await?;
     Ok(DescribeModelResponse {
@@ -109,8 +108,8 @@ pub(crate) async fn list(
 pub(crate) async fn delete(api: &Api, request: &DeleteModelRequest) -> Result<(), ApiError> {
     match api.registry.remove(Kind::Model, &request.model_name).await.map_err(store_failed)? {
         Removed::Gone => Ok(()),
-        Removed::NotThere | Removed::NotEmpty => {
-            Err(ApiError::no_such_model(&api.account.arn(&Named::Model(request.model_name.clone()))))
-        }
+        Removed::NotThere | Removed::NotEmpty => Err(ApiError::no_such_model(
+            &api.account.arn(&Named::Model(request.model_name.clone())),
+        )),
     }
 }

@@ -13,11 +13,7 @@ use assay_sagemaker::{
 
 use super::MOST_TAGS;
 use crate::{
-    sagemaker::{
-        Api,
-        paging::{next_token, page_size, position},
-        store_failed,
-    },
+    sagemaker::{Api, store_failed},
     store::registry::Kind,
 };
 
@@ -35,20 +31,17 @@ pub(crate) async fn add(api: &Api, request: &AddTagsRequest) -> Result<AddTagsRe
     }
 }
 
-/// `ListTags`, by key.
+/// `ListTags`, by key: all of them, since the smallest page that can be asked for is the most there are.
 pub(crate) async fn list(
     api: &Api,
     request: &ListTagsRequest,
 ) -> Result<ListTagsResponse, ApiError> {
     let resource = resource(api, &request.resource_arn).await?;
-    let last = position::<String>(&resource, request.next_token.as_deref())?;
-    let mut tags = api.registry.tags(&resource).await.map_err(store_failed)?;
-    tags.retain(|tag| last.as_ref().is_none_or(|last| tag.key > *last));
-    let limit = page_size(request.max_results);
-    let more = tags.len() > limit;
-    tags.truncate(limit);
-    let token = tags.last().filter(|_| more).map(|tag| next_token(&resource, tag.key.clone()));
-    Ok(ListTagsResponse { tags: Some(tags), next_token: token })
+    if request.next_token.is_some() {
+        return Err(ApiError::validation("The NextToken is not one that this server gave out."));
+    }
+    let tags = api.registry.tags(&resource).await.map_err(store_failed)?;
+    Ok(ListTagsResponse { tags: Some(tags), next_token: None })
 }
 
 /// `DeleteTags`.
