@@ -196,12 +196,13 @@ pub(crate) async fn list(
     let mut lines = api.store.job_list(&query).await.map_err(store_failed)?;
     let more = lines.len() > page;
     lines.truncate(page);
-    let next_token = lines
-        .last()
-        .filter(|_| more)
-        .map(|last| paging::next_token(&query, last.position.clone()));
+    let next_token =
+        lines.last().filter(|_| more).map(|last| paging::next_token(&query, last.position.clone()));
     let jobs = lines.into_iter().map(|line| entry(api, line)).collect::<Result<_, _>>()?;
-    Ok(ListInferenceRecommendationsJobsResponse { inference_recommendations_jobs: jobs, next_token })
+    Ok(ListInferenceRecommendationsJobsResponse {
+        inference_recommendations_jobs: jobs,
+        next_token,
+    })
 }
 
 fn entry(api: &Api, line: JobLine) -> Result<JobSummary, ApiError> {
@@ -284,6 +285,3 @@ impl Shown {
         Ok(Found { facts, report, trials })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -102,8 +102,15 @@ async fn what_is_missing_empty_too_large_or_no_file_is_said_so_and_leaves_nothin
 #[tokio::test]
 async fn what_is_no_url_of_a_file_is_refused() {
     let bench = Bench::new();
-    for url in ["", "model.pt", "ftp://host/model.pt", "s3://bucket", "s3://bucket/", "s3:///key", "file://host/x"]
-    {
+    for url in [
+        "",
+        "model.pt",
+        "ftp://host/model.pt",
+        "s3://bucket",
+        "s3://bucket/",
+        "s3:///key",
+        "file://host/x",
+    ] {
         let refused = bench.refused(url).await;
         assert!(matches!(refused, FetchError::NotAUrl(_)), "{url}: {refused}");
     }
@@ -123,7 +130,7 @@ async fn the_web_is_asked_with_the_query_and_errors_are_told_without_it() {
         .route("/broken", get(async || StatusCode::BAD_GATEWAY));
     let serving = tokio::spawn(async move { axum::serve(listener, router).await });
     let received = bench.fetch(&format!("{base}/model.pt?signature=7"), 3).await.unwrap();
-    assert_eq!(received.artifact().name, "model.pt");
+    assert_eq!(received.keep().await.unwrap().name, "model.pt");
     let refused = bench.refused(&format!("{base}/model.pt?signature=8")).await;
     assert!(matches!(refused, FetchError::Denied(_)));
     assert!(!refused.to_string().contains("signature"), "{refused}");

@@ -106,9 +106,8 @@ fn subject(found: Found, given: ContainerConfig) -> Result<Subject, ApiError> {
 
 async fn of_model(api: &Api, name: &str) -> Result<Found, ApiError> {
     let arn = api.account.arn(&Named::Model(name.to_owned()));
-    let model: CreateModelRequest = read(api, Kind::Model, name)
-        .await?
-        .ok_or_else(|| ApiError::no_such_model(&arn))?;
+    let model: CreateModelRequest =
+        read(api, Kind::Model, name).await?.ok_or_else(|| ApiError::no_such_model(&arn))?;
     from_model(api, model).await
 }
 
@@ -138,9 +137,7 @@ async fn from_model(api: &Api, model: CreateModelRequest) -> Result<Found, ApiEr
 }
 
 async fn package(api: &Api, name_or_arn: &str) -> Result<CreateModelPackageRequest, ApiError> {
-    let missing = || {
-        ApiError::validation(format!("ModelPackage {name_or_arn} does not exist."))
-    };
+    let missing = || ApiError::validation(format!("ModelPackage {name_or_arn} does not exist."));
     let name = match api.account.package(name_or_arn) {
         Ok(Named::ModelPackage(name)) => name,
         Ok(Named::ModelPackageVersion { group, version }) => format!("{group}/{version}"),
@@ -153,10 +150,10 @@ async fn package(api: &Api, name_or_arn: &str) -> Result<CreateModelPackageReque
 }
 
 fn of_package(package: &CreateModelPackageRequest) -> Result<Found, ApiError> {
-    let specification: InferenceSpecification =
-        package.inference_specification.clone().ok_or_else(|| {
-            ApiError::validation("The model package has no InferenceSpecification.")
-        })?;
+    let specification: InferenceSpecification = package
+        .inference_specification
+        .clone()
+        .ok_or_else(|| ApiError::validation("The model package has no InferenceSpecification."))?;
     let container: ModelPackageContainerDefinition =
         only(specification.containers, "model package")?;
     Ok(Found {

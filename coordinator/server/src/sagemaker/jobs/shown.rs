@@ -1,15 +1,15 @@
 //! A job as this API shows it: the request that it came from, or one that says the same about a job that came
 //! another way.
 
-use assay_measure::ids::JobName;
-use assay_planning::trial_state::TrialState;
+use assay_measure::{ids::JobName, validity::Verdict};
+use assay_planning::trial_state::{TrialEnd, TrialState};
 use assay_sagemaker::{
     arn::Resource as Named,
     error::ApiError,
     recommendations::TrialRecord as TrialShown,
     shapes::jobs::{
         CreateInferenceRecommendationsJobRequest, InputConfig, LatencyPercentile,
-        RecommendationJobType,
+        RecommendationJobStatus, RecommendationJobType,
     },
     status,
     timestamp::Timestamp,
@@ -59,7 +59,8 @@ impl Shown {
 
     /// The percentile that `ModelLatency` tells: the one of its threshold, p95 without one.
     pub(crate) fn percentile(&self) -> LatencyPercentile {
-        let conditions = self.intake.as_ref().and_then(|one| one.request.stopping_conditions.as_ref());
+        let conditions =
+            self.intake.as_ref().and_then(|one| one.request.stopping_conditions.as_ref());
         let thresholds = conditions.and_then(|one| one.model_latency_thresholds.as_ref());
         let first = thresholds.and_then(|thresholds| thresholds.first());
         first.and_then(|threshold| threshold.percentile).unwrap_or(LatencyPercentile::P95)
@@ -107,8 +108,18 @@ pub(super) fn trial(
         | TrialState::Running { .. }
         | TrialState::Cancelling { .. } => None,
     };
+    // Figures that cannot be believed are no success; the step says why.
+    let unbelievable = record
+        .trial
+        .end()
+        .and_then(TrialEnd::measurement)
+        .is_some_and(|measured| measured.validity.verdict == Verdict::Invalid);
+    let status = match status::of_trial(&record.trial.state, began_at.is_some()) {
+        RecommendationJobStatus::Completed if unbelievable => RecommendationJobStatus::Failed,
+        status => status,
+    };
     let shown = TrialShown {
-        status: status::of_trial(&record.trial.state, began_at.is_some()),
+        status,
         invocations: began_at
             .zip(ended_at)
             .map(|(began, ended)| (Timestamp::new(began), Timestamp::new(ended))),

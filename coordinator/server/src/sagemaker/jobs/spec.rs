@@ -50,8 +50,11 @@ pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiErro
     let stopping = has_traffic
         .then(|| stopping(request.stopping_conditions.as_ref(), thresholds.clone()))
         .transpose()?;
-    let within = seconds(input.job_duration_in_seconds)
-        .unwrap_or(if is_default { DEFAULT_DURATION } else { LONGEST_DURATION });
+    let within = seconds(input.job_duration_in_seconds).unwrap_or(if is_default {
+        DEFAULT_DURATION
+    } else {
+        LONGEST_DURATION
+    });
     let traffic_time: Duration = fixed_load.iter().flatten().map(|part| part.duration).sum();
     let endpoints = input.endpoint_configurations.as_deref().unwrap_or_default();
     Ok(JobSpec {

@@ -48,7 +48,8 @@ fn a_default_job_is_narrowed_to_the_types_that_are_supported_and_refuses_burstab
 
 #[test]
 fn a_load_test_measures_each_endpoint_configuration_with_its_own_variables_and_nothing_else() {
-    let ranges = json!({"CategoricalParameterRanges": [{"Name": "OMP_NUM_THREADS", "Value": ["1", "2"]}]});
+    let ranges =
+        json!({"CategoricalParameterRanges": [{"Name": "OMP_NUM_THREADS", "Value": ["1", "2"]}]});
     let input = json!({
         "ModelName": "m",
         "JobDurationInSeconds": 1000,
