@@ -90,7 +90,10 @@ impl Tally {
 #[must_use]
 pub fn content_type(file_name: &str) -> Option<&'static str> {
     let extension = file_name.rsplit_once('.')?.1.to_ascii_lowercase();
-    BY_EXTENSION.iter().find(|(known, _)| *known == extension).map(|(_, content_type)| *content_type)
+    BY_EXTENSION
+        .iter()
+        .find(|(known, _)| *known == extension)
+        .map(|(_, content_type)| *content_type)
 }
 
 #[cfg(test)]

@@ -57,14 +57,20 @@ impl Bench {
         );
         let bench = Self { dir, url, _running: vec![s3, server, agent], _alone: alone };
         wait::until("the agent to attach", LIMIT, || {
-            bench.assay(&["agents", "list", "-o", "json"]).contains("\"connected\": true").then_some(())
+            bench
+                .assay(&["agents", "list", "-o", "json"])
+                .contains("\"connected\": true")
+                .then_some(())
         });
         bench
     }
 
     fn assay(&self, arguments: &[&str]) -> String {
         let mut command = Command::new(binaries::assay());
-        finish("assay", command.current_dir(self.dir.path()).args(["--server", &self.url]).args(arguments))
+        finish(
+            "assay",
+            command.current_dir(self.dir.path()).args(["--server", &self.url]).args(arguments),
+        )
     }
 
     fn file_url(&self, name: &str) -> String {
@@ -140,9 +146,16 @@ fn boto3_goes_through_the_whole_page_and_shares_its_jobs_with_assay() {
     let assay = binaries::assay();
     let said = bench.run(
         "boto3_flow.py",
-        &["s3://assay/model.tar.gz", "s3://assay/payload.tar.gz", &model, &payload, assay.to_str().unwrap()],
+        &[
+            "s3://assay/model.tar.gz",
+            "s3://assay/payload.tar.gz",
+            &model,
+            &payload,
+            assay.to_str().unwrap(),
+        ],
     );
-    for operation in ["CreateInferenceRecommendationsJob", "DescribeInferenceRecommendationsJob", "GetLogEvents"]
+    for operation in
+        ["CreateInferenceRecommendationsJob", "DescribeInferenceRecommendationsJob", "GetLogEvents"]
     {
         assert!(said.contains(operation), "{said}");
     }

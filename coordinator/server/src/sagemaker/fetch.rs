@@ -116,7 +116,10 @@ impl Sources {
             | ArtifactError::WrongChecksum { .. }
             | ArtifactError::Io(_)
             | ArtifactError::Writer(_)) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a file cannot be stored");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a file cannot be stored"
+                );
                 FetchError::Storing { url: shown, cause: with_causes(&error) }
             }
         })

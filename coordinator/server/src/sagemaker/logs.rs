@@ -192,10 +192,8 @@ pub(crate) async fn streams(
     let page = limit.unwrap_or(MOST_STREAMS).clamp(1, MOST_STREAMS);
     let more = found.len() > page;
     found.truncate(page);
-    let next_token = found
-        .last()
-        .filter(|_| more)
-        .map(|(last, _)| paging::next_token(&query, last.clone()));
+    let next_token =
+        found.last().filter(|_| more).map(|(last, _)| paging::next_token(&query, last.clone()));
     let log_streams = found.into_iter().map(|(_, stream)| stream).collect();
     Ok(DescribeLogStreamsResponse { log_streams: Some(log_streams), next_token })
 }
@@ -294,10 +292,7 @@ fn require_group(name: Option<&String>) -> Result<(), ApiError> {
 }
 
 fn no_such_stream() -> ApiError {
-    ApiError::new(
-        ErrorCode::ResourceNotFoundException,
-        "The specified log stream does not exist.",
-    )
+    ApiError::new(ErrorCode::ResourceNotFoundException, "The specified log stream does not exist.")
 }
 
 fn in_the_words_of_logs(error: ApiError) -> ApiError {

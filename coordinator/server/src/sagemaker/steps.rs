@@ -34,8 +34,7 @@ pub(crate) async fn list(
 ) -> Result<ListInferenceRecommendationsJobStepsResponse, ApiError> {
     let job = Shown::find(api, &request.job_name).await?;
     let query = Query { job: &request.job_name, status: request.status };
-    let from: usize =
-        paging::position(&query, request.next_token.as_deref())?.unwrap_or_default();
+    let from: usize = paging::position(&query, request.next_token.as_deref())?.unwrap_or_default();
     let found = job.results(api).await?;
     let steps = in_order(api, &job, &found);
     let wanted: Vec<JobStep> = steps

@@ -1,8 +1,6 @@
 //! A coordinator on a scratch directory, clients, and an agent whose every move the test decides.
 
-use std::{
-    collections::HashMap, future::Future, num::NonZeroU32, path::PathBuf, time::Duration,
-};
+use std::{collections::HashMap, future::Future, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use assay_measure::{
     configuration::{Configuration, Graph},

@@ -231,7 +231,7 @@ def data_that_cannot_be_had() -> None:
     for number, (payload, text) in enumerate(
         [
             (s3_payload + ".missing", "does not exist"),
-            (s3_model, "wrong file type"),
+            (file_model, "wrong file type"),
             ("file:///etc/passwd", "not below a directory"),
         ]
     ):

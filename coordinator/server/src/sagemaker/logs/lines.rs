@@ -22,10 +22,8 @@ pub(super) struct Line {
 pub(super) fn of_execution(job: &Shown, events: &[JobEvent]) -> Vec<Line> {
     let name = job.summary.spec.name.as_str();
     let created_at = job.summary.created_at;
-    let mut lines: Vec<Line> = introduction(job)
-        .into_iter()
-        .map(|message| Line { at: created_at, message })
-        .collect();
+    let mut lines: Vec<Line> =
+        introduction(job).into_iter().map(|message| Line { at: created_at, message }).collect();
     let mut trials: Vec<&TrialBrief> = Vec::new();
     for event in events {
         let message = match &event.what {
@@ -90,7 +88,9 @@ pub(super) fn of_endpoint(job: &Shown, events: &[JobEvent], endpoint: &str) -> V
 fn introduction(job: &Shown) -> Vec<String> {
     let name = &job.summary.spec.name;
     let Some(intake) = &job.intake else {
-        return vec![format!("Inference Recommendations job {name} was created by a client of Assay.")];
+        return vec![format!(
+            "Inference Recommendations job {name} was created by a client of Assay."
+        )];
     };
     let request = &intake.request;
     let mut lines = vec![format!(
@@ -175,7 +175,9 @@ fn measured(measurement: &Measurement) -> String {
 fn step_line(step: &StepReport) -> String {
     let load = match (step.users, step.offered) {
         (Some(users), _) => format!("{users} users"),
-        (None, Some(offered)) => format!("{:.0} invocations per minute offered", offered.as_per_minute()),
+        (None, Some(offered)) => {
+            format!("{:.0} invocations per minute offered", offered.as_per_minute())
+        }
         (None, None) => "recorded arrivals".to_owned(),
     };
     format!(
