@@ -10,6 +10,7 @@ mod failure;
 mod levels;
 mod measurement;
 mod measuring;
+mod record;
 pub mod step_report;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -37,7 +38,8 @@ use crate::{
 };
 pub use cancellation::Cancellation;
 use failure::{Stop, failed};
-use measuring::{Measuring, Record};
+use measuring::Measuring;
+use record::Record;
 
 /// How long the machine is watched without load at the end.
 const COOL_DOWN: Duration = Duration::from_secs(2);

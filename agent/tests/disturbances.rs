@@ -6,8 +6,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests panic like tests")]
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Lines, Read},
-    process::{Child, ChildStderr, ChildStdout, Command, Stdio},
+    path::{Path, PathBuf},
+    process::{self, Child, ChildStderr, ChildStdout, Command, Stdio},
     thread,
     time::Duration,
 };
@@ -117,6 +119,63 @@ fn a_busy_loop_on_every_processor_makes_the_calibration_invalid() {
     let other = finding(&report, "other_load").unwrap_or_else(|| panic!("{report:#}"));
     assert!(other > 50.0, "{report:#}");
     assert_eq!(report["validity"]["verdict"], "invalid", "{report:#}");
+}
+
+/// A memory limit of its own for some process, gone with it.
+struct MemoryLimit(PathBuf);
+
+impl MemoryLimit {
+    /// `None` where this machine gives no control group to us.
+    fn of(bytes: u64) -> Option<Self> {
+        let name = format!("assay-disturbance-{}", process::id());
+        let kinds =
+            [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")];
+        kinds.into_iter().find_map(|(root, limit)| {
+            let group = PathBuf::from(root).join(&name);
+            fs::create_dir(&group).ok()?;
+            let group = Self(group);
+            fs::write(group.0.join(limit), bytes.to_string()).ok()?;
+            Some(group)
+        })
+    }
+
+    /// Reads a file over and over that does not fit: every page has to be fetched again. It is written
+    /// inside the group too, or its pages would count against somebody else.
+    fn thrash(&self, file: &Path) -> Running {
+        let script = "echo $$ > \"$0\" && head -c 96M /dev/zero > \"$1\" &&
+            while :; do cat \"$1\" > /dev/null || exit; done";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(self.0.join("cgroup.procs")).arg(file);
+        Running(command.spawn().unwrap())
+    }
+}
+
+impl Drop for MemoryLimit {
+    fn drop(&mut self) {
+        // Its last process may still be on its way out.
+        for _ in 0..100 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+#[test]
+fn memory_pressure_is_found() {
+    let Some(limit) = MemoryLimit::of(16 << 20) else {
+        eprintln!("left out: no control group for memory can be made here");
+        return;
+    };
+    let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let thrashing = limit.thrash(file.path());
+    let mut calibrating = agent(&["calibrate", "--quick", "--max-duration", "15s", "-o", "json"]);
+    let report = report(&mut calibrating, &[]);
+    drop(thrashing);
+    let stalled = finding(&report, "memory_stall").unwrap_or_else(|| panic!("{report:#}"));
+    assert!(stalled > 1.0, "{report:#}");
+    assert_ne!(report["validity"]["verdict"], "valid", "{report:#}");
 }
 
 #[test]

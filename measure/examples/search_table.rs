@@ -2,7 +2,8 @@
 //! rules of other tools.
 //!
 //! `cargo run --release -p assay-measure --example search_table -- [repetitions] [first seed]
-//! [letters] [repetitions of the others]`. Letters name servers, `ABCDEF` and the held-out `abcdef`;
+//! [letters] [repetitions of the others]`. Letters name servers, `ABCDEF`, the batching `GHI` and the
+//! held-out `abcdef`; every search is made with and without the batches that the server could tell;
 //! the default is the first six, and no other tools. `cargo xtask bench search` writes the table
 //! into docs/BENCHMARKS.md.
 
@@ -25,6 +26,7 @@ use competitors::COMPETITORS;
 use rustix::time::{ClockId, clock_gettime};
 use simulated_server::{
     Server, ServerKind, Truth, drive_with, held_out_servers, known_servers, simulated_truth,
+    uneven_batching_servers,
 };
 
 #[expect(clippy::print_stdout, reason = "printing the table is what this program is for")]
@@ -36,17 +38,22 @@ fn main() {
     let letters = arguments.next().unwrap_or_else(|| "ABCDEF".to_owned());
     let of_others: u64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(0);
     println!("server\tmethod\tsearches\ttrue_per_s\t{}", Row::HEADINGS);
-    for kind in known_servers().into_iter().chain(held_out_servers()) {
+    let kinds = known_servers().into_iter().chain(uneven_batching_servers());
+    for kind in kinds.chain(held_out_servers()) {
         if !letters.contains(&kind.name[..1]) {
             continue;
         }
         let slo: Slo = kind.constraint.parse().expect("the constraints are written here");
         let truth = truth_of(&kind, slo);
         let begin = format!("{}, {}", kind.name, kind.constraint);
-        for mode in [Mode::Full, Mode::Quick] {
+        for (mode, view) in [Mode::Full, Mode::Quick]
+            .into_iter()
+            .flat_map(|mode| View::ALL.into_iter().map(move |view| (mode, view)))
+        {
             let seeds = first_seed..first_seed + repetitions;
-            let row = Row::of_search(&kind, slo, mode, truth, seeds);
-            println!("{begin}\tAssay, {mode}\t{repetitions}\t{:.2}\t{row}", truth.rate);
+            let row = Row::of_search(&kind, slo, (mode, view), truth, seeds);
+            let method = format!("Assay, {mode}{}", view.words());
+            println!("{begin}\t{method}\t{repetitions}\t{:.2}\t{row}", truth.rate);
         }
         for other in COMPETITORS.iter().filter(|_| of_others > 0) {
             let mut row = Row::default();
@@ -59,13 +66,40 @@ fn main() {
     }
 }
 
+/// What the search is told of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum View {
+    /// Answers only.
+    BlackBox,
+    /// Every batch as well, as our own host tells it.
+    WhiteBox,
+}
+
+impl View {
+    const ALL: [Self; 2] = [Self::BlackBox, Self::WhiteBox];
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::BlackBox => "",
+            Self::WhiteBox => ", white box",
+        }
+    }
+
+    fn server(self, kind: &ServerKind, seed: u64) -> Server {
+        match self {
+            Self::BlackBox => Server::new(kind.clone(), seed),
+            Self::WhiteBox => Server::telling(kind.clone(), seed),
+        }
+    }
+}
+
 fn truth_of(kind: &ServerKind, slo: Slo) -> Truth {
     let (limit, budget) = (slo.limit(), slo.miss_budget());
     if ["A", "a"].contains(&&kind.name[..1]) {
         let rate = erlang::capacity(kind.fixed_s, limit.as_secs_f64(), budget);
         return Truth { rate, standard_error: 0.0 };
     }
-    simulated_truth(kind, limit, budget, 1_000_000, 10)
+    simulated_truth(kind, limit, budget, 1_000_000, 20)
 }
 
 /// What one method came to on one server.
@@ -86,7 +120,13 @@ struct Row {
 impl Row {
     const HEADINGS: &'static str = "bias_pct\trmse_pct\tcoverage_pct\tmedian_s\tno_answer_pct\tdrift_pct\tsuspect_pct\thalf_width_pct\theld_pct\tprecise_pct\tdeciding_ms";
 
-    fn of_search(kind: &ServerKind, slo: Slo, mode: Mode, truth: Truth, seeds: Range<u64>) -> Self {
+    fn of_search(
+        kind: &ServerKind,
+        slo: Slo,
+        (mode, view): (Mode, View),
+        truth: Truth,
+        seeds: Range<u64>,
+    ) -> Self {
         let mut row = Self::default();
         for seed in seeds {
             let plan = SearchPlan {
@@ -97,7 +137,7 @@ impl Row {
                 soak: None,
                 max_error_share: 0.01,
             };
-            let server = Server::new(kind.clone(), seed);
+            let server = view.server(kind, seed);
             let finished = drive_with(Search::new(plan), server, |search, observation| {
                 row.longest_decision = row.longest_decision.max(timed(|| {
                     search.observe(observation).expect("the step is in flight");

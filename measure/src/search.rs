@@ -5,6 +5,7 @@
 //! so the search may ask for the next one while the last is still in flight ([`Next::Wait`] says
 //! when it needs an observation first).
 
+mod batching;
 mod burn_in;
 mod ceiling;
 mod clock;
@@ -14,6 +15,7 @@ mod drift;
 mod engine;
 mod estimation;
 mod fresh_load;
+mod long_run;
 mod main_run;
 mod observed;
 mod plateau_run;
@@ -180,6 +182,25 @@ pub struct Sample {
     pub verdict: Verdict,
 }
 
+/// One batch that the target served, as the target itself reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// When its service began, in microseconds since the search began.
+    pub started_us: u64,
+    /// Requests in it.
+    pub requests: u32,
+    /// How long its service took, in nanoseconds.
+    pub service_ns: u64,
+    /// How long the first of its requests had waited, in microseconds.
+    pub waited_us: u64,
+}
+
+impl Batch {
+    fn service_us(&self) -> f64 {
+        self.service_ns as f64 / 1e3
+    }
+}
+
 /// What a step came to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepObservation {
@@ -192,6 +213,10 @@ pub struct StepObservation {
     /// Every request intended within the step, in order of intended time. In closed loop those that
     /// ended within it.
     pub samples: Vec<Sample>,
+    /// Every batch whose service began within the step, in that order; empty when the target does not
+    /// tell, or does not tell of all of them.
+    #[serde(default)]
+    pub batches: Vec<Batch>,
     /// The generator could not keep its schedule (its own lag, not the target's slowness).
     pub generator_saturated: bool,
 }

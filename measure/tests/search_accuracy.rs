@@ -16,7 +16,8 @@ use assay_measure::{
 };
 use competitors::COMPETITORS;
 use simulated_server::{
-    Server, ServerKind, Truth, drive, held_out_servers, known_servers, simulated_truth,
+    Finished, Server, ServerKind, Truth, drive, drive_with, held_out_servers, known_servers,
+    simulated_truth, uneven_batching_servers,
 };
 
 const FIRST_SEED: u64 = 31_000;
@@ -24,21 +25,51 @@ const FIRST_SEED: u64 = 31_000;
 fn answers(kind: &ServerKind, mode: Mode, seeds: u64) -> Vec<(Answer, f64)> {
     (FIRST_SEED..FIRST_SEED + seeds)
         .map(|seed| {
-            let plan = SearchPlan {
-                constraints: vec![kind.constraint.parse().expect("a constraint")],
-                mode,
-                seed,
-                max_duration: Duration::from_secs(600),
-                soak: None,
-                max_error_share: 0.01,
-            };
-            let finished = drive(Search::new(plan), Server::new(kind.clone(), seed));
-            match finished.end {
-                Next::Done(answer) => (*answer, finished.seconds),
-                other @ (Next::Failed(_) | Next::Step(_) | Next::Wait) => {
-                    panic!("{} ended with {other:?}", kind.name)
+            let search = Search::new(plan(kind, mode, seed));
+            answered(kind, drive(search, Server::new(kind.clone(), seed)))
+        })
+        .collect()
+}
+
+fn plan(kind: &ServerKind, mode: Mode, seed: u64) -> SearchPlan {
+    SearchPlan {
+        constraints: vec![kind.constraint.parse().expect("a constraint")],
+        mode,
+        seed,
+        max_duration: Duration::from_secs(600),
+        soak: None,
+        max_error_share: 0.01,
+    }
+}
+
+fn answered(kind: &ServerKind, finished: Finished) -> (Answer, f64) {
+    match finished.end {
+        Next::Done(answer) => (*answer, finished.seconds),
+        other @ (Next::Failed(_) | Next::Step(_) | Next::Wait) => {
+            panic!("{} ended with {other:?}", kind.name)
+        }
+    }
+}
+
+/// The same of a server that tells its batches, in all steps but those from number `blind_from` on.
+fn white_box_answers(
+    kind: &ServerKind,
+    mode: Mode,
+    seeds: u64,
+    blind_from: u32,
+) -> Vec<(Answer, f64)> {
+    (FIRST_SEED..FIRST_SEED + seeds)
+        .map(|seed| {
+            let search = Search::new(plan(kind, mode, seed));
+            let server = Server::telling(kind.clone(), seed);
+            let finished = drive_with(search, server, |search, observation| {
+                let mut observation = observation.clone();
+                if observation.index >= blind_from {
+                    observation.batches.clear();
                 }
-            }
+                search.observe(&observation).expect("the step is in flight");
+            });
+            answered(kind, finished)
         })
         .collect()
 }
@@ -72,7 +103,8 @@ fn figures(answers: &[(Answer, f64)], truth: Truth) -> (f64, f64, usize) {
 }
 
 fn server(letter: &str) -> ServerKind {
-    let all = known_servers().into_iter().chain(held_out_servers());
+    let all =
+        known_servers().into_iter().chain(uneven_batching_servers()).chain(held_out_servers());
     all.into_iter().find(|kind| kind.name.starts_with(letter)).expect("a known server")
 }
 
@@ -177,6 +209,68 @@ fn servers_that_took_no_part_in_tuning_are_found_too() {
         assert!(spread < largest_spread, "{}: rmse {spread} %", kind.name);
         assert!(covered >= 3, "{}: {covered} of 4 intervals hold the truth", kind.name);
     }
+}
+
+#[test]
+fn a_server_that_tells_its_batches_is_found_almost_exactly_and_sooner() {
+    for letter in ["C", "c"] {
+        let kind = server(letter);
+        let slo: Slo = kind.constraint.parse().expect("a constraint");
+        let truth = simulated_truth(&kind, slo.limit(), slo.miss_budget(), 400_000, 12);
+        for (mode, seconds) in [(Mode::Quick, 76.0), (Mode::Full, 150.0)] {
+            let found = white_box_answers(&kind, mode, 4, u32::MAX);
+            let (bias, spread, covered) = figures(&found, truth);
+            let doubt = 200.0 * truth.standard_error / truth.rate;
+            let name = kind.name;
+            assert!(bias.abs() < 0.1 + doubt, "{name}: bias {bias} %");
+            assert!(spread < 0.2 + doubt, "{name}: rmse {spread} %");
+            assert!(covered >= 3, "{name}, {mode}: {covered} of 4 intervals hold the truth");
+            assert!(found.iter().all(|(answer, took)| answer.precise && *took < seconds));
+        }
+    }
+}
+
+#[test]
+fn batch_times_tell_of_uneven_and_throttling_batching_servers_what_answers_do_not() {
+    for (letter, largest_spread) in [("G", 3.0), ("H", 1.0)] {
+        let kind = server(letter);
+        let truth = truth_of(&kind);
+        let found = white_box_answers(&kind, Mode::Full, 4, u32::MAX);
+        let (bias, spread, covered) = figures(&found, truth);
+        assert!(spread < largest_spread, "{}: bias {bias} %, rmse {spread} %", kind.name);
+        assert!(covered >= 3, "{}: {covered} of 4 intervals hold the truth", kind.name);
+        let slows = |answer: &Answer| answer.drift.is_some_and(|drift| drift.relative_change < 0.0);
+        let slowing = found.iter().filter(|(answer, _)| slows(answer)).count();
+        assert_eq!(slowing, if letter == "H" { 4 } else { 0 }, "{}", kind.name);
+    }
+}
+
+#[test]
+fn a_server_that_stops_telling_of_its_batches_is_a_black_box_from_there_on() {
+    let kind = server("C");
+    let truth = truth_of(&kind);
+    let black: Vec<_> =
+        answers(&kind, Mode::Quick, 3).into_iter().map(|(answer, _)| answer).collect();
+    let never_told = white_box_answers(&kind, Mode::Quick, 3, 0);
+    assert_eq!(never_told.into_iter().map(|(answer, _)| answer).collect::<Vec<_>>(), black);
+    // Step 12 belongs to the main run.
+    let found = white_box_answers(&kind, Mode::Quick, 3, 12);
+    let (bias, spread, _) = figures(&found, truth);
+    assert!(bias.abs() < 3.0 && spread < 4.0, "bias {bias} %, rmse {spread} %");
+    let told = white_box_answers(&kind, Mode::Quick, 3, u32::MAX);
+    let width = |(answer, _): &(Answer, f64)| {
+        answer.capacity.high.as_per_second() / answer.capacity.low.as_per_second()
+    };
+    for (blind, seeing) in found.iter().zip(&told) {
+        assert!(width(blind) > width(seeing), "the doubt of a black box is the larger one");
+    }
+}
+
+#[test]
+fn a_server_without_batches_is_searched_alike_whether_it_tells_or_not() {
+    let kind = server("D");
+    let told = white_box_answers(&kind, Mode::Quick, 2, u32::MAX);
+    assert_eq!(told, answers(&kind, Mode::Quick, 2));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, time::Duration};
 use assay_measure::{
     schedule::Load,
     search::{
-        Mode, Next, Purpose, Sample, Search, SearchPlan, StepObservation, StepPlan,
+        Batch, Mode, Next, Purpose, Sample, Search, SearchPlan, StepObservation, StepPlan,
         UnexpectedObservation, Verdict,
     },
 };
@@ -141,7 +141,7 @@ proptest! {
     fn no_observation_makes_it_panic_or_go_on_for_ever(
         steps in prop::collection::vec((any_samples(), any::<bool>(), prop_oneof![Just(0u64), 1u64..6_000_000, Just(u64::MAX)]), 1..25),
         constraints in prop::sample::subsequence(vec!["p50<=1us", "p95<=50ms", "p99<=10m"], 0..=3),
-        full: bool, seed: u64, seconds in 0u64..4000, share in prop_oneof![Just(f64::NAN), Just(-1.0), 0.0..1.0, Just(f64::INFINITY)],
+        full: bool, tells: bool, seed: u64, seconds in 0u64..4000, share in prop_oneof![Just(f64::NAN), Just(-1.0), 0.0..1.0, Just(f64::INFINITY)],
         soak in prop::option::of(0u64..10_000),
     ) {
         let mut search = Search::new(SearchPlan {
@@ -163,12 +163,19 @@ proptest! {
                 Next::Wait => {
                     let step = in_flight.pop_front().expect("there is something to wait for");
                     let (samples, saturated, elapsed_us) = &steps[number % steps.len()];
+                    // Nonsense that the target tells of itself.
+                    let batches = samples.iter().take(if tells { 300 } else { 0 }).map(|(offset, latency_us, _)| Batch {
+                        started_us: now_us.saturating_add(*offset),
+                        requests: u32::try_from(offset % 9).unwrap(),
+                        service_ns: latency_us.saturating_mul(offset % 1_000),
+                        waited_us: *latency_us,
+                    }).collect();
                     let samples = samples.iter().map(|(offset, latency_us, verdict)| Sample {
                         intended_us: now_us.saturating_add(*offset),
                         latency_us: *latency_us,
                         verdict: match verdict { 0 => Verdict::Failed, 1 => Verdict::Outstanding, _ => Verdict::Answered },
                     }).collect();
-                    let seen = StepObservation { index: step.index, started_us: now_us, elapsed_us: *elapsed_us, samples, generator_saturated: *saturated };
+                    let seen = StepObservation { index: step.index, started_us: now_us, elapsed_us: *elapsed_us, samples, batches, generator_saturated: *saturated };
                     // Time passes at least as planned, else no deadline would ever come.
                     now_us = now_us.saturating_add((*elapsed_us).max(u64::try_from(step.duration.as_micros()).unwrap()));
                     search.observe(&seen).unwrap();

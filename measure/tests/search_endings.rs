@@ -154,6 +154,36 @@ fn without_a_constraint_the_plateau_is_the_answer() {
 }
 
 #[test]
+fn time_on_the_wire_is_not_taken_from_the_plateau() {
+    for mode in [Mode::Quick, Mode::Full] {
+        let far = ServerKind { network_s: 0.0002, ..TEN_MS };
+        let finished = searched(plan(&[], mode), &far);
+        let found = answer(&finished);
+        // A lone user waits 0.2 ms more per call, and so sees 98 of the 100 calls a second.
+        assert!((found.capacity.value.as_per_second() - 100.0).abs() < 0.2, "{found:?}");
+        assert_eq!(found.plateau_users, 1, "97 % is the plateau's start");
+        let at_start = found.answer_steps.iter().map(|index| &finished.steps[*index as usize].load);
+        assert!(at_start.clone().count() >= 1);
+        assert!(at_start.clone().all(|load| *load == Load::Closed { users: 1 }), "its latency");
+    }
+}
+
+#[test]
+fn the_plateau_of_a_machine_that_heats_up_is_what_it_does_when_hot() {
+    let throttle = Throttle { slowdown: 0.3, time_constant_s: 60.0, cool: 0.05, hot: 0.95 };
+    let heating = ServerKind { throttle: Some(throttle), noise: 0.05, ..TEN_MS };
+    for seed in 300..308 {
+        let server = Server::new(heating.clone(), seed);
+        let finished = drive(Search::new(plan(&[], Mode::Full)), server);
+        let found = answer(&finished);
+        eprintln!("{:?} {:?}", found.capacity, found.drift);
+        let (low, high) = (found.capacity.low.as_per_second(), found.capacity.high.as_per_second());
+        assert!((low..=high).contains(&(100.0 / 1.3)), "{found:?}");
+        assert!(found.drift.is_some_and(|drift| drift.relative_change < 0.0), "{found:?}");
+    }
+}
+
+#[test]
 fn slow_targets_still_end_in_about_a_minute() {
     for (service_s, constraint) in [(1.0 / 17.0, "p95<=250ms"), (2.0 / 38.0, "p95<=200ms")] {
         let workers = if service_s < 0.055 { 2 } else { 1 };

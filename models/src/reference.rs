@@ -93,12 +93,23 @@ pub const PUBLIC: &[Reference] = &[
         kind: Kind::Network(networks::Network::Mlp),
     },
     Reference {
+        name: "pool",
+        description: "averages each channel of an image: shows what a body of 600 KB costs",
+        inputs: &["float32[1,3,224,224]"],
+        kind: Kind::Source(POOL, 1),
+    },
+    Reference {
         name: "transformer",
         description: "a transformer encoder of 4 layers over 128 tokens, integers in",
         inputs: &["tokens=int64[1,128]"],
         kind: Kind::Network(networks::Network::Transformer),
     },
 ];
+
+const POOL: &str = "
+def forward(self, image: Tensor) -> Tensor:
+  return image.mean([2, 3])
+";
 
 /// The built-in model of a name, hidden ones included.
 ///

@@ -13,9 +13,13 @@ use crate::{checkout::Checkout, console::Console, demo, libtorch, process};
 mod agreement;
 mod figures;
 mod host;
+mod known;
 mod load;
+mod overhead;
 mod payload;
 mod quiet;
+mod recommend;
+mod repeat;
 mod report;
 mod sampler;
 mod search;
@@ -27,10 +31,16 @@ mod startup;
 enum Subject {
     /// The model host's throughput against a bare loop over the same model.
     Host,
+    /// The whole instrument against servers whose capacity can be calculated.
+    Known,
     /// The load generator beside its peers, against a server that answers at once.
     Load,
     /// The load generator's latencies against those of perf_analyzer, on a real model.
     Agreement,
+    /// The same trial again and again: variation, and what the intervals are worth.
+    Repeat,
+    /// How long a whole recommendation takes.
+    Recommend,
     /// What sampling the hardware costs.
     Sampler,
     /// How soon a host is ready, and what an idle agent costs.
@@ -54,6 +64,9 @@ pub(crate) struct Arguments {
     /// How long each run of a load generator takes, in seconds.
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(2..=600))]
     seconds: u64,
+    /// `known` and `repeat` in quick mode.
+    #[arg(long)]
+    quick: bool,
     /// Also build those peers that come as source.
     #[arg(long)]
     all_peers: bool,
@@ -84,6 +97,9 @@ pub(crate) fn run(
         let warning = if minds { quiet::warning()? } else { None };
         let mut section = match subject {
             Subject::Host => host::measure(checkout, console, arguments)?,
+            Subject::Known => known::measure(checkout, console, arguments)?,
+            Subject::Repeat => repeat::measure(checkout, console, arguments)?,
+            Subject::Recommend => recommend::measure(checkout, console, arguments)?,
             Subject::Load => load::measure(checkout, console, arguments)?,
             Subject::Agreement => agreement::measure(checkout, console, arguments)?,
             Subject::Sampler => sampler::measure(checkout, console, arguments)?,

@@ -5,7 +5,7 @@ use assay_measure::{
     stepped_load::{Level, LevelWatch, SteppedLoad, StopCause},
 };
 
-use super::measuring::{Problem, SteppedRecord};
+use super::{measuring::Problem, record::SteppedRecord};
 use crate::{
     capacity::StepRecord,
     load::figures::{StepFigures, latency_figures},
@@ -46,7 +46,7 @@ impl Levels {
         if !ended {
             return None;
         }
-        let figures = std::mem::replace(&mut self.figures, StepFigures::new());
+        let figures = std::mem::take(&mut self.figures);
         let level = Level {
             answered: figures.answered,
             failed: figures.errors.total(),

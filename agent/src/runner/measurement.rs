@@ -13,7 +13,8 @@ use assay_measure::{
 use super::{
     comparison::Outputs,
     failure::told,
-    measuring::{Measured, Record, span_ns},
+    measuring::span_ns,
+    record::{Measured, Record},
 };
 use crate::{
     capacity::{StepRecord, closed_loop_evidence},

@@ -18,22 +18,26 @@ use std::{
 use assay_measure::{
     outcome::{Progress, Stage},
     schedule::{Load, Phase},
-    search::{Answer, Mode, Purpose, SearchFailure, SearchPlan, StepObservation, StepPlan},
+    search::{Mode, Purpose, SearchFailure, SearchPlan, StepObservation, StepPlan},
     stepped_load::{NoLevelHeld, SteppedLoad, StopCause},
     trial::{TrialSpec, Work},
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{levels::Levels, step_report::step_report};
+use super::{
+    levels::Levels,
+    record::{Measured, Record},
+    step_report::step_report,
+};
 use crate::{
-    capacity::{self, SearchEnd, SearchEvent, SearchRun, StepRecord},
+    capacity::{self, SearchEnd, SearchEvent, StepRecord},
     clock::Clock,
     daemon::TrialEvent,
     hardware::sampler::Sampler,
     load::{
         CancelHandle, Generator, GeneratorError, GeneratorOptions,
-        figures::{ErrorKind, FirstFailure, StepEnd, StepFigures},
+        figures::{ErrorKind, FirstFailure, StepEnd},
         pacing::Scheduling,
     },
     payload::Payload,
@@ -82,79 +86,6 @@ pub(super) enum Problem {
     },
     /// The load generator failed.
     Generator(String),
-}
-
-/// Everything that was measured.
-#[derive(Debug)]
-pub(super) struct Record {
-    pub(super) measured: Measured,
-    /// The origin of the steps' times on the trial's clock.
-    pub(super) base_ns: u64,
-    pub(super) elapsed: Duration,
-}
-
-/// What was measured.
-#[derive(Debug)]
-pub(super) enum Measured {
-    /// A search with its answer.
-    Search(Box<SearchRun>),
-    /// The steps of a fixed load.
-    Fixed(Vec<StepRecord>),
-    /// The steps of a load with stopping conditions.
-    Stepped(SteppedRecord),
-}
-
-/// A load with stopping conditions that has ended.
-#[derive(Debug)]
-pub(super) struct SteppedRecord {
-    pub(super) steps: Vec<StepRecord>,
-    pub(super) answer: Answer,
-    pub(super) stopped_by: StopCause,
-}
-
-impl Record {
-    /// Every step.
-    pub(super) fn steps(&self) -> &[StepRecord] {
-        match &self.measured {
-            Measured::Search(run) => &run.steps,
-            Measured::Fixed(steps) | Measured::Stepped(SteppedRecord { steps, .. }) => steps,
-        }
-    }
-
-    /// The answer of a search, or of a load with stopping conditions.
-    pub(super) fn answer(&self) -> Option<&Answer> {
-        match &self.measured {
-            Measured::Search(run) => run.answer(),
-            Measured::Fixed(_) => None,
-            Measured::Stepped(stepped) => Some(&stepped.answer),
-        }
-    }
-
-    /// What ended a load with stopping conditions.
-    pub(super) fn stopped_by(&self) -> Option<StopCause> {
-        match &self.measured {
-            Measured::Search(_) | Measured::Fixed(_) => None,
-            Measured::Stepped(stepped) => Some(stepped.stopped_by),
-        }
-    }
-
-    /// The steps at the answer; of a fixed load, the last one.
-    pub(super) fn at_answer(&self) -> Vec<&StepRecord> {
-        match &self.measured {
-            Measured::Search(run) => run.answer_steps().collect(),
-            Measured::Fixed(steps) => steps.last().into_iter().collect(),
-            Measured::Stepped(SteppedRecord { steps, answer, .. }) => {
-                steps.iter().filter(|step| answer.answer_steps.contains(&step.plan.index)).collect()
-            }
-        }
-    }
-
-    /// The figures of those steps together.
-    pub(super) fn figures_at_answer(&self) -> StepFigures {
-        let mut all = StepFigures::new();
-        self.at_answer().iter().for_each(|step| all.merge(&step.figures));
-        all
-    }
 }
 
 /// What measuring needs.

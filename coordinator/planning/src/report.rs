@@ -18,6 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{prices::PriceQuote, ranking::RankedBy, sizing::Sizing};
 
+mod machine;
+
+pub use self::machine::MachineReport;
+
 /// The name and version of the document.
 pub const SCHEMA: &str = "assay.job/1";
 
@@ -156,6 +160,9 @@ pub struct Entry {
     /// Share of the memory that the model may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_utilization_pct: Option<f64>,
+    /// What the machine did at that rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineReport>,
     /// Per GPU.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpu: Vec<GpuReport>,

@@ -27,8 +27,9 @@ use crate::{
 /// An answer lists at most this many recommendations.
 pub const MOST_RECOMMENDATIONS: usize = 10;
 
-/// How version 2 of SageMaker's Python SDK begins its part of the User-Agent.
-const SDK_V2: &str = "AWS-SageMaker-Python-SDK/2.";
+/// How SageMaker's Python SDK names itself in the User-Agent. Its version 2 writes
+/// `lib/AWS-SageMaker-Python-SDK#2.257.7`, and wrote `AWS-SageMaker-Python-SDK/2.100.0` before.
+const SDK: &str = "AWS-SageMaker-Python-SDK";
 
 /// Which end of the list of recommendations is the cheapest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +56,17 @@ impl OrderRule {
     pub fn for_user_agent(self, user_agent: &str) -> ListOrder {
         match self {
             Self::Always(order) => order,
-            Self::Auto if user_agent.split(' ').any(|word| word.starts_with(SDK_V2)) => {
-                ListOrder::CheapestLast
-            }
+            Self::Auto if user_agent.split(' ').any(is_sdk_v2) => ListOrder::CheapestLast,
             Self::Auto => ListOrder::CheapestFirst,
         }
     }
+}
+
+fn is_sdk_v2(word: &str) -> bool {
+    let word = word.strip_prefix("lib/").unwrap_or(word);
+    word.strip_prefix(SDK)
+        .and_then(|rest| rest.strip_prefix(['/', '#']))
+        .is_some_and(|version| version.starts_with("2."))
 }
 
 impl FromStr for OrderRule {

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
+    checks,
     error::{ApiError, ErrorCode},
     operation::{Operation, Service},
     shapes::{jobs, logs, metadata, models, packages, scaling, tags},
@@ -78,15 +79,18 @@ requests! {
 impl Request {
     /// Reads a request body; an empty one is an empty document.
     ///
-    /// What holds between members is not checked here but by [`crate::checks`].
+    /// It is held against the table of limits, and then against what [`checks`] says of its members together.
     ///
     /// # Errors
     /// `SerializationException` for what is not a JSON object or has members of other types;
-    /// `ValidationException` (for CloudWatch Logs `InvalidParameterException`) with every limit that is broken.
+    /// `ValidationException` (for CloudWatch Logs `InvalidParameterException`) with every limit that is broken,
+    /// or the first rule between members.
     pub fn read(operation: Operation, body: &[u8]) -> Result<Self, ApiError> {
         let document = document(body)?;
         validation::check(operation, &document).map_err(|error| spelled(operation, error))?;
-        Self::typed(operation, document)
+        let request = Self::typed(operation, document)?;
+        checks::request(&request)?;
+        Ok(request)
     }
 }
 

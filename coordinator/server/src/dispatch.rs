@@ -13,6 +13,7 @@ mod recovery;
 mod refused;
 mod state;
 mod supply;
+mod time_limits;
 mod trials;
 
 #[cfg(test)]

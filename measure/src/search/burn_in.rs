@@ -17,6 +17,7 @@ const WINDOWS: usize = 20;
 pub(super) fn burnt_in(plateau: &mut Plateau, observation: &StepObservation) -> Option<f64> {
     const SETTLED_FROM: usize = 8;
     const FIFTH: usize = WINDOWS / 5;
+    plateau.batches.add(&observation.batches, false);
     let windows = throughputs(observation, WINDOWS);
     if windows.len() < WINDOWS {
         return None;
@@ -45,7 +46,7 @@ fn fall(before: &[f64], after: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::{Estimate, LimitedBy, Sample, Verdict};
+    use crate::search::{Estimate, LimitedBy, Sample, Verdict, batching::BatchesSeen};
     use crate::units::Rate;
 
     /// Forty-five seconds of answers, one after the other, ever slower by a share of the first.
@@ -69,10 +70,12 @@ mod tests {
         Plateau {
             throughput: Estimate { value: rate, low: rate, high: rate },
             users: 2,
+            filling_users: 2,
             lone_us: 10_000.0,
             limited_by: LimitedBy::Saturation,
             steps: vec![1],
             contending_servers: None,
+            batches: BatchesSeen::default(),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use super::{
     Answer, Confirmation, Drift, StepObservation, drift,
-    observed::{Calls, misses, pace_us},
+    observed::{Calls, Pace, misses},
     queue_model::Limit,
 };
 use crate::statistics::{batch_means, mean, student_t_quantile, variance, wilson_interval};
@@ -40,7 +40,7 @@ impl Confirming {
         }
     }
 
-    pub(super) fn observe(&mut self, observation: &StepObservation, servers: usize) {
+    pub(super) fn observe(&mut self, observation: &StepObservation, pace: Pace) {
         for (missed, limit) in self.missed.iter_mut().zip(&self.limits) {
             missed.extend(
                 observation
@@ -54,7 +54,7 @@ impl Confirming {
         self.calls.failed += calls.failed;
         self.calls.outstanding += calls.outstanding;
         self.steps.push(observation.index);
-        self.paces_us.extend(pace_us(&observation.samples, servers));
+        self.paces_us.extend(pace.of(&observation.samples, &observation.batches));
     }
 
     pub(super) fn requests(&self) -> u64 {
@@ -136,7 +136,7 @@ mod tests {
                 samples: (0..1000).map(sample).collect(),
                 ..StepObservation::default()
             },
-            1,
+            Pace::OfUnqueued { servers: 1 },
         );
         confirming.verdict()
     }

@@ -18,7 +18,7 @@ use super::{
     clock::Clock,
     confirmation::Confirming,
     main_run::{MainRun, verdict_after},
-    observed::Calls,
+    observed::{Calls, Pace},
     plateau_run::PlateauRun,
     queue_model::Limit,
     staircase::{Plateau, Staircase},
@@ -99,8 +99,8 @@ enum Stage {
     BurnIn { plateau: Plateau },
     AtPlateau { plateau: Plateau, run: PlateauRun },
     MainRun { plateau: Plateau, run: Box<MainRun> },
-    Confirming { answer: Box<Answer>, seen: Confirming, servers: usize },
-    Soaking { answer: Box<Answer>, seen: Confirming, servers: usize, left: Duration, planned: u64 },
+    Confirming { answer: Box<Answer>, seen: Confirming, pace: Pace },
+    Soaking { answer: Box<Answer>, seen: Confirming, pace: Pace, left: Duration, planned: u64 },
     HeatCheck { answer: Box<Answer>, is_done: bool },
     Over(Next),
 }
@@ -247,7 +247,7 @@ impl Engine {
                 (wanted >= SHORTEST_STEP).then(|| closed(Purpose::BurnIn, users, wanted))
             }
             Stage::AtPlateau { plateau, run } => {
-                let (users, wanted) = (plateau.users, run.next_segment(plateau)?);
+                let (users, wanted) = run.next_segment(plateau)?;
                 let duration = self.fitted(wanted, false, Duration::ZERO)?;
                 Some(closed(Purpose::Main, users, duration))
             }
@@ -352,8 +352,8 @@ impl Engine {
                 };
                 run.observe(step, rate, observation, self.plan.max_error_share);
             }
-            Stage::Confirming { seen, servers, .. } | Stage::Soaking { seen, servers, .. } => {
-                seen.observe(observation, *servers);
+            Stage::Confirming { seen, pace, .. } | Stage::Soaking { seen, pace, .. } => {
+                seen.observe(observation, *pace);
             }
             Stage::HeatCheck { answer, .. } => {
                 if let Some(relative_change) = heated(observation) {
@@ -395,17 +395,17 @@ impl Engine {
                     self.stage = Stage::Confirming {
                         answer: Box::new(answer),
                         seen,
-                        servers: run.model.servers,
+                        pace: Pace::by(&run.model),
                     };
                 }
                 Err(failure) => self.stage = Stage::Over(Next::Failed(failure)),
             },
-            Stage::Confirming { mut answer, seen, servers } => {
+            Stage::Confirming { mut answer, seen, pace } => {
                 seen.settle(&mut answer);
                 match self.plan.soak {
                     Some(left) => {
                         let seen = Confirming::new(&self.limits, self.plan.max_error_share);
-                        self.stage = Stage::Soaking { answer, seen, servers, left, planned: 0 };
+                        self.stage = Stage::Soaking { answer, seen, pace, left, planned: 0 };
                     }
                     None => self.check_for_heat(answer),
                 }
@@ -423,7 +423,8 @@ impl Engine {
 
     fn enter_run(&mut self, plateau: Plateau) {
         self.stage = if self.limits.is_empty() {
-            Stage::AtPlateau { plateau, run: PlateauRun::new(self.plan.mode) }
+            let run = PlateauRun::new(self.plan.mode, self.throttled_by.is_some());
+            Stage::AtPlateau { plateau, run }
         } else {
             let throttled = self.throttled_by.is_some();
             let run = MainRun::new(&self.plan, self.limits.clone(), &plateau, throttled);
@@ -452,7 +453,7 @@ impl Engine {
             plateau_users: plateau.users,
             limited_by: plateau.limited_by,
             confirmation: Confirmation::NotNeeded,
-            answer_steps: if held.is_some() { run.steps() } else { plateau.steps.clone() },
+            answer_steps: if held.is_some() { run.steps(plateau) } else { plateau.steps.clone() },
             drift: self.throttled_by.or(run.drift).map(|relative_change| Drift { relative_change }),
             precise: run.is_precise(),
             samples: run.requests(),

@@ -11,11 +11,6 @@ const FEWEST_GROUPS: usize = 3;
 /// there on inversion, and between them a part of each.
 const WITHIN_CHANCE: f64 = 1.25;
 const BEYOND_CHANCE: f64 = 2.5;
-/// Once the target's speed moved, the run is wider than the jackknife sees: it compares segments
-/// with each other, not with what is still to come. On a simulated machine that throttles, intervals
-/// widened by half held the truth in three of four searches, doubled ones do in nine of ten.
-const DRIFT_WIDENING: f64 = 2.0;
-
 /// The rate that a run allows so far, in requests per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct RunEstimate {
@@ -52,7 +47,8 @@ impl RunEstimate {
             jackknife_half_width(&logs)
                 .map(|spread| spread.hypot(doubted).hypot(resolution(run, included)))
         };
-        let half_width = half_width.map(|found| widened_by_drift(run, included, found));
+        let half_width = half_width.map(|found| found.hypot(run.doubt_of_model()));
+        let half_width = half_width.map(|found| found.hypot(drift_ahead(run, included, share)));
         // Nothing known about the spread leaves everything up to the plateau possible.
         let (low, high) = half_width.map_or((0.0, run.cap.high.max(allowed)), |half_width| {
             let reach = half_width.exp();
@@ -101,14 +97,23 @@ impl Pair {
     }
 }
 
-/// A target whose speed moved may go on moving, which groups of neighbouring segments hardly show.
-fn widened_by_drift(run: &MainRun, included: &[usize], half_width: f64) -> f64 {
+/// A target whose speed moved may go on moving, which groups of neighbouring segments hardly show: so
+/// far the rate may be, at the end of the run, from its middle. A steady change moves the rate from the
+/// middle to the end by as much as from the one half to the other.
+fn drift_ahead(run: &mut MainRun, included: &[usize], share_of_inversion: f64) -> f64 {
     if run.drift.is_none() && !run.throttled {
-        return half_width;
+        return 0.0;
     }
     let segments = run.trace.segments();
     let paces: Vec<f64> = included.iter().filter_map(|at| segments[*at].pace_us).collect();
-    (half_width * DRIFT_WIDENING).hypot(drift::wander(&paces).unwrap_or(0.0))
+    let wander = drift::wander(&paces).unwrap_or(0.0);
+    let (first, second) = included.split_at(included.len() / 2);
+    if first.is_empty() {
+        return wander;
+    }
+    let [before, after] =
+        [first, second].map(|half| Pair::over(run, half).mixed(share_of_inversion));
+    wander.hypot(after - before)
 }
 
 /// Leaves out one group of neighbouring segments after the other. Neighbours stay together because

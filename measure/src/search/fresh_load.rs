@@ -7,7 +7,8 @@
 //! arrivals is gone, and slow moments of the target keep their length and weight.
 //!
 //! That trusts the split into waiting and service, which is wrong for a target that serves in batches
-//! or otherwise out of order; [`super::estimation`] compares it with what was observed.
+//! or otherwise out of order; [`super::estimation`] compares it with what was observed. A target that
+//! tells its batches needs no such split: how long each took in relation to its size is known.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use rand_chacha::{
 };
 
 use super::{
+    batching::{BatchQueue, Batching},
     queue_model::{GRID_REACH, Limit, QueueModel, multiplier},
     replay::Segment,
     service_times::{Servers, ServiceReader},
@@ -33,7 +35,10 @@ const FEWEST_STREAMS: f64 = 2.0;
 const MOST_STREAMS: f64 = 8.0;
 /// Requests at the beginning of a segment that are looked at, so that deciding costs little.
 const MOST_PER_SEGMENT: usize = 1_500;
-/// Requests that share their services: those that came one after the other.
+/// The same for a target that tells its batches, which are looked at faster and come in larger numbers.
+const MOST_PER_SEGMENT_IN_BATCHES: usize = 6_000;
+const FEWEST_STREAMS_IN_BATCHES: u64 = 4;
+/// Requests, or batches, that share their services: those that came one after the other.
 const CHUNK: usize = 24;
 /// Rates beyond the plateau by this factor overload the target, whatever the stream.
 const TOP_RATE: f64 = 1.2;
@@ -49,8 +54,12 @@ struct Stretch {
     lasted_us: f64,
     /// The part of it that is looked at.
     covered_us: f64,
-    arrivals_us: Vec<u32>,
-    services_us: Vec<f32>,
+    /// When the services were taken: the arrivals of requests, the beginnings of batches.
+    taken_us: Vec<u32>,
+    /// In microseconds; of batches in relation to what their sizes let expect.
+    services: Vec<f32>,
+    /// Per stream, the arrivals of the highest rate: when, and a number that is uniform in (0, 1].
+    arriving: Vec<Vec<(f64, f64)>>,
     number: u64,
 }
 
@@ -59,7 +68,9 @@ struct Stretch {
 pub(super) struct FreshLoad {
     limits: Vec<Limit>,
     reader: ServiceReader,
+    batching: Option<Batching>,
     seed: u64,
+    streams: u64,
     top_rate: f64,
     stretches: Vec<Stretch>,
     replays: BTreeMap<(usize, i32), Replay>,
@@ -70,12 +81,15 @@ pub(super) struct FreshLoad {
 /// Fresh load of one rate.
 #[derive(Debug)]
 struct Replay {
-    rate: f64,
-    top_rate: f64,
+    /// Of the highest rate.
+    share: f64,
     limit: Limit,
     overhead_us: f64,
     contention: f64,
     service_us: f64,
+    batching: Option<Batching>,
+    /// The model's services in relation to those of the closed loop.
+    times: f64,
     streams: Vec<Stream>,
     segments: Vec<Seen>,
 }
@@ -85,6 +99,9 @@ struct Stream {
     seed: u64,
     target: Servers,
     model: Servers,
+    /// The same for a target that tells its batches.
+    target_batches: BatchQueue,
+    model_batches: BatchQueue,
 }
 
 /// What all streams together saw of a segment.
@@ -101,7 +118,13 @@ impl FreshLoad {
             shared_luck: vec![1.0; limits.len()],
             limits,
             reader: ServiceReader::of(model),
+            batching: model.batching,
             seed,
+            streams: if model.batching.is_some() {
+                streams(plateau).max(FEWEST_STREAMS_IN_BATCHES)
+            } else {
+                streams(plateau)
+            },
             top_rate: plateau * TOP_RATE,
             stretches: Vec::new(),
             replays: BTreeMap::new(),
@@ -109,19 +132,37 @@ impl FreshLoad {
     }
 
     pub(super) fn push(&mut self, segment: &Segment) {
-        let mut services_us = self.reader.read(segment);
-        let mut arrivals_us = segment.arrivals_us.clone();
         let lasted_us = segment.ended_us.saturating_sub(segment.started_us) as f64;
-        let covered_us = arrivals_us.get(MOST_PER_SEGMENT).map_or(lasted_us, |at| f64::from(*at));
-        arrivals_us.truncate(MOST_PER_SEGMENT);
-        services_us.truncate(MOST_PER_SEGMENT);
+        let covered_us = |most: usize| {
+            segment.arrivals_us.get(most).map_or(lasted_us, |at| f64::from(*at).min(lasted_us))
+        };
+        let (covered_us, taken_us, services) = if let Some(batching) = &self.batching {
+            let (taken_us, services) = course_of_batches(segment, batching);
+            (covered_us(MOST_PER_SEGMENT_IN_BATCHES), taken_us, services)
+        } else {
+            let mut services = self.reader.read(segment);
+            let mut taken_us = segment.arrivals_us.clone();
+            services.truncate(MOST_PER_SEGMENT);
+            taken_us.truncate(MOST_PER_SEGMENT);
+            (covered_us(MOST_PER_SEGMENT), taken_us, services)
+        };
+        let number = self.stretches.len() as u64;
+        // Without services there is nothing that arrivals could meet.
+        let until_us = if services.is_empty() { 0.0 } else { covered_us };
+        let arriving = (0..self.streams)
+            .map(|stream| {
+                arrivals(self.top_rate, until_us, (stream_seed(self.seed, stream), number))
+            })
+            .collect();
+        let from_idle = segment.from_idle;
         self.stretches.push(Stretch {
-            from_idle: segment.from_idle,
+            from_idle,
             lasted_us,
             covered_us,
-            arrivals_us,
-            services_us,
-            number: self.stretches.len() as u64,
+            taken_us,
+            services,
+            arriving,
+            number,
         });
     }
 
@@ -160,10 +201,12 @@ impl FreshLoad {
     fn seen(&mut self, model: &mut QueueModel, number: usize, grid: i32) -> &[Seen] {
         let limit = self.limits[number];
         let rate = model.root_at(number, limit, grid);
-        let (seed, top_rate) = (self.seed, self.top_rate);
-        let replay = self.replays.entry((number, grid)).or_insert_with(|| {
-            Replay::idle(model, limit, grid, rate.min(top_rate), top_rate, seed)
-        });
+        let share = (rate / self.top_rate).min(1.0);
+        let seeds = (0..self.streams).map(|stream| stream_seed(self.seed, stream));
+        let replay = self
+            .replays
+            .entry((number, grid))
+            .or_insert_with(|| Replay::idle(model, limit, grid, share, seeds));
         for stretch in &self.stretches[replay.segments.len()..] {
             replay.carry_on(stretch);
         }
@@ -226,55 +269,53 @@ impl Replay {
         model: &QueueModel,
         limit: Limit,
         grid: i32,
-        rate: f64,
-        top_rate: f64,
-        seed: u64,
+        share: f64,
+        seeds: impl Iterator<Item = u64>,
     ) -> Self {
-        let stream = |number| Stream {
-            seed: derive_seed(seed, FRESH_LOAD, number),
+        let stream = |seed| Stream {
+            seed,
             target: Servers::idle(model.servers),
             model: Servers::idle(model.servers),
+            target_batches: BatchQueue::idle(model.servers),
+            model_batches: BatchQueue::idle(model.servers),
         };
         Self {
-            rate,
-            top_rate,
+            share,
             limit,
             overhead_us: model.overhead_us,
             contention: model.contention,
             service_us: model.service_us * multiplier(f64::from(grid)),
-            streams: (0..streams(top_rate / TOP_RATE)).map(stream).collect(),
+            batching: model.batching,
+            times: multiplier(f64::from(grid)),
+            streams: seeds.map(stream).collect(),
             segments: Vec::new(),
         }
     }
 
     fn carry_on(&mut self, stretch: &Stretch) {
+        let seen = match self.batching {
+            Some(batching) => self.serve_in_batches(stretch, &batching),
+            None => self.serve_in_turn(stretch),
+        };
+        self.segments.push(seen);
+    }
+
+    fn serve_in_turn(&mut self, stretch: &Stretch) -> Seen {
         let mut seen = Seen::default();
-        let mean_gap_us = 1e6 / self.top_rate;
-        for stream in &mut self.streams {
+        for (stream, arriving) in self.streams.iter_mut().zip(&stretch.arriving) {
             if stretch.from_idle {
                 stream.target.reset();
                 stream.model.reset();
             }
-            let mut random = ChaCha8Rng::seed_from_u64(derive_seed(stream.seed, 0, stretch.number));
             let mut course = Course::of(stretch);
-            let mut at = 0.0;
-            loop {
-                // Thinned from one stream for all rates, so that neighbouring rates are alike.
-                at -= mean_gap_us * uniform(&mut random).ln();
-                if at >= stretch.covered_us || stretch.services_us.is_empty() {
-                    break;
-                }
-                let mark = uniform(&mut random) * self.top_rate / self.rate;
-                if mark >= 1.0 {
-                    continue;
-                }
+            for (at, mark) in thinned(arriving, self.share) {
                 let latency_us = |servers: &mut Servers, unhindered_us: f64, contention: f64| {
                     let start = servers.start(at);
                     let service_us = unhindered_us * servers.slowdown(start, contention);
                     servers.occupy(start + service_us);
                     start - at + service_us + self.overhead_us
                 };
-                let unhindered_us = course.service_us(at, mark);
+                let unhindered_us = course.service(at, || mark);
                 let of_target = latency_us(&mut stream.target, unhindered_us, self.contention);
                 let of_model = latency_us(&mut stream.model, self.service_us, 0.0);
                 // Half a microsecond is what rounding of times makes of equality.
@@ -286,8 +327,92 @@ impl Replay {
             stream.target.shift(-stretch.lasted_us);
             stream.model.shift(-stretch.lasted_us);
         }
-        self.segments.push(seen);
+        seen
     }
+
+    /// What waits at the end is served, and counted, with the next stretch.
+    fn serve_in_batches(&mut self, stretch: &Stretch, batching: &Batching) -> Seen {
+        let mut seen = Seen::default();
+        let longest_us = self.limit.latency_us + 0.5 - self.overhead_us;
+        let late = |arrivals: &[f64], end: f64| {
+            arrivals.iter().take_while(|at| end - **at > longest_us).count() as f64
+        };
+        for (stream, arriving) in self.streams.iter_mut().zip(&stretch.arriving) {
+            if stretch.from_idle {
+                stream.target_batches.reset();
+                stream.model_batches.reset();
+            }
+            for (at, _) in thinned(arriving, self.share) {
+                stream.target_batches.arrive(at);
+                stream.model_batches.arrive(at);
+            }
+            let mut course = Course::of(stretch);
+            let mut chunk = 0;
+            // Where no batch was seen, nothing is known about what still waits.
+            let is_blank = stretch.services.is_empty();
+            let until_us = if is_blank { f64::NEG_INFINITY } else { stretch.covered_us };
+            stream.target_batches.serve(
+                batching,
+                until_us,
+                |start, requests| {
+                    let stretched = course.service(start, || {
+                        chunk += 1;
+                        uniform_of(derive_seed(stream.seed, stretch.number, chunk))
+                    });
+                    batching.service_us(requests) * stretched
+                },
+                |arrivals, end| {
+                    seen.requests += arrivals.len() as f64;
+                    seen.misses += late(arrivals, end);
+                },
+            );
+            stream.model_batches.serve(
+                batching,
+                until_us,
+                |_, requests| batching.service_us(requests) * self.times,
+                |arrivals, end| seen.modelled += late(arrivals, end),
+            );
+            stream.target_batches.shift(-stretch.lasted_us);
+            stream.model_batches.shift(-stretch.lasted_us);
+        }
+        seen
+    }
+}
+
+/// Poisson arrivals of a stretch, with a number for each by which lower rates are thinned.
+fn arrivals(rate: f64, until_us: f64, (stream_seed, stretch): (u64, u64)) -> Vec<(f64, f64)> {
+    let mut random = ChaCha8Rng::seed_from_u64(derive_seed(stream_seed, 0, stretch));
+    let mean_gap_us = 1e6 / rate;
+    let mut at = 0.0;
+    std::iter::from_fn(|| {
+        at -= mean_gap_us * uniform(&mut random).ln();
+        (at < until_us).then(|| (at, uniform(&mut random)))
+    })
+    .collect()
+}
+
+/// A share of the arrivals: of one stream for all rates, so that neighbouring rates are alike. Each with
+/// a number that is uniform in (0, 1) and its own.
+fn thinned(arrivals: &[(f64, f64)], share: f64) -> impl Iterator<Item = (f64, f64)> {
+    arrivals.iter().map(move |(at, mark)| (*at, mark / share)).filter(|(_, mark)| *mark < 1.0)
+}
+
+fn stream_seed(seed: u64, number: u64) -> u64 {
+    derive_seed(seed, FRESH_LOAD, number)
+}
+
+/// When batches began, and how long they took in relation to what their sizes let expect.
+fn course_of_batches(segment: &Segment, batching: &Batching) -> (Vec<u32>, Vec<f32>) {
+    segment
+        .batches
+        .iter()
+        .map(|batch| {
+            let began_us = batch.started_us.saturating_sub(segment.started_us);
+            #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough")]
+            let stretch = batching.stretch(batch) as f32;
+            (u32::try_from(began_us).unwrap_or(u32::MAX), stretch)
+        })
+        .unzip()
 }
 
 /// The services of a segment, handed out about when they were taken.
@@ -302,14 +427,14 @@ impl<'a> Course<'a> {
         Self { stretch, chunk: None, next: 0 }
     }
 
-    /// The service of a request that arrives at `at_us`; `mark` is uniform in [0, 1).
+    /// The service of what arrives or begins at `at_us`; `lot` draws uniformly from [0, 1).
     ///
     /// A chunk of neighbours is handed out in turn from a place found by lot: none twice before all
     /// had their turn, so that a rare long service does not come in pairs.
-    fn service_us(&mut self, at_us: f64, mark: f64) -> f64 {
-        let services = &self.stretch.services_us;
+    fn service(&mut self, at_us: f64, lot: impl FnOnce() -> f64) -> f64 {
+        let services = &self.stretch.services;
         let arrived = |chunk: usize| {
-            self.stretch.arrivals_us.get(chunk * CHUNK).is_some_and(|at| f64::from(*at) <= at_us)
+            self.stretch.taken_us.get(chunk * CHUNK).is_some_and(|at| f64::from(*at) <= at_us)
         };
         let mut chunk = self.chunk.unwrap_or(0);
         while arrived(chunk + 1) {
@@ -322,7 +447,7 @@ impl<'a> Course<'a> {
                 clippy::cast_sign_loss,
                 reason = "within a chunk"
             )]
-            let lot = (mark * CHUNK as f64) as usize;
+            let lot = (lot() * CHUNK as f64) as usize;
             self.next = lot;
         }
         let first = chunk * CHUNK;
@@ -340,7 +465,11 @@ fn streams(plateau: f64) -> u64 {
 
 /// Uniform in (0, 1].
 fn uniform(random: &mut ChaCha8Rng) -> f64 {
-    ((random.next_u64() >> 11) as f64 + 1.0) / (1_u64 << 53) as f64
+    uniform_of(random.next_u64())
+}
+
+fn uniform_of(bits: u64) -> f64 {
+    ((bits >> 11) as f64 + 1.0) / (1_u64 << 53) as f64
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use super::{
     LimitedBy, Mode, Purpose, SearchPlan, StepObservation, StepPlan,
+    batching::BatchesSeen,
     ceiling::Ceiling,
     drift,
     engine::{Order, Room, open_loop},
     estimation::RunEstimate,
     fresh_load::FreshLoad,
-    observed::{Calls, longest_us, segment},
+    observed::{Calls, Pace, longest_us, segment},
     queue_model::{GRID_STEP, Limit, QueueModel},
     replay::Trace,
     staircase::Plateau,
@@ -55,6 +56,9 @@ pub(super) struct MainRun {
     pub(super) fresh: FreshLoad,
     /// Where on the grid fresh load came out, per constraint.
     pub(super) fresh_positions: Vec<f64>,
+    plateau: Plateau,
+    /// Batches of the closed loop and the probes, while every step tells of its own.
+    batches: Option<BatchesSeen>,
     pub(super) ceiling: Ceiling,
     /// The largest rate to ask for: a fixed share of the plateau, and as sure as that.
     pub(super) cap: RunEstimate,
@@ -94,14 +98,11 @@ impl MainRun {
         throttled: bool,
     ) -> Self {
         let throughput = plateau.throughput.value.as_per_second();
-        let model = match plateau.contending_servers {
-            Some((servers, contention)) => {
-                QueueModel::contending(servers, contention, throughput, plateau.lone_us)
-            }
-            None => QueueModel::fitted(throughput, plateau.lone_us),
-        };
+        let model = plateau.model(Some(&plateau.batches), plan.seed);
         let mut run = Self {
             fresh: FreshLoad::new(limits.clone(), &model, throughput, plan.seed),
+            batches: model.batching.is_some().then(|| plateau.batches.clone()),
+            plateau: plateau.clone(),
             model,
             positions: vec![0.0; limits.len()],
             fresh_positions: vec![0.0; limits.len()],
@@ -190,8 +191,10 @@ impl MainRun {
         observation: &StepObservation,
         max_error_share: f64,
     ) {
+        self.learn_from_batches(step.purpose, observation);
         let limits = self.trace.limits().to_vec();
-        let mut seen = segment(observation, &limits, self.model.servers, &mut self.last_miss_us);
+        let pace = Pace::by(&self.model);
+        let mut seen = segment(observation, &limits, pace, &mut self.last_miss_us);
         seen.rate = rate;
         seen.from_idle = !step.continues;
         let is_first_of_run =
@@ -202,10 +205,46 @@ impl MainRun {
         let spoiled = self.judge_rate(rate, observation, max_error_share);
         self.spoiled.push(spoiled);
         self.fresh.push(&seen);
-        seen.latencies_us = Vec::new();
+        if self.batches.is_none() {
+            seen.latencies_us = Vec::new();
+        }
         self.trace.push(seen);
         self.update(rate);
         self.restarts |= spoiled || self.backlog_is_hopeless(observation);
+    }
+
+    /// The batches of the last probe, close to the answer, tell how long batches take; later ones only
+    /// that they are larger, or more at once, than was known. A step that does not tell makes the target
+    /// a black box for good.
+    fn learn_from_batches(&mut self, purpose: Purpose, observation: &StepObservation) {
+        let Some(seen) = &mut self.batches else { return };
+        let is_last_probe =
+            purpose == Purpose::Probe && self.trace.segments().len() + 1 == self.probes.len();
+        let is_told =
+            !observation.batches.is_empty() || Calls::of(&observation.samples).answered == 0;
+        if !is_told {
+            self.batches = None;
+        } else if is_last_probe {
+            seen.retime(&observation.batches);
+        } else if !seen.outgrown_by(&observation.batches) {
+            return;
+        }
+        self.model = self.plateau.model(self.batches.as_ref(), self.seed);
+        let pace = Pace::by(&self.model);
+        self.trace.set_paces(|segment| pace.of_segment(segment));
+        self.trace.forget_replays();
+        self.positions.fill(CLOSED_LOOP_PACE);
+        self.fresh_positions.fill(CLOSED_LOOP_PACE);
+        let throughput = self.plateau.throughput.value.as_per_second();
+        let limits = self.trace.limits().to_vec();
+        self.fresh = FreshLoad::new(limits, &self.model, throughput, self.seed);
+        self.trace.segments().iter().for_each(|segment| self.fresh.push(segment));
+    }
+
+    /// What a model leaves in doubt whose own answers are known only so well.
+    pub(super) fn doubt_of_model(&self) -> f64 {
+        let positions = self.positions.iter().enumerate();
+        positions.map(|(number, at)| self.model.root_half_width(number, *at)).fold(0.0, f64::max)
     }
 
     fn planned_main_segments_seen(&self) -> usize {
@@ -364,20 +403,23 @@ impl MainRun {
     }
 
     fn find_drift(&mut self, included: &[usize]) -> bool {
-        // A target that serves in batches takes longer at higher rates, which is no drift.
+        // A target that serves in batches answers later at higher rates, which is no drift; its batches
+        // themselves tell better.
         let segments = self.trace.segments();
         let latest = segments.last().map_or(0.0, |segment| segment.rate);
+        let tells_itself = self.model.batching.is_some();
         let paces: Vec<f64> = included
             .iter()
             .map(|at| &segments[*at])
-            .filter(|segment| (segment.rate / latest - 1.0).abs() <= SAME_RATE)
+            .filter(|segment| tells_itself || (segment.rate / latest - 1.0).abs() <= SAME_RATE)
             .filter_map(|segment| segment.pace_us)
             .collect();
         let mut found = drift::of_pace(&paces);
         let (first, second) = included.split_at(included.len() / 2);
         let episodes =
             |half: &[usize]| half.iter().map(|at| self.trace.segments()[*at].episodes).sum::<u32>();
-        if found.is_none() && episodes(first).min(episodes(second)) >= drift::FEWEST_EPISODES {
+        let enough = episodes(first).min(episodes(second)) >= drift::FEWEST_EPISODES;
+        if found.is_none() && !tells_itself && enough {
             let (before, after) = (self.positions_for(first), self.positions_for(second));
             found = before.iter().zip(&after).find_map(|(before, after)| {
                 drift::of_multipliers(

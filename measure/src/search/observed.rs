@@ -1,6 +1,11 @@
 //! Reading figures off an observation, whatever state it is in: unsorted, empty, zero long.
 
-use super::{Sample, StepObservation, Verdict, queue_model::Limit, replay::Segment};
+use super::{
+    Batch, Sample, StepObservation, Verdict,
+    batching::Batching,
+    queue_model::{Limit, QueueModel},
+    replay::Segment,
+};
 use crate::statistics::{median, wilson_interval};
 
 /// A share is beyond its limit only when the lower end of its 95 % interval is.
@@ -96,12 +101,55 @@ pub(crate) fn throughputs(observation: &StepObservation, windows: usize) -> Vec<
         .collect()
 }
 
-/// An open-loop step as a segment for replay. `servers` as in the model; `last_miss_us` is when the
-/// last miss before it was sent, and is moved on.
+/// How the pace of a target is told: it moves when the target itself gets slower or faster, whatever
+/// the bursts of arrivals.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Pace {
+    /// By the requests that found one of so many servers free.
+    OfUnqueued { servers: usize },
+    /// By how long its batches take.
+    OfBatches(Batching),
+}
+
+impl Pace {
+    /// As the model allows.
+    pub(super) fn by(model: &QueueModel) -> Self {
+        model.batching.map_or(Self::OfUnqueued { servers: model.servers }, Self::OfBatches)
+    }
+
+    /// In microseconds; `None` when too little was seen.
+    pub(super) fn of(self, samples: &[Sample], batches: &[Batch]) -> Option<f64> {
+        match self {
+            Self::OfUnqueued { servers } => pace_us(samples, servers),
+            Self::OfBatches(batching) => batching.pace_us(batches),
+        }
+    }
+
+    /// The same for a segment that was kept.
+    pub(super) fn of_segment(self, segment: &Segment) -> Option<f64> {
+        let kept = segment.arrivals_us.iter().zip(&segment.latencies_us);
+        let samples: Vec<Sample> = kept
+            .map(|(at, latency)| Sample {
+                intended_us: u64::from(*at),
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "was whole microseconds; the cast saturates"
+                )]
+                latency_us: *latency as u64,
+                verdict: if latency.is_finite() { Verdict::Answered } else { Verdict::Outstanding },
+            })
+            .collect();
+        self.of(&samples, &segment.batches)
+    }
+}
+
+/// An open-loop step as a segment for replay. `last_miss_us` is when the last miss before it was sent,
+/// and is moved on.
 pub(super) fn segment(
     observation: &StepObservation,
     limits: &[Limit],
-    servers: usize,
+    pace: Pace,
     last_miss_us: &mut Option<u64>,
 ) -> Segment {
     let mut samples = observation.samples.clone();
@@ -135,7 +183,8 @@ pub(super) fn segment(
         started_us: observation.started_us,
         ended_us: observation.started_us.saturating_add(observation.elapsed_us),
         episodes: most.map_or(0, |limit| episodes(&samples, limit, last_miss_us)),
-        pace_us: pace_us(&samples, servers),
+        pace_us: pace.of(&samples, &observation.batches),
+        batches: observation.batches.clone(),
         requests: samples.len() as u64,
         arrivals_us,
         latencies_us,
@@ -157,9 +206,8 @@ fn episodes(samples: &[Sample], limit: Limit, last_miss_us: &mut Option<u64>) ->
 }
 
 /// Median latency of the requests that found a server free: those that came after the answer to the
-/// request `servers` before them. It moves when the target itself gets slower or faster, whatever
-/// the bursts of arrivals.
-pub(super) fn pace_us(samples: &[Sample], servers: usize) -> Option<f64> {
+/// request `servers` before them.
+fn pace_us(samples: &[Sample], servers: usize) -> Option<f64> {
     let unqueued: Vec<f64> = samples
         .iter()
         .zip(samples.iter().skip(servers))
@@ -213,7 +261,7 @@ mod tests {
         let observation =
             StepObservation { samples, elapsed_us: 30_000, ..StepObservation::default() };
         let mut last = None;
-        let found = segment(&observation, &[limit], 1, &mut last);
+        let found = segment(&observation, &[limit], Pace::OfUnqueued { servers: 1 }, &mut last);
         assert_eq!((found.misses, found.episodes, last), (vec![3], 2, Some(20_000)));
         let never = Sample { verdict: Verdict::Outstanding, ..answered(0, 3) };
         assert!(misses(&never, limit));

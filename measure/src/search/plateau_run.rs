@@ -1,17 +1,23 @@
 //! Without a constraint the plateau is the answer: it is held in closed loop until its throughput is
 //! known well.
+//!
+//! Two figures are wanted of it, and they belong to two loads. How much the target can do shows when
+//! it never waits for the next request; how long a request takes at the start of the plateau shows
+//! with the fewest users that reach it. With those alone the throughput would be up to 3 % low: one
+//! user of a server of 10 ms leaves it idle while each answer travels. So segments of the second kind
+//! are strewn among those of the first.
 
 use std::time::Duration;
 
 use super::{
     Estimate, Mode, StepObservation, drift, estimate_of, observed::throughputs, staircase::Plateau,
 };
-use crate::statistics::{MeanInterval, mean_interval};
+use crate::statistics::{MeanInterval, mean, mean_interval};
 
 /// Fewer segments have no spread worth the name.
 const FEWEST_SEGMENTS: usize = 4;
-/// Once throughput moved, later changes must be expected too.
-const DRIFT_WIDENING: f64 = 1.5;
+/// One segment in so many is held with the users of the plateau's start, for its latency.
+const START_EVERY: usize = 3;
 
 /// The run at the plateau so far.
 #[derive(Debug)]
@@ -20,17 +26,30 @@ pub(super) struct PlateauRun {
     shortest: usize,
     longest: usize,
     half_width: f64,
-    throughputs: Vec<f64>,
-    steps: Vec<u32>,
-    requests: Vec<u64>,
+    /// Segments that fill the target, in order.
+    filling: Vec<Segment>,
+    /// Steps with the users of the plateau's start, in order.
+    at_start: Vec<u32>,
     counted_from: usize,
     pub(super) drift: Option<f64>,
+    moves: bool,
     planned: usize,
+    next_is_at_start: bool,
+}
+
+/// A segment that fills the target.
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    step: u32,
+    throughput: f64,
+    requests: u64,
 }
 
 impl PlateauRun {
-    pub(super) fn new(mode: Mode) -> Self {
-        // Segments, shortest and longest run in segments, half-width: a quick run takes 12 to 36 s.
+    /// `moves` when the burn-in saw throughput fall.
+    pub(super) fn new(mode: Mode, moves: bool) -> Self {
+        // Segments, shortest and longest run in segments, half-width: a quick run takes 12 to 36 s,
+        // half as long again where the plateau's start is measured apart.
         let (segment, shortest, longest, half_width) = match mode {
             Mode::Quick => (3, 4, 12, 0.03),
             Mode::Full => (5, 6, 36, 0.02),
@@ -40,52 +59,69 @@ impl PlateauRun {
             shortest,
             longest,
             half_width,
-            throughputs: Vec::new(),
-            steps: Vec::new(),
-            requests: Vec::new(),
+            filling: Vec::new(),
+            at_start: Vec::new(),
             counted_from: 0,
             drift: None,
+            moves,
             planned: 0,
+            next_is_at_start: false,
         }
     }
 
-    /// The length of the next segment, long enough for a few answers of `plateau`; `None` when it is over.
-    pub(super) fn next_segment(&mut self, plateau: &Plateau) -> Option<Duration> {
+    /// Users and length of the next segment, long enough for a few answers of `plateau`; `None` when it
+    /// is over.
+    pub(super) fn next_segment(&mut self, plateau: &Plateau) -> Option<(u32, Duration)> {
         const ANSWERS: f64 = 30.0;
-        if self.planned >= self.longest || self.is_precise() {
+        if self.filling.len() >= self.longest || self.is_precise() {
             return None;
         }
+        self.next_is_at_start =
+            plateau.users != plateau.filling_users && self.planned % START_EVERY == 1;
         self.planned += 1;
+        let users = if self.next_is_at_start { plateau.users } else { plateau.filling_users };
         let throughput = plateau.throughput.value.as_per_second().max(1e-3);
         let wanted = Duration::try_from_secs_f64(ANSWERS / throughput).unwrap_or(self.segment);
-        Some(wanted.clamp(self.segment, self.segment * 4))
+        Some((users, wanted.clamp(self.segment, self.segment * 4)))
     }
 
     pub(super) fn observe(&mut self, observation: &StepObservation) {
-        self.throughputs.push(throughputs(observation, 1).first().copied().unwrap_or(0.0));
-        self.steps.push(observation.index);
-        self.requests.push(observation.samples.len() as u64);
-        let paces: Vec<f64> = self.counted().iter().map(|throughput| 1.0 / throughput).collect();
+        if self.next_is_at_start {
+            self.at_start.push(observation.index);
+            return;
+        }
+        self.filling.push(Segment {
+            step: observation.index,
+            throughput: throughputs(observation, 1).first().copied().unwrap_or(0.0),
+            requests: observation.samples.len() as u64,
+        });
+        let paces: Vec<f64> =
+            self.counted().iter().map(|segment| 1.0 / segment.throughput).collect();
         if let Some(change) = drift::of_pace(&paces) {
             self.drift = Some(change);
+            self.moves = true;
             self.counted_from += paces.len() / 2;
         }
     }
 
     pub(super) fn is_precise(&self) -> bool {
         self.counted().len() >= FEWEST_SEGMENTS
-            && self.throughputs.len() >= self.shortest
+            && self.filling.len() >= self.shortest
             && self.interval().is_some_and(|found| found.half_width <= self.half_width * found.mean)
     }
 
-    fn counted(&self) -> &[f64] {
-        &self.throughputs[self.counted_from..]
+    fn counted(&self) -> &[Segment] {
+        &self.filling[self.counted_from..]
     }
 
     fn interval(&self) -> Option<MeanInterval> {
-        let found = mean_interval(self.counted())?;
-        let widening = if self.drift.is_some() { DRIFT_WIDENING } else { 1.0 };
-        Some(MeanInterval { half_width: found.half_width * widening, ..found })
+        let throughputs: Vec<f64> =
+            self.counted().iter().map(|segment| segment.throughput).collect();
+        let found = mean_interval(&throughputs)?;
+        // What moved before may move on: by as much as it did between the halves of what is left, since
+        // a machine that heats up approaches its end ever more slowly.
+        let moving = if self.moves { change_between_halves(&throughputs) } else { 0.0 };
+        Some(MeanInterval { half_width: found.half_width + moving, ..found })
     }
 
     /// The throughput held; `None` before there are two segments.
@@ -93,11 +129,28 @@ impl PlateauRun {
         self.interval().map(estimate_of)
     }
 
-    pub(super) fn steps(&self) -> Vec<u32> {
-        self.steps[self.counted_from..].to_vec()
+    /// The steps whose latencies are those of the start of `plateau`.
+    pub(super) fn steps(&self, plateau: &Plateau) -> Vec<u32> {
+        let counted = self.counted().iter().map(|segment| segment.step);
+        if plateau.users == plateau.filling_users {
+            return counted.collect();
+        }
+        let from = counted.min().unwrap_or(0);
+        let at_start: Vec<u32> =
+            self.at_start.iter().copied().filter(|step| *step > from).collect();
+        if at_start.is_empty() { plateau.steps.clone() } else { at_start }
     }
 
     pub(super) fn requests(&self) -> u64 {
-        self.requests[self.counted_from..].iter().sum()
+        self.counted().iter().map(|segment| segment.requests).sum()
+    }
+}
+
+/// How far the mean moved from the first half to the second; nothing with fewer than two.
+fn change_between_halves(values: &[f64]) -> f64 {
+    let (first, second) = values.split_at(values.len() / 2);
+    match (mean(first), mean(second)) {
+        (Some(first), Some(second)) => (second - first).abs(),
+        _ => 0.0,
     }
 }

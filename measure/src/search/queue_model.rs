@@ -6,7 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use super::deterministic_queue::{SMALLEST_UTILIZATION, largest_utilization};
+use super::{
+    batching::Batching,
+    deterministic_queue::{SMALLEST_UTILIZATION, largest_utilization},
+    long_run::{LongRun, LongRunRate},
+};
 use crate::slo::Slo;
 
 /// The natural logarithm of the ratio of neighbouring multipliers. Interpolation over 1.5 % is wrong
@@ -49,8 +53,13 @@ pub(super) struct QueueModel {
     /// By what share each other busy server stretches a service. Equal services leave it out; it shows
     /// where services are looked at one by one.
     pub(super) contention: f64,
+    /// How the servers share services, where batches tell it. `service_us` is then that of a request
+    /// alone.
+    pub(super) batching: Option<Batching>,
+    /// Answers for batches what a formula does for equal services.
+    long_run: Option<LongRun>,
     /// Rates found so far, per constraint and grid position.
-    roots: BTreeMap<(usize, i32), f64>,
+    roots: BTreeMap<(usize, i32), LongRunRate>,
 }
 
 impl QueueModel {
@@ -77,6 +86,22 @@ impl QueueModel {
             service_us,
             overhead_us: (lone_us - service_us).max(0.0),
             contention,
+            batching: None,
+            long_run: None,
+            roots: BTreeMap::new(),
+        }
+    }
+
+    /// From batches, with the median latency of a lone request; `seed` is that of the long run.
+    pub(super) fn in_batches(batching: Batching, lone_us: f64, seed: u64) -> Self {
+        let service_us = batching.service_us(1);
+        Self {
+            servers: batching.workers,
+            service_us,
+            overhead_us: (lone_us - service_us - batching.delay_us).max(0.0),
+            contention: 0.0,
+            batching: Some(batching),
+            long_run: Some(LongRun::new(seed)),
             roots: BTreeMap::new(),
         }
     }
@@ -93,21 +118,46 @@ impl QueueModel {
 
     /// What the servers can do at most, per second, at a position of the grid.
     pub(super) fn saturation(&self, position: f64) -> f64 {
-        self.servers as f64 * 1e6 / (self.service_us * multiplier(position))
+        let at_pace_one = match &self.batching {
+            Some(batching) => batching.saturation(),
+            None => self.servers as f64 * 1e6 / self.service_us,
+        };
+        at_pace_one / multiplier(position)
     }
 
     /// The rate at which constraint `number` is just met at a point of the grid.
     pub(super) fn root_at(&mut self, number: usize, limit: Limit, grid: i32) -> f64 {
         if let Some(root) = self.roots.get(&(number, grid)) {
-            return *root;
+            return root.rate;
         }
-        let service = self.service_us * multiplier(f64::from(grid));
-        let wait = (limit.latency_us - self.overhead_us - service) / service;
-        let utilization =
-            largest_utilization(self.servers, wait, limit.budget).max(SMALLEST_UTILIZATION);
-        let root = utilization * self.saturation(f64::from(grid));
+        let least = SMALLEST_UTILIZATION * self.saturation(f64::from(grid));
+        let mut root = self.exact_root(number, limit, grid);
+        root.rate = root.rate.max(least);
         self.roots.insert((number, grid), root);
-        root
+        root.rate
+    }
+
+    /// How well the rates about a position are known, as the half-width of their logarithm.
+    pub(super) fn root_half_width(&self, number: usize, position: f64) -> f64 {
+        #[expect(clippy::cast_possible_truncation, reason = "positions stay within the grid")]
+        let grid = position.floor() as i32;
+        self.roots.get(&(number, grid)).map_or(0.0, |root| root.half_width)
+    }
+
+    fn exact_root(&self, number: usize, limit: Limit, grid: i32) -> LongRunRate {
+        let times = multiplier(f64::from(grid));
+        if let (Some(batching), Some(long_run)) = (&self.batching, &self.long_run) {
+            let neighbour = |other: i32| {
+                let root = self.roots.get(&(number, other))?;
+                Some(root.rate * multiplier(f64::from(other - grid)))
+            };
+            let near = neighbour(grid - 1).or_else(|| neighbour(grid + 1));
+            return long_run.allowed(batching, times, self.overhead_us, limit, near);
+        }
+        let service = self.service_us * times;
+        let wait = (limit.latency_us - self.overhead_us - service) / service;
+        let utilization = largest_utilization(self.servers, wait, limit.budget);
+        LongRunRate { rate: utilization * self.saturation(f64::from(grid)), half_width: 0.0 }
     }
 }
 

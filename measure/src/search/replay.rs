@@ -7,7 +7,11 @@
 
 use std::collections::BTreeMap;
 
-use super::queue_model::{GRID_REACH, Limit, QueueModel, multiplier};
+use super::{
+    Batch,
+    batching::{BatchQueue, Batching},
+    queue_model::{GRID_REACH, Limit, QueueModel, multiplier},
+};
 
 /// The most arrivals kept for replay (4 bytes each). Beyond it, which takes minutes at tens of
 /// thousands per second, the oldest segments no longer count.
@@ -38,8 +42,11 @@ pub(super) struct Segment {
     pub(super) misses: Vec<u32>,
     /// Separate episodes of misses of the constraint that has most.
     pub(super) episodes: u32,
-    /// Latency of requests that found no queue, in microseconds: the pace of the target itself.
+    /// The pace of the target itself: latency of requests that found no queue, in microseconds, or the
+    /// service of a lone request as batches tell it.
     pub(super) pace_us: Option<f64>,
+    /// Batches that began in it, as the target reported them.
+    pub(super) batches: Vec<Batch>,
 }
 
 /// All segments of a run, and what the model makes of them.
@@ -60,6 +67,8 @@ struct Replay {
     /// first served.
     free_at_us: Vec<f64>,
     next_server: usize,
+    /// The same for a model that serves in batches.
+    batches: BatchQueue,
     /// Misses per segment, one entry per constraint.
     misses: Vec<Vec<u32>>,
 }
@@ -151,6 +160,18 @@ impl Trace {
         f64::from(-GRID_REACH)
     }
 
+    /// Forgets all replays: the model is another one.
+    pub(super) fn forget_replays(&mut self) {
+        self.replays.clear();
+    }
+
+    /// Changes what segments say about the target's pace.
+    pub(super) fn set_paces(&mut self, pace_us: impl Fn(&Segment) -> Option<f64>) {
+        for segment in &mut self.segments {
+            segment.pace_us = pace_us(segment);
+        }
+    }
+
     /// Forgets the replays far from `position`, which would otherwise be carried on for nothing.
     pub(super) fn settle_near(&mut self, position: f64) {
         const REACH: f64 = 15.0;
@@ -160,7 +181,12 @@ impl Trace {
 
 impl Replay {
     fn idle(servers: usize) -> Self {
-        Self { free_at_us: vec![0.0; servers.max(1)], next_server: 0, misses: Vec::new() }
+        Self {
+            free_at_us: vec![0.0; servers.max(1)],
+            next_server: 0,
+            batches: BatchQueue::idle(servers),
+            misses: Vec::new(),
+        }
     }
 
     fn catch_up(&mut self, model: &QueueModel, limits: &[Limit], segments: &[Segment], grid: i32) {
@@ -168,6 +194,11 @@ impl Replay {
         let waits_us: Vec<f64> =
             limits.iter().map(|limit| limit.latency_us - model.overhead_us - service_us).collect();
         for segment in &segments[self.misses.len()..] {
+            if let Some(batching) = &model.batching {
+                let times = multiplier(f64::from(grid));
+                self.serve_in_batches(segment, batching, times, model.overhead_us, limits);
+                continue;
+            }
             if segment.from_idle {
                 self.free_at_us.fill(0.0);
             }
@@ -196,6 +227,43 @@ impl Replay {
                 *missed += u32::from(start - at > *most);
             }
         }
+    }
+
+    /// The same in batches. What still waits at the end of a segment is served with the next one, and
+    /// counted where it arrived.
+    fn serve_in_batches(
+        &mut self,
+        segment: &Segment,
+        batching: &Batching,
+        times: f64,
+        overhead_us: f64,
+        limits: &[Limit],
+    ) {
+        let (began_us, ended_us) = (segment.started_us as f64, segment.ended_us as f64);
+        let (mut before, mut within) = (vec![0; limits.len()], vec![0; limits.len()]);
+        let mut count = |arrivals: &[f64], end: f64| {
+            for (number, limit) in limits.iter().enumerate() {
+                // Half a microsecond is what rounding of times makes of equality.
+                let longest_us = limit.latency_us - overhead_us + 0.5;
+                for at in arrivals.iter().take_while(|at| end - **at > longest_us) {
+                    let misses = if *at < began_us { &mut before } else { &mut within };
+                    misses[number] += 1;
+                }
+            }
+        };
+        let service_us = |_: f64, requests| batching.service_us(requests) * times;
+        if segment.from_idle {
+            self.batches.serve(batching, f64::INFINITY, service_us, &mut count);
+            self.batches.reset();
+        }
+        for offset in &segment.arrivals_us {
+            self.batches.arrive(began_us + f64::from(*offset));
+        }
+        self.batches.serve(batching, ended_us, service_us, &mut count);
+        if let Some(last) = self.misses.last_mut() {
+            last.iter_mut().zip(&before).for_each(|(misses, more)| *misses += more);
+        }
+        self.misses.push(within);
     }
 
     /// The same for one server, whose state stays in a register.

@@ -7,11 +7,14 @@
 use std::time::Duration;
 
 use super::{
-    Estimate, LimitedBy, Mode, SearchFailure, StepObservation, estimate_of,
+    Estimate, LimitedBy, Mode, SearchFailure, StepObservation,
+    batching::BatchesSeen,
+    estimate_of,
     observed::{Calls, median_latency_us, misses, throughputs},
-    queue_model::Limit,
+    queue_model::{Limit, QueueModel},
 };
 use crate::{
+    schedule::derive_seed,
     slo::Slo,
     statistics::{MeanInterval, binomial_at_least, mean, mean_interval},
 };
@@ -44,6 +47,9 @@ const FEWEST_CONTENDING: f64 = 2.5;
 /// A second user who slows the first down by less does not matter.
 const LEAST_CONTENTION: f64 = 0.02;
 
+/// Separates the long run of a model that serves in batches from all that is really sent.
+const LONG_RUN: u64 = 0x10C6;
+
 /// One level of the staircase.
 #[derive(Clone, Debug)]
 struct Level {
@@ -61,6 +67,7 @@ pub(super) struct Staircase {
     lone_us: f64,
     stale_levels: u32,
     ended_by: Option<LimitedBy>,
+    batches: BatchesSeen,
 }
 
 /// What the staircase found.
@@ -70,6 +77,9 @@ pub(super) struct Plateau {
     pub(super) throughput: Estimate,
     /// The fewest users that reach 97 % of it.
     pub(super) users: u32,
+    /// Users that leave none of it unused: twice as many, so that one request waits while another one's
+    /// answer travels, unless the staircase saw throughput fall with them.
+    pub(super) filling_users: u32,
     /// Median latency of a lone request.
     pub(super) lone_us: f64,
     /// Why throughput does not grow.
@@ -79,11 +89,37 @@ pub(super) struct Plateau {
     /// How many servers there are and by what share each other busy one slows a service down, if the
     /// levels show that they do; otherwise throughput and lone latency tell how many there are.
     pub(super) contending_servers: Option<(f64, f64)>,
+    /// Batches that the target told of in closed loop.
+    pub(super) batches: BatchesSeen,
+}
+
+impl Plateau {
+    /// The model that the closed loop gives, with what is known of batches.
+    pub(super) fn model(&self, batches: Option<&BatchesSeen>, seed: u64) -> QueueModel {
+        if let Some(batching) = batches.and_then(BatchesSeen::batching) {
+            let seed = derive_seed(seed, LONG_RUN, 0);
+            return QueueModel::in_batches(batching, self.lone_us, seed);
+        }
+        let throughput = self.throughput.value.as_per_second();
+        match self.contending_servers {
+            Some((servers, contention)) => {
+                QueueModel::contending(servers, contention, throughput, self.lone_us)
+            }
+            None => QueueModel::fitted(throughput, self.lone_us),
+        }
+    }
 }
 
 impl Staircase {
     pub(super) fn new(mode: Mode) -> Self {
-        Self { mode, levels: Vec::new(), lone_us: 0.0, stale_levels: 0, ended_by: None }
+        Self {
+            mode,
+            levels: Vec::new(),
+            lone_us: 0.0,
+            stale_levels: 0,
+            ended_by: None,
+            batches: BatchesSeen::default(),
+        }
     }
 
     /// Users and duration of the next level; `None` when the plateau was reached.
@@ -109,6 +145,7 @@ impl Staircase {
         max_error_share: f64,
     ) -> Result<(), SearchFailure> {
         let calls = Calls::of(&observation.samples);
+        self.batches.add(&observation.batches, users == 1);
         if self.levels.is_empty() {
             self.lone_us = check_lone_user(observation, calls, constraints, max_error_share)?;
         } else if calls.fail_beyond(max_error_share) {
@@ -149,10 +186,16 @@ impl Staircase {
         Some(Plateau {
             throughput: estimate_of(found),
             users: first.users,
+            filling_users: on_plateau
+                .iter()
+                .map(|level| level.users)
+                .find(|users| *users >= first.users.saturating_mul(2))
+                .unwrap_or(first.users),
             lone_us: self.lone_us,
             limited_by: self.ended_by.unwrap_or(LimitedBy::Saturation),
             steps: vec![first.index],
             contending_servers: self.contending_servers(found.mean, first.users),
+            batches: self.batches.clone(),
         })
     }
 

@@ -12,6 +12,11 @@ fn load(phases: Vec<Phase>) -> SteppedLoad {
 
 /// Ten seconds of so many users at this throughput, each part of it alike.
 fn level(index: u32, users: u32, per_second: f64, p95_us: u64) -> Level {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small count, not negative"
+    )]
     let answered = (per_second * 10.0) as u64;
     Level {
         steps: vec![index],

@@ -64,12 +64,14 @@ impl Driver {
             }
         };
         self.now_s = self.now_s.max(now_s);
+        let batches = self.server.batches_until(micros(ends_s));
         StepObservation {
             index: step.index,
             started_us: micros(begins_s),
             elapsed_us: micros(ends_s) - micros(begins_s),
             generator_saturated: self.generator_lags(step, &samples),
             samples,
+            batches,
         }
     }
 

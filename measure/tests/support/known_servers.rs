@@ -79,3 +79,32 @@ pub(crate) fn held_out_servers() -> Vec<ServerKind> {
         },
     ]
 }
+
+/// Servers that take batches and are not as even as C: whether batch times help there too.
+pub(crate) fn uneven_batching_servers() -> Vec<ServerKind> {
+    let throttle = Throttle { slowdown: 0.20, time_constant_s: 40.0, cool: 0.55, hot: 0.80 };
+    let batching = |name, constraint| ServerKind {
+        workers: 2,
+        max_batch: 8,
+        fixed_s: 0.008,
+        per_request_s: 0.0015,
+        ..ServerKind::plain(name, constraint)
+    };
+    vec![
+        ServerKind {
+            noise: 0.3,
+            stragglers: 0.005,
+            ..batching("G  batches of 8, noise and stragglers", "p95<=80ms")
+        },
+        ServerKind {
+            throttle: Some(throttle),
+            ..batching("H  batches of 8, throttles", "p95<=60ms")
+        },
+        ServerKind {
+            noise: 0.1,
+            contention: 0.10,
+            neighbour: 0.30,
+            ..batching("I  batches of 8, contention, neighbour", "p99<=90ms")
+        },
+    ]
+}

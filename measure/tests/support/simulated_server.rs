@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use assay_measure::search::Batch;
 use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
@@ -19,7 +20,7 @@ mod truth;
 mod shared {
     pub(crate) use super::{
         driver::{Driver, Finished, drive, drive_with},
-        known_servers::{held_out_servers, known_servers},
+        known_servers::{held_out_servers, known_servers, uneven_batching_servers},
         truth::{Truth, miss_share, simulated_truth},
     };
 }
@@ -103,6 +104,8 @@ pub(crate) struct Server {
     /// When request n is over, once that is decided.
     ended: Vec<Option<(f64, bool)>>,
     heat: (f64, f64),
+    /// Batches begun and not handed out, when they are reported at all.
+    batches: Option<Vec<Batch>>,
     random: ChaCha8Rng,
     /// Where on the neighbour's own clock the search begins.
     origin_s: f64,
@@ -117,10 +120,25 @@ impl Server {
             queue: VecDeque::new(),
             ended: Vec::new(),
             heat: (0.0, 0.0),
+            batches: None,
             random,
             origin_s,
             kind,
         }
+    }
+
+    /// The same server, telling of its batches.
+    pub(crate) fn telling(kind: ServerKind, seed: u64) -> Self {
+        Self { batches: Some(Vec::new()), ..Self::new(kind, seed) }
+    }
+
+    /// The batches begun by then that were not handed out before.
+    fn batches_until(&mut self, until_us: u64) -> Vec<Batch> {
+        let Some(batches) = &mut self.batches else { return Vec::new() };
+        let (begun, later) =
+            batches.drain(..).partition(|batch: &Batch| batch.started_us < until_us);
+        *batches = later;
+        begun
     }
 
     /// A request arrives; its number. Times must not go back.
@@ -152,8 +170,17 @@ impl Server {
             {
                 batch.extend(self.queue.pop_front());
             }
-            let end = start + self.service_s(worker, start, batch.len());
+            let service_s = self.service_s(worker, start, batch.len());
+            let end = start + service_s;
             self.free_at[worker] = end;
+            if let (Some(told), Some((first, _))) = (&mut self.batches, batch.first()) {
+                told.push(Batch {
+                    started_us: whole((start * 1e6).round()),
+                    requests: u32::try_from(batch.len()).expect("a batch is small"),
+                    service_ns: whole((service_s * 1e9).round()),
+                    waited_us: whole(((start - first) * 1e6).round()),
+                });
+            }
             for (_, number) in batch {
                 self.ended[number] = Some((end + self.kind.network_s, true));
             }

@@ -102,7 +102,7 @@ fn weights_stay_parameters_with_names() {
 
 #[test]
 fn reference_models_take_more_rows_than_they_were_traced_with() {
-    for name in ["mlp", "transformer"] {
+    for name in ["mlp", "pool", "transformer"] {
         let input = inputs(name).remove(0);
         let mut shape = input.shape.clone();
         shape[0] = 3;
@@ -134,7 +134,7 @@ fn every_hidden_model_can_be_built_and_runs_until_its_fault() {
 #[test]
 fn an_unknown_name_lists_the_public_ones() {
     let error = find("resnet19").unwrap_err().to_string();
-    assert!(error.contains("resnet18, resnet50, mobilenet_v2, mlp, transformer"), "{error}");
+    assert!(error.contains("resnet18, resnet50, mobilenet_v2, mlp, pool, transformer"), "{error}");
     assert!(!error.contains("faulty"));
     assert!(find("faulty-hang@x").is_err());
 }

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use super::{
     Arguments,
     figures::{Figure, number, verdict},
-    payload,
+    overhead, payload,
     report::Section,
     server::Server,
 };
@@ -80,6 +80,7 @@ pub(crate) fn measure(
         "\nForwards or invocations per minute, batch 1, {WORKERS} workers × {INTRA_OP_THREADS} thread: median (least–greatest) of {} rounds, measured in turns. Through the host: the plateau that `assay-agent capacity` finds over HTTP on loopback with a 600 KB body, generator on the same cores.",
         arguments.rounds
     ));
+    body.push_str(&overhead::measure(checkout, console, arguments)?);
     Ok(Section { name: "host", title: "The model host against a bare loop", body })
 }
 

@@ -22,7 +22,7 @@ const SEARCHES_OF_OTHERS: u32 = 16;
 /// No constant of the search was chosen on these seeds.
 const FIRST_SEED: u32 = 90_000;
 /// Servers for each of two processes, about equally long; small letters are the held-out ones.
-const SHARES: [&str; 2] = ["ACEace", "BDFbdf"];
+const SHARES: [&str; 2] = ["ACEGace", "BDFHIbdf"];
 const DECIDING_GOAL_MS: f64 = 100.0;
 const QUICK_GOAL_S: f64 = 80.0;
 /// A quick search may call so many steady servers drifting, in per cent.
@@ -123,8 +123,12 @@ impl Row {
             }
         };
         let letter = self.server().chars().next().unwrap_or('?').to_ascii_uppercase();
+        // G to I show what batch times are worth where batches are uneven; nothing was promised there.
+        if ('G'..='I').contains(&letter) {
+            return Ok(None);
+        }
         match self.method() {
-            "Assay, full" => {
+            "Assay, full" | "Assay, full, white box" => {
                 let goal = goal(letter);
                 at_most("bias", self.number(4)?, goal.bias_pct);
                 at_most("rmse", self.number(5)?, goal.rmse_pct);
@@ -135,7 +139,7 @@ impl Row {
                     missed.push(format!("coverage {coverage} < {}", goal.coverage_pct));
                 }
             }
-            "Assay, quick" => {
+            "Assay, quick" | "Assay, quick, white box" => {
                 at_most("median time", self.number(7)?, QUICK_GOAL_S);
                 at_most("deciding", self.number(14)?, DECIDING_GOAL_MS);
                 let (drift, suspect) = (self.number(9)?, self.number(10)?);
@@ -167,6 +171,7 @@ fn body(rows: &[Row]) -> Result<String> {
     let mut body = format!(
         "{SEARCHES} simulated searches each ({SEARCHES_OF_OTHERS} of the other tools' rules), seeds from {FIRST_SEED}. \
          Servers A to F are those that the search was tuned on, with other seeds; a to f took no part in it. \
+         G to I take batches and are uneven, without goals. White box: the search is told every batch, as our own host does. \
          Errors in per cent of the true rate; a positive bias promises more than the server holds. \
          Coverage: intervals that hold the truth. Times are simulated, deciding is real.\n"
     );

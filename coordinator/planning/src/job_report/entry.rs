@@ -17,8 +17,8 @@ use crate::{
     cost::{Capacity, MilliPerMinute, cost_of},
     planner::{Candidate, Rejection},
     report::{
-        Entry, FindingReport, GpuReport, HarnessReport, LatencyReport, PriceReport, StepEntry,
-        ValidityReport,
+        Entry, FindingReport, GpuReport, HarnessReport, LatencyReport, MachineReport, PriceReport,
+        StepEntry, ValidityReport,
     },
     sizing,
 };
@@ -99,6 +99,7 @@ pub(super) fn of_measurement(
         latency_us: LatencyReport::of(&measurement.latency),
         cpu_utilization_pct: finite(utilization.cpu_pct),
         memory_utilization_pct: memory_share(candidate, utilization),
+        machine: MachineReport::of(utilization),
         gpu: gpus(measurement),
         energy_j_per_inference: finite(measurement.energy_j_per_inference),
         output_deviation: measurement.output_deviation,
@@ -160,6 +161,7 @@ fn blank(facts: &JobFacts, name: &InstanceTypeName) -> Entry {
         latency_us: None,
         cpu_utilization_pct: None,
         memory_utilization_pct: None,
+        machine: None,
         gpu: Vec::new(),
         energy_j_per_inference: None,
         output_deviation: None,

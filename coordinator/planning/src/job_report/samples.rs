@@ -102,6 +102,10 @@ fn with_a_gpu() -> assay_measure::outcome::Measurement {
         memory_bytes: Bytes::gib(16),
         ..GpuFacts::default()
     }];
+    figures.utilization.samples = 40;
+    figures.utilization.per_cpu_pct = vec![97.0, 3.0];
+    figures.utilization.memory_pressure_pct = Some(0.1);
+    figures.utilization.host_context_switches_per_s = Some(1234.5);
     figures.utilization.gpus = vec![GpuUtilization {
         utilization_pct: Some(88.0),
         memory_used_bytes: Some(Bytes::gib(4)),

@@ -21,16 +21,23 @@ fn with_input(members: &Value) -> Value {
     document
 }
 
+fn read(operation: Operation, document: &Value) -> Result<Request, ApiError> {
+    Request::read(operation, document.to_string().as_bytes())
+}
+
+fn told(operation: Operation, document: &Value) -> String {
+    read(operation, document).map_or_else(|error| error.message, |_| "accepted".to_owned())
+}
+
 fn read_job(document: &Value) -> CreateInferenceRecommendationsJobRequest {
-    let body = document.to_string();
-    match Request::read(Operation::CreateInferenceRecommendationsJob, body.as_bytes()) {
+    match read(Operation::CreateInferenceRecommendationsJob, document) {
         Ok(Request::CreateInferenceRecommendationsJob(request)) => *request,
         other => panic!("{other:?}"),
     }
 }
 
 fn refusal(document: &Value) -> String {
-    job(&read_job(document)).map_or_else(|error| error.message, |()| "accepted".to_owned())
+    told(Operation::CreateInferenceRecommendationsJob, document)
 }
 
 #[test]
@@ -105,6 +112,11 @@ fn traffic_thresholds_and_tags_of_a_job() {
     let mut tagged = job_document();
     tagged["Tags"] = json!([{"Key": "a", "Value": ""}, {"Key": "a", "Value": "b"}]);
     assert!(refusal(&tagged).contains("the key \"a\" is given twice"));
+    let arn = "arn:aws:sagemaker:us-east-1:123456789012:model/m";
+    let added = json!({"ResourceArn": arn, "Tags": tagged["Tags"]});
+    assert!(told(Operation::AddTags, &added).contains("is given twice"));
+    let group = json!({"ModelPackageGroupName": "g", "Tags": tagged["Tags"]});
+    assert!(told(Operation::CreateModelPackageGroup, &group).contains("is given twice"));
 }
 
 #[test]
@@ -138,8 +150,7 @@ fn the_rules_between_members_of_a_model() {
     ] {
         let mut document = json!({"ModelName": "m"});
         document.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-        let request = serde_json::from_value(document).unwrap();
-        let found = model(&request).map_or_else(|error| error.message, |()| "accepted".to_owned());
+        let found = told(Operation::CreateModel, &document);
         assert!(found.contains(expected), "{members}: {found}");
     }
 }
@@ -159,9 +170,7 @@ fn the_rules_between_members_of_a_package_and_of_a_scaling_request() {
         ),
         (json!({"ModelPackageName": "p"}), "InferenceSpecification must be specified"),
     ] {
-        let request = serde_json::from_value(document.clone()).unwrap();
-        let found =
-            model_package(&request).map_or_else(|error| error.message, |()| "accepted".to_owned());
+        let found = told(Operation::CreateModelPackage, &document);
         assert!(found.contains(expected), "{document}: {found}");
     }
     let objective = |min: i32, max: i32| json!({"MinInvocationsPerMinute": min, "MaxInvocationsPerMinute": max});
@@ -176,9 +185,7 @@ fn the_rules_between_members_of_a_package_and_of_a_scaling_request() {
     ] {
         let mut document = json!({"InferenceRecommendationsJobName": "j"});
         document.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-        let request = serde_json::from_value(document).unwrap();
-        let found =
-            scaling(&request).map_or_else(|error| error.message, |()| "accepted".to_owned());
+        let found = told(Operation::GetScalingConfigurationRecommendation, &document);
         assert!(found.contains(expected), "{members}: {found}");
     }
 }

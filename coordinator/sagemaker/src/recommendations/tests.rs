@@ -129,15 +129,19 @@ fn a_recommendation_reads_like_the_page() {
 #[test]
 fn either_sdk_deploys_the_cheapest() {
     let case = Case::new(report(&of_the_page(), &[], &[]));
-    let v2 = "AWS-SageMaker-Python-SDK/2.257.7 Python/3.11 Boto3/1.44.5 Botocore/1.44.5";
-    let prefixed = "Boto3/1.44.5 md/Botocore#1.44.5 AWS-SageMaker-Python-SDK/2.257.7";
-    for agent in [v2, prefixed] {
+    let v2 = "AWS-SageMaker-Python-SDK/2.100.0 Python/3.9 Boto3/1.24.0 Botocore/1.27.0";
+    let now =
+        "Boto3/1.44.5 md/Botocore#1.44.5 lang/python#3.11 lib/AWS-SageMaker-Python-SDK#2.257.7";
+    for agent in [v2, now] {
         let found = case.results().recommendations(OrderRule::Auto.for_user_agent(agent));
         assert_eq!(types(&found), ["ml.c5.xlarge", "ml.m5.large", "ml.c5d.large"], "{agent}");
     }
-    for agent in
-        ["", "AWS-SageMaker-Python-SDK/3.2.0", "Boto3/1.44.5 AWS-SageMaker-Python-SDK/20.1"]
-    {
+    for agent in [
+        "",
+        "Boto3/1.44.5 lib/AWS-SageMaker-Python-SDK#3.2.0",
+        "Boto3/1.44.5 AWS-SageMaker-Python-SDK/20.1",
+        "md/AWS-SageMaker-Python-SDK",
+    ] {
         let found = case.results().recommendations(OrderRule::Auto.for_user_agent(agent));
         assert_eq!(types(&found), ["ml.c5d.large", "ml.m5.large", "ml.c5.xlarge"], "{agent}");
     }

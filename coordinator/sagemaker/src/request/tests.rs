@@ -20,6 +20,9 @@ fn what_is_not_a_json_object_is_refused() {
         let error = refusal(Operation::DescribeModel, body);
         assert_eq!(error.code, ErrorCode::SerializationException, "{body}");
     }
+    for body in ["[]", "null", "\"x\""] {
+        assert_eq!(refusal(Operation::ListModels, body).message, "the body is not a JSON object");
+    }
     let error = Request::read(Operation::ListModels, b"\xff{}").unwrap_err();
     assert_eq!(error.code, ErrorCode::SerializationException);
 }
@@ -102,9 +105,9 @@ fn members_of_other_types_name_the_member() {
 
 #[test]
 fn unknown_members_and_nulls_are_left_out() {
-    let body = r#"{"ModelName": "m", "Future": {"a": 1}, "Tags": null}"#;
-    let request = Request::read(Operation::CreateModel, body.as_bytes()).unwrap();
-    assert_eq!(request.document(), json!({"ModelName": "m"}));
+    let body = r#"{"MaxResults": 5, "Future": {"a": 1}, "SortBy": null}"#;
+    let request = Request::read(Operation::ListModels, body.as_bytes()).unwrap();
+    assert_eq!(request.document(), json!({"MaxResults": 5}));
 }
 
 #[test]

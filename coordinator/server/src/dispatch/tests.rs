@@ -4,6 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -312,7 +313,10 @@ impl World {
 
     fn create_job(&mut self) {
         let name = format!("job-{}", self.jobs.len());
-        let spec = job_spec(&name, &TYPES);
+        let mut spec = job_spec(&name, &TYPES);
+        let number = self.jobs.len();
+        spec.limits.most_at_once = (number % 2 == 1).then_some(NonZeroU32::MIN);
+        spec.limits.begin_within = (number % 3 == 2).then_some(Duration::from_secs(20));
         self.jobs.push(spec.name.clone());
         self.send(Event::CreateJob { spec: Box::new(spec), answer: oneshot::channel().0 });
     }

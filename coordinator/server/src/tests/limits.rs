@@ -142,7 +142,7 @@ async fn no_more_trials_run_at_once_than_the_job_may() {
     let fleet = coordinator.fleet().await.list_agents(v1::ListAgentsRequest {}).await.unwrap();
     let running: Vec<_> =
         fleet.into_inner().agents.into_iter().filter_map(|agent| agent.running_trial_id).collect();
-    assert_eq!(running, [one.trial_id.clone()]);
+    assert_eq!(running, std::slice::from_ref(&one.trial_id));
     first.finish(&one, measured()).await;
     let two = held(&second.expect_start().await);
     second.finish(&two, measured()).await;

@@ -108,6 +108,30 @@ fn fast_targets_are_looked_at_in_part() {
     let mut fresh =
         FreshLoad::new(vec![P95_50MS], &QueueModel::fitted(10_000.0, 100.0), 10_000.0, 5);
     fresh.push(&segment(0, 5_000.0, &[100.0]));
-    assert_eq!(fresh.stretches[0].services_us.len(), MOST_PER_SEGMENT);
+    assert_eq!(fresh.stretches[0].services.len(), MOST_PER_SEGMENT);
     assert!((0.25e6..0.35e6).contains(&fresh.stretches[0].covered_us));
+}
+
+#[test]
+fn a_segment_without_any_batch_says_nothing() {
+    let batching =
+        Batching { workers: 1, most: 4, fixed_us: 8_000.0, per_request_us: 2_000.0, delay_us: 0.0 };
+    let mut model = QueueModel::in_batches(batching, 10_000.0, 3);
+    let mut fresh = FreshLoad::new(vec![P95_50MS], &model, 250.0, 5);
+    let told = |number: u64| {
+        let batch = |n: u64| crate::search::Batch {
+            started_us: number * 30_000_000 + n * 20_000,
+            requests: 2,
+            service_ns: 12_000_000,
+            waited_us: 0,
+        };
+        Segment { batches: (0..1_000).map(batch).collect(), ..segment(number, 150.0, &[6_000.0]) }
+    };
+    fresh.push(&told(0));
+    let position = fresh.invert(&mut model, 0, &[0], 0.0);
+    let blank = Segment { from_idle: false, ..segment(1, 150.0, &[6_000.0]) };
+    fresh.push(&blank);
+    fresh.push(&told(2));
+    assert!((fresh.invert(&mut model, 0, &[0, 1], 0.0) - position).abs() < 1e-9);
+    assert!(position.abs() < 0.5, "{position} is not the model's own pace");
 }

@@ -1,0 +1,129 @@
+//! `bench repeat`: the same model on the same machine again and again. Do the figures agree, and do
+//! their intervals say how far they do not?
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{Arguments, figures::verdict, report::Section};
+use crate::{checkout::Checkout, console::Console, demo, process::capture};
+
+const MODEL: &str = "resnet18";
+const INPUT: &str = "float32[1,3,224,224]";
+const INSTANCE_TYPE: &str = "ml.c5.large";
+const SWEEP: [&str; 3] = ["workers=2", "intra-op=1", "graph=plain"];
+const VARIATION_LIMIT_PERCENT: f64 = 3.0;
+/// Of the intervals, how many must hold the mean of all.
+const COVERING_SHARE: f64 = 0.9;
+
+/// What one job said of its only candidate.
+#[derive(Debug, Clone)]
+struct Trial {
+    per_min: f64,
+    low: f64,
+    high: f64,
+    verdict: String,
+}
+
+/// Without a constraint and with one.
+pub(crate) fn measure(
+    checkout: &Checkout,
+    console: Console,
+    arguments: &Arguments,
+) -> Result<Section> {
+    let file = demo::reference_model(checkout, console, MODEL)?;
+    let mut text = String::from(
+        "| constraint | mean, /min | variation | intervals that hold the mean | verdicts | goals |\n|---|---|---|---|---|---|\n",
+    );
+    let mut each = String::new();
+    for constraint in [None, Some("p95<=250ms")] {
+        let mut trials = Vec::new();
+        for round in 1..=arguments.rounds.get() {
+            let mut recommend = checkout.program("assay");
+            recommend.arg("recommend").arg(&file).args(["--input", INPUT, "-o", "json"]);
+            recommend.args(["--instance-types", INSTANCE_TYPE, "--seed", &round.to_string()]);
+            recommend.args(SWEEP.iter().flat_map(|setting| ["--sweep", setting]));
+            recommend.args(constraint.iter().flat_map(|constraint| ["--slo", constraint]));
+            recommend.args(arguments.quick.then_some("--quick"));
+            let trial = trial(&capture(&mut recommend)?)?;
+            console.say(&format!(
+                "round {round}: {:.0}/min ({:.0} to {:.0}), {}",
+                trial.per_min, trial.low, trial.high, trial.verdict
+            ));
+            trials.push(trial);
+        }
+        let name = constraint.unwrap_or("none");
+        text.push_str(&row(name, &trials));
+        let values: Vec<String> =
+            trials.iter().map(|trial| format!("{:.0}", trial.per_min)).collect();
+        each.push_str(&format!("\n{name}: {}.", values.join(", ")));
+    }
+    text.push_str(&format!(
+        "\n`assay recommend {MODEL}.pt --instance-types {INSTANCE_TYPE}{}`, two workers of one thread, {} jobs each with a host, a coordinator and a seed of its own. Variation: standard deviation ÷ mean.\n{each}",
+        if arguments.quick { " --quick" } else { "" },
+        arguments.rounds
+    ));
+    Ok(Section { name: "repeat", title: "The same trial again and again", body: text })
+}
+
+/// The figures of the job's only candidate; one that was called invalid three times has none.
+fn trial(json: &str) -> Result<Trial> {
+    let job: Value = serde_json::from_str(json).context("the job is not JSON")?;
+    let entry = job.pointer("/ranking/0").with_context(|| format!("nothing ranked: {json}"))?;
+    let number = |pointer: &str| {
+        let found = entry.pointer(pointer).and_then(Value::as_f64);
+        found.with_context(|| format!("no number at {pointer} in {entry}"))
+    };
+    Ok(Trial {
+        per_min: number("/max_invocations_per_min")?,
+        low: number("/max_invocations_ci95/0")?,
+        high: number("/max_invocations_ci95/1")?,
+        verdict: entry.pointer("/validity/verdict").and_then(Value::as_str).unwrap_or("?").into(),
+    })
+}
+
+fn row(name: &str, trials: &[Trial]) -> String {
+    let count = trials.len() as f64;
+    let mean = trials.iter().map(|trial| trial.per_min).sum::<f64>() / count;
+    let squares = trials.iter().map(|trial| (trial.per_min - mean).powi(2)).sum::<f64>();
+    let variation = (squares / (count - 1.0).max(1.0)).sqrt() / mean * 100.0;
+    let covering = trials.iter().filter(|trial| (trial.low..=trial.high).contains(&mean)).count();
+    let goal = (COVERING_SHARE * count).ceil();
+    let valid = trials.iter().filter(|trial| trial.verdict == "valid").count();
+    format!(
+        "| {name} | {mean:.0} | {variation:.2} % | {covering} of {} | {valid} valid, {} suspect | below {VARIATION_LIMIT_PERCENT} %: {}; {goal} hold it: {} |\n",
+        trials.len(),
+        trials.len() - valid,
+        verdict(variation < VARIATION_LIMIT_PERCENT),
+        verdict(covering as f64 >= goal)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trials(values: [f64; 3], half_width: f64) -> Vec<Trial> {
+        let trial = |per_min| Trial {
+            per_min,
+            low: per_min - half_width,
+            high: per_min + half_width,
+            verdict: "valid".to_owned(),
+        };
+        values.map(trial).to_vec()
+    }
+
+    #[test]
+    fn variation_and_coverage_are_those_of_the_trials() {
+        let narrow = row("none", &trials([98.0, 100.0, 102.0], 1.0));
+        assert!(narrow.contains("| 100 | 2.00 % | 1 of 3 |"), "{narrow}");
+        assert!(narrow.contains("below 3 %: met; 3 hold it: missed"), "{narrow}");
+        let wide = row("none", &trials([90.0, 100.0, 110.0], 10.0));
+        assert!(wide.contains("10.00 % | 3 of 3") && wide.contains("below 3 %: missed"), "{wide}");
+    }
+
+    #[test]
+    fn a_job_without_a_ranking_is_an_error_that_shows_it() {
+        let error = trial("{\"ranking\": [], \"warnings\": [\"busy\"]}").unwrap_err().to_string();
+        assert!(error.contains("nothing ranked") && error.contains("busy"), "{error}");
+    }
+}
