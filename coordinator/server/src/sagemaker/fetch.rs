@@ -242,11 +242,16 @@ fn open_file(
     let is_below = |path: &Path| directories.iter().any(|directory| path.starts_with(directory));
     let not_allowed = || FetchError::NotAllowed(shown.to_owned());
     // Whoever asks for a file elsewhere does not learn whether it exists.
-    let told = |error: io::Error| match error.kind() {
-        _ if !is_below(path) => not_allowed(),
-        io::ErrorKind::NotFound => FetchError::Missing(shown.to_owned()),
-        io::ErrorKind::PermissionDenied => FetchError::Denied(shown.to_owned()),
-        _ => failed(shown, error),
+    let told = |error: io::Error| {
+        if !is_below(path) {
+            not_allowed()
+        } else if error.kind() == io::ErrorKind::NotFound {
+            FetchError::Missing(shown.to_owned())
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            FetchError::Denied(shown.to_owned())
+        } else {
+            failed(shown, error)
+        }
     };
     let real = path.canonicalize().map_err(told)?;
     if !is_below(&real) {

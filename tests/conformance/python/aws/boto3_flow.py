@@ -3,6 +3,7 @@
 usage: boto3_flow.py URL S3_MODEL S3_PAYLOAD FILE_MODEL FILE_PAYLOAD ASSAY
 """
 
+import datetime
 import os
 import sys
 
@@ -298,8 +299,8 @@ def listing() -> None:
     assert names(StatusEquals="DELETED") == []
     assert names(NameContains="by-model") == ["by-model-name"]
     assert set(names(ModelNameEquals="page-model")) == set(everything) - {"by-package", "from-assay"}
-    first = describe(by_time[1])["CreationTime"]
-    later = names(CreationTimeAfter=first)
+    # boto3 sends whole seconds.
+    later = names(CreationTimeAfter=describe(by_time[1])["CreationTime"] + datetime.timedelta(seconds=1))
     assert by_time[0] not in later and by_time[1] not in later and by_time[-1] in later, later
     statuses = sm.list_inference_recommendations_jobs(SortBy="Status", SortOrder="Ascending")
     seen = [job["Status"] for job in statuses["InferenceRecommendationsJobs"]]

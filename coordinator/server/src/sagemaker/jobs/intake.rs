@@ -219,3 +219,56 @@ pub(crate) fn parsed<T: DeserializeOwned>(document: Value) -> Result<T, ApiError
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use assay_sagemaker::shapes::jobs::PayloadConfig;
+
+    use super::*;
+
+    fn package() -> Found {
+        let document = serde_json::json!({
+            "SamplePayloadUrl": "s3://bucket/of-the-package.tar.gz",
+            "InferenceSpecification": {
+                "Containers": [{
+                    "Image": "host:latest", "ModelDataUrl": "s3://bucket/model.tar.gz",
+                    "ModelInput": {"DataInputConfig": "[[1,3,224,224]]"},
+                }],
+                "SupportedContentTypes": ["image/png"],
+                "SupportedRealtimeInferenceInstanceTypes": ["ml.c5.large"],
+            },
+        });
+        of_package(&serde_json::from_value(document).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_the_container_config_says_wins_over_the_package() {
+        let of_package = subject(package(), ContainerConfig::default()).unwrap();
+        assert_eq!(of_package.payload_url, "s3://bucket/of-the-package.tar.gz");
+        assert_eq!(of_package.content_type.as_deref(), Some("image/png"));
+        assert_eq!(of_package.instance_types, ["ml.c5.large"]);
+        let given = ContainerConfig {
+            payload_config: Some(PayloadConfig {
+                sample_payload_url: Some("s3://bucket/given.tar.gz".to_owned()),
+                supported_content_types: Some(vec!["image/jpeg".to_owned()]),
+            }),
+            data_input_config: Some("[[1,3,256,256]]".to_owned()),
+            supported_instance_types: Some(vec!["onprem.h200".to_owned()]),
+            ..ContainerConfig::default()
+        };
+        let subject = subject(package(), given).unwrap();
+        assert_eq!(subject.model_url, "s3://bucket/model.tar.gz");
+        assert_eq!(subject.payload_url, "s3://bucket/given.tar.gz");
+        assert_eq!(subject.content_type.as_deref(), Some("image/jpeg"));
+        assert_eq!(subject.data_input_config.as_deref(), Some("[[1,3,256,256]]"));
+        assert_eq!(subject.instance_types, ["onprem.h200"]);
+    }
+
+    #[test]
+    fn a_model_or_payload_that_nobody_named_is_asked_for() {
+        let without = |found| subject(found, ContainerConfig::default()).unwrap_err().message;
+        assert!(without(Found::default()).contains("ModelDataUrl"));
+        let found = Found { payload_url: None, ..package() };
+        assert!(without(found).contains("SamplePayloadUrl must be specified"));
+    }
+}

@@ -23,7 +23,7 @@ fn request(token: Option<&str>, limit: Option<i32>, from_head: bool) -> GetLogEv
 }
 
 fn answer(request: &GetLogEventsRequest, lines: &[Line]) -> (Vec<String>, String, String) {
-    let answer = Window::of(request, lines).unwrap().answer(lines).unwrap();
+    let answer = Window::of(request, lines).unwrap().answer(lines);
     let messages = answer.events.unwrap().into_iter().map(|event| event.message.unwrap());
     (messages.collect(), answer.next_forward_token.unwrap(), answer.next_backward_token.unwrap())
 }
