@@ -2,12 +2,15 @@
 
 use std::{fs, time::Duration};
 
-use assay_measure::outcome::{Failure, FailureKind, TrialOutcome};
-use assay_proto::v1::JobStatus;
+use assay_measure::{
+    outcome::{Failure, FailureKind, TrialOutcome},
+    units::Rate,
+};
+use assay_proto::v1::{self, JobStatus, agent_message};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 
-use super::support::{Coordinator, FakeAgent, held, job_spec, measured, within};
+use super::support::{Coordinator, FakeAgent, held, job_spec, measured, step, within};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/recommender";
 
@@ -269,6 +272,56 @@ async fn a_step_that_failed_says_why() {
     let completed = json!({"JobName": "demo", "Status": "COMPLETED"});
     let none = bench.ok("ListInferenceRecommendationsJobSteps", completed).await;
     assert_eq!(none["Steps"], json!([]));
+}
+
+#[tokio::test]
+async fn a_scaling_recommendation_reads_the_steps_of_the_trial_that_it_names() {
+    let bench = Bench::start().await;
+    let mut agent = FakeAgent::attach(&bench.coordinator, "a").await;
+    // One candidate, so that one trial ends the job.
+    let mut request = bench.request("demo");
+    request["JobType"] = json!("Advanced");
+    let endpoint = json!({"InstanceType": "ml.c5.large"});
+    request["InputConfig"]["EndpointConfigurations"] = json!([endpoint]);
+    bench.ok("CreateInferenceRecommendationsJob", request).await;
+    let trial = held(&agent.expect_start().await);
+    for (index, per_second, cpu_pct) in [(0, 20.0, 25.0), (1, 40.0, 50.0)] {
+        let mut report = step(index);
+        report.achieved = Rate::per_second(per_second).unwrap();
+        report.utilization.cpu_pct = Some(cpu_pct);
+        let what = v1::StepFinished {
+            trial_id: trial.trial_id.clone(),
+            lease_token: trial.lease_token.clone(),
+            step: Some(report.into()),
+        };
+        agent.say(agent_message::Message::StepFinished(what)).await;
+        agent.expect_acknowledge().await;
+    }
+    agent.finish(&trial, measured()).await;
+    let job = bench.reaches("demo", "COMPLETED").await;
+    let best = &job["InferenceRecommendations"][0];
+    let by_id = |target: i32| {
+        json!({
+            "InferenceRecommendationsJobName": "demo",
+            "RecommendationId": best["RecommendationId"],
+            "TargetCpuUtilizationPerCore": target,
+        })
+    };
+    let operation = "GetScalingConfigurationRecommendation";
+    let scaled = bench.ok(operation, by_id(40)).await;
+    // 1200 + (2400 − 1200) · (40 − 25) / (50 − 25)
+    assert_eq!(scaled["Metric"]["InvocationsPerInstance"], 1920);
+    let mut by_endpoint = by_id(40);
+    by_endpoint["RecommendationId"] = Value::Null;
+    by_endpoint["EndpointName"] = best["EndpointConfiguration"]["EndpointName"].clone();
+    let again = bench.ok(operation, by_endpoint).await;
+    assert_eq!(again["DynamicScalingConfiguration"], scaled["DynamicScalingConfiguration"]);
+    let (code, message) = bench.refused(operation, by_id(60)).await;
+    assert_eq!(code, "ValidationException");
+    assert!(message.contains("outside of what was measured"), "{message}");
+    let mut nobody = by_id(40);
+    nobody["RecommendationId"] = json!("demo/00000000");
+    assert_eq!(bench.refused(operation, nobody).await.0, "ResourceNotFound");
 }
 
 #[tokio::test]
