@@ -114,10 +114,10 @@ pub(super) fn trial(
         .end()
         .and_then(TrialEnd::measurement)
         .is_some_and(|measured| measured.validity.verdict == Verdict::Invalid);
-    let status = match status::of_trial(&record.trial.state, began_at.is_some()) {
-        RecommendationJobStatus::Completed if unbelievable => RecommendationJobStatus::Failed,
-        status => status,
-    };
+    let mut status = status::of_trial(&record.trial.state, began_at.is_some());
+    if unbelievable && status == RecommendationJobStatus::Completed {
+        status = RecommendationJobStatus::Failed;
+    }
     let shown = TrialShown {
         status,
         invocations: began_at

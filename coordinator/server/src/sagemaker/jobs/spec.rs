@@ -211,7 +211,6 @@ pub(crate) fn declared(text: &str) -> Option<Vec<InputSpec>> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "reads well in map_err")]
 fn refused(error: impl std::error::Error) -> ApiError {
     ApiError::validation(error.to_string())
 }
