@@ -5,3 +5,4 @@
 mod oip;
 mod sagemaker;
 mod schemas;
+mod signatures;

@@ -67,7 +67,7 @@ async fn answer(State(front): State<Front>, request: Request) -> Response {
         Ok(document) => response(StatusCode::OK, document.as_ref()),
         Err(error) => {
             tracing::debug!(%error, target, request_id, "refused");
-            refusal(&error, spoken(&target))
+            refusal(&error, service_of(&target))
         }
     };
     let request_id = HeaderValue::from_str(&request_id).expect("a UUID is a header value");
@@ -148,8 +148,8 @@ async fn collect(body: Body) -> Result<Bytes, ApiError> {
     Ok(whole.freeze())
 }
 
-/// The service whose spelling a refusal takes.
-fn spoken(target: &str) -> Service {
+/// The service that a target is of, whether or not it names an operation.
+pub(super) fn service_of(target: &str) -> Service {
     if target.starts_with(Service::Logs.target_prefix()) {
         Service::Logs
     } else {

@@ -14,7 +14,6 @@ use assay_measure::{ids::JobName, job::JobStatus};
 use assay_planning::job_report::{self, Overrides};
 use assay_sagemaker::{
     arn::Resource as Named,
-    checks,
     error::{ApiError, ErrorCode},
     recommendations::Results,
     shapes::{
@@ -50,7 +49,6 @@ pub(crate) async fn create(
     api: &Arc<Api>,
     request: CreateInferenceRecommendationsJobRequest,
 ) -> Result<CreateInferenceRecommendationsJobResponse, ApiError> {
-    checks::job(&request)?;
     let intake = Intake::of(api, request).await?;
     let spec = spec::job_spec(&intake, api.account.region())?;
     let job_arn =

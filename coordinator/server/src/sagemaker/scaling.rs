@@ -1,7 +1,6 @@
 //! `GetScalingConfigurationRecommendation`: the load curve of one recommendation, as the pure crate reads it.
 
 use assay_sagemaker::{
-    checks,
     error::{ApiError, ErrorCode},
     recommendations::ListOrder,
     scaling::{self, Measured},
@@ -24,7 +23,6 @@ pub(crate) async fn recommend(
     api: &Api,
     request: &GetScalingConfigurationRecommendationRequest,
 ) -> Result<GetScalingConfigurationRecommendationResponse, ApiError> {
-    checks::scaling(request)?;
     let job = Shown::find(api, &request.inference_recommendations_job_name).await?;
     let found = job.results(api).await?;
     let results = found.as_results(api, &job);

@@ -17,7 +17,10 @@ use http::{HeaderName, header, request::Parts};
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use subtle::ConstantTimeEq;
 
-use crate::sagemaker::keys::{Key, Keys};
+use crate::sagemaker::{
+    front::service_of,
+    keys::{Key, Keys},
+};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const TERMINATOR: &str = "aws4_request";
@@ -126,7 +129,8 @@ fn signed<'a>(
         let code = ErrorCode::UnrecognizedClientException;
         ApiError::new(code, "The security token included in the request is invalid.")
     })?;
-    authorization.scoped_to(date, region, service_of(parts))?;
+    let service = service_of(text(parts, &TARGET).unwrap_or_default());
+    authorization.scoped_to(date, region, service)?;
     if let Some(missing) = MUST_BE_SIGNED
         .iter()
         .find(|name| !authorization.signed_headers.iter().any(|signed| signed == name))
@@ -137,16 +141,6 @@ fn signed<'a>(
     }
     within_window(at, now)?;
     Ok(Signed { authorization, key, at })
-}
-
-/// The service of what is asked; that it exists is checked later.
-fn service_of(parts: &Parts) -> Service {
-    let target = text(parts, &TARGET).unwrap_or_default();
-    if target.starts_with(Service::Logs.target_prefix()) {
-        Service::Logs
-    } else {
-        Service::SageMaker
-    }
 }
 
 fn within_window(at: Timestamp, now: Timestamp) -> Result<(), ApiError> {

@@ -3,6 +3,7 @@
 mod front;
 mod measured;
 mod packages;
+mod random;
 mod registry;
 mod signed;
 

@@ -2,7 +2,6 @@
 
 use assay_sagemaker::{
     arn::Resource as Named,
-    checks,
     error::ApiError,
     shapes::{
         lists::SortOrder,
@@ -28,7 +27,6 @@ pub(crate) async fn create(
     mut request: CreateModelPackageGroupRequest,
 ) -> Result<CreateModelPackageGroupResponse, ApiError> {
     let tags = request.tags.take().unwrap_or_default();
-    checks::tags(&tags)?;
     let name = request.model_package_group_name.clone();
     let model_package_group_arn = arn(api, &name);
     let new = NewResource {

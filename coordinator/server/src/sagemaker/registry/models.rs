@@ -2,7 +2,6 @@
 
 use assay_sagemaker::{
     arn::Resource as Named,
-    checks,
     error::ApiError,
     shapes::{
         lists::SortOrder,
@@ -26,7 +25,6 @@ pub(crate) async fn create(
     api: &Api,
     mut request: CreateModelRequest,
 ) -> Result<CreateModelResponse, ApiError> {
-    checks::model(&request)?;
     for container in containers(&request) {
         if let Some(package) = &container.model_package_name {
             packages::require(api, package).await?;

@@ -4,7 +4,6 @@
 
 use assay_sagemaker::{
     arn::Resource as Named,
-    checks,
     error::ApiError,
     shapes::{
         lists::SortOrder,
@@ -52,7 +51,6 @@ pub(crate) async fn create(
     api: &Api,
     mut request: CreateModelPackageRequest,
 ) -> Result<CreateModelPackageResponse, ApiError> {
-    checks::model_package(&request)?;
     let once = once(&mut request)?;
     let tags = request.tags.take().unwrap_or_default();
     let (name, approval) = match (&request.model_package_name, &request.model_package_group_name) {

@@ -3,7 +3,6 @@
 use assay_measure::ids::JobName;
 use assay_sagemaker::{
     arn::Resource as Named,
-    checks,
     error::{ApiError, ErrorCode},
     shapes::tags::{
         AddTagsRequest, AddTagsResponse, DeleteTagsRequest, DeleteTagsResponse, ListTagsRequest,
@@ -19,7 +18,6 @@ use crate::{
 
 /// `AddTags`; answers with all of them.
 pub(crate) async fn add(api: &Api, request: &AddTagsRequest) -> Result<AddTagsResponse, ApiError> {
-    checks::tags(&request.tags)?;
     let resource = resource(api, &request.resource_arn).await?;
     let all = api.registry.put_tags(&resource, &request.tags, MOST_TAGS).await;
     match all.map_err(store_failed)? {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::post;
-use crate::tests::support::Coordinator;
+use crate::tests::support::{Coordinator, within};
 
 const JSON: (&str, &str) = ("content-type", "application/x-amz-json-1.1");
 const LIST: (&str, &str) = ("x-amz-target", "SageMaker.ListModels");
@@ -115,4 +115,14 @@ async fn clients_at_the_same_time_lose_nothing() {
     assert_eq!(statuses, [vec![200; 20], vec![400; 20]].concat());
     let listed = coordinator.aws_ok("ListModels", &json!({})).await;
     assert_eq!(listed["Models"].as_array().unwrap().len(), 20);
+}
+
+#[tokio::test]
+async fn the_api_speaks_http_2_as_well() {
+    let coordinator = Coordinator::start().await;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let request = client.post(&coordinator.url).header(JSON.0, JSON.1).header(LIST.0, LIST.1);
+    let answer = within("an answer", request.body("{}").send()).await.unwrap();
+    assert_eq!((answer.version(), answer.status().as_u16()), (http::Version::HTTP_2, 200));
+    assert_eq!(answer.bytes().await.unwrap(), "{\"Models\":[]}");
 }

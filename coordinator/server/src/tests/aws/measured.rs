@@ -33,9 +33,7 @@ async fn recommended(bench: &Bench, model: &str) -> Value {
 #[tokio::test]
 async fn a_model_with_the_data_of_a_measured_one_is_recommended_for_at_once() {
     let bench = with_completed_job(|_| {}).await;
-    let model = |name: &str, url: String| {
-        json!({"ModelName": name, "PrimaryContainer": {"Image": "i", "ModelDataUrl": url}})
-    };
+    let model = |name: &str, url: String| json!({"ModelName": name, "PrimaryContainer": {"Image": "i", "ModelDataUrl": url}});
     bench.ok("CreateModel", model("same", bench.file("model.pt"))).await;
     bench.ok("CreateModel", model("other", bench.file("other.pt"))).await;
     let found = recommended(&bench, "same").await;
@@ -70,10 +68,9 @@ async fn measured_models_are_listed_as_their_requests_described_them() {
             "Task": "OTHER",
         }],
     });
-    let filter = |name: &str, value: &str| {
-        json!({"SearchExpression": {"Filters": [{"Name": name, "Value": value}]}})
-    };
-    for request in [json!({}), filter("Domain", "COMPUTER_VISION"), filter("Framework", "PYTORCH")] {
+    let filter = |name: &str, value: &str| json!({"SearchExpression": {"Filters": [{"Name": name, "Value": value}]}});
+    for request in [json!({}), filter("Domain", "COMPUTER_VISION"), filter("Framework", "PYTORCH")]
+    {
         assert_eq!(bench.ok("ListModelMetadata", request).await, listed);
     }
     let none = bench.ok("ListModelMetadata", filter("Task", "IMAGE_CLASSIFICATION")).await;
