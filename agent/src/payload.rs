@@ -8,17 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use assay_measure::payload_file::{
+    self, BODY_LIMIT, COUNT_LIMIT, EntryKind, INFLATED_LIMIT, Tally, hostile_entry,
+};
 use bytes::Bytes;
 use thiserror::Error;
-
-/// The largest single body.
-pub const BODY_LIMIT: u64 = 256 << 20;
-/// The largest sum of all bodies; they are held in memory.
-pub const TOTAL_LIMIT: u64 = 1 << 30;
-/// The largest number of bodies, and of entries in an archive.
-pub const COUNT_LIMIT: usize = 10_000;
-/// As much as an archive may inflate to: the bodies and the archive's own headers.
-const INFLATED_LIMIT: u64 = TOTAL_LIMIT + COUNT_LIMIT as u64 * 4096;
 
 /// Request bodies and their content type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,13 +114,13 @@ impl Payload {
 struct Collected<'a> {
     origin: &'a Path,
     bodies: Vec<Bytes>,
-    total: u64,
+    tally: Tally,
     first_name: Option<String>,
 }
 
 impl<'a> Collected<'a> {
     fn new(origin: &'a Path) -> Self {
-        Self { origin, bodies: Vec::new(), total: 0, first_name: None }
+        Self { origin, bodies: Vec::new(), tally: Tally::default(), first_name: None }
     }
 
     fn file(&mut self, path: &Path) -> Result<(), PayloadError> {
@@ -181,18 +175,8 @@ impl<'a> Collected<'a> {
         if let Err(error) = source.take(BODY_LIMIT + 1).read_to_end(&mut bytes) {
             return Ok(Err(error));
         }
-        let length = bytes.len() as u64;
-        if length > BODY_LIMIT {
-            return Err(too_large("a body may have 256 MiB"));
-        }
-        if self.total + length > TOTAL_LIMIT {
-            return Err(too_large("all bodies together may have 1 GiB"));
-        }
-        if self.bodies.len() == COUNT_LIMIT {
-            return Err(too_large("there may be 10000 bodies"));
-        }
-        if length > 0 {
-            self.total += length;
+        self.tally.count(bytes.len() as u64).map_err(too_large)?;
+        if !bytes.is_empty() {
             self.bodies.push(Bytes::from(bytes));
             self.first_name.get_or_insert_with(|| name.to_owned());
         }
@@ -213,32 +197,20 @@ impl<'a> Collected<'a> {
     }
 }
 
-/// What is wrong with an entry. Nothing is ever unpacked to disk, so none of these could do harm here;
-/// an archive that has one was made by mistake or in bad faith, and its bodies are not to be trusted.
 fn hostile(entry: &tar::Entry<'_, impl Read>) -> Option<&'static str> {
-    use std::path::Component;
-
     let kind = entry.header().entry_type();
-    if !kind.is_file() && !kind.is_dir() {
-        return Some("a link or a device");
-    }
+    let kind = match (kind.is_file(), kind.is_dir()) {
+        (true, _) => EntryKind::File,
+        (false, true) => EntryKind::Folder,
+        (false, false) => EntryKind::Other,
+    };
     let Ok(path) = entry.path() else { return Some("not named in UTF-8") };
-    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-    (!path.components().all(inside)).then_some("outside of the archive")
+    hostile_entry(&path, kind)
 }
 
 /// The content type that a file's extension suggests.
 fn guess(name: &str) -> &'static str {
-    match name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).as_deref() {
-        Some("npy") => "application/x-npy",
-        Some("npz") => "application/x-npz",
-        Some("json") => "application/json",
-        Some("csv") => "text/csv",
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("png") => "image/png",
-        Some("txt") => "text/plain",
-        _ => "application/octet-stream",
-    }
+    payload_file::content_type(name).unwrap_or("application/octet-stream")
 }
 
 #[cfg(test)]

@@ -86,6 +86,12 @@ impl JobSpec {
     pub fn working_time(&self) -> Duration {
         self.limits.begin_within.map_or(self.max_duration, |within| within.min(self.max_duration))
     }
+
+    /// Model or payload are still being fetched, so nothing can be measured yet.
+    #[must_use]
+    pub fn awaits_files(&self) -> bool {
+        self.model.is_awaited() || self.payload.artifact.is_awaited()
+    }
 }
 
 /// A candidate instance type: from the catalogue or the fleet, or a shape of the user's own.

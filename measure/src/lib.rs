@@ -5,6 +5,7 @@
 //!
 //! # Map
 //! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`environment`], [`input_spec`], [`slo`].
+//! - What is sent: [`payload_file`] (what it may be).
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
 //!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`known_queue`] (what a
@@ -20,6 +21,7 @@ pub mod job;
 pub mod known_queue;
 pub mod money;
 pub mod outcome;
+pub mod payload_file;
 pub mod schedule;
 pub mod search;
 pub mod slo;

@@ -1,7 +1,8 @@
-//! A Python with the packages of `tests/conformance/python/requirements.txt`, for other people's
-//! clients.
+//! Pythons with the packages of `tests/conformance/python/requirements.txt`, for other people's clients, and
+//! of `aws/requirements.txt` beside it, whose packages want other versions of the same things.
 //!
-//! It lives in `target/venv`, is made when first asked for, and made anew when the list changes.
+//! They live in `target/venv` and `target/venv-aws`, are made when first asked for, and made anew when the
+//! list changes.
 
 use std::{
     fs::{self, File},
@@ -15,12 +16,18 @@ use crate::workspace;
 /// The interpreter.
 pub fn python() -> PathBuf {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(find_or_make).clone()
+    PYTHON.get_or_init(|| find_or_make("venv", "requirements.txt")).clone()
 }
 
-fn find_or_make() -> PathBuf {
-    let requirements = workspace::root().join("tests/conformance/python/requirements.txt");
-    make(&workspace::target_dir().join("venv"), &requirements)
+/// The interpreter with AWS's clients.
+pub fn aws_python() -> PathBuf {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| find_or_make("venv-aws", "aws/requirements.txt")).clone()
+}
+
+fn find_or_make(venv: &str, requirements: &str) -> PathBuf {
+    let requirements = workspace::root().join("tests/conformance/python").join(requirements);
+    make(&workspace::target_dir().join(venv), &requirements)
 }
 
 /// The stamp is written last, so an environment that was cut short is never taken for a whole one.

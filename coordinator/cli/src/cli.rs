@@ -13,7 +13,7 @@ use assay_measure::{
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::EXIT_CODES;
+use crate::{aws_args::AwsArgs, failure::EXIT_CODES};
 
 const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Green.on_default().bold())
@@ -221,6 +221,8 @@ pub(crate) struct ServeArgs {
     /// Own prices: instance_type,region,usd_per_hour,source,as_of
     #[arg(long, value_name = "FILE")]
     pub(crate) prices: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) aws: AwsArgs,
 }
 
 #[derive(Debug, Subcommand)]

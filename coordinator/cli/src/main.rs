@@ -4,6 +4,7 @@
 
 mod agents;
 mod artifact;
+mod aws_args;
 mod binaries;
 mod cli;
 mod client;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use assay_measure::trial::Payload;
+use assay_measure::{payload_file, trial::Payload};
 use flate2::{Compression, write::GzEncoder};
 
 use crate::{
@@ -15,18 +15,6 @@ use crate::{
     job_request::JobRequest,
     sample_payload,
 };
-
-/// Content types by file extension.
-const BY_EXTENSION: [(&str, &str); 8] = [
-    ("npy", "application/x-npy"),
-    ("npz", "application/x-npz"),
-    ("json", "application/json"),
-    ("csv", "text/csv"),
-    ("bin", "application/octet-stream"),
-    ("jpg", "image/jpeg"),
-    ("jpeg", "image/jpeg"),
-    ("png", "image/png"),
-];
 
 /// Finds or makes the payload. The payload's artifact in the description is a placeholder that the
 /// caller replaces by the file's reference.
@@ -91,11 +79,7 @@ fn settle_content_type(request: &JobRequest, files: &[PathBuf]) -> Result<String
 }
 
 fn by_extension(path: &Path) -> Option<&'static str> {
-    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-    BY_EXTENSION
-        .iter()
-        .find(|(known, _)| *known == extension)
-        .map(|(_, content_type)| *content_type)
+    payload_file::content_type(path.file_name()?.to_str()?)
 }
 
 fn is_archive_name(path: &Path) -> bool {

@@ -30,6 +30,7 @@ pub(crate) async fn run(args: &ServeArgs, settings: &Settings) -> Result<ExitCod
         tls,
         token_file: settings.token_file.clone(),
         price_file: args.prices.clone(),
+        aws: args.aws.settings(),
         ..ServerSettings::new(Listen::At(args.listen), data_dir)
     })
     .await
@@ -51,6 +52,10 @@ pub(crate) fn start_failure(error: StartError) -> Failure {
         StartError::Unprotected(_)
         | StartError::Tls(_)
         | StartError::Tokens(_)
+        | StartError::AwsUnprotected(_)
+        | StartError::AwsKeys(_)
+        | StartError::AwsAccount(_)
+        | StartError::FileUrlDir { .. }
         | StartError::PricesUnreadable { .. }
         | StartError::PricesMalformed { .. } => ExitCode::Usage,
         StartError::Listen { .. }

@@ -35,6 +35,8 @@ pub(crate) struct Artifacts {
 pub(crate) enum ArtifactError {
     #[error("{name:?} has {announced} and the limit is {limit}")]
     TooLarge { name: String, announced: Bytes, limit: Bytes },
+    #[error("{name:?} has more than {limit}")]
+    LargerThan { name: String, limit: Bytes },
     #[error("{name:?} was announced with {announced} bytes, but {received} arrived")]
     WrongSize { name: String, announced: u64, received: u64 },
     #[error("{name:?} was announced as sha256:{announced}, but sha256:{received} arrived")]
@@ -52,6 +54,25 @@ pub(crate) struct Upload {
     written: JoinHandle<Result<Written, ArtifactError>>,
     target: PathBuf,
     announced: ArtifactRef,
+}
+
+/// A file that comes without an announcement: neither size nor checksum is known before its end.
+/// Dropped before it is kept, it leaves nothing.
+#[derive(Debug)]
+pub(crate) struct Reception {
+    chunks: mpsc::Sender<Chunk>,
+    written: JoinHandle<Result<Written, ArtifactError>>,
+    directory: Arc<Path>,
+    name: String,
+    limit: Bytes,
+}
+
+/// A whole file that is not kept yet.
+#[derive(Debug)]
+pub(crate) struct Received {
+    file: tempfile::NamedTempFile,
+    target: PathBuf,
+    artifact: ArtifactRef,
 }
 
 #[derive(Debug)]
@@ -112,8 +133,62 @@ impl Artifacts {
         })
     }
 
+    /// Begins to receive a file of unknown size, up to a limit of its own.
+    pub(crate) fn receive(&self, name: String, limit: Bytes) -> Reception {
+        let limit = limit.min(self.limit);
+        let unfinished = self.directory.join(UNFINISHED);
+        let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        Reception {
+            chunks: sender,
+            written: spawn_blocking(move || write(&unfinished, receiver, limit.count())),
+            directory: Arc::clone(&self.directory),
+            name,
+            limit,
+        }
+    }
+
     fn path(&self, sha256: &Sha256) -> PathBuf {
         self.directory.join(sha256.as_str())
+    }
+}
+
+impl Reception {
+    /// Takes the next part. False: no more is wanted, and [`Reception::finish`] says why.
+    pub(crate) async fn take(&mut self, chunk: Chunk) -> bool {
+        self.chunks.send(chunk).await.is_ok()
+    }
+
+    /// The whole file, to be looked at before it is kept.
+    pub(crate) async fn finish(self) -> Result<Received, ArtifactError> {
+        drop(self.chunks);
+        let written = self.written.await??;
+        if written.size_bytes > self.limit.count() {
+            return Err(ArtifactError::LargerThan { name: self.name, limit: self.limit });
+        }
+        let sha256 = Sha256::new(written.checksum).expect("a hexadecimal SHA-256");
+        Ok(Received {
+            file: written.file,
+            target: self.directory.join(sha256.as_str()),
+            artifact: ArtifactRef {
+                name: self.name,
+                sha256,
+                size_bytes: Bytes::new(written.size_bytes),
+            },
+        })
+    }
+}
+
+impl Received {
+    /// Where it lies for the moment.
+    pub(crate) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Keeps it under its checksum.
+    pub(crate) async fn keep(self) -> Result<ArtifactRef, ArtifactError> {
+        let Self { file, target, artifact } = self;
+        spawn_blocking(move || persist(file, &target)).await??;
+        Ok(artifact)
     }
 }
 

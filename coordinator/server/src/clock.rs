@@ -31,6 +31,16 @@ impl Clock {
         Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
 
+    /// The time of day, which an administrator may set: for comparing with clocks of other machines,
+    /// never for deadlines.
+    #[expect(
+        clippy::unused_self,
+        reason = "time is asked of a clock, so that this file has it all"
+    )]
+    pub(crate) fn time_of_day(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
     /// When tokio's clock will show this time; now, if it has passed.
     pub(crate) fn instant_of(&self, at: Timestamp) -> Instant {
         let ahead = at.duration_since(self.now());

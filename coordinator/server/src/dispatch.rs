@@ -12,6 +12,7 @@ pub(crate) mod link;
 mod recovery;
 mod refused;
 mod state;
+mod supply;
 mod time_limits;
 mod trials;
 
@@ -23,6 +24,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use assay_measure::{
     ids::{AgentName, JobName, TrialId},
     job::JobSpec,
+    trial::{ArtifactRef, Payload},
 };
 use assay_planning::{price_file::PriceRow, prices::Prices};
 use jiff::Timestamp;
@@ -72,6 +74,24 @@ pub(crate) enum Event {
         spec: Box<JobSpec>,
         /// What will be done.
         answer: AnswerTo<Result<Created, Refused>>,
+    },
+    /// The files that a job waited for have been stored.
+    SupplyJob {
+        /// The job.
+        name: JobName,
+        /// They.
+        files: Box<Supply>,
+        /// Whether the job takes them.
+        answer: AnswerTo<Result<(), Refused>>,
+    },
+    /// The files that a job waits for cannot be had.
+    GiveUpJob {
+        /// The job.
+        name: JobName,
+        /// Why, for people.
+        reason: String,
+        /// Whether the job has failed by that.
+        answer: AnswerTo<Result<(), Refused>>,
     },
     /// A client wants a job stopped.
     StopJob {
@@ -135,6 +155,15 @@ pub(crate) enum Effect {
     PricesChanged(Arc<Prices>),
     /// Answer a caller.
     Answer(Box<dyn FnOnce() + Send>),
+}
+
+/// The files of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Supply {
+    /// The model.
+    pub(crate) model: ArtifactRef,
+    /// What is sent to it.
+    pub(crate) payload: Payload,
 }
 
 /// A job was accepted.

@@ -1,13 +1,13 @@
 //! The coordinator: keeps jobs, hands trials to agents, and tells everybody what came of them.
 //!
 //! What is decided is decided by `assay-planning`; this crate performs it: one loop owns the state,
-//! a store makes it durable, gRPC carries it. Web pages and the SageMaker API join the same port.
+//! a store makes it durable, gRPC carries it, and so does the SageMaker API on the same port.
 //!
 //! # Map
 //! - Starting and stopping: [`server`], [`settings`], [`start_error`]; [`data_dir`], [`tls`], [`tokens`], `connections`.
 //! - State: `dispatch` (the loop), [`store`] (what survives), `artifacts` (files), `clock`.
 //! - Vocabulary: `agent_link` (what agents and coordinator say), `job_event` (what watchers see).
-//! - The door: `grpc` (services and their conversions).
+//! - The doors: `grpc` (services and their conversions), `sagemaker` (the API that AWS's clients speak).
 
 mod agent_link;
 mod artifacts;
@@ -17,6 +17,8 @@ pub mod data_dir;
 mod dispatch;
 mod grpc;
 mod job_event;
+mod random;
+mod sagemaker;
 pub mod server;
 pub mod settings;
 pub mod start_error;

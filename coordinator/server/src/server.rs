@@ -30,6 +30,10 @@ use crate::{
     data_dir::DataDir,
     dispatch::{Dispatch, State, Terms},
     grpc::{self, Shared},
+    random,
+    sagemaker::{
+        Api, background::Background, fetch::Sources, front, jobs, offer::Offer, signature::Gate,
+    },
     settings::{Listen, ServerSettings},
     store::{Store, StoreError, sqlite::SqliteStore},
     tls,
@@ -132,6 +136,8 @@ struct Parts {
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     tokens: Option<Tokens>,
+    offer: Offer,
+    gate: Gate,
     artifacts: Artifacts,
     clock: Clock,
     store: Arc<SqliteStore>,
@@ -145,7 +151,13 @@ impl Parts {
         let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
         let tokens = settings.token_file.as_deref().map(Tokens::read).transpose()?;
         let file_prices = settings.price_file.as_deref().map(read_prices).transpose()?;
-        let (listener, address) = bind(settings.listen, tls.is_some() && tokens.is_some())?;
+        let mut offer = Offer::check(settings.aws)?;
+        let protected = tls.is_some() && tokens.is_some();
+        let (listener, address) = bind(settings.listen, |address| {
+            refuse_unprotected(address, protected)?;
+            offer.refuse_unprotected(address)
+        })?;
+        let gate = offer.gate(address.ip().is_loopback() && tokens.is_none());
         let data_dir = DataDir::hold(&settings.data_dir)?;
         let store = Arc::new(SqliteStore::open(&data_dir.database()).await?);
         let clock = Clock::start();
@@ -163,12 +175,37 @@ impl Parts {
         let path = data_dir.artifacts();
         let artifacts = Artifacts::open(&path, settings.artifact_limit)
             .map_err(|source| StartError::Artifacts { path, source })?;
-        Ok(Self { address, listener, tls, tokens, artifacts, clock, store, state, data_dir })
+        Ok(Self {
+            address,
+            listener,
+            tls,
+            tokens,
+            offer,
+            gate,
+            artifacts,
+            clock,
+            store,
+            state,
+            data_dir,
+        })
     }
 
     async fn run(self, stop: CancellationToken) -> Result<(), ServerFailed> {
         let store: Arc<dyn Store> = self.store.clone();
         let (dispatch, link) = Dispatch::new(self.state, Arc::clone(&store), self.clock);
+        let (background, worker) = Background::new();
+        let api = Arc::new(Api {
+            dispatch: link.clone(),
+            store: Arc::clone(&store),
+            registry: self.store.clone(),
+            artifacts: self.artifacts.clone(),
+            clock: self.clock,
+            sources: Sources::below(self.offer.settings.file_url_dirs.clone()),
+            settings: self.offer.settings,
+            account: self.offer.account,
+            background,
+        });
+        api.background.run(jobs::resume(Arc::clone(&api)));
         let shared = Shared {
             dispatch: link,
             store,
@@ -177,6 +214,8 @@ impl Parts {
             stopping: stop.clone(),
         };
         let (router, health) = grpc::router(shared, self.tokens).await;
+        // Beyond the tokens' reach: its clients sign instead of presenting one.
+        let router = router.merge(front::routes(api, self.gate));
         let connections = connections::serve(self.listener, self.tls, router, stop.clone());
         // Should the loop end first, nothing can be answered any more, so connections end too.
         let dispatch = async {
@@ -188,24 +227,28 @@ impl Parts {
             stop.cancelled().await;
             health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         };
-        let (ended, (), ()) = tokio::join!(dispatch, connections, unready);
+        let work = worker.run(stop.clone());
+        let (ended, (), (), ()) = tokio::join!(dispatch, connections, unready, work);
         self.store.close().await;
         drop(self.data_dir);
         Ok(ended?)
     }
 }
 
-fn bind(listen: Listen, protected: bool) -> Result<(TcpListener, SocketAddr), StartError> {
+fn bind(
+    listen: Listen,
+    refuse: impl Fn(SocketAddr) -> Result<(), StartError>,
+) -> Result<(TcpListener, SocketAddr), StartError> {
     let listener = match listen {
         Listen::At(address) => {
             // Refused before the port is taken, if only for a moment.
-            refuse_unprotected(address, protected)?;
+            refuse(address)?;
             StdListener::bind(address).map_err(|source| StartError::Listen { address, source })?
         }
         Listen::Bound(listener) => listener,
     };
     let address = listener.local_addr().map_err(StartError::Socket)?;
-    refuse_unprotected(address, protected)?;
+    refuse(address)?;
     listener.set_nonblocking(true).map_err(StartError::Socket)?;
     Ok((TcpListener::from_std(listener).map_err(StartError::Socket)?, address))
 }
@@ -227,10 +270,5 @@ fn read_prices(path: &Path) -> Result<PriceTable, StartError> {
 }
 
 fn new_token() -> LeaseToken {
-    let mut bytes = [0; 16];
-    rustls::crypto::ring::default_provider()
-        .secure_random
-        .fill(&mut bytes)
-        .expect("the operating system has random numbers");
-    LeaseToken::new(hex::encode(bytes)).expect("32 hexadecimal digits are a lease token")
+    LeaseToken::new(random::token()).expect("32 hexadecimal digits are a lease token")
 }

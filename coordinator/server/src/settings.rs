@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use assay_measure::units::Bytes;
+pub use assay_sagemaker::recommendations::{LatencyUnit, OrderRule};
 
 pub use crate::tls::TlsFiles;
 
@@ -19,12 +20,59 @@ pub struct ServerSettings {
     pub token_file: Option<PathBuf>,
     /// File of the operator's own prices, CSV or TOML.
     pub price_file: Option<PathBuf>,
+    /// How the SageMaker API is offered.
+    pub aws: AwsSettings,
     /// The largest file that may be uploaded.
     pub artifact_limit: Bytes,
     /// How often agents report that they live.
     pub heartbeat_interval: Duration,
     /// After so long without a sign of life an agent is lost and its trial goes back to the queue.
     pub lease_term: Duration,
+}
+
+/// How the SageMaker API is offered.
+#[derive(Clone, Debug)]
+pub struct AwsSettings {
+    /// Who may use it.
+    pub auth: AwsAuth,
+    /// The account that resource names carry: 12 digits.
+    pub account: String,
+    /// The region that resource names and signatures carry, and whose prices count.
+    pub region: String,
+    /// Models and payloads may be read from `file://` URLs below these directories.
+    pub file_url_dirs: Vec<PathBuf>,
+    /// The unit of `ModelLatency`.
+    pub latency_unit: LatencyUnit,
+    /// Which end of a list of recommendations is the cheapest.
+    pub order: OrderRule,
+}
+
+/// Who may use the SageMaker API. Access tokens do not count there: its clients cannot send them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AwsAuth {
+    /// Everybody on this machine when listening on loopback without tokens, otherwise nobody.
+    #[default]
+    Unsaid,
+    /// Everybody who reaches the port; refused off loopback.
+    Off,
+    /// Whoever signs with a key pair of this file.
+    SigV4 {
+        /// The file.
+        keys_file: PathBuf,
+    },
+}
+
+impl Default for AwsSettings {
+    fn default() -> Self {
+        Self {
+            auth: AwsAuth::Unsaid,
+            account: "000000000000".to_owned(),
+            region: "us-east-1".to_owned(),
+            file_url_dirs: Vec::new(),
+            latency_unit: LatencyUnit::default(),
+            order: OrderRule::default(),
+        }
+    }
 }
 
 /// Where to listen.
@@ -46,6 +94,7 @@ impl ServerSettings {
             tls: None,
             token_file: None,
             price_file: None,
+            aws: AwsSettings::default(),
             artifact_limit: Bytes::gib(20),
             heartbeat_interval: Duration::from_secs(5),
             lease_term: Duration::from_secs(30),

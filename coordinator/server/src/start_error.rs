@@ -5,7 +5,11 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use assay_planning::price_file::PriceFileError;
 use thiserror::Error;
 
-use crate::{data_dir::DataDirError, store::StoreError, tls::TlsFileError, tokens::TokenFileError};
+use crate::{
+    data_dir::DataDirError, sagemaker::keys::KeysFileError, store::StoreError, tls::TlsFileError,
+    tokens::TokenFileError,
+};
+use assay_sagemaker::arn::BadAccount;
 
 /// A coordinator cannot start. Nothing was left half-done.
 #[derive(Debug, Error)]
@@ -30,6 +34,23 @@ pub enum StartError {
     /// The token file.
     #[error(transparent)]
     Tokens(#[from] TokenFileError),
+    /// Everybody in the network could use the SageMaker API.
+    #[error("refusing to offer the SageMaker API on {0} without signatures")]
+    AwsUnprotected(SocketAddr),
+    /// The key pairs of the SageMaker API.
+    #[error(transparent)]
+    AwsKeys(#[from] KeysFileError),
+    /// What resource names of the SageMaker API are made of.
+    #[error(transparent)]
+    AwsAccount(#[from] BadAccount),
+    /// A directory that `file://` URLs may lie below.
+    #[error("cannot use {path} for file:// URLs")]
+    FileUrlDir {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// The price file cannot be read.
     #[error("cannot read the price file {path}")]
     PricesUnreadable {
@@ -76,6 +97,16 @@ impl StartError {
             Self::Listen { .. } => "listen on an address of this machine, such as 127.0.0.1:7440",
             Self::Tls(_) => "--tls-cert takes a certificate chain and --tls-key its key, both PEM",
             Self::Tokens(_) => "write one token per line; lines that begin with # are comments",
+            Self::AwsUnprotected(_) => {
+                "give --aws-auth sigv4 with --aws-keys FILE, or listen on 127.0.0.1"
+            }
+            Self::AwsKeys(_) => {
+                "write a table for each key pair: [NAME], access_key_id = \"…\", secret_access_key = \"…\""
+            }
+            Self::AwsAccount(_) => {
+                "--aws-account takes 12 digits and --aws-region a name such as us-east-1"
+            }
+            Self::FileUrlDir { .. } => "--allow-file-urls takes a directory that exists",
             Self::PricesUnreadable { .. } | Self::PricesMalformed { .. } => {
                 "CSV needs the columns instance_type,region,usd_per_hour,source,as_of"
             }

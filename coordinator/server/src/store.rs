@@ -3,6 +3,8 @@
 //! The trait speaks domain types only; [`sqlite`] is its one implementation so far. Changes come as a
 //! closed list and are committed together or not at all. Who decides on them is [`crate::dispatch`].
 
+pub(crate) mod job_list;
+pub(crate) mod registry;
 pub(crate) mod sqlite;
 
 use std::{
@@ -25,7 +27,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{agent_link::AgentFacts, job_event::JobEvent};
+use crate::{
+    agent_link::AgentFacts,
+    job_event::JobEvent,
+    store::job_list::{JobLine, JobListQuery},
+};
 
 /// Where everything durable is kept.
 #[async_trait]
@@ -40,6 +46,13 @@ pub(crate) trait Store: Send + Sync + 'static {
     async fn jobs(&self, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError>;
     /// Everything that a job's report is made of.
     async fn job_facts(&self, name: &JobName) -> Result<Option<JobFacts>, StoreError>;
+    /// Jobs as the SageMaker API lists them.
+    async fn job_list(&self, query: &JobListQuery) -> Result<Vec<JobLine>, StoreError>;
+    /// The trials of a job, in the order of its plan, each with when its last run began.
+    async fn trials(
+        &self,
+        job: &JobName,
+    ) -> Result<Vec<(TrialRecord, Option<Timestamp>)>, StoreError>;
     /// The record of a job after a sequence number, at most `limit` entries, ascending.
     async fn events(
         &self,
@@ -54,6 +67,11 @@ pub(crate) trait Store: Send + Sync + 'static {
 pub(crate) enum Change {
     /// A job was accepted.
     JobCreated(Box<JobRecord>),
+    /// The files that a job waited for are there.
+    JobSupplied {
+        /// The job with them.
+        spec: Box<JobSpec>,
+    },
     /// It was decided what to run for a job, or trials were added.
     JobPlanned {
         /// The job.
@@ -186,10 +204,14 @@ pub(crate) struct JobSummary {
     pub(crate) spec: JobSpec,
     /// Where it stands.
     pub(crate) status: JobStatus,
+    /// The same with what belongs to it.
+    pub(crate) state: JobState,
     /// Why, for people.
     pub(crate) reason: String,
     /// When it was created.
     pub(crate) created_at: Timestamp,
+    /// When something last happened to it.
+    pub(crate) modified_at: Timestamp,
     /// When it ended.
     pub(crate) finished_at: Option<Timestamp>,
     /// What is planned, once that is decided.

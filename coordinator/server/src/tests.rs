@@ -2,6 +2,8 @@
 
 mod agents;
 mod artifacts;
+pub(crate) mod aws;
+mod aws_jobs;
 mod jobs;
 mod limits;
 mod restart;

@@ -210,7 +210,7 @@ impl State {
         }
     }
 
-    fn not_active(&self, name: &JobName) -> Refused {
+    pub(super) fn not_active(&self, name: &JobName) -> Refused {
         if self.ended.contains(name) {
             return Refused::JobEnded(name.clone());
         }
@@ -239,8 +239,12 @@ impl State {
     }
 
     /// Plans a job if the fleet can carry any of it out; otherwise says what it waits for.
-    fn plan_job(&mut self, index: usize, fleet: &[AgentView], now: Timestamp) {
+    pub(super) fn plan_job(&mut self, index: usize, fleet: &[AgentView], now: Timestamp) {
         let spec = &self.jobs[index].spec;
+        if spec.awaits_files() {
+            let reason = format!("fetching {} and {}", spec.model.name, spec.payload.artifact.name);
+            return self.give_reason(index, reason, now);
+        }
         match planner::plan(spec, Catalogue::builtin(), fleet) {
             Ok(plan) if !plan.trials.is_empty() => self.adopt_plan(index, plan),
             // Every type was refused, and a bigger fleet would have made that no different.
@@ -273,7 +277,7 @@ impl State {
         self.store(change);
     }
 
-    fn found_impossible(&mut self, index: usize, reason: String, now: Timestamp) {
+    pub(super) fn found_impossible(&mut self, index: usize, reason: String, now: Timestamp) {
         if let Err(error) = self.move_job(index, JobChange::FoundImpossible { reason }, now) {
             tracing::error!(%error, "a job without a plan had begun");
         }
@@ -307,7 +311,7 @@ impl State {
         }
     }
 
-    fn give_reason(&mut self, index: usize, reason: String, now: Timestamp) {
+    pub(super) fn give_reason(&mut self, index: usize, reason: String, now: Timestamp) {
         let job = &mut self.jobs[index];
         if job.reason == reason {
             return;

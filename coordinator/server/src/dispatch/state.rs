@@ -73,6 +73,14 @@ impl State {
                 let created = self.create_job(*spec, now);
                 self.effects.push(answer(to, created));
             }
+            Event::SupplyJob { name, files, answer: to } => {
+                let supplied = self.supply_job(&name, *files, now);
+                self.effects.push(answer(to, supplied));
+            }
+            Event::GiveUpJob { name, reason, answer: to } => {
+                let given_up = self.give_up_job(&name, reason, now);
+                self.effects.push(answer(to, given_up));
+            }
             Event::StopJob { name, by, answer: to } => {
                 let stopped = self.stop_job(&name, by, now);
                 self.effects.push(answer(to, stopped));

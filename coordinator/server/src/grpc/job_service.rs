@@ -38,6 +38,13 @@ impl Jobs {
 
     /// The job's files must be there, and be what the job says they are.
     fn check_artifact(&self, what: &str, artifact: &ArtifactRef) -> Result<(), Status> {
+        if artifact.is_awaited() {
+            return Err(refuse(
+                Code::InvalidArgument,
+                format_args!("the {what} {:?} is empty", artifact.name),
+                "upload the whole file",
+            ));
+        }
         match self.shared.artifacts.size_of(&artifact.sha256) {
             None => Err(refuse(
                 Code::NotFound,

@@ -64,7 +64,9 @@ impl From<StoreError> for Status {
 impl From<ArtifactError> for Status {
     fn from(error: ArtifactError) -> Self {
         let code = match &error {
-            ArtifactError::TooLarge { .. } => Code::ResourceExhausted,
+            ArtifactError::TooLarge { .. } | ArtifactError::LargerThan { .. } => {
+                Code::ResourceExhausted
+            }
             ArtifactError::WrongSize { .. } | ArtifactError::WrongChecksum { .. } => {
                 Code::InvalidArgument
             }

@@ -2,7 +2,9 @@
 //!
 //! One connection writes and a few read, so a reader never waits for the disk.
 
+mod job_list;
 mod read;
+mod registry;
 mod row;
 mod write;
 
@@ -11,6 +13,7 @@ use std::{path::Path, time::Duration};
 use assay_measure::ids::JobName;
 use assay_planning::job_report::JobFacts;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sqlx::{
     SqlitePool,
     migrate::Migrator,
@@ -19,7 +22,10 @@ use sqlx::{
 
 use crate::{
     job_event::JobEvent,
-    store::{Change, JobQuery, JobSummary, Recovered, Store, StoreError, broken},
+    store::{
+        Change, JobQuery, JobSummary, Recovered, Store, StoreError, TrialRecord, broken,
+        job_list::{JobLine, JobListQuery},
+    },
 };
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
@@ -121,6 +127,17 @@ impl Store for SqliteStore {
 
     async fn job_facts(&self, name: &JobName) -> Result<Option<JobFacts>, StoreError> {
         read::job_facts(&self.readers, name).await
+    }
+
+    async fn job_list(&self, query: &JobListQuery) -> Result<Vec<JobLine>, StoreError> {
+        job_list::job_list(&self.readers, query).await
+    }
+
+    async fn trials(
+        &self,
+        job: &JobName,
+    ) -> Result<Vec<(TrialRecord, Option<Timestamp>)>, StoreError> {
+        job_list::trials(&self.readers, job).await
     }
 
     async fn events(

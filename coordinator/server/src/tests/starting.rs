@@ -257,7 +257,7 @@ async fn a_malformed_price_file_is_refused_with_the_line() {
     assert!(source.to_string().contains("line 2"), "{source}");
 }
 
-fn certificate(directory: &Path) -> (TlsFiles, Certificate) {
+pub(super) fn certificate(directory: &Path) -> (TlsFiles, Certificate) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let files = TlsFiles { cert: directory.join("cert.pem"), key: directory.join("key.pem") };
     fs::write(&files.cert, made.cert.pem()).unwrap();

@@ -1,6 +1,6 @@
 //! A coordinator on a scratch directory, clients, and an agent whose every move the test decides.
 
-use std::{collections::HashMap, future::Future, num::NonZeroU32, time::Duration};
+use std::{collections::HashMap, future::Future, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use assay_measure::{
     configuration::{Configuration, Graph},
@@ -25,7 +25,7 @@ use tonic::{Status, Streaming, transport::Channel};
 
 use crate::{
     server::{RunningServer, Server},
-    settings::{Listen, ServerSettings},
+    settings::{AwsSettings, Listen, ServerSettings},
 };
 
 /// No wait in these tests is longer.
@@ -59,9 +59,17 @@ impl Coordinator {
         coordinator
     }
 
+    /// The directory that the SageMaker API may read files from.
+    pub(super) fn files(&self) -> PathBuf {
+        self.scratch.path().canonicalize().unwrap().join("files")
+    }
+
     pub(crate) fn settings(&self) -> ServerSettings {
         let listen = Listen::At("127.0.0.1:0".parse().unwrap());
+        std::fs::create_dir_all(self.files()).unwrap();
+        let aws = AwsSettings { file_url_dirs: vec![self.files()], ..AwsSettings::default() };
         ServerSettings {
+            aws,
             lease_term: self.lease_term,
             heartbeat_interval: self.lease_term / 6,
             ..ServerSettings::new(listen, self.scratch.path().join("data"))

@@ -94,7 +94,7 @@ async fn trials_of(db: &SqlitePool, job: &JobName) -> Result<Vec<TrialRecord>, S
     rows.iter().map(trial_record).collect()
 }
 
-fn trial_record(row: &SqliteRow) -> Result<TrialRecord, StoreError> {
+pub(super) fn trial_record(row: &SqliteRow) -> Result<TrialRecord, StoreError> {
     let run: Option<String> = column(row, "run_token")?;
     Ok(TrialRecord {
         id: parse("a trial id", column(row, "id")?)?,
@@ -154,7 +154,9 @@ async fn own_prices(db: &SqlitePool) -> Result<Vec<PriceRow>, StoreError> {
 pub(super) async fn jobs(db: &SqlitePool, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError> {
     let rows = sqlx::query(
         "select job.*, (select count(*) from trial where trial.job = job.name and state = 'ended')
-                as trials_ended
+                as trials_ended,
+                (select at_us from event where event.job = job.name order by sequence desc limit 1)
+                as modified_at_us
          from job
          where ($1 is null or number < $1) and ($2 is null or status = $2) and instr(name, $3) > 0
          order by number desc limit $4",
@@ -173,7 +175,9 @@ pub(super) async fn jobs(db: &SqlitePool, query: &JobQuery) -> Result<Vec<JobSum
 pub(super) async fn job(db: &SqlitePool, name: &JobName) -> Result<Option<JobSummary>, StoreError> {
     let row = sqlx::query(
         "select job.*, (select count(*) from trial where trial.job = job.name and state = 'ended')
-                as trials_ended
+                as trials_ended,
+                (select at_us from event where event.job = job.name order by sequence desc limit 1)
+                as modified_at_us
          from job where name = $1",
     )
     .bind(name.as_str())
@@ -186,10 +190,13 @@ pub(super) async fn job(db: &SqlitePool, name: &JobName) -> Result<Option<JobSum
 fn job_summary(row: &SqliteRow) -> Result<JobSummary, StoreError> {
     let finished_at: Option<i64> = column(row, "finished_at_us")?;
     let recommended: Option<String> = column(row, "recommended_json")?;
+    let modified_at: Option<i64> = column(row, "modified_at_us")?;
     let record = job_record(row)?;
     Ok(JobSummary {
         number: record.number,
         status: record.state.status(),
+        state: record.state,
+        modified_at: modified_at.map_or(Ok(record.created_at), timestamp)?,
         reason: record.reason,
         created_at: record.created_at,
         finished_at: finished_at.map(timestamp).transpose()?,

@@ -2,6 +2,7 @@
 
 use assay_measure::{
     ids::{AgentName, JobName, LeaseToken, TrialId},
+    job::JobSpec,
     outcome::StepReport,
     trial::ArtifactRef,
 };
@@ -31,6 +32,7 @@ pub(super) async fn apply(
 async fn apply_one(db: &mut SqliteConnection, change: Change) -> Result<(), StoreError> {
     match change {
         Change::JobCreated(record) => create_job(db, &record).await,
+        Change::JobSupplied { spec } => supply_job(db, &spec).await,
         Change::JobPlanned { job, planned, trials } => {
             plan_job(db, &job, &planned).await?;
             for trial in &trials {
@@ -71,6 +73,16 @@ async fn create_job(db: &mut SqliteConnection, record: &JobRecord) -> Result<(),
     .execute(db)
     .await
     .map_err(broken("write a job to"))?;
+    Ok(())
+}
+
+async fn supply_job(db: &mut SqliteConnection, spec: &JobSpec) -> Result<(), StoreError> {
+    sqlx::query("update job set spec_json = $2 where name = $1")
+        .bind(spec.name.as_str())
+        .bind(json("job specification", spec)?)
+        .execute(db)
+        .await
+        .map_err(broken("write a job to"))?;
     Ok(())
 }
 

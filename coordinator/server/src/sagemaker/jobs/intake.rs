@@ -1,0 +1,274 @@
+//! What a job was created with: the request as it came, kept for its echo, and where its files are.
+//!
+//! Model and package are looked up when the job is created: what happens to them later changes nothing.
+
+use assay_sagemaker::{
+    arn::Resource as Named,
+    error::ApiError,
+    shapes::{
+        jobs::{ContainerConfig, CreateInferenceRecommendationsJobRequest, InputConfig},
+        models::{ContainerDefinition, CreateModelRequest, ModelDataSource},
+        packages::{
+            CreateModelPackageRequest, InferenceSpecification, ModelPackageContainerDefinition,
+        },
+    },
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    sagemaker::{Api, store_failed},
+    store::registry::Kind,
+};
+
+/// A request for a job with all that it refers to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Intake {
+    /// As it came.
+    pub(crate) request: CreateInferenceRecommendationsJobRequest,
+    /// What it refers to.
+    pub(crate) subject: Subject,
+}
+
+/// What is measured, and with what; the request's own words win over the package's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Subject {
+    /// Where the model is.
+    pub(crate) model_url: String,
+    /// Where the archive of payloads is.
+    pub(crate) payload_url: String,
+    /// The `Content-Type` of the payloads, unless their names say it.
+    pub(crate) content_type: Option<String>,
+    /// The shapes of the inputs, in SageMaker's notation.
+    pub(crate) data_input_config: Option<String>,
+    /// Instance types that the job is narrowed to; empty is no narrowing.
+    pub(crate) instance_types: Vec<String>,
+    /// The model's own environment is not passed on; said in the job's log.
+    pub(crate) has_environment: bool,
+}
+
+/// One model with what is known of it, from either kind of resource.
+#[derive(Default)]
+struct Found {
+    model_url: Option<String>,
+    payload_url: Option<String>,
+    content_type: Option<String>,
+    data_input_config: Option<String>,
+    instance_types: Vec<String>,
+    has_environment: bool,
+}
+
+impl Intake {
+    /// Looks up what a request refers to.
+    pub(crate) async fn of(
+        api: &Api,
+        request: CreateInferenceRecommendationsJobRequest,
+    ) -> Result<Self, ApiError> {
+        let input = &request.input_config;
+        let found = found(api, input).await?;
+        let given = input.container_config.clone().unwrap_or_default();
+        let subject = subject(found, given)?;
+        Ok(Self { request, subject })
+    }
+}
+
+async fn found(api: &Api, input: &InputConfig) -> Result<Found, ApiError> {
+    match (&input.model_package_version_arn, &input.model_name) {
+        (Some(arn), _) => of_package(&package(api, arn).await?),
+        (None, Some(name)) => of_model(api, name).await,
+        (None, None) => Err(ApiError::validation("InputConfig names no model.")),
+    }
+}
+
+fn subject(found: Found, given: ContainerConfig) -> Result<Subject, ApiError> {
+    let payload = given.payload_config.unwrap_or_default();
+    let model_url = found.model_url.ok_or_else(|| {
+        ApiError::validation("The model has no ModelDataUrl, so there is nothing to measure.")
+    })?;
+    let payload_url = payload.sample_payload_url.or(found.payload_url).ok_or_else(|| {
+        ApiError::validation(
+            "SamplePayloadUrl must be specified, in the model package or in \
+             ContainerConfig.PayloadConfig.",
+        )
+    })?;
+    Ok(Subject {
+        model_url,
+        payload_url,
+        content_type: first(payload.supported_content_types).or(found.content_type),
+        data_input_config: given.data_input_config.or(found.data_input_config),
+        instance_types: given
+            .supported_instance_types
+            .filter(|types| !types.is_empty())
+            .unwrap_or(found.instance_types),
+        has_environment: found.has_environment,
+    })
+}
+
+async fn of_model(api: &Api, name: &str) -> Result<Found, ApiError> {
+    let arn = api.account.arn(&Named::Model(name.to_owned()));
+    let model: CreateModelRequest =
+        read(api, Kind::Model, name).await?.ok_or_else(|| ApiError::no_such_model(&arn))?;
+    from_model(api, model).await
+}
+
+/// Where a model's data is, as a job would find it.
+pub(crate) async fn model_url(
+    api: &Api,
+    model: CreateModelRequest,
+) -> Result<Option<String>, ApiError> {
+    from_model(api, model).await.map(|found| found.model_url)
+}
+
+async fn from_model(api: &Api, model: CreateModelRequest) -> Result<Found, ApiError> {
+    let container = match (model.primary_container, model.containers) {
+        (Some(primary), _) => primary,
+        (None, Some(containers)) => only(containers, "model")?,
+        (None, None) => ContainerDefinition::default(),
+    };
+    let has_environment = container.environment.is_some_and(|variables| !variables.is_empty());
+    let mut found = match &container.model_package_name {
+        Some(package_name) => of_package(&package(api, package_name).await?)?,
+        None => Found::default(),
+    };
+    found.has_environment |= has_environment;
+    let own = data_url(container.model_data_url, container.model_data_source)?;
+    found.model_url = own.or(found.model_url);
+    Ok(found)
+}
+
+async fn package(api: &Api, name_or_arn: &str) -> Result<CreateModelPackageRequest, ApiError> {
+    let missing = || ApiError::validation(format!("ModelPackage {name_or_arn} does not exist."));
+    let name = match api.account.package(name_or_arn) {
+        Ok(Named::ModelPackage(name)) => name,
+        Ok(Named::ModelPackageVersion { group, version }) => format!("{group}/{version}"),
+        Ok(
+            Named::InferenceRecommendationsJob(_) | Named::Model(_) | Named::ModelPackageGroup(_),
+        )
+        | Err(_) => return Err(missing()),
+    };
+    read(api, Kind::Package, &name).await?.ok_or_else(missing)
+}
+
+fn of_package(package: &CreateModelPackageRequest) -> Result<Found, ApiError> {
+    let specification: InferenceSpecification = package
+        .inference_specification
+        .clone()
+        .ok_or_else(|| ApiError::validation("The model package has no InferenceSpecification."))?;
+    let container: ModelPackageContainerDefinition =
+        only(specification.containers, "model package")?;
+    Ok(Found {
+        model_url: data_url(container.model_data_url, container.model_data_source)?,
+        payload_url: package.sample_payload_url.clone(),
+        content_type: first(specification.supported_content_types),
+        data_input_config: container.model_input.map(|input| input.data_input_config),
+        instance_types: specification
+            .supported_realtime_inference_instance_types
+            .unwrap_or_default(),
+        has_environment: container.environment.is_some_and(|variables| !variables.is_empty()),
+    })
+}
+
+fn data_url(
+    url: Option<String>,
+    source: Option<ModelDataSource>,
+) -> Result<Option<String>, ApiError> {
+    if url.is_some() {
+        return Ok(url);
+    }
+    let Some(source) = source.and_then(|source| source.s3_data_source) else {
+        return Ok(None);
+    };
+    if source.s3_data_type == "S3Prefix" {
+        return Err(ApiError::validation(
+            "ModelDataSource: a prefix of uncompressed files is not read; specify an S3Object, \
+             a TorchScript file or a model.tar.gz with one.",
+        ));
+    }
+    Ok(Some(source.s3_uri))
+}
+
+fn only<T>(containers: Vec<T>, whose: &str) -> Result<T, ApiError> {
+    let mut containers = containers.into_iter();
+    match (containers.next(), containers.next()) {
+        (Some(container), None) => Ok(container),
+        _ => Err(ApiError::validation(format!(
+            "The {whose} must have exactly one container: pipelines of several are not measured."
+        ))),
+    }
+}
+
+fn first(list: Option<Vec<String>>) -> Option<String> {
+    list.unwrap_or_default().into_iter().find(|one| !one.is_empty())
+}
+
+async fn read<T: DeserializeOwned>(
+    api: &Api,
+    kind: Kind,
+    name: &str,
+) -> Result<Option<T>, ApiError> {
+    let resource = api.registry.resource(kind, name).await.map_err(store_failed)?;
+    resource.map(|resource| parsed(resource.document)).transpose()
+}
+
+/// A document that this API wrote itself.
+pub(crate) fn parsed<T: DeserializeOwned>(document: Value) -> Result<T, ApiError> {
+    serde_json::from_value(document).map_err(|error| {
+        store_failed(crate::store::StoreError::Damaged {
+            what: "a resource of the SageMaker API".to_owned(),
+            source: Box::new(error),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use assay_sagemaker::shapes::jobs::PayloadConfig;
+
+    use super::*;
+
+    fn package() -> Found {
+        let document = serde_json::json!({
+            "SamplePayloadUrl": "s3://bucket/of-the-package.tar.gz",
+            "InferenceSpecification": {
+                "Containers": [{
+                    "Image": "host:latest", "ModelDataUrl": "s3://bucket/model.tar.gz",
+                    "ModelInput": {"DataInputConfig": "[[1,3,224,224]]"},
+                }],
+                "SupportedContentTypes": ["image/png"],
+                "SupportedRealtimeInferenceInstanceTypes": ["ml.c5.large"],
+            },
+        });
+        of_package(&serde_json::from_value(document).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_the_container_config_says_wins_over_the_package() {
+        let of_package = subject(package(), ContainerConfig::default()).unwrap();
+        assert_eq!(of_package.payload_url, "s3://bucket/of-the-package.tar.gz");
+        assert_eq!(of_package.content_type.as_deref(), Some("image/png"));
+        assert_eq!(of_package.instance_types, ["ml.c5.large"]);
+        let given = ContainerConfig {
+            payload_config: Some(PayloadConfig {
+                sample_payload_url: Some("s3://bucket/given.tar.gz".to_owned()),
+                supported_content_types: Some(vec!["image/jpeg".to_owned()]),
+            }),
+            data_input_config: Some("[[1,3,256,256]]".to_owned()),
+            supported_instance_types: Some(vec!["onprem.h200".to_owned()]),
+            ..ContainerConfig::default()
+        };
+        let subject = subject(package(), given).unwrap();
+        assert_eq!(subject.model_url, "s3://bucket/model.tar.gz");
+        assert_eq!(subject.payload_url, "s3://bucket/given.tar.gz");
+        assert_eq!(subject.content_type.as_deref(), Some("image/jpeg"));
+        assert_eq!(subject.data_input_config.as_deref(), Some("[[1,3,256,256]]"));
+        assert_eq!(subject.instance_types, ["onprem.h200"]);
+    }
+
+    #[test]
+    fn a_model_or_payload_that_nobody_named_is_asked_for() {
+        let without = |found| subject(found, ContainerConfig::default()).unwrap_err().message;
+        assert!(without(Found::default()).contains("ModelDataUrl"));
+        let found = Found { payload_url: None, ..package() };
+        assert!(without(found).contains("SamplePayloadUrl must be specified"));
+    }
+}

@@ -1,0 +1,128 @@
+//! A job as this API shows it: the request that it came from, or one that says the same about a job that came
+//! another way.
+
+use assay_measure::{ids::JobName, validity::Verdict};
+use assay_planning::trial_state::{TrialEnd, TrialState};
+use assay_sagemaker::{
+    arn::Resource as Named,
+    error::ApiError,
+    recommendations::TrialRecord as TrialShown,
+    shapes::jobs::{
+        CreateInferenceRecommendationsJobRequest, InputConfig, LatencyPercentile,
+        RecommendationJobStatus, RecommendationJobType,
+    },
+    status,
+    timestamp::Timestamp,
+};
+
+use super::{
+    intake::{Intake, parsed},
+    no_such_job,
+};
+use crate::{
+    sagemaker::{Api, store_failed},
+    store::{JobSummary, TrialRecord, registry::Kind},
+};
+
+/// The longest name of a model.
+const LONGEST_MODEL_NAME: usize = 63;
+
+/// A job with the request behind it.
+pub(crate) struct Shown {
+    pub(crate) summary: JobSummary,
+    /// Absent for a job that did not come through this API.
+    pub(crate) intake: Option<Intake>,
+    made_up: CreateInferenceRecommendationsJobRequest,
+}
+
+impl Shown {
+    /// Finds a job by its name.
+    pub(crate) async fn find(api: &Api, name: &str) -> Result<Self, ApiError> {
+        let parsed_name: JobName = name.parse().map_err(|_| no_such_job(name))?;
+        let summary = api.store.job(&parsed_name).await.map_err(store_failed)?;
+        let summary = summary.ok_or_else(|| no_such_job(name))?;
+        let kept = api.registry.resource(Kind::Job, name).await.map_err(store_failed)?;
+        let intake = kept.map(|resource| parsed(resource.document)).transpose()?;
+        let made_up = made_up(name, &summary.spec.model.name, api);
+        Ok(Self { summary, intake, made_up })
+    }
+
+    /// What it was created with.
+    pub(crate) fn request(&self) -> CreateInferenceRecommendationsJobRequest {
+        self.intake.as_ref().map_or_else(|| self.made_up.clone(), |intake| intake.request.clone())
+    }
+
+    /// Its name among resources.
+    pub(crate) fn arn(&self, api: &Api) -> String {
+        api.account.arn(&Named::InferenceRecommendationsJob(self.summary.spec.name.to_string()))
+    }
+
+    /// The percentile that `ModelLatency` tells: the one of its threshold, p95 without one.
+    pub(crate) fn percentile(&self) -> LatencyPercentile {
+        let conditions =
+            self.intake.as_ref().and_then(|one| one.request.stopping_conditions.as_ref());
+        let thresholds = conditions.and_then(|one| one.model_latency_thresholds.as_ref());
+        let first = thresholds.and_then(|thresholds| thresholds.first());
+        first.and_then(|threshold| threshold.percentile).unwrap_or(LatencyPercentile::P95)
+    }
+
+    /// The invocations per minute that the endpoint must carry.
+    pub(crate) fn target(&self) -> Option<i32> {
+        self.intake.as_ref()?.request.stopping_conditions.as_ref()?.max_invocations
+    }
+}
+
+/// A request that says what can be said of a job that did not come through this API.
+pub(super) fn made_up(
+    name: &str,
+    model: &str,
+    api: &Api,
+) -> CreateInferenceRecommendationsJobRequest {
+    let stem = model.split('.').next().unwrap_or_default();
+    let clean = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let model_name: String = stem.chars().map(clean).take(LONGEST_MODEL_NAME).collect();
+    let model_name = model_name.trim_matches('-').to_owned();
+    CreateInferenceRecommendationsJobRequest {
+        job_name: name.to_owned(),
+        job_type: RecommendationJobType::Default,
+        role_arn: format!("arn:aws:iam::{}:role/assay", api.account.id()),
+        input_config: InputConfig {
+            model_name: Some(model_name).filter(|name| !name.is_empty()),
+            ..InputConfig::default()
+        },
+        job_description: Some("not created through the SageMaker API".to_owned()),
+        stopping_conditions: None,
+        output_config: None,
+        tags: None,
+    }
+}
+
+/// A trial by its id: where it stands, and when it was under load.
+pub(super) fn trial(
+    (record, began_at): (TrialRecord, Option<jiff::Timestamp>),
+) -> (String, TrialShown) {
+    let ended_at = match &record.trial.state {
+        TrialState::Ended { ended_at, .. } => Some(*ended_at),
+        TrialState::Queued
+        | TrialState::Leased { .. }
+        | TrialState::Running { .. }
+        | TrialState::Cancelling { .. } => None,
+    };
+    // Figures that cannot be believed are no success; the step says why.
+    let unbelievable = record
+        .trial
+        .end()
+        .and_then(TrialEnd::measurement)
+        .is_some_and(|measured| measured.validity.verdict == Verdict::Invalid);
+    let mut status = status::of_trial(&record.trial.state, began_at.is_some());
+    if unbelievable && status == RecommendationJobStatus::Completed {
+        status = RecommendationJobStatus::Failed;
+    }
+    let shown = TrialShown {
+        status,
+        invocations: began_at
+            .zip(ended_at)
+            .map(|(began, ended)| (Timestamp::new(began), Timestamp::new(ended))),
+    };
+    (record.id.to_string(), shown)
+}

@@ -1,0 +1,219 @@
+//! From a request to our own job. Nothing is fetched and nothing is looked up here.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use assay_measure::{
+    input_spec::{DType, InputSpec},
+    job::{CandidateType, Demand, JobSpec, ResourceLimits, Sweep},
+    search::Mode,
+    slo::{Slo, SloMetric},
+    stepped_load::{FlatInvocations, StoppingConditions},
+    trial::{ArtifactRef, Payload},
+    units::Rate,
+};
+use assay_sagemaker::{
+    checks, environment,
+    error::ApiError,
+    shapes::jobs::{self, EndpointInputConfiguration, LatencyPercentile, RecommendationJobType},
+    traffic,
+};
+use serde_json::Value;
+
+use super::intake::Intake;
+use crate::sagemaker::fetch::file_name;
+
+/// What a job may take when it does not say: a Default job as long as AWS announces for one, a load test the
+/// longest that may be asked for.
+const DEFAULT_DURATION: Duration = Duration::from_secs(45 * 60);
+const LONGEST_DURATION: Duration = Duration::from_secs(18_000);
+/// What began within the job's duration may end after it; one trial takes no longer than its traffic, and a
+/// search no longer than this.
+const LONGEST_SEARCH: Duration = Duration::from_secs(1800);
+/// A job that may take less than this searches quickly.
+const LONG_ENOUGH: Duration = Duration::from_secs(600);
+/// The same for everybody who asks: results can be compared.
+const SEED: u64 = 1;
+
+/// The job that a request asks for; its files are still to be fetched.
+pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiError> {
+    let request = &intake.request;
+    let input = &request.input_config;
+    refuse_what_is_not_measured(input)?;
+    let is_default = request.job_type == RecommendationJobType::Default;
+    let fixed_load = input
+        .traffic_pattern
+        .as_ref()
+        .map(|pattern| traffic::parts(pattern, input.job_duration_in_seconds))
+        .transpose()?;
+    let thresholds = thresholds(request.stopping_conditions.as_ref())?;
+    let has_traffic = fixed_load.is_some();
+    let stopping = has_traffic
+        .then(|| stopping(request.stopping_conditions.as_ref(), thresholds.clone()))
+        .transpose()?;
+    let within = seconds(input.job_duration_in_seconds).unwrap_or(if is_default {
+        DEFAULT_DURATION
+    } else {
+        LONGEST_DURATION
+    });
+    let traffic_time: Duration = fixed_load.iter().flatten().map(|part| part.duration).sum();
+    let endpoints = input.endpoint_configurations.as_deref().unwrap_or_default();
+    Ok(JobSpec {
+        name: request.job_name.parse().map_err(refused)?,
+        model: ArtifactRef::awaited(file_name(&intake.subject.model_url)),
+        payload: Payload {
+            artifact: ArtifactRef::awaited(file_name(&intake.subject.payload_url)),
+            is_archive: true,
+            content_type: intake.subject.content_type.clone().unwrap_or_default(),
+        },
+        inputs: inputs(intake),
+        instance_types: instance_types(intake, endpoints)?,
+        emulate: true,
+        // A load test measures what it names; only a Default job looks for configurations by itself.
+        sweep: Sweep { defaults_only: !is_default, ..Sweep::default() },
+        constraints: if has_traffic { Vec::new() } else { thresholds },
+        goals: None,
+        mode: if within < LONG_ENOUGH { Mode::Quick } else { Mode::Full },
+        seed: SEED,
+        soak: None,
+        fixed_load,
+        stopping,
+        limits: limits(input.resource_limit.as_ref(), within),
+        region: region.to_owned(),
+        demand: demand(request.stopping_conditions.as_ref())?,
+        max_duration: within + traffic_time.max(LONGEST_SEARCH),
+        price_overrides: Vec::new(),
+    })
+}
+
+fn refuse_what_is_not_measured(input: &jobs::InputConfig) -> Result<(), ApiError> {
+    if input.endpoints.as_ref().is_some_and(|endpoints| !endpoints.is_empty()) {
+        return Err(ApiError::validation(
+            "Endpoints: an existing endpoint cannot be measured by name here, because this server has no \
+             endpoints; `assay-agent capacity --target URL` measures one by its address.",
+        ));
+    }
+    let mut endpoints = input.endpoint_configurations.iter().flatten();
+    if endpoints.any(|endpoint| endpoint.inference_specification_name.is_some()) {
+        return Err(ApiError::validation(
+            "EndpointConfigurations: InferenceSpecificationName cannot be specified: \
+             additional inference specifications are kept and not measured.",
+        ));
+    }
+    Ok(())
+}
+
+fn instance_types(
+    intake: &Intake,
+    endpoints: &[EndpointInputConfiguration],
+) -> Result<Vec<CandidateType>, ApiError> {
+    if endpoints.is_empty() {
+        let named = |name: &String| {
+            checks::instance_type(name)?;
+            Ok(CandidateType::named(name.parse().map_err(refused)?))
+        };
+        return intake.subject.instance_types.iter().map(named).collect();
+    }
+    let configured = |endpoint: &EndpointInputConfiguration| {
+        let name = endpoint.instance_type.as_deref().unwrap_or_default();
+        let environment = environment::ranges(endpoint)?.try_into().map_err(refused)?;
+        Ok(CandidateType { environment, ..CandidateType::named(name.parse().map_err(refused)?) })
+    };
+    endpoints.iter().map(configured).collect()
+}
+
+fn thresholds(conditions: Option<&jobs::StoppingConditions>) -> Result<Vec<Slo>, ApiError> {
+    let given = conditions.and_then(|conditions| conditions.model_latency_thresholds.as_ref());
+    let slo = |threshold: &jobs::ModelLatencyThreshold| {
+        let metric = match threshold.percentile.unwrap_or(LatencyPercentile::P95) {
+            LatencyPercentile::P95 => SloMetric::P95,
+            LatencyPercentile::P99 => SloMetric::P99,
+        };
+        let limit = threshold.value_in_milliseconds.and_then(|ms| u64::try_from(ms).ok());
+        Slo::new(metric, Duration::from_millis(limit.unwrap_or(0))).map_err(refused)
+    };
+    given.into_iter().flatten().map(slo).collect()
+}
+
+fn stopping(
+    conditions: Option<&jobs::StoppingConditions>,
+    latency: Vec<Slo>,
+) -> Result<StoppingConditions, ApiError> {
+    let flat = conditions.and_then(|conditions| conditions.flat_invocations);
+    Ok(StoppingConditions {
+        max_invocations: target(conditions)?,
+        latency,
+        flat_invocations: match flat {
+            Some(jobs::FlatInvocations::Continue) => FlatInvocations::Continue,
+            Some(jobs::FlatInvocations::Stop) | None => FlatInvocations::Stop,
+        },
+        ..StoppingConditions::default()
+    })
+}
+
+fn target(conditions: Option<&jobs::StoppingConditions>) -> Result<Option<Rate>, ApiError> {
+    let per_minute = conditions.and_then(|conditions| conditions.max_invocations);
+    per_minute.map(|rate| Rate::per_minute(f64::from(rate)).map_err(refused)).transpose()
+}
+
+/// The recommended endpoint carries the invocations wanted, with nothing to spare.
+fn demand(conditions: Option<&jobs::StoppingConditions>) -> Result<Option<Demand>, ApiError> {
+    Ok(target(conditions)?.map(|rate| Demand { rate, headroom_pct: 100 }))
+}
+
+fn limits(given: Option<&jobs::ResourceLimit>, within: Duration) -> ResourceLimits {
+    let count = |value: Option<i32>| {
+        value.and_then(|value| u32::try_from(value).ok()).and_then(NonZeroU32::new)
+    };
+    ResourceLimits {
+        most_trials: given.and_then(|limit| count(limit.max_number_of_tests)),
+        most_at_once: given.and_then(|limit| count(limit.max_parallel_of_tests)),
+        begin_within: Some(within),
+    }
+}
+
+fn seconds(value: Option<i32>) -> Option<Duration> {
+    value.and_then(|value| u64::try_from(value).ok()).map(Duration::from_secs)
+}
+
+/// Inputs are declared only where a body does not say what it holds: SageMaker's notation has shapes and no
+/// element types, and a guess must not contradict what the payload itself knows.
+fn inputs(intake: &Intake) -> Vec<InputSpec> {
+    let content_type = intake.subject.content_type.as_deref().unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let says_nothing = essence.starts_with("image/")
+        || essence == "text/csv"
+        || essence == "application/octet-stream";
+    let shapes = intake.subject.data_input_config.as_deref().filter(|_| says_nothing);
+    shapes.and_then(declared).unwrap_or_default()
+}
+
+/// `[[1,3,224,224]]`, `[1,3,224,224]` or `{"input0": [1,3,224,224]}`: float32, as Neo takes it.
+pub(crate) fn declared(text: &str) -> Option<Vec<InputSpec>> {
+    let shape = |value: &Value| -> Option<Vec<u64>> {
+        let shape = value.get("shape").unwrap_or(value);
+        shape.as_array()?.iter().map(Value::as_u64).collect()
+    };
+    let input = |name: Option<String>, value: &Value| {
+        InputSpec::new(name, DType::Float32, shape(value)?).ok()
+    };
+    match serde_json::from_str::<Value>(text).ok()? {
+        Value::Object(named) if named.len() == 1 => {
+            named.values().map(|value| input(None, value)).collect()
+        }
+        Value::Object(named) => {
+            named.iter().map(|(name, value)| input(Some(name.clone()), value)).collect()
+        }
+        Value::Array(shapes) if shapes.iter().all(Value::is_array) => {
+            shapes.iter().map(|value| input(None, value)).collect()
+        }
+        single @ Value::Array(_) => Some(vec![input(None, &single)?]),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+fn refused(error: impl std::error::Error) -> ApiError {
+    ApiError::validation(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;
