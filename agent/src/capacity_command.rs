@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use assay_agent::{
-    capacity::{CapacityError, SearchEnd, SearchEvent, SearchRun, StepRecord, nothing_told, search},
+    capacity::{
+        CapacityError, SearchEnd, SearchEvent, SearchRun, StepRecord, nothing_told, search,
+    },
     load::{Generator, figures::ErrorKind},
     report::{capacity::CapacityReport, grouped, time},
     target::{Address, Target},

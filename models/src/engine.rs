@@ -240,7 +240,8 @@ impl Engine {
         let (module, description, signature) = load_callable(artifact, declared, how)?;
         let queue = Arc::new(Queue::new(settings.queue_limit));
         let rehearsal = Rehearsal::new(&signature, declared)?;
-        let (team, outputs) = Team::start(Arc::new(module), &queue, settings, rehearsal, batch_log)?;
+        let (team, outputs) =
+            Team::start(Arc::new(module), &queue, settings, rehearsal, batch_log)?;
         let facts = ModelFacts {
             name: settings.name.clone(),
             sha256: artifact.sha256().to_owned(),

@@ -238,10 +238,10 @@ impl Driver {
         let mut problem = None;
         let log = observer.settings.batch_log.as_ref();
         let mut reader = log.map(|log| log.reader(generator.clock()));
-        let told = |step: &StepObservation| {
+        let batches = |step: &StepObservation| {
             reader.as_mut().map_or_else(Vec::new, |reader| reader.of_step(step))
         };
-        let run = capacity::search(generator, plan, told, |event| match event {
+        let run = capacity::search(generator, plan, batches, |event| match event {
             SearchEvent::StepPlanned(step) => observer.planned(step),
             SearchEvent::StepFinished(record) => {
                 observer.finished(record);
