@@ -6,13 +6,17 @@
 //! `crash-from:N`, `hang-from:N`, `eat-from:N` (allocates without end), `reject` (400 to every body),
 //! `nan`, `silent` (never ready), `bad-model`, `exit-early`, `segfault-early`.
 //!
+//! Given `--batch-log`, it tells every answered call as a batch of its own.
+//!
 //! Started with `compare`, it says what `FAKE_COMPARE` says: `MAX,MEAN` (none if it is not set), `hang`,
 //! `segfault`, or the code of an error such as `engine`.
 
 use std::{
     env,
+    fs::{File, OpenOptions},
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
+    os::unix::fs::FileExt,
     process::ExitCode,
     sync::{
         Arc, Mutex, PoisonError,
@@ -22,6 +26,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use assay_measure::batch_log::{Record, SLOTS, offset};
+use rustix::time::{ClockId, clock_gettime};
+
 struct Host {
     word: String,
     number: u64,
@@ -29,6 +36,9 @@ struct Host {
     errors: AtomicU64,
     /// When the one worker is free again.
     free_at: Mutex<Instant>,
+    batch_log: Option<File>,
+    /// The number of the last batch told.
+    told: Mutex<u64>,
 }
 
 fn main() -> ExitCode {
@@ -71,12 +81,25 @@ fn main() -> ExitCode {
         calls: AtomicU64::new(0),
         errors: AtomicU64::new(0),
         free_at: Mutex::new(Instant::now()),
+        batch_log: batch_log(),
+        told: Mutex::new(0),
     });
     for stream in listener.incoming().flatten() {
         let host = Arc::clone(&host);
         thread::spawn(move || host.converse(stream));
     }
     ExitCode::SUCCESS
+}
+
+/// The log that it is to tell its batches in.
+fn batch_log() -> Option<File> {
+    let path = env::args().skip_while(|argument| argument != "--batch-log").nth(1)?;
+    OpenOptions::new().write(true).open(path).ok()
+}
+
+fn monotonic_ns() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap_or(0)
 }
 
 /// Plays `assay-host compare`.
@@ -158,6 +181,19 @@ impl Host {
     }
 
     fn invoke(&self) -> (u16, String) {
+        let started_ns = monotonic_ns();
+        let answer = self.call_model();
+        if let Some(log) = &self.batch_log {
+            let service_ns = monotonic_ns() - started_ns;
+            let record = Record { started_ns, service_ns, requests: 1, waited_us: 0 };
+            let mut last = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            *last += 1;
+            log.write_all_at(&record.encode(*last), offset(*last, SLOTS)).ok();
+        }
+        answer
+    }
+
+    fn call_model(&self) -> (u16, String) {
         let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let from = call >= self.number;
         let every = call.is_multiple_of(self.number.max(1));

@@ -8,7 +8,8 @@ use assay_measure::{
     outcome::LatencyFigures,
     schedule::Load,
     search::{
-        Answer, Next, Search, SearchFailure, SearchPlan, StepPlan, UnexpectedObservation, Verdict,
+        Answer, Batch, Next, Search, SearchFailure, SearchPlan, StepObservation, StepPlan,
+        UnexpectedObservation, Verdict,
     },
     slo::Slo,
     units::{Rate, as_micros},
@@ -38,6 +39,8 @@ pub struct StepRecord {
     pub missed: Option<u64>,
     /// Every constraint held; absent without one, and in closed loop, which says nothing about arrivals.
     pub accepted: Option<bool>,
+    /// Batches that the target told.
+    pub batches: usize,
 }
 
 /// What happens while a search runs.
@@ -85,13 +88,21 @@ pub enum CapacityError {
     Disagreement(#[from] UnexpectedObservation),
 }
 
-/// Runs a search to its end on the calling thread; the generator sends on its own.
+/// What a target tells of its batches that tells nothing.
+#[must_use]
+pub fn nothing_told(_: &StepObservation) -> Vec<Batch> {
+    Vec::new()
+}
+
+/// Runs a search to its end on the calling thread; the generator sends on its own. `told` says which
+/// batches the target served in a step, see [`StepObservation::batches`].
 ///
 /// # Errors
 /// [`CapacityError`] when generator or search fail; a target that fails is a [`SearchEnd`].
 pub fn search(
     generator: &mut Generator,
     plan: &SearchPlan,
+    mut told: impl FnMut(&StepObservation) -> Vec<Batch>,
     mut observer: impl FnMut(SearchEvent<'_>),
 ) -> Result<SearchRun, CapacityError> {
     let mut search = Search::new(plan.clone());
@@ -116,10 +127,11 @@ pub fn search(
             Next::Done(answer) => break SearchEnd::Answered(answer),
             Next::Failed(failure) => break SearchEnd::Failed(failure),
         };
-        let (Some(result), Some(step)) = (result, in_flight.pop_front()) else {
+        let (Some(mut result), Some(step)) = (result, in_flight.pop_front()) else {
             break SearchEnd::Cancelled;
         };
         if result.end == StepEnd::Complete {
+            result.observation.batches = told(&result.observation);
             search.observe(&result.observation)?;
         }
         let end = result.end.clone();
@@ -166,6 +178,7 @@ impl StepRecord {
             started: Duration::from_micros(observation.started_us),
             elapsed: Duration::from_micros(observation.elapsed_us),
             generator_saturated: observation.generator_saturated,
+            batches: observation.batches.len(),
             figures,
         }
     }

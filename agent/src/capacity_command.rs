@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use assay_agent::{
-    capacity::{CapacityError, SearchEnd, SearchEvent, SearchRun, StepRecord, search},
+    capacity::{
+        CapacityError, SearchEnd, SearchEvent, SearchRun, StepRecord, nothing_told, search,
+    },
     load::{Generator, figures::ErrorKind},
     report::{capacity::CapacityReport, grouped, time},
     target::{Address, Target},
@@ -90,7 +92,7 @@ pub(crate) fn no_capacity(failure: &SearchFailure) -> Failure {
 /// Runs a search and shows how it goes.
 pub(crate) fn watch(generator: &mut Generator, plan: &SearchPlan) -> Result<SearchRun, Failure> {
     let progress = Progress::start();
-    let run = search(generator, plan, |event| match event {
+    let run = search(generator, plan, nothing_told, |event| match event {
         SearchEvent::StepPlanned(step) => progress.doing(&asked(step)),
         SearchEvent::StepFinished(step) => progress.done(&seen(step)),
     });

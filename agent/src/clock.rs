@@ -23,6 +23,12 @@ impl Clock {
         nanoseconds(clock_gettime(ClockId::Monotonic)).saturating_sub(self.origin_ns)
     }
 
+    /// Nanoseconds from the origin to a moment of the kernel's monotonic clock; none before it.
+    #[must_use]
+    pub fn since_start_ns(&self, monotonic_ns: u64) -> Option<u64> {
+        monotonic_ns.checked_sub(self.origin_ns)
+    }
+
     /// The same moment as the kernel's monotonic clock counts it, for timers with absolute times.
     #[must_use]
     pub fn absolute(&self, at_ns: u64) -> Timespec {

@@ -251,6 +251,12 @@ impl Generator {
         self.cancel.clone()
     }
 
+    /// The clock on which observations are told.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// Steps submitted that [`Generator::wait_next`] has not returned yet.
     #[must_use]
     pub fn steps_in_flight(&self) -> usize {

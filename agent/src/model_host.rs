@@ -4,6 +4,7 @@
 //! module, and by the kernel (parent death signal) when the agent itself is killed. Its exit is
 //! watched from the start, so a segfault ends a trial within a moment.
 
+pub mod batch_log;
 pub mod client;
 pub mod comparison;
 pub mod launch;
@@ -14,6 +15,7 @@ use std::{
     ffi::OsString,
     io,
     net::SocketAddr,
+    num::NonZeroU32,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -30,6 +32,7 @@ use tokio::{
 };
 
 use crate::sandbox::Sandbox;
+use batch_log::BatchLog;
 use stderr_tail::Tail;
 
 /// The name under which the host serves the model.
@@ -106,6 +109,14 @@ impl Serving<'_> {
         }
     }
 
+    /// Where the host is to tell its batches, if it makes any. The search does without where the
+    /// system refuses the memory.
+    fn batch_log(&self) -> Option<BatchLog> {
+        let batches = self.configuration.max_batch > NonZeroU32::MIN;
+        let refused = |error: &io::Error| tracing::warn!(%error, "no memory to tell batches in");
+        batches.then(BatchLog::create)?.inspect_err(refused).ok()
+    }
+
     fn command(&self, program: &Path, arguments: Vec<OsString>) -> std::process::Command {
         let mut command = std::process::Command::new(program);
         for (name, _) in env::vars_os() {
@@ -137,6 +148,7 @@ pub struct ModelHost {
     stdout: Option<BufReader<ChildStdout>>,
     tail: Tail,
     readers: JoinSet<()>,
+    batch_log: Option<BatchLog>,
 }
 
 /// How a host ended by itself.
@@ -205,7 +217,18 @@ impl ModelHost {
     /// # Errors
     /// When the program cannot be executed or the sandbox not entered.
     pub fn start(program: &Path, serving: &Serving<'_>, sandbox: &Sandbox) -> io::Result<Self> {
-        Self::spawn(serving.command(program, serving.arguments()), sandbox)
+        let batch_log = serving.batch_log();
+        let mut arguments = serving.arguments();
+        if let Some(log) = &batch_log {
+            arguments.extend(["--batch-log".into(), log.path().into()]);
+        }
+        let mut command = serving.command(program, arguments);
+        if let Some(log) = &batch_log {
+            log.give_to(&mut command);
+        }
+        let mut host = Self::spawn(command, sandbox)?;
+        host.batch_log = batch_log;
+        Ok(host)
     }
 
     /// Starts it to compare outputs instead: it answers once (see [`ModelHost::compared`]) and ends.
@@ -232,7 +255,13 @@ impl ModelHost {
             readers.spawn(tail.clone().follow(stderr));
         }
         let stdout = child.stdout.take().map(BufReader::new);
-        Ok(Self { child, process_id, stdout, tail, readers })
+        Ok(Self { child, process_id, stdout, tail, readers, batch_log: None })
+    }
+
+    /// Where it tells its batches; none when it serves one request at a time.
+    #[must_use]
+    pub fn batch_log(&self) -> Option<&BatchLog> {
+        self.batch_log.as_ref()
     }
 
     /// Its process id.
@@ -342,8 +371,6 @@ impl Drop for ModelHost {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::*;
 
     #[test]

@@ -287,6 +287,7 @@ impl Trial {
             clock: self.clock,
             sampler: Arc::clone(&serves.sampler),
             events: self.events.clone(),
+            batch_log: self.host.as_ref().and_then(ModelHost::batch_log).cloned(),
         };
         let mut measuring =
             Measuring::start(settings).map_err(|error| failed(FailureKind::Generator, &error))?;

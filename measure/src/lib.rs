@@ -8,9 +8,10 @@
 //! - What is sent: [`payload_file`] (what it may be).
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
-//!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`known_queue`] (what a
+//!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`batch_log`] (how a server tells its batches), [`known_queue`] (what a
 //!   search must find).
 
+pub mod batch_log;
 pub mod configuration;
 pub mod environment;
 pub mod hardware;

@@ -150,6 +150,9 @@ struct ServeArguments {
     /// Threads for sockets and protocols
     #[arg(long, default_value_t = std::num::NonZeroUsize::MIN)]
     server_threads: std::num::NonZeroUsize,
+    /// A ring of records, made by whoever measures this host, in which to tell every batch
+    #[arg(long, value_name = "FILE", hide = true)]
+    batch_log: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ mod rehearsal;
 mod team;
 mod worker;
 
+pub mod batch_log;
 pub(crate) mod lone;
 
 use std::{
@@ -28,6 +29,7 @@ use assay_measure::{
 use thiserror::Error;
 
 use self::{
+    batch_log::BatchLog,
     fit::Signature,
     queue::{Queue, Refusal},
     rehearsal::Rehearsal,
@@ -220,12 +222,26 @@ impl Engine {
         declared: &[InputSpec],
         settings: &EngineSettings,
     ) -> Result<Self, EngineError> {
+        Self::start_telling(artifact, declared, settings, None)
+    }
+
+    /// The same, telling each batch in a log.
+    ///
+    /// # Errors
+    /// As [`Engine::start`].
+    pub fn start_telling(
+        artifact: &Artifact,
+        declared: &[InputSpec],
+        settings: &EngineSettings,
+        batch_log: Option<BatchLog>,
+    ) -> Result<Self, EngineError> {
         torch::use_one_interop_thread();
         let how = (settings.device, settings.dtype, settings.graph);
         let (module, description, signature) = load_callable(artifact, declared, how)?;
         let queue = Arc::new(Queue::new(settings.queue_limit));
         let rehearsal = Rehearsal::new(&signature, declared)?;
-        let (team, outputs) = Team::start(Arc::new(module), &queue, settings, rehearsal)?;
+        let (team, outputs) =
+            Team::start(Arc::new(module), &queue, settings, rehearsal, batch_log)?;
         let facts = ModelFacts {
             name: settings.name.clone(),
             sha256: artifact.sha256().to_owned(),

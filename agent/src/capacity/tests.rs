@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use assay_measure::{
     schedule::{Arrivals, Load},
-    search::{Mode, Purpose, Sample, StepObservation},
+    search::{Batch, Mode, Purpose, Sample, StepObservation},
 };
 use bytes::Bytes;
 
@@ -43,7 +43,7 @@ fn a_search_without_constraints_finds_the_plateau_of_a_server() {
     let mut generator = generator(&server);
     let plan = plan(20, &[]);
     let mut planned = 0;
-    let run = search(&mut generator, &plan, |event| {
+    let run = search(&mut generator, &plan, nothing_told, |event| {
         planned += u32::from(matches!(event, SearchEvent::StepPlanned(_)))
     })
     .unwrap();
@@ -57,11 +57,41 @@ fn a_search_without_constraints_finds_the_plateau_of_a_server() {
 }
 
 #[test]
+fn the_search_is_told_the_batches_of_every_step() {
+    let server = Server::http(|_| Reply::ok("x").after(Duration::from_millis(10)).workers(2));
+    let mut asked = Vec::new();
+    let told = |step: &StepObservation| {
+        asked.push((step.index, step.samples.len()));
+        let batch = |sample: &Sample| Batch {
+            started_us: sample.intended_us,
+            requests: 1,
+            service_ns: 10_000_000,
+            waited_us: 0,
+        };
+        step.samples.iter().map(batch).collect()
+    };
+    let mut generator = generator(&server);
+    let handle = generator.cancel_handle();
+    let run = search(&mut generator, &plan(60, &[]), told, |event| {
+        if matches!(event, SearchEvent::StepFinished(step) if step.plan.index == 2) {
+            handle.cancel();
+        }
+    })
+    .unwrap();
+    let mut told: Vec<(u32, usize)> =
+        run.steps.iter().map(|step| (step.plan.index, step.batches)).collect();
+    // A step that was cut short is not observed.
+    told.retain(|(_, batches)| *batches > 0);
+    assert_eq!(told, asked);
+    assert!(asked.len() == 3 && asked[2].1 > 20, "{asked:?}");
+}
+
+#[test]
 fn a_target_that_dies_ends_the_search_with_what_it_did() {
     let server = Server::http(|_| Reply::ok("x").after(Duration::from_millis(5)));
     let mut generator = generator(&server);
     let mut server = Some(server);
-    let run = search(&mut generator, &plan(60, &[]), |event| {
+    let run = search(&mut generator, &plan(60, &[]), nothing_told, |event| {
         if matches!(event, SearchEvent::StepFinished(_)) {
             drop(server.take());
         }
@@ -81,7 +111,7 @@ fn cancelling_ends_the_search() {
     let server = Server::http(|_| Reply::ok("x").after(Duration::from_millis(5)));
     let mut generator = generator(&server);
     let handle = generator.cancel_handle();
-    let run = search(&mut generator, &plan(60, &[]), |event| {
+    let run = search(&mut generator, &plan(60, &[]), nothing_told, |event| {
         if matches!(event, SearchEvent::StepPlanned(step) if step.index == 1) {
             handle.cancel();
         }

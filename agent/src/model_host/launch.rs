@@ -1,8 +1,11 @@
 //! Between `fork` and `exec`: what makes a child process die with the agent and live in its sandbox.
 
-use std::{io, os::unix::process::CommandExt, process::Command};
+use std::{fs::File, io, os::unix::process::CommandExt, process::Command, sync::Arc};
 
-use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use rustix::{
+    io::{FdFlags, fcntl_setfd},
+    process::{Pid, Signal, getppid, set_parent_process_death_signal},
+};
 
 use crate::sandbox::Entry;
 
@@ -30,5 +33,19 @@ pub fn inside(command: &mut Command, mut entry: Entry, parent: Option<Pid>) {
     // values that were made before the fork; it neither allocates nor takes locks.
     unsafe {
         command.pre_exec(enter);
+    }
+}
+
+/// Keeps a file open in `command`, and in no other child, under the number that it has here.
+#[expect(
+    unsafe_code,
+    reason = "the only way to run code in the child before its program is loaded"
+)]
+pub fn inheriting(command: &mut Command, file: Arc<File>) {
+    let keep_open = move || fcntl_setfd(&file, FdFlags::empty()).map_err(io::Error::from);
+    // SAFETY: the closure makes one system call (fcntl) on a descriptor that was opened before the
+    // fork and is held by the closure; it neither allocates nor takes locks.
+    unsafe {
+        command.pre_exec(keep_open);
     }
 }

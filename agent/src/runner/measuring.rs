@@ -40,6 +40,7 @@ use crate::{
         figures::{ErrorKind, FirstFailure, StepEnd},
         pacing::Scheduling,
     },
+    model_host::batch_log::BatchLog,
     payload::Payload,
     sandbox::cpu_set,
     target::{Address, Target},
@@ -97,6 +98,7 @@ pub(super) struct Settings {
     pub(super) clock: Clock,
     pub(super) sampler: Arc<Sampler>,
     pub(super) events: mpsc::UnboundedSender<TrialEvent>,
+    pub(super) batch_log: Option<BatchLog>,
 }
 
 /// Measuring cannot begin.
@@ -234,7 +236,12 @@ impl Driver {
         let Self { generator, observer } = self;
         let cancel = generator.cancel_handle();
         let mut problem = None;
-        let run = capacity::search(generator, plan, |event| match event {
+        let log = observer.settings.batch_log.as_ref();
+        let mut reader = log.map(|log| log.reader(generator.clock()));
+        let batches = |step: &StepObservation| {
+            reader.as_mut().map_or_else(Vec::new, |reader| reader.of_step(step))
+        };
+        let run = capacity::search(generator, plan, batches, |event| match event {
             SearchEvent::StepPlanned(step) => observer.planned(step),
             SearchEvent::StepFinished(record) => {
                 observer.finished(record);

@@ -8,6 +8,7 @@
     reason = "the helpers of these tests fail by panicking, as the tests do"
 )]
 
+mod batches;
 mod daemon;
 mod program;
 mod stepped;

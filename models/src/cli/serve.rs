@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     sync::Arc,
 };
 
@@ -9,7 +10,7 @@ use assay_measure::configuration::Allocator;
 
 use super::ServeArguments;
 use crate::{
-    engine::{Engine, EngineError, EngineSettings},
+    engine::{Engine, EngineError, EngineSettings, batch_log::BatchLog},
     failure::Failure,
     payload::{DecodeSettings, ImageSettings},
     server::{self, BindError, Bound, ServerSettings},
@@ -26,7 +27,8 @@ pub(super) fn run(arguments: &ServeArguments, allocator: Allocator) -> Result<u8
     let artifact = super::open(&arguments.model.model, arguments.max_unpacked)?;
     let name = arguments.model_name.clone().unwrap_or_else(|| artifact.stem());
     let settings = engine_settings(arguments, name, allocator);
-    let engine = Engine::start(&artifact, &arguments.model.inputs, &settings)
+    let batch_log = arguments.batch_log.as_deref().and_then(open_batch_log);
+    let engine = Engine::start_telling(&artifact, &arguments.model.inputs, &settings, batch_log)
         .map_err(|error| engine_failure(&error, arguments))?;
     let engine = Arc::new(engine);
     tracing::info!(model = %engine.facts().name, signature = %engine.facts().signature, "ready");
@@ -35,6 +37,13 @@ pub(super) fn run(arguments: &ServeArguments, allocator: Allocator) -> Result<u8
         .map_err(|error| Failure::new("serve", &error))?;
     engine.shut_down();
     Ok(0)
+}
+
+/// Serving does not depend on it: whoever reads the log does without when nothing is told.
+fn open_batch_log(path: &Path) -> Option<BatchLog> {
+    BatchLog::open(path)
+        .inspect_err(|error| tracing::warn!(%error, log = %path.display(), "batches are not told"))
+        .ok()
 }
 
 /// The one line on stdout: whoever started this process waits for it.

@@ -12,6 +12,7 @@ use assay_measure::configuration::Device;
 
 use super::{
     EngineError, EngineSettings, OutputFacts,
+    batch_log::BatchLog,
     queue::Queue,
     rehearsal::Rehearsal,
     worker::{BatchTrust, Request, Worker},
@@ -29,6 +30,7 @@ struct Shared {
     module: Arc<Module>,
     queue: Arc<Queue<Request>>,
     trust: BatchTrust,
+    batch_log: Option<BatchLog>,
     rehearsal: Rehearsal,
     settings: EngineSettings,
 }
@@ -43,11 +45,13 @@ impl Team {
         queue: &Arc<Queue<Request>>,
         settings: &EngineSettings,
         rehearsal: Rehearsal,
+        batch_log: Option<BatchLog>,
     ) -> Result<(Self, Vec<OutputFacts>), EngineError> {
         let shared = Arc::new(Shared {
             module,
             queue: Arc::clone(queue),
             trust: BatchTrust::default(),
+            batch_log,
             rehearsal,
             settings: settings.clone(),
         });
@@ -116,6 +120,7 @@ impl Shared {
         Worker {
             module: &self.module,
             trust: &self.trust,
+            batch_log: self.batch_log.as_ref(),
             most: usize::try_from(self.settings.max_batch.get()).unwrap_or(usize::MAX),
             delay: self.settings.max_batch_delay,
         }

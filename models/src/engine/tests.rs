@@ -2,7 +2,10 @@
 
 use std::sync::mpsc;
 
-use assay_measure::units;
+use assay_measure::{
+    batch_log::{RECORD_BYTES, Reader, Record},
+    units,
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -125,6 +128,57 @@ fn batched_requests_get_what_they_would_get_alone() {
         assert_eq!(values(&inferred.outputs[0]), [f32::from(i) + 20000.0, 20000.5]);
     }
     assert_eq!(largest, 8, "requests that wait together run together");
+}
+
+/// What an engine tells of 17 requests that wait together, with the sizes of batches in its answers.
+fn told(source: &str, workers: u32) -> (Vec<Record>, Vec<u32>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("batches");
+    std::fs::write(&path, vec![0; 32 * RECORD_BYTES]).unwrap();
+    let log = BatchLog::open(&path).unwrap();
+    let artifact = saved(&folder, source, &[]);
+    let engine = Engine::start_telling(&artifact, &[], &settings(workers, 8), Some(log)).unwrap();
+    let answers: Vec<_> =
+        (0..17u16).map(|i| submitted(&engine, vec![row(&[f32::from(i)])])).collect();
+    let sizes = answers.into_iter().map(|answer| answer.recv().unwrap().unwrap().batch_size);
+    let sizes = sizes.collect();
+    // Read while the engine lives: what is answered has been told.
+    let mut reader = Reader::default();
+    let ring = std::fs::read(&path).unwrap();
+    let from = usize::try_from(reader.offset(32)).unwrap();
+    (reader.read(&ring[from..]).unwrap(), sizes)
+}
+
+#[test]
+fn every_forward_pass_is_told_before_its_requests_are_answered() {
+    let before_ns = crate::clock::moment().1;
+    let (records, sizes) = told(SLOW, 1);
+    for size in 1..=8 {
+        let passes = records.iter().filter(|record| record.requests == size).count();
+        let answers = sizes.iter().filter(|answered| **answered == size).count();
+        assert_eq!(passes * size as usize, answers, "{records:?}");
+    }
+    assert!(records.iter().any(|record| record.requests == 8), "{records:?}");
+    assert!(records[0].started_ns >= before_ns, "{records:?}");
+    for pair in records.windows(2) {
+        let ended_ns = pair[0].started_ns + pair[0].service_ns;
+        assert!(ended_ns <= pair[1].started_ns, "one worker does one after the other: {pair:?}");
+    }
+    let last = records.last().unwrap();
+    assert!(last.service_ns > 0 && u64::from(last.waited_us) * 1_000 >= records[0].service_ns);
+}
+
+#[test]
+fn several_workers_tell_their_passes_in_one_order_without_gaps() {
+    let (records, sizes) = told(&SLOW.replace("return y", "return y.sum()"), 3);
+    assert_eq!(records.iter().map(|record| record.requests).sum::<u32>(), 17, "{records:?}");
+    assert!(records.len() == 17 && sizes.iter().all(|size| *size == 1));
+}
+
+#[test]
+fn a_log_without_room_is_refused() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    assert!(BatchLog::open(file.path()).is_err());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::{
 use super::{
     InferError, Inferred, Reply,
     batch::{self, Inputs},
+    batch_log::{BatchLog, Pass},
     nan,
     queue::{Queue, Queued},
 };
@@ -105,6 +106,7 @@ impl BatchTrust {
 pub(super) struct Worker<'a> {
     pub(super) module: &'a Module,
     pub(super) trust: &'a BatchTrust,
+    pub(super) batch_log: Option<&'a BatchLog>,
     pub(super) most: usize,
     pub(super) delay: Duration,
 }
@@ -129,9 +131,11 @@ impl Worker<'_> {
         {
             let size = u32::try_from(requests.len()).unwrap_or(u32::MAX);
             let compute = started.elapsed();
+            let waited = |request: &Request| started.duration_since(request.submitted);
+            let longest = requests.first().map(waited).unwrap_or_default();
+            self.tell(&Pass { started, compute, requests: size, waited: longest });
             for (request, outputs) in requests.into_iter().zip(answers) {
-                let inferred =
-                    inferred(outputs, size, started.duration_since(request.submitted), compute);
+                let inferred = inferred(outputs, size, waited(&request), compute);
                 request.reply.send(Ok(inferred));
             }
             return;
@@ -146,11 +150,18 @@ impl Worker<'_> {
         let answer = self.module.call(&borrowed(&request.inputs));
         let compute = started.elapsed();
         let waited = started.duration_since(request.submitted);
+        self.tell(&Pass { started, compute, requests: 1, waited });
         request.reply.send(match answer {
             Ok(outputs) => Ok(inferred(outputs, 1, waited, compute)),
             Err(CallError::Refused(message)) => Err(InferError::Rejected { message }),
             Err(CallError::Raised(message)) => Err(InferError::ModelRaised { message }),
         });
+    }
+
+    fn tell(&self, pass: &Pass) {
+        if let Some(log) = self.batch_log {
+            log.tell(pass);
+        }
     }
 
     /// One forward pass for all; `None` when each has to run alone.
