@@ -72,12 +72,16 @@ pub(crate) enum FetchError {
     Storing { url: String, cause: String },
 }
 
+/// Two libraries below ask the process which cryptography to use, before they make a client.
+pub(crate) fn name_cryptography() {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+}
+
 impl Sources {
     /// Files may come from below these directories, named without links and dots, and from the network.
     pub(crate) fn below(directories: Vec<PathBuf>) -> Self {
-        // Two libraries below ask the process which cryptography to use.
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+        name_cryptography();
         Self { directories, at_once: Semaphore::new(AT_ONCE) }
     }
 

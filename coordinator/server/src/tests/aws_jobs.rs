@@ -46,6 +46,7 @@ impl Bench {
             "GetLogEvents" | "DescribeLogStreams" => "Logs_20140328",
             _ => "SageMaker",
         };
+        crate::sagemaker::fetch::name_cryptography();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let sent = client
             .post(&self.coordinator.url)

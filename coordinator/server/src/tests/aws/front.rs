@@ -120,6 +120,7 @@ async fn clients_at_the_same_time_lose_nothing() {
 #[tokio::test]
 async fn the_api_speaks_http_2_as_well() {
     let coordinator = Coordinator::start().await;
+    crate::sagemaker::fetch::name_cryptography();
     let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
     let request = client.post(&coordinator.url).header(JSON.0, JSON.1).header(LIST.0, LIST.1);
     let answer = within("an answer", request.body("{}").send()).await.unwrap();
