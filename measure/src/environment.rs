@@ -22,15 +22,15 @@ pub const LONGEST_NAME: usize = 64;
 pub const LONGEST_VALUE: usize = 128;
 
 /// OpenMP threads inside one forward pass.
-const OMP_NUM_THREADS: &str = "OMP_NUM_THREADS";
+pub const OMP_NUM_THREADS: &str = "OMP_NUM_THREADS";
 /// Workers, as SageMaker's inference toolkit names them.
-const MODEL_SERVER_WORKERS: &str = "SAGEMAKER_MODEL_SERVER_WORKERS";
+pub const MODEL_SERVER_WORKERS: &str = "SAGEMAKER_MODEL_SERVER_WORKERS";
 /// Workers, as `TorchServe` names them.
-const TORCHSERVE_WORKERS: &str = "TS_DEFAULT_WORKERS_PER_MODEL";
+pub const TORCHSERVE_WORKERS: &str = "TS_DEFAULT_WORKERS_PER_MODEL";
 /// The largest batch of our host.
-const MAX_BATCH: &str = "ASSAY_MAX_BATCH";
+pub const MAX_BATCH: &str = "ASSAY_MAX_BATCH";
 /// How long our host waits for a batch to fill, in microseconds.
-const MAX_BATCH_DELAY_US: &str = "ASSAY_MAX_BATCH_DELAY_US";
+pub const MAX_BATCH_DELAY_US: &str = "ASSAY_MAX_BATCH_DELAY_US";
 
 /// The names that set the host's own settings.
 pub const KNOWN_NAMES: [&str; 5] =

@@ -3,23 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use assay_measure::configuration::{Allocator, Configuration, Device, Graph, Precision};
+use assay_measure::{
+    configuration::{Allocator, Configuration, Device, Graph, Precision},
+    environment::{
+        MAX_BATCH, MAX_BATCH_DELAY_US, MODEL_SERVER_WORKERS, OMP_NUM_THREADS, TORCHSERVE_WORKERS,
+    },
+};
 
 use crate::{
     error::ApiError,
     shapes::jobs::{CategoricalParameter, EndpointInputConfiguration, EnvironmentParameter},
 };
-
-/// OpenMP threads inside one forward pass.
-pub const OMP_NUM_THREADS: &str = "OMP_NUM_THREADS";
-/// Workers, as SageMaker's inference toolkit names them.
-pub const MODEL_SERVER_WORKERS: &str = "SAGEMAKER_MODEL_SERVER_WORKERS";
-/// Workers, as `TorchServe` names them.
-pub const TORCHSERVE_WORKERS: &str = "TS_DEFAULT_WORKERS_PER_MODEL";
-/// The largest batch of our host.
-pub const MAX_BATCH: &str = "ASSAY_MAX_BATCH";
-/// How long our host waits for a batch to fill, in microseconds.
-pub const MAX_BATCH_DELAY_US: &str = "ASSAY_MAX_BATCH_DELAY_US";
 
 /// An answer lists at most this many.
 const MOST_PARAMETERS: usize = 10;
