@@ -1,6 +1,6 @@
 //! `bench recommend`: how long the main job takes, from the command to the ranking.
 
-use std::time::Instant;
+use std::{path::Path, process::Command, time::Instant};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{checkout::Checkout, console::Console, demo, process::capture};
 
-const MODEL: &str = "resnet18";
+pub(super) const MODEL: &str = "resnet18";
 const INPUT: &str = "float32[1,3,224,224]";
 /// One instance type and three configurations.
 const ARGUMENTS: [&str; 8] = [
@@ -29,6 +29,13 @@ const PLAIN: [&str; 2] = ["--sweep", "graph=plain"];
 const FULL_LIMIT_S: f64 = 480.0;
 const QUICK_LIMIT_S: f64 = 240.0;
 
+/// `assay recommend` on that model, to be told the rest, with JSON on stdout.
+pub(super) fn command(checkout: &Checkout, model: &Path) -> Command {
+    let mut recommend = checkout.program("assay");
+    recommend.arg("recommend").arg(model).args(["--input", INPUT, "-o", "json"]);
+    recommend
+}
+
 /// Full and quick, one row each.
 pub(crate) fn measure(
     checkout: &Checkout,
@@ -42,8 +49,7 @@ pub(crate) fn measure(
     for (mode, limit) in [("full", FULL_LIMIT_S), ("quick", QUICK_LIMIT_S)] {
         let (mut seconds, mut ranked, mut quickly) = (Figure::default(), 0, 0);
         for round in 1..=arguments.rounds.get() {
-            let mut recommend = checkout.program("assay");
-            recommend.arg("recommend").arg(&file).args(["--input", INPUT, "-o", "json"]);
+            let mut recommend = command(checkout, &file);
             recommend.args(ARGUMENTS).args(PLAIN).args((mode == "quick").then_some("--quick"));
             let start = Instant::now();
             let json = capture(&mut recommend)?;

@@ -4,11 +4,14 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{Arguments, figures::verdict, report::Section};
+use super::{
+    Arguments,
+    figures::verdict,
+    recommend::{self, MODEL},
+    report::Section,
+};
 use crate::{checkout::Checkout, console::Console, demo, process::capture};
 
-const MODEL: &str = "resnet18";
-const INPUT: &str = "float32[1,3,224,224]";
 const INSTANCE_TYPE: &str = "ml.c5.large";
 const SWEEP: [&str; 3] = ["workers=2", "intra-op=1", "graph=plain"];
 const CONSTRAINT: &str = "p95<=250ms";
@@ -41,8 +44,7 @@ pub(crate) fn measure(
     {
         let mut trials = Vec::new();
         for round in 1..=arguments.rounds.get() {
-            let mut recommend = checkout.program("assay");
-            recommend.arg("recommend").arg(&file).args(["--input", INPUT, "-o", "json"]);
+            let mut recommend = recommend::command(checkout, &file);
             recommend.args(["--instance-types", INSTANCE_TYPE, "--seed", &round.to_string()]);
             recommend.args(SWEEP.iter().flat_map(|setting| ["--sweep", setting]));
             recommend.args(constraint.iter().flat_map(|constraint| ["--slo", constraint]));

@@ -11,13 +11,9 @@ use assay_planning::trial_state::TrialState;
 use assay_sagemaker::{
     error::{ApiError, ErrorCode},
     naming,
-    shapes::{
-        jobs::JobSortKey,
-        lists::SortOrder,
-        logs::{
-            DescribeLogStreamsRequest, DescribeLogStreamsResponse, GetLogEventsRequest,
-            GetLogEventsResponse, LogStream, OutputLogEvent, StreamOrder,
-        },
+    shapes::logs::{
+        DescribeLogStreamsRequest, DescribeLogStreamsResponse, GetLogEventsRequest,
+        GetLogEventsResponse, LogStream, OutputLogEvent, StreamOrder,
     },
 };
 use jiff::Timestamp;
@@ -206,18 +202,8 @@ fn place(stream: &LogStream, by_time: bool) -> Place {
 async fn all_streams(api: &Api, prefix: &str) -> Result<Vec<LogStream>, ApiError> {
     let job_part = prefix.split('/').next().unwrap_or_default();
     let query = JobListQuery {
-        created_after: None,
-        created_before: None,
-        modified_after: None,
-        modified_before: None,
         name_contains: Some(job_part.to_owned()).filter(|part| !part.is_empty()),
-        status: None,
-        model_name: None,
-        package_arn: None,
-        sort_by: JobSortKey::Name,
-        order: SortOrder::Ascending,
-        after: None,
-        limit: usize::MAX,
+        ..JobListQuery::all()
     };
     let mut streams = Vec::new();
     for line in api.store.job_list(&query).await.map_err(store_failed)? {

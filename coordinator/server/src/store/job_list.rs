@@ -32,6 +32,26 @@ pub(crate) struct JobListQuery {
     pub(crate) limit: usize,
 }
 
+impl JobListQuery {
+    /// Every job, by name.
+    pub(crate) const fn all() -> Self {
+        Self {
+            created_after: None,
+            created_before: None,
+            modified_after: None,
+            modified_before: None,
+            name_contains: None,
+            status: None,
+            model_name: None,
+            package_arn: None,
+            sort_by: JobSortKey::Name,
+            order: SortOrder::Ascending,
+            after: None,
+            limit: usize::MAX,
+        }
+    }
+}
+
 /// The last entry of a page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobPosition {

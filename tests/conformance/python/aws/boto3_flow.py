@@ -33,19 +33,6 @@ def refused(code: str, text: str, call, **members) -> None:
         raise AssertionError(f"{members} was accepted")
 
 
-def container_config(payload: str) -> dict:
-    return {
-        "Domain": "COMPUTER_VISION",
-        "Framework": "PYTORCH",
-        "FrameworkVersion": "1.7.1",
-        "NearestModelName": "resnet18",
-        "PayloadConfig": {"SamplePayloadUrl": payload, "SupportedContentTypes": ["application/x-npy"]},
-        "DataInputConfig": "[[1,64]]",
-        "Task": "IMAGE_CLASSIFICATION",
-        "SupportedInstanceTypes": ["ml.c5.large"],
-    }
-
-
 def describe(job_name: str) -> dict:
     return sm.describe_inference_recommendations_job(JobName=job_name)
 
@@ -193,14 +180,14 @@ def by_model_name() -> None:
         JobName=job_name,
         JobType="Default",
         RoleArn=flow.ROLE,
-        InputConfig={"ModelName": "page-model", "ContainerConfig": container_config(file_payload)},
+        InputConfig={"ModelName": "page-model", "ContainerConfig": flow.container_config(file_payload)},
     )
     shown = flow.assay(assay, url, "jobs", "list", "-o", "json")
     assert job_name in shown, shown
     flow.until(lambda: describe(job_name), {"IN_PROGRESS"})
     sm.stop_inference_recommendations_job(JobName=job_name)
     stopped = flow.until(lambda: describe(job_name), {"STOPPED"})
-    assert stopped["InputConfig"]["ContainerConfig"] == container_config(file_payload)
+    assert stopped["InputConfig"]["ContainerConfig"] == flow.container_config(file_payload)
     # A second stop changes nothing.
     sm.stop_inference_recommendations_job(JobName=job_name)
     assert describe(job_name)["Status"] == "STOPPED"
@@ -212,7 +199,7 @@ def stopped_by_assay() -> None:
         JobName=job_name,
         JobType="Default",
         RoleArn=flow.ROLE,
-        InputConfig={"ModelName": "page-model", "ContainerConfig": container_config(file_payload)},
+        InputConfig={"ModelName": "page-model", "ContainerConfig": flow.container_config(file_payload)},
     )
     flow.until(lambda: describe(job_name), {"IN_PROGRESS"})
     flow.assay(assay, url, "jobs", "stop", job_name)
@@ -241,7 +228,7 @@ def data_that_cannot_be_had() -> None:
             JobName=job_name,
             JobType="Default",
             RoleArn=flow.ROLE,
-            InputConfig={"ModelName": "page-model", "ContainerConfig": container_config(payload)},
+            InputConfig={"ModelName": "page-model", "ContainerConfig": flow.container_config(payload)},
         )
         failed = flow.until(lambda name=job_name: describe(name), {"FAILED"})
         reason = failed["FailureReason"]
@@ -254,7 +241,7 @@ def what_is_refused() -> None:
         "JobName": "refused",
         "JobType": "Default",
         "RoleArn": flow.ROLE,
-        "InputConfig": {"ModelName": "page-model", "ContainerConfig": container_config(file_payload)},
+        "InputConfig": {"ModelName": "page-model", "ContainerConfig": flow.container_config(file_payload)},
     }
     refused("ResourceInUse", "already exists", create, **{**good, "JobName": "by-package"})
     refused("ResourceInUse", "already exists", create, **{**good, "JobName": "from-assay"})
@@ -265,7 +252,7 @@ def what_is_refused() -> None:
         ({"SupportedInstanceTypes": ["ml.nobody.large"]}, "ml.nobody.large"),
         ({"SupportedEndpointType": "Serverless"}, "Serverless"),
     ]:
-        container = {**container_config(file_payload), **config}
+        container = {**flow.container_config(file_payload), **config}
         input_config = {"ModelName": "page-model", "ContainerConfig": container}
         refused("ValidationException", text, create, **{**good, "InputConfig": input_config})
     no_model = {**good["InputConfig"], "ModelName": "nobody"}

@@ -32,16 +32,7 @@ aws(
     "--execution-role-arn", flow.ROLE,
     "--primary-container", json.dumps({"Image": flow.IMAGE, "ModelDataUrl": model}),
 )
-container_config = {
-    "Domain": "COMPUTER_VISION",
-    "Framework": "PYTORCH",
-    "FrameworkVersion": "1.7.1",
-    "NearestModelName": "resnet18",
-    "PayloadConfig": {"SamplePayloadUrl": payload, "SupportedContentTypes": ["application/x-npy"]},
-    "DataInputConfig": "[[1,64]]",
-    "Task": "IMAGE_CLASSIFICATION",
-    "SupportedInstanceTypes": ["ml.c5.large"],
-}
+container_config = flow.container_config(payload)
 created = aws(
     "sagemaker", "create-inference-recommendations-job",
     "--region", "us-east-1",

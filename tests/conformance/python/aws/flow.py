@@ -29,6 +29,20 @@ def environment(url: str) -> dict[str, str]:
     }
 
 
+def container_config(payload: str) -> dict:
+    """That of the page."""
+    return {
+        "Domain": "COMPUTER_VISION",
+        "Framework": "PYTORCH",
+        "FrameworkVersion": "1.7.1",
+        "NearestModelName": "resnet18",
+        "PayloadConfig": {"SamplePayloadUrl": payload, "SupportedContentTypes": ["application/x-npy"]},
+        "DataInputConfig": "[[1,64]]",
+        "Task": "IMAGE_CLASSIFICATION",
+        "SupportedInstanceTypes": ["ml.c5.large"],
+    }
+
+
 def until(describe, statuses: set[str]) -> dict:
     """Describes a job until it has one of the statuses; what is seen only moves forward."""
     deadline = time.monotonic() + LIMIT_S

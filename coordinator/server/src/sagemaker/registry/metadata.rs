@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use assay_sagemaker::{
     error::ApiError,
     shapes::{
-        jobs::{JobSortKey, RecommendationJobStatus},
-        lists::SortOrder,
+        jobs::RecommendationJobStatus,
         metadata::{
             FilterName, ListModelMetadataRequest, ListModelMetadataResponse, ModelMetadataFilter,
             ModelMetadataSummary,
@@ -64,20 +63,8 @@ pub(crate) async fn list(
 }
 
 async fn measured(api: &Api) -> Result<BTreeSet<Described>, ApiError> {
-    let completed = JobListQuery {
-        created_after: None,
-        created_before: None,
-        modified_after: None,
-        modified_before: None,
-        name_contains: None,
-        status: Some(RecommendationJobStatus::Completed),
-        model_name: None,
-        package_arn: None,
-        sort_by: JobSortKey::Name,
-        order: SortOrder::Ascending,
-        after: None,
-        limit: usize::MAX,
-    };
+    let completed =
+        JobListQuery { status: Some(RecommendationJobStatus::Completed), ..JobListQuery::all() };
     let mut all = BTreeSet::new();
     for job in api.store.job_list(&completed).await.map_err(store_failed)? {
         let Some(intake) = job.intake.map(parsed::<Intake>).transpose()? else {
