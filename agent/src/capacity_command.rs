@@ -35,6 +35,7 @@ pub(crate) fn run(arguments: &CapacityArguments, format: Format) -> Result<ExitC
         seed: arguments.target.seed,
         max_duration: arguments.max_duration,
         soak: arguments.soak,
+        skip_heat_check: false,
         max_error_share: MAX_ERROR_SHARE,
     };
     let options = options(&arguments.target);

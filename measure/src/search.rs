@@ -45,6 +45,9 @@ pub struct SearchPlan {
     pub max_duration: Duration,
     /// How long the answer is held at the end, on top of the confirmation.
     pub soak: Option<Duration>,
+    /// Quick mode does not look for heat at the end: somebody else does, after it.
+    #[serde(default)]
+    pub skip_heat_check: bool,
     /// The largest share of failed calls allowed, in [0, 1].
     pub max_error_share: f64,
 }

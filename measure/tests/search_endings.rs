@@ -21,6 +21,7 @@ fn plan(constraints: &[&str], mode: Mode) -> SearchPlan {
         seed: 77,
         max_duration: Duration::from_secs(600),
         soak: None,
+        skip_heat_check: false,
         max_error_share: 0.01,
     }
 }
@@ -229,6 +230,15 @@ fn a_quick_search_reports_throttling_that_happens_before_its_eyes() {
     let finished = searched(plan(&["p95<=60ms"], Mode::Quick), &heating);
     let found = answer(&finished);
     assert!(found.drift.is_some_and(|drift| drift.relative_change < 0.0), "{found:?}");
+}
+
+#[test]
+fn a_quick_search_leaves_the_look_for_heat_to_others_where_its_plan_says_so() {
+    let looks = plan(&["p95<=50ms"], Mode::Quick);
+    let leaves_it = SearchPlan { skip_heat_check: true, ..looks.clone() };
+    let [with, without] = [looks, leaves_it].map(|plan| searched(plan, &TEN_MS));
+    assert_eq!(answer(&with).capacity, answer(&without).capacity);
+    assert!(without.seconds + 10.0 <= with.seconds, "{} and {}", without.seconds, with.seconds);
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn plan(seconds: u64, constraints: &[&str]) -> SearchPlan {
         seed: 1,
         max_duration: Duration::from_secs(seconds),
         soak: None,
+        skip_heat_check: false,
         max_error_share: 0.01,
     }
 }

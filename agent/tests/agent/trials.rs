@@ -112,6 +112,7 @@ async fn a_search_finds_the_plateau_of_a_host_that_serves_one_call_at_a_time() {
         seed: 1,
         max_duration: Duration::from_secs(12),
         soak: None,
+        skip_heat_check: false,
         max_error_share: 0.01,
     });
     let (measurement, _) = measured(&place, spec).await;

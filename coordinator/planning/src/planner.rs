@@ -393,6 +393,7 @@ fn work(job: &JobSpec) -> Result<Work, SteppedLoadError> {
             seed: job.seed,
             max_duration: Duration::ZERO,
             soak: job.soak,
+            skip_heat_check: false,
             max_error_share: MOST_ERRORS,
         }));
     };

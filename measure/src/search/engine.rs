@@ -4,7 +4,8 @@
 //! warm-up ─► staircase ─┬─ constraints ──► [burn-in] ─► probes, main run ─► confirmation ─► [soak] ─► [heat check] ─► answer
 //!                       └─ none ─────────► [burn-in] ─► run at the plateau ──────────────────────────────────────► answer
 //! ```
-//! Full mode burns in; quick mode checks for heat instead, once it has its answer.
+//! Full mode burns in; quick mode checks for heat instead, once it has its answer, unless its plan leaves
+//! that to a full search.
 //!
 //! From every stage a target that fails leads to a [`SearchFailure`], and a lack of time to the next
 //! stage that can do with less.
@@ -434,8 +435,10 @@ impl Engine {
 
     fn check_for_heat(&mut self, answer: Box<Answer>) {
         match self.plan.mode {
-            Mode::Quick => self.stage = Stage::HeatCheck { answer, is_done: false },
-            Mode::Full => self.end_with(*answer),
+            Mode::Quick if !self.plan.skip_heat_check => {
+                self.stage = Stage::HeatCheck { answer, is_done: false };
+            }
+            Mode::Quick | Mode::Full => self.end_with(*answer),
         }
     }
 

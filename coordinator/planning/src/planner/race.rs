@@ -6,7 +6,8 @@
 //! while its quick interval lies above that full figure. What overlaps is a tie, and minutes spent on
 //! it would not change what the user pays. Under goals latency counts too, so everything that the
 //! quick intervals leave in the race is measured in full. Of every type at least one configuration is,
-//! so types are compared by full figures.
+//! so types are compared by full figures. The quick trials of a race do not look for heat: the burn-in of
+//! the full one on the same machine does.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -84,6 +85,7 @@ impl Plan {
             {
                 search.mode = Mode::Quick;
                 search.soak = None;
+                search.skip_heat_check = true;
             }
         }
     }
@@ -156,6 +158,7 @@ fn in_full(job: &JobSpec, mut trial: PlannedTrial, id: TrialId) -> PlannedTrial 
     if let Work::Search(search) = &mut trial.spec.work {
         search.mode = Mode::Full;
         search.soak = job.soak;
+        search.skip_heat_check = false;
     }
     trial
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use assay_measure::outcome::FailureKind;
+use assay_measure::{outcome::FailureKind, search::SearchPlan};
 
 use super::*;
 use crate::{
@@ -19,11 +19,15 @@ fn planned(job: &JobSpec) -> Plan {
     planner::plan(job, Catalogue::builtin(), &[local()]).unwrap()
 }
 
-fn mode_of(plan: &Plan, id: &TrialId) -> Mode {
+fn search_of<'a>(plan: &'a Plan, id: &TrialId) -> &'a SearchPlan {
     match &plan.trial(id).unwrap().spec.work {
-        Work::Search(search) => search.mode,
-        Work::Fixed(_) | Work::Stepped(_) => panic!("a search"),
+        Work::Search(search) => search,
+        Work::Fixed(_) | Work::Stepped(_) => panic!("no search"),
     }
+}
+
+fn mode_of(plan: &Plan, id: &TrialId) -> Mode {
+    search_of(plan, id).mode
 }
 
 /// Ends the trials of a plan in order and advances the race; says what was added.
@@ -48,13 +52,14 @@ fn configurations_with_rivals_are_measured_quickly_first_and_others_in_full_at_o
         modes,
         [("ml.c5.large", Mode::Quick), ("ml.c5.large", Mode::Quick), ("onprem.small", Mode::Full)]
     );
-    let soaks = plan.trials.iter().map(|trial| match &trial.spec.work {
-        Work::Search(search) => search.soak.is_some(),
-        Work::Fixed(_) | Work::Stepped(_) => false,
+    let searches = plan.trials.iter().map(|trial| {
+        let search = search_of(&plan, &trial.spec.id);
+        (search.soak.is_some(), search.skip_heat_check)
     });
-    assert_eq!(soaks.collect::<Vec<_>>(), [false, false, true]);
+    assert_eq!(searches.collect::<Vec<_>>(), [(false, true), (false, true), (true, false)]);
     let quick = planned(&testing::job(&["ml.c5.large"]));
     assert!(quick.candidates.iter().all(|candidate| candidate.stage == Stage::Single));
+    assert!(!search_of(&quick, &quick.candidates[0].trial).skip_heat_check);
 }
 
 #[test]
@@ -67,6 +72,7 @@ fn only_what_the_quick_intervals_leave_in_the_race_is_measured_in_full() {
     let added = advance(&mut plan, &job, both());
     assert_eq!(added.len(), 1);
     assert_eq!(mode_of(&plan, &added[0]), Mode::Full);
+    assert!(!search_of(&plan, &added[0]).skip_heat_check);
     assert_eq!(plan.candidates[0].stage, Stage::Dominated);
     assert_eq!(plan.candidates[0].trial, heats[0]);
     assert_eq!(plan.candidates[1].stage, Stage::Final { heat: heats[1].clone() });
