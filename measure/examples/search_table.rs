@@ -99,7 +99,7 @@ fn truth_of(kind: &ServerKind, slo: Slo) -> Truth {
         let rate = erlang::capacity(kind.fixed_s, limit.as_secs_f64(), budget);
         return Truth { rate, standard_error: 0.0 };
     }
-    simulated_truth(kind, limit, budget, 1_000_000, 20)
+    simulated_truth(kind, limit, budget, 1_000_000, 200)
 }
 
 /// What one method came to on one server.
@@ -166,7 +166,7 @@ impl Row {
         let (low, high) =
             (answer.capacity.low.as_per_second(), answer.capacity.high.as_per_second());
         self.half_widths.push(100.0 * (high / low).ln() / 2.0);
-        // Nothing is added to the interval; the simulated truth itself is only known so well.
+        // Nothing is added to the interval.
         self.covered += u32::from(truth.lies_within(low, high));
         self.held += u32::from(answer.confirmation == assay_measure::search::Confirmation::Held);
         self.precise += u32::from(answer.precise);

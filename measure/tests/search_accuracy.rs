@@ -77,7 +77,7 @@ fn white_box_answers(
 
 fn truth_of(kind: &ServerKind) -> Truth {
     let slo: Slo = kind.constraint.parse().expect("a constraint");
-    simulated_truth(kind, slo.limit(), slo.miss_budget(), 300_000, 4)
+    simulated_truth(kind, slo.limit(), slo.miss_budget(), 300_000, 16)
 }
 
 /// Bias and root mean square error in per cent, and how many intervals hold the truth.
@@ -90,7 +90,7 @@ fn figures(answers: &[(Answer, f64)], truth: Truth) -> (f64, f64, usize) {
     let covered = answers
         .iter()
         .filter(|(answer, _)| {
-            truth.lies_within(
+            truth.may_lie_within(
                 answer.capacity.low.as_per_second(),
                 answer.capacity.high.as_per_second(),
             )
@@ -212,12 +212,26 @@ fn servers_that_took_no_part_in_tuning_are_found_too() {
     }
 }
 
+/// By chance hardly a request missed in these two, and the model, stiffer than the target, let the answer
+/// seem known to a tenth of a per cent.
+#[test]
+fn a_lucky_run_of_a_target_unlike_the_model_does_not_seem_sure() {
+    let kind = server("C");
+    for seed in [91_036, 91_067] {
+        let search = Search::new(plan(&kind, Mode::Full, seed));
+        let (answer, _) = answered(&kind, drive(search, Server::new(kind.clone(), seed)));
+        let capacity = answer.capacity;
+        let width = capacity.high.as_per_second() / capacity.low.as_per_second() - 1.0;
+        assert!(width > 0.01, "seed {seed}: {answer:?}");
+    }
+}
+
 #[test]
 fn a_server_that_tells_its_batches_is_found_almost_exactly_and_sooner() {
     for letter in ["C", "c"] {
         let kind = server(letter);
         let slo: Slo = kind.constraint.parse().expect("a constraint");
-        let truth = simulated_truth(&kind, slo.limit(), slo.miss_budget(), 400_000, 12);
+        let truth = simulated_truth(&kind, slo.limit(), slo.miss_budget(), 400_000, 50);
         for (mode, seconds) in [(Mode::Quick, 76.0), (Mode::Full, 150.0)] {
             let found = white_box_answers(&kind, mode, 4, u32::MAX);
             // The truth simulated here is no better known than the answers, so whether it lies in their

@@ -190,7 +190,7 @@ fn slow_targets_still_end_in_about_a_minute() {
         let workers = if service_s < 0.055 { 2 } else { 1 };
         let slow = ServerKind { fixed_s: service_s, noise: 0.05, workers, ..TEN_MS };
         let slo: assay_measure::slo::Slo = constraint.parse().unwrap();
-        let truth = simulated_truth(&slow, slo.limit(), slo.miss_budget(), 200_000, 4);
+        let truth = simulated_truth(&slow, slo.limit(), slo.miss_budget(), 200_000, 16);
         let finished = searched(plan(&[constraint], Mode::Quick), &slow);
         let found = answer(&finished);
         assert!(finished.seconds < 80.0, "{} s", finished.seconds);
@@ -199,7 +199,7 @@ fn slow_targets_still_end_in_about_a_minute() {
             "{found:?} for {truth:?}"
         );
         assert!(
-            truth.lies_within(
+            truth.may_lie_within(
                 found.capacity.low.as_per_second(),
                 found.capacity.high.as_per_second()
             ),

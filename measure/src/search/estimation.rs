@@ -1,12 +1,14 @@
 //! The rate that a run allows, and how sure that is.
 
-use super::{LimitedBy, drift, main_run::MainRun};
+use super::{LimitedBy, drift, main_run::MainRun, queue_model::Limit};
 use crate::statistics::{jackknife_half_width, variance};
 
 /// Groups of segments that are left out in turn. More would leave too little in each.
 const GROUPS: usize = 10;
 /// Fewer groups than this have no spread worth the name.
 const FEWEST_GROUPS: usize = 3;
+/// Misses that a part without any stands for: between none and one.
+const FEWEST_MISSES: f64 = 0.5;
 /// In standard errors of the difference between the two ways: up to here fresh load is believed, from
 /// there on inversion, and between them a part of each.
 const WITHIN_CHANCE: f64 = 1.25;
@@ -45,6 +47,7 @@ impl RunEstimate {
             // The part of the difference that was not believed is in doubt.
             let doubted = (1.0 - share) * (pair.inversion - pair.fresh).abs();
             jackknife_half_width(&logs)
+                .map(|spread| spread.max(share * unlike_the_model(run, included)))
                 .map(|spread| spread.hypot(doubted).hypot(resolution(run, included)))
         };
         let half_width = half_width.map(|found| found.hypot(run.doubt_of_model()));
@@ -125,15 +128,51 @@ fn left_out(run: &mut MainRun, included: &[usize]) -> Vec<Pair> {
     }
     (0..groups)
         .map(|group| {
-            let kept: Vec<usize> = included
-                .iter()
-                .enumerate()
-                .filter(|(n, _)| n * groups / included.len() != group)
-                .map(|(_, at)| *at)
-                .collect();
+            let out = part(included, group, groups);
+            let kept: Vec<usize> =
+                included.iter().filter(|at| !out.contains(at)).copied().collect();
             Pair::over(run, &kept)
         })
         .collect()
+}
+
+/// One of some groups of neighbours, about equally large.
+fn part(included: &[usize], group: usize, groups: usize) -> Vec<usize> {
+    let numbered = included.iter().enumerate();
+    numbered.filter(|(n, _)| n * groups / included.len() == group).map(|(_, at)| *at).collect()
+}
+
+/// The target need not miss as the model does: from one part of a run to another it misses more or less in
+/// relation to the model, so by chance its misses in all are that far from what they ought to be. What
+/// this is worth in rate is told by the model's long run: a lucky run, which hardly misses, would
+/// understate it.
+fn unlike_the_model(run: &mut MainRun, included: &[usize]) -> f64 {
+    let groups = GROUPS.min(included.len());
+    let parts: Vec<Vec<usize>> = (0..groups).map(|group| part(included, group, groups)).collect();
+    let limits = run.trace.limits().to_vec();
+    let positions = run.positions.clone();
+    let of_constraint = |(number, (limit, at)): (usize, (Limit, f64))| {
+        let misses: Vec<(f64, f64)> = parts
+            .iter()
+            .map(|part| {
+                let observed = run.trace.observed(number, part) as f64;
+                (observed, run.trace.modelled_at(&run.model, number, part, at))
+            })
+            .collect();
+        let (observed, modelled) =
+            misses.iter().fold((0.0, 0.0), |sum, part| (sum.0 + part.0, sum.1 + part.1));
+        let left_out: Vec<f64> = misses
+            .iter()
+            .map(|part| {
+                let [of_target, of_model] =
+                    [observed - part.0, modelled - part.1].map(|misses| misses.max(FEWEST_MISSES));
+                (of_target / of_model).ln()
+            })
+            .collect();
+        let of_misses = jackknife_half_width(&left_out).unwrap_or(0.0);
+        of_misses * run.model.rate_per_miss(limit, at)
+    };
+    limits.into_iter().zip(positions).enumerate().map(of_constraint).fold(0.0, f64::max)
 }
 
 /// Misses are whole: one more or one less would have given another rate. That is all the doubt there

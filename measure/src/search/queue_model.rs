@@ -137,6 +137,18 @@ impl QueueModel {
         root.rate
     }
 
+    /// By how much the logarithm of the rate allowed rises with that of the share that may miss. Batches,
+    /// which are known one by one, leave no such doubt.
+    pub(super) fn rate_per_miss(&self, limit: Limit, position: f64) -> f64 {
+        const FACTOR: f64 = 1.25;
+        if self.batching.is_some() {
+            return 0.0;
+        }
+        let [more, less] = [limit.budget * FACTOR, limit.budget / FACTOR]
+            .map(|budget| self.equal_servers_root(Limit { budget, ..limit }, position));
+        (more / less).ln() / (2.0 * FACTOR.ln())
+    }
+
     /// How well the rates about a position are known, as the half-width of their logarithm.
     pub(super) fn root_half_width(&self, number: usize, position: f64) -> f64 {
         #[expect(clippy::cast_possible_truncation, reason = "positions stay within the grid")]
@@ -154,10 +166,13 @@ impl QueueModel {
             let near = neighbour(grid - 1).or_else(|| neighbour(grid + 1));
             return long_run.allowed(batching, times, self.overhead_us, limit, near);
         }
-        let service = self.service_us * times;
+        LongRunRate { rate: self.equal_servers_root(limit, f64::from(grid)), half_width: 0.0 }
+    }
+
+    fn equal_servers_root(&self, limit: Limit, position: f64) -> f64 {
+        let service = self.service_us * multiplier(position);
         let wait = (limit.latency_us - self.overhead_us - service) / service;
-        let utilization = largest_utilization(self.servers, wait, limit.budget);
-        LongRunRate { rate: utilization * self.saturation(f64::from(grid)), half_width: 0.0 }
+        largest_utilization(self.servers, wait, limit.budget) * self.saturation(position)
     }
 }
 
@@ -185,6 +200,15 @@ mod tests {
             (-20..120).map(|k| model.allowed_rate(0, P95_50MS, f64::from(k) + 0.3)).collect();
         assert!(rates.is_sorted_by(|before, after| before >= after), "{rates:?}");
         assert!(rates.iter().all(|rate| rate.is_finite() && *rate > 0.0));
+    }
+
+    #[test]
+    fn more_misses_allow_a_higher_rate() {
+        let model = QueueModel::fitted(100.0, 10_000.0);
+        let per_miss = model.rate_per_miss(P95_50MS, 0.0);
+        let root = |budget| model.equal_servers_root(Limit { budget, ..P95_50MS }, 0.0);
+        assert!((root(0.055) / root(0.05) - 1.1_f64.powf(per_miss)).abs() < 1e-3, "{per_miss}");
+        assert!(per_miss > 0.1);
     }
 
     #[test]

@@ -160,6 +160,22 @@ impl Trace {
         f64::from(-GRID_REACH)
     }
 
+    /// Misses that the model has in these segments at a position of the grid.
+    pub(super) fn modelled_at(
+        &mut self,
+        model: &QueueModel,
+        constraint: usize,
+        included: &[usize],
+        position: f64,
+    ) -> f64 {
+        let below = position.floor();
+        #[expect(clippy::cast_possible_truncation, reason = "positions stay within the grid")]
+        let grid = below as i32;
+        let [low, high] =
+            [grid, grid + 1].map(|grid| self.modelled(model, constraint, included, grid) as f64);
+        low + (high - low) * (position - below)
+    }
+
     /// Forgets all replays: the model is another one.
     pub(super) fn forget_replays(&mut self) {
         self.replays.clear();
