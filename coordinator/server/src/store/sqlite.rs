@@ -10,7 +10,7 @@ mod write;
 
 use std::{path::Path, time::Duration};
 
-use assay_measure::ids::JobName;
+use assay_measure::ids::{JobName, Sha256};
 use assay_planning::job_report::JobFacts;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -147,6 +147,10 @@ impl Store for SqliteStore {
         job: &JobName,
     ) -> Result<Vec<(TrialRecord, Option<Timestamp>)>, StoreError> {
         job_list::trials(&self.readers, job).await
+    }
+
+    async fn needs(&self, file: &Sha256) -> Result<bool, StoreError> {
+        read::needs(&self.readers, file).await
     }
 
     async fn events(
