@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use serde_json::json;
+use assay_measure::failure_text;
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,24 +102,12 @@ impl Failure {
 
     /// The failure as one JSON object.
     pub(crate) fn to_json(&self) -> serde_json::Value {
-        let mut error =
-            json!({ "code": self.code.word(), "message": self.what, "causes": self.causes });
-        if let Some(hint) = &self.hint {
-            error["hint"] = json!(hint);
-        }
-        json!({ "error": error })
+        failure_text::json(self.code.word(), &self.what, &self.causes, self.hint.as_deref())
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.what)?;
-        for cause in &self.causes {
-            write!(f, "\n  cause: {cause}")?;
-        }
-        if let Some(hint) = &self.hint {
-            write!(f, "\nhint: {hint}")?;
-        }
-        Ok(())
+        failure_text::text(f, &self.what, &self.causes, self.hint.as_deref())
     }
 }

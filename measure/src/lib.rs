@@ -5,7 +5,7 @@
 //!
 //! # Map
 //! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`environment`], [`input_spec`], [`slo`].
-//! - What is sent: [`payload_file`] (what it may be).
+//! - What is sent: [`payload_file`] (what it may be). What is told when something fails: [`failure_text`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
 //!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`batch_log`] (how a server tells its batches), [`known_queue`] (what a
@@ -14,6 +14,7 @@
 pub mod batch_log;
 pub mod configuration;
 pub mod environment;
+pub mod failure_text;
 pub mod hardware;
 pub mod histogram;
 pub mod ids;

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use serde_json::json;
+use assay_measure::failure_text;
 
 /// The command failed (I/O, the model, the port).
 pub const EXIT_FAILED: u8 = 1;
@@ -54,24 +54,16 @@ impl Failure {
     /// `{"error":{"code","message","hint","causes":[]}}` on one line.
     #[must_use]
     pub fn json(&self) -> String {
-        let mut error = json!({"code": self.code, "message": self.message, "causes": self.causes});
-        if let (Some(hint), Some(object)) = (&self.hint, error.as_object_mut()) {
-            object.insert("hint".to_owned(), json!(hint));
-        }
-        json!({ "error": error }).to_string()
+        let hint = self.hint.as_deref();
+        failure_text::json(self.code, &self.message, &self.causes, hint).to_string()
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.message)?;
-        for cause in &self.causes {
-            write!(f, "\n  cause: {}", cause.replace('\n', "\n         "))?;
-        }
-        match &self.hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
-            None => Ok(()),
-        }
+        // libtorch's causes have many lines.
+        let causes = self.causes.iter().map(|cause| cause.replace('\n', "\n         "));
+        failure_text::text(f, &self.message, causes, self.hint.as_deref())
     }
 }
 
@@ -91,6 +83,8 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&failure.json()).unwrap();
         assert_eq!(json["error"]["code"], "write");
         assert_eq!(json["error"]["causes"][0], "the disk is full");
+        let long = Failure { causes: vec!["one\ntwo".to_owned()], hint: None, ..failure.clone() };
+        assert_eq!(long.to_string(), "error: cannot write a.pt\n  cause: one\n         two");
         assert_eq!(failure.usage().exit_code, EXIT_USAGE);
     }
 }

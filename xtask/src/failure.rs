@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, io};
 
+use assay_measure::failure_text;
+
 /// An error message with a hint. Attached as context, so the cause below it is kept.
 #[derive(Debug)]
 pub(crate) struct Hinted {
@@ -26,20 +28,16 @@ impl Error for Hinted {}
 
 /// The whole chain, as lines of `error:`, `cause:` and `hint:`.
 pub(crate) fn describe(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {error}\n");
-    for cause in error.chain().skip(1) {
-        for line in cause.to_string().lines() {
-            text.push_str(&format!("  cause: {line}\n"));
-        }
-    }
+    let causes: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
     let hint = error
         .downcast_ref::<Hinted>()
         .map(|hinted| hinted.hint.clone())
         .or_else(|| usual_hint(error));
-    if let Some(hint) = hint {
-        text.push_str(&format!("hint: {hint}\n"));
-    }
-    text
+    let mut told = String::new();
+    let lines = causes.iter().flat_map(|cause| cause.lines());
+    failure_text::text(&mut told, &error.to_string(), lines, hint.as_deref())
+        .expect("a string takes everything");
+    told + "\n"
 }
 
 /// What helps against causes that can turn up anywhere.

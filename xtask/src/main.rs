@@ -16,6 +16,7 @@ mod ci;
 mod console;
 mod demo;
 mod failure;
+mod fuzz;
 mod libtorch;
 mod process;
 mod test_run;
@@ -32,6 +33,8 @@ enum Task {
     Test(test_run::Arguments),
     /// What has to pass before a change is taken: format, lints, every test.
     Ci,
+    /// Ask the SageMaker API what nobody would, for minutes.
+    Fuzz(fuzz::Arguments),
     /// Measure Assay itself and write the figures into docs/BENCHMARKS.md.
     Bench(bench::Arguments),
 }
@@ -55,6 +58,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Demo(arguments) => demo::run(&checkout, console, &arguments),
         Task::Test(arguments) => test_run::run(&checkout, console, &arguments),
         Task::Ci => ci::run(&checkout, console),
+        Task::Fuzz(arguments) => fuzz::run(&checkout, console, &arguments),
         Task::Bench(arguments) => bench::run(&checkout, console, &arguments),
     }
 }

@@ -303,7 +303,7 @@ pub(crate) enum JobsCommand {
         /// Its name
         name: String,
     },
-    /// Delete a job that has ended; its name stays taken
+    /// Delete a job that has ended, with the files that only it needs; its name stays taken
     Delete {
         /// Its name
         name: String,

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use serde_json::json;
+use assay_measure::failure_text;
 
 /// Exit codes, as `assay help exit-codes` explains them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,27 +106,18 @@ impl Failure {
 
     /// The failure as one JSON object.
     pub(crate) fn to_json(&self) -> serde_json::Value {
-        json!({"error": {
-            "code": self.code.word(),
-            "message": self.what,
-            "hint": self.hint,
-            "causes": self.causes,
-        }})
+        let hint = self.hint.as_deref();
+        let mut told = failure_text::json(self.code.word(), &self.what, &self.causes, hint);
+        // Always there, so that programs may rely on it.
+        told["error"]["hint"] = hint.into();
+        told
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.what)?;
-        for cause in &self.causes {
-            for line in cause.lines() {
-                write!(f, "\n  cause: {line}")?;
-            }
-        }
-        if let Some(hint) = &self.hint {
-            write!(f, "\nhint: {hint}")?;
-        }
-        Ok(())
+        let causes = self.causes.iter().flat_map(|cause| cause.lines());
+        failure_text::text(f, &self.what, causes, self.hint.as_deref())
     }
 }
 
@@ -185,6 +176,12 @@ mod tests {
             "error: no job \"x\"\n  cause: deleted\nhint: assay jobs list"
         );
         assert_eq!(failure.to_json()["error"]["code"], "not_found");
+        let bare = Failure::failed("no job").cause("one\ntwo");
+        assert_eq!(bare.to_string(), "error: no job\n  cause: one\n  cause: two");
+        assert_eq!(
+            bare.to_json().to_string(),
+            r#"{"error":{"causes":["one\ntwo"],"code":"failed","hint":null,"message":"no job"}}"#
+        );
         let denied = Failure::from(tonic::Status::unauthenticated("no token"));
         assert_eq!(denied.code(), ExitCode::Denied);
         assert!(denied.to_string().contains("--token-file"));

@@ -1,7 +1,10 @@
 //! Models and payloads: files named by their checksum, complete or not there at all.
 //!
 //! An upload goes to a file of its own, is checked, synced and only then renamed; what a crash leaves
-//! behind is removed at the next start. Which job needs which file is not known here.
+//! behind is removed at the next start. Which job needs which file is not known here; [`Hold`] keeps all of
+//! them in place while that is being decided.
+
+mod holds;
 
 use std::{
     fs::{self, File},
@@ -12,12 +15,16 @@ use std::{
 
 use assay_measure::{ids::Sha256, trial::ArtifactRef, units::Bytes};
 use bytes::Bytes as Chunk;
+use jiff::Timestamp;
 use sha2::{Digest, Sha256 as Hasher};
 use thiserror::Error;
 use tokio::{
-    sync::mpsc,
+    sync::{OwnedRwLockWriteGuard, mpsc},
     task::{JoinError, JoinHandle, spawn_blocking},
 };
+
+pub(crate) use self::holds::Hold;
+use self::holds::Holds;
 
 const UNFINISHED: &str = "unfinished";
 // Enough to keep the disk busy while the next chunk arrives.
@@ -28,6 +35,14 @@ const CHUNKS_IN_FLIGHT: usize = 4;
 pub(crate) struct Artifacts {
     directory: Arc<Path>,
     limit: Bytes,
+    holds: Holds,
+}
+
+/// The right to remove files: nobody is creating a job meanwhile.
+#[derive(Debug)]
+pub(crate) struct Removal {
+    artifacts: Artifacts,
+    _alone: OwnedRwLockWriteGuard<()>,
 }
 
 /// A file cannot be stored or read.
@@ -90,7 +105,29 @@ impl Artifacts {
         for entry in fs::read_dir(&unfinished)? {
             fs::remove_file(entry?.path())?;
         }
-        Ok(Self { directory: directory.into(), limit })
+        Ok(Self { directory: directory.into(), limit, holds: Holds::default() })
+    }
+
+    /// Keeps every file in place until a job that refers to some of them is in the store.
+    pub(crate) async fn hold(&self) -> Hold {
+        self.holds.hold().await
+    }
+
+    /// The file stays for a job that is still to come, at least for a while.
+    pub(crate) async fn promise(&self, sha256: &Sha256, now: Timestamp) {
+        // A removal under way may be about to take this very file.
+        let _hold = self.hold().await;
+        self.holds.promise(sha256, now);
+    }
+
+    /// A job that was promised a file is in the store.
+    pub(crate) fn fulfil(&self, sha256: &Sha256, now: Timestamp) {
+        self.holds.fulfil(sha256, now);
+    }
+
+    /// Waits until nobody holds files.
+    pub(crate) async fn removal(&self) -> Removal {
+        Removal { artifacts: self.clone(), _alone: self.holds.alone().await }
     }
 
     /// Whether the very file is there: same checksum, same size.
@@ -149,6 +186,21 @@ impl Artifacts {
 
     fn path(&self, sha256: &Sha256) -> PathBuf {
         self.directory.join(sha256.as_str())
+    }
+}
+
+impl Removal {
+    /// Whether a job that will need the file is still to come.
+    pub(crate) fn is_promised(&self, sha256: &Sha256, now: Timestamp) -> bool {
+        self.artifacts.holds.is_promised(sha256, now)
+    }
+
+    /// Removes a file; one that is not there is no matter.
+    pub(crate) async fn remove(&self, sha256: &Sha256) -> io::Result<()> {
+        match tokio::fs::remove_file(self.artifacts.path(sha256)).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) use self::{
 };
 use crate::{
     agent_link::{AgentCommand, AgentFacts, AgentReport, Held},
+    artifacts::Hold,
     clock::Clock,
     job_event::{JobEvent, TrialBrief},
     store::{Change, Store, StoreError},
@@ -72,6 +73,8 @@ pub(crate) enum Event {
     CreateJob {
         /// What it asks for; its files are there.
         spec: Box<JobSpec>,
+        /// Keeps them there until the job is stored; none for a job that awaits its files.
+        hold: Option<Hold>,
         /// What will be done.
         answer: AnswerTo<Result<Created, Refused>>,
     },
@@ -81,6 +84,8 @@ pub(crate) enum Event {
         name: JobName,
         /// They.
         files: Box<Supply>,
+        /// Keeps them there until the job is stored with them.
+        hold: Option<Hold>,
         /// Whether the job takes them.
         answer: AnswerTo<Result<(), Refused>>,
     },
@@ -139,6 +144,25 @@ pub(crate) enum Event {
     },
     /// A deadline has come.
     ClockAdvanced,
+}
+
+impl Event {
+    fn take_hold(&mut self) -> Option<Hold> {
+        match self {
+            Self::CreateJob { hold, .. } | Self::SupplyJob { hold, .. } => hold.take(),
+            Self::AgentAttached { .. }
+            | Self::AgentReported(..)
+            | Self::AgentLeft(_)
+            | Self::GiveUpJob { .. }
+            | Self::StopJob { .. }
+            | Self::DeleteJob { .. }
+            | Self::ListAgents { .. }
+            | Self::DrainAgent { .. }
+            | Self::ForgetAgent { .. }
+            | Self::SetPrice { .. }
+            | Self::ClockAdvanced => None,
+        }
+    }
 }
 
 /// Everything that can follow.
@@ -224,7 +248,7 @@ impl Dispatch {
         self.perform(effects).await?;
         loop {
             let deadline = self.state.next_deadline().map(|at| self.clock.instant_of(at));
-            let event = tokio::select! {
+            let mut event = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 event = self.inbox.next() => event,
                 () = sleep_until(deadline.unwrap_or_else(far_future)), if deadline.is_some() => Event::ClockAdvanced,
@@ -236,6 +260,8 @@ impl Dispatch {
                 }
                 self.agents.insert(*session, outbox.clone());
             }
+            // Files that a job refers to stay until the store knows that it does.
+            let _hold = event.take_hold();
             let effects = self.state.handle(event, self.clock.now());
             self.perform(effects).await?;
         }

@@ -5,7 +5,7 @@
 //!
 //! # Map
 //! - Starting and stopping: [`server`], [`settings`], [`start_error`]; [`data_dir`], [`tls`], [`tokens`], `connections`.
-//! - State: `dispatch` (the loop), [`store`] (what survives), `artifacts` (files), `clock`.
+//! - State: `dispatch` (the loop), [`store`] (what survives), `artifacts` (files), `job_files` (who needs them), `clock`.
 //! - Vocabulary: `agent_link` (what agents and coordinator say), `job_event` (what watchers see).
 //! - The doors: `grpc` (services and their conversions), `sagemaker` (the API that AWS's clients speak).
 
@@ -17,6 +17,7 @@ pub mod data_dir;
 mod dispatch;
 mod grpc;
 mod job_event;
+mod job_files;
 mod random;
 mod sagemaker;
 pub mod server;

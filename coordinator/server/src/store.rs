@@ -13,7 +13,7 @@ use std::{
 };
 
 use assay_measure::{
-    ids::{AgentName, InstanceTypeName, JobName, LeaseToken, TrialId},
+    ids::{AgentName, InstanceTypeName, JobName, LeaseToken, Sha256, TrialId},
     job::{JobSpec, JobStatus},
     outcome::StepReport,
     trial::ArtifactRef,
@@ -53,6 +53,8 @@ pub(crate) trait Store: Send + Sync + 'static {
         &self,
         job: &JobName,
     ) -> Result<Vec<(TrialRecord, Option<Timestamp>)>, StoreError>;
+    /// Whether any job refers to a file.
+    async fn needs(&self, file: &Sha256) -> Result<bool, StoreError>;
     /// The record of a job after a sequence number, at most `limit` entries, ascending.
     async fn events(
         &self,
@@ -134,6 +136,8 @@ pub(crate) enum Change {
         /// When.
         at: Timestamp,
     },
+    /// A file is about to be removed.
+    ArtifactRemoved(Sha256),
 }
 
 /// A job as it is kept.

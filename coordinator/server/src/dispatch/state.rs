@@ -69,11 +69,11 @@ impl State {
             }
             Event::AgentReported(session, report) => self.take_report(session, report, now),
             Event::AgentLeft(session) => self.detach_agent(session, now),
-            Event::CreateJob { spec, answer: to } => {
+            Event::CreateJob { spec, answer: to, hold: _ } => {
                 let created = self.create_job(*spec, now);
                 self.effects.push(answer(to, created));
             }
-            Event::SupplyJob { name, files, answer: to } => {
+            Event::SupplyJob { name, files, answer: to, hold: _ } => {
                 let supplied = self.supply_job(&name, *files, now);
                 self.effects.push(answer(to, supplied));
             }

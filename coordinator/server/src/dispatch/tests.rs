@@ -318,7 +318,8 @@ impl World {
         spec.limits.most_at_once = (number % 2 == 1).then_some(NonZeroU32::MIN);
         spec.limits.begin_within = (number % 3 == 2).then_some(Duration::from_secs(20));
         self.jobs.push(spec.name.clone());
-        self.send(Event::CreateJob { spec: Box::new(spec), answer: oneshot::channel().0 });
+        let answer = oneshot::channel().0;
+        self.send(Event::CreateJob { spec: Box::new(spec), hold: None, answer });
     }
 
     fn restart_coordinator(&mut self) {

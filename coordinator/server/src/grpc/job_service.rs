@@ -15,6 +15,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use super::{Shared, job_wire, status::refuse, watch::Watch};
 use crate::{
     dispatch::{Event, Refused},
+    job_files,
     store::{Change, JobQuery, JobSummary},
 };
 
@@ -80,6 +81,8 @@ impl JobService for Jobs {
             ));
         };
         let artifact: ArtifactRef = header.try_into()?;
+        // Promised first: what is told to be there must still be there when the job comes.
+        self.shared.artifacts.promise(&artifact.sha256, self.shared.clock.now()).await;
         if self.shared.artifacts.holds(&artifact) {
             return Ok(Response::new(v1::UploadArtifactResponse { stored: false }));
         }
@@ -110,11 +113,16 @@ impl JobService for Jobs {
         if let Some((what, hint)) = contradiction(&spec) {
             return Err(refuse(Code::InvalidArgument, what, hint));
         }
+        let hold = Some(self.shared.artifacts.hold().await);
         self.check_artifact("model", &spec.model)?;
         self.check_artifact("payload", &spec.payload.artifact)?;
         let name = spec.name.clone();
-        let create = |answer| Event::CreateJob { spec: Box::new(spec), answer };
+        let files = job_files::of(&spec);
+        let create = |answer| Event::CreateJob { spec: Box::new(spec), hold, answer };
         let created = self.shared.dispatch.ask(create).await??;
+        for file in &files {
+            self.shared.artifacts.fulfil(file, self.shared.clock.now());
+        }
         Ok(Response::new(v1::CreateJobResponse {
             job: Some(job_wire::job(self.summary(&name).await?)),
             trials: created.trials.iter().map(job_wire::planned_trial).collect(),
@@ -208,7 +216,15 @@ impl JobService for Jobs {
         request: Request<v1::DeleteJobRequest>,
     ) -> Result<Response<v1::DeleteJobResponse>, Status> {
         let name = job_name(&request.into_inner().name)?;
+        let files = job_files::of(&self.summary(&name).await?.spec);
         self.shared.dispatch.ask(|answer| Event::DeleteJob { name, answer }).await??;
+        let Shared { artifacts, store, clock, .. } = &self.shared;
+        if let Err(error) =
+            job_files::remove_unneeded(&files, artifacts, &**store, clock.now()).await
+        {
+            // The job is gone all the same, and what is left of it takes nothing but room.
+            tracing::warn!(%error, "a deleted job's files cannot be removed");
+        }
         Ok(Response::new(v1::DeleteJobResponse {}))
     }
 }

@@ -87,7 +87,7 @@ async fn accept(
             return Err(name_taken(&name));
         }
     }
-    let create = |answer| Event::CreateJob { spec: Box::new(spec), answer };
+    let create = |answer| Event::CreateJob { spec: Box::new(spec), hold: None, answer };
     let created = match api.dispatch.ask(create).await {
         Ok(created) => created.map_err(|error| refused(&name, &error)),
         Err(error) => Err(stopping(error)),

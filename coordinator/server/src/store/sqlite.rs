@@ -10,7 +10,7 @@ mod write;
 
 use std::{path::Path, time::Duration};
 
-use assay_measure::ids::JobName;
+use assay_measure::ids::{JobName, Sha256};
 use assay_planning::job_report::JobFacts;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -60,6 +60,7 @@ impl SqliteStore {
             .await
             .map_err(broken("open"))?;
         MIGRATIONS.run(&writer).await.map_err(|source| StoreError::Migration { source })?;
+        outlast_other_writers(&writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_lazy_with(options.read_only(true));
@@ -71,6 +72,14 @@ impl SqliteStore {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Waits until what another coordinator was about to commit is in the file, or is not. It runs on a thread of
+/// the database driver, which in the same process goes on for a moment after that coordinator was dropped and
+/// its data directory was free again; committed after we have read, its entries would take the places of ours.
+async fn outlast_other_writers(writer: &SqlitePool) -> Result<(), StoreError> {
+    let alone = writer.begin_with("begin immediate").await.map_err(broken("write to"))?;
+    alone.rollback().await.map_err(broken("write to"))
 }
 
 async fn refuse_newer_schema(file: &Path, options: SqliteConnectOptions) -> Result<(), StoreError> {
@@ -140,6 +149,10 @@ impl Store for SqliteStore {
         job_list::trials(&self.readers, job).await
     }
 
+    async fn needs(&self, file: &Sha256) -> Result<bool, StoreError> {
+        read::needs(&self.readers, file).await
+    }
+
     async fn events(
         &self,
         job: &JobName,
@@ -147,5 +160,42 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<JobEvent>, StoreError> {
         read::events(&self.readers, job, after, limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{ConnectOptions, Connection};
+
+    use super::*;
+
+    /// Whoever reads too early is done long before.
+    const HEAD_START: Duration = Duration::from_millis(300);
+
+    #[tokio::test]
+    async fn what_a_coordinator_commits_after_its_end_is_seen_by_the_next() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("assay.db");
+        SqliteStore::open(&file).await.unwrap().close().await;
+        // The thread of a coordinator that was dropped, in the middle of a commit.
+        let mut late = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
+        let mut transaction = late.begin().await.unwrap();
+        sqlx::query("insert into deleted_job values ('late', 7, 0)")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+
+        let path = file.clone();
+        let mut next = tokio::spawn(async move {
+            SqliteStore::open(&path).await.unwrap().recover().await.unwrap()
+        });
+        let early = tokio::time::timeout(HEAD_START, &mut next).await;
+        transaction.commit().await.unwrap();
+        let recovered = match early {
+            Ok(recovered) => recovered.unwrap(),
+            Err(_) => next.await.unwrap(),
+        };
+        assert!(recovered.deleted.contains(&"late".parse().unwrap()), "{recovered:?}");
+        assert_eq!(recovered.next_number, 8);
     }
 }

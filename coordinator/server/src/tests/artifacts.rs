@@ -3,7 +3,34 @@
 use assay_proto::v1::{self, agent_service_client::AgentServiceClient};
 use tonic::Code;
 
-use super::support::{Coordinator, MODEL, artifact, job_spec, upload};
+use super::support::{Coordinator, MODEL, PAYLOAD, artifact, job_spec, upload};
+
+const OTHER_PAYLOAD: &[u8] = b"another payload";
+
+impl Coordinator {
+    async fn has(&self, content: &[u8]) -> bool {
+        let request = v1::FetchArtifactRequest { sha256: artifact(content).sha256.to_string() };
+        let mut agents = AgentServiceClient::new(self.channel().await);
+        match agents.fetch_artifact(request).await {
+            Ok(_) => true,
+            Err(missing) => {
+                assert_eq!(missing.code(), Code::NotFound, "{missing}");
+                false
+            }
+        }
+    }
+
+    async fn stop_and_delete(&self, name: &str) {
+        self.stop(name).await.unwrap();
+        self.reaches(name, v1::JobStatus::Stopped).await;
+        self.delete(name).await;
+    }
+
+    async fn delete(&self, name: &str) {
+        let request = v1::DeleteJobRequest { name: name.to_owned() };
+        self.jobs().await.delete_job(request).await.unwrap();
+    }
+}
 
 #[tokio::test]
 async fn a_file_comes_back_as_it_was_uploaded() {
@@ -44,4 +71,73 @@ async fn a_job_whose_model_was_not_uploaded_is_refused() {
     let refused = coordinator.jobs().await.create_job(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     assert!(refused.message().contains("model"), "{}", refused.message());
+}
+
+#[tokio::test]
+async fn the_files_of_a_deleted_job_go_with_the_last_job_that_refers_to_them() {
+    let mut coordinator = Coordinator::start().await;
+    let mut jobs = coordinator.jobs().await;
+    upload(&mut jobs, artifact(OTHER_PAYLOAD).into(), OTHER_PAYLOAD).await.unwrap();
+    let mut sibling = job_spec("sibling", &["ml.c5.large"]);
+    sibling.payload.artifact = artifact(OTHER_PAYLOAD);
+    for content in [MODEL, PAYLOAD] {
+        upload(&mut jobs, artifact(content).into(), content).await.unwrap();
+    }
+    for spec in [job_spec("first", &["ml.c5.large"]), sibling] {
+        let request = v1::CreateJobRequest { spec: Some(spec.into()) };
+        jobs.create_job(request).await.unwrap();
+    }
+    // Its model was uploaded for a job that never comes, of which a restart knows nothing.
+    upload(&mut jobs, artifact(MODEL).into(), MODEL).await.unwrap();
+    coordinator.restart().await;
+
+    coordinator.stop_and_delete("first").await;
+    assert!(!coordinator.has(PAYLOAD).await, "nobody needs it any more");
+    assert!(coordinator.has(MODEL).await && coordinator.has(OTHER_PAYLOAD).await);
+    coordinator.stop_and_delete("sibling").await;
+    assert!(!coordinator.has(MODEL).await && !coordinator.has(OTHER_PAYLOAD).await);
+    coordinator.create(job_spec("later", &["ml.c5.large"])).await.unwrap();
+    assert!(coordinator.has(MODEL).await);
+}
+
+#[tokio::test]
+async fn what_was_told_to_be_there_still_is_when_its_job_comes() {
+    let coordinator = Coordinator::start().await;
+    coordinator.create(job_spec("old", &["ml.c5.large"])).await.unwrap();
+    let mut jobs = coordinator.jobs().await;
+    for content in [MODEL, PAYLOAD] {
+        assert!(!upload(&mut jobs, artifact(content).into(), content).await.unwrap());
+    }
+    coordinator.stop_and_delete("old").await;
+    let request = v1::CreateJobRequest { spec: Some(job_spec("new", &["ml.c5.large"]).into()) };
+    jobs.create_job(request).await.unwrap();
+    coordinator.stop_and_delete("new").await;
+    assert!(!coordinator.has(MODEL).await && !coordinator.has(PAYLOAD).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_job_that_is_accepted_has_its_files_whatever_is_deleted_meanwhile() {
+    let coordinator = Coordinator::start().await;
+    let mut accepted = 0;
+    coordinator.create(job_spec("job-0", &["ml.c5.large"])).await.unwrap();
+    for round in 1..40 {
+        let (old, new) = (format!("job-{}", round - 1), format!("job-{round}"));
+        coordinator.stop(&old).await.unwrap();
+        coordinator.reaches(&old, v1::JobStatus::Stopped).await;
+        let request = v1::CreateJobRequest { spec: Some(job_spec(&new, &["ml.c5.large"]).into()) };
+        let mut jobs = coordinator.jobs().await;
+        let (created, ()) = tokio::join!(jobs.create_job(request), coordinator.delete(&old));
+        match created {
+            Ok(_) => {
+                accepted += 1;
+                assert!(coordinator.has(MODEL).await && coordinator.has(PAYLOAD).await, "{new}");
+            }
+            // The deletion was first.
+            Err(refused) => {
+                assert_eq!(refused.code(), Code::NotFound, "{refused}");
+                coordinator.create(job_spec(&new, &["ml.c5.large"])).await.unwrap();
+            }
+        }
+    }
+    assert!(accepted > 0, "no job was created while another was deleted");
 }

@@ -39,10 +39,15 @@ impl Answer {
 
 /// One HTTP/1.1 request to `POST /`.
 pub(crate) async fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let address = url.trim_start_matches("http://");
-    let mut head = "POST / HTTP/1.1\r\nconnection: close\r\n".to_owned();
+    let request = written(url, "POST /", headers, body);
+    exchange(url, &request).await.expect("the connection ended without an answer")
+}
+
+/// A request as it goes over the wire.
+fn written(url: &str, asks: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("{asks} HTTP/1.1\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "host") {
-        head += &format!("host: {address}\r\n");
+        head += &format!("host: {}\r\n", url.trim_start_matches("http://"));
     }
     if !headers.iter().any(|(name, _)| *name == "content-length") {
         head += &format!("content-length: {}\r\n", body.len());
@@ -50,24 +55,32 @@ pub(crate) async fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> An
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
+/// `None` when the connection ended without a whole answer.
+async fn exchange(url: &str, request: &[u8]) -> Option<Answer> {
+    let address = url.trim_start_matches("http://");
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let mut request = (head + "\r\n").into_bytes();
-    request.extend_from_slice(body);
-    stream.write_all(&request).await.unwrap();
+    // A server that refuses what it has seen so far need not take the rest.
+    drop(stream.write_all(request).await);
     let mut answer = Vec::new();
-    within("an answer", stream.read_to_end(&mut answer)).await.unwrap();
+    drop(within("an answer", stream.read_to_end(&mut answer)).await);
     parsed(&String::from_utf8(answer).unwrap())
 }
 
-fn parsed(answer: &str) -> Answer {
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+fn parsed(answer: &str) -> Option<Answer> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
     let mut lines = head.lines();
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
     let header = |line: &str| {
-        let (name, value) = line.split_once(": ").unwrap();
-        (name.to_ascii_lowercase(), value.to_owned())
+        let (name, value) = line.split_once(": ")?;
+        Some((name.to_ascii_lowercase(), value.to_owned()))
     };
-    Answer { status, headers: lines.map(header).collect(), body: body.to_owned() }
+    let headers: BTreeMap<_, _> = lines.map(header).collect::<Option<_>>()?;
+    let length = headers.get("content-length").and_then(|length| length.parse().ok());
+    let is_whole = length.is_none_or(|length: usize| length == body.len());
+    is_whole.then(|| Answer { status, headers, body: body.to_owned() })
 }
 
 impl Coordinator {

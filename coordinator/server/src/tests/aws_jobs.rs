@@ -109,6 +109,32 @@ impl Bench {
         .await
     }
 
+    /// A job that completes, with steps that a scaling recommendation can be read from.
+    pub(super) async fn measure(&self, name: &str) -> Value {
+        let mut agent = FakeAgent::attach(&self.coordinator, "a").await;
+        // One candidate, so that one trial ends the job.
+        let mut request = self.request(name);
+        request["JobType"] = json!("Advanced");
+        let endpoint = json!({"InstanceType": "ml.c5.large"});
+        request["InputConfig"]["EndpointConfigurations"] = json!([endpoint]);
+        self.ok("CreateInferenceRecommendationsJob", request).await;
+        let trial = held(&agent.expect_start().await);
+        for (index, per_second, cpu_pct) in [(0, 20.0, 25.0), (1, 40.0, 50.0)] {
+            let mut report = step(index);
+            report.achieved = Rate::per_second(per_second).unwrap();
+            report.utilization.cpu_pct = Some(cpu_pct);
+            let what = v1::StepFinished {
+                trial_id: trial.trial_id.clone(),
+                lease_token: trial.lease_token.clone(),
+                step: Some(report.into()),
+            };
+            agent.say(agent_message::Message::StepFinished(what)).await;
+            agent.expect_acknowledge().await;
+        }
+        agent.finish(&trial, measured()).await;
+        self.reaches(name, "COMPLETED").await
+    }
+
     async fn names(&self, filters: Value) -> Vec<String> {
         let listed = self.ok("ListInferenceRecommendationsJobs", filters).await;
         let jobs = listed["InferenceRecommendationsJobs"].as_array().unwrap();
@@ -278,28 +304,7 @@ async fn a_step_that_failed_says_why() {
 #[tokio::test]
 async fn a_scaling_recommendation_reads_the_steps_of_the_trial_that_it_names() {
     let bench = Bench::start().await;
-    let mut agent = FakeAgent::attach(&bench.coordinator, "a").await;
-    // One candidate, so that one trial ends the job.
-    let mut request = bench.request("demo");
-    request["JobType"] = json!("Advanced");
-    let endpoint = json!({"InstanceType": "ml.c5.large"});
-    request["InputConfig"]["EndpointConfigurations"] = json!([endpoint]);
-    bench.ok("CreateInferenceRecommendationsJob", request).await;
-    let trial = held(&agent.expect_start().await);
-    for (index, per_second, cpu_pct) in [(0, 20.0, 25.0), (1, 40.0, 50.0)] {
-        let mut report = step(index);
-        report.achieved = Rate::per_second(per_second).unwrap();
-        report.utilization.cpu_pct = Some(cpu_pct);
-        let what = v1::StepFinished {
-            trial_id: trial.trial_id.clone(),
-            lease_token: trial.lease_token.clone(),
-            step: Some(report.into()),
-        };
-        agent.say(agent_message::Message::StepFinished(what)).await;
-        agent.expect_acknowledge().await;
-    }
-    agent.finish(&trial, measured()).await;
-    let job = bench.reaches("demo", "COMPLETED").await;
+    let job = bench.measure("demo").await;
     let best = &job["InferenceRecommendations"][0];
     let by_id = |target: i32| {
         json!({

@@ -176,8 +176,8 @@ pub(super) async fn upload(
     Ok(answer.into_inner().stored)
 }
 
-pub(super) const MODEL: &[u8] = b"a model, for all that the coordinator knows";
-pub(super) const PAYLOAD: &[u8] = b"a payload";
+pub(crate) const MODEL: &[u8] = b"a model, for all that the coordinator knows";
+pub(crate) const PAYLOAD: &[u8] = b"a payload";
 
 pub(crate) fn artifact(content: &[u8]) -> ArtifactRef {
     ArtifactRef {

@@ -3,7 +3,7 @@
 //! Whatever a crash interrupts begins again at the next start ([`resume`]). A job that is stopped meanwhile
 //! stops the fetching.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use assay_measure::{
     ids::JobName,
@@ -64,22 +64,33 @@ pub(crate) fn begin(api: &Arc<Api>, job: JobName, subject: Subject) {
             fetched = fetch(&owned, &subject) => fetched,
             () = is_ending(&owned, &job) => return,
         };
-        match fetched {
-            Ok(files) => {
-                let supplied = owned.dispatch.ask(|answer| Event::SupplyJob {
-                    name: job.clone(),
-                    files: Box::new(files),
-                    answer,
-                });
-                if let Ok(Err(refused)) = supplied.await {
-                    tracing::info!(%job, %refused, "a job does not need its files any more");
-                }
-            }
-            Err(reasons) => {
-                give_up(&owned, job, status::failure_reason("INVALID_INPUT", &reasons)).await;
-            }
+        let supplied = match fetched {
+            Ok(fetched) => supply(&owned, &job, fetched).await,
+            Err(reasons) => Err(reasons),
+        };
+        if let Err(reasons) = supplied {
+            give_up(&owned, job, status::failure_reason("INVALID_INPUT", &reasons)).await;
         }
     });
+}
+
+/// Keeps the files and hands them to their job, as one: a file that is kept belongs to a job at once.
+async fn supply(api: &Api, job: &JobName, fetched: Fetched) -> Result<(), Vec<String>> {
+    let Fetched { model, payload, content_type } = fetched;
+    let hold = api.artifacts.hold().await;
+    let model = keep(api, model).await.map_err(|cause| vec![no_model(&cause)])?;
+    let artifact = keep(api, payload).await.map_err(|cause| vec![no_payload(&cause)])?;
+    let payload = Payload { artifact, is_archive: true, content_type };
+    let supplied = |answer| Event::SupplyJob {
+        name: job.clone(),
+        files: Box::new(Supply { model, payload }),
+        hold: Some(hold),
+        answer,
+    };
+    if let Ok(Err(refused)) = api.dispatch.ask(supplied).await {
+        tracing::info!(%job, %refused, "a job does not need its files any more");
+    }
+    Ok(())
 }
 
 async fn give_up(api: &Api, job: JobName, reason: String) {
@@ -114,20 +125,32 @@ async fn is_ending(api: &Api, job: &JobName) {
     }
 }
 
+/// Both files, whole and looked into, and not kept yet.
+struct Fetched {
+    model: Received,
+    payload: Received,
+    content_type: String,
+}
+
 /// Both files; when either cannot be had, everything that is wrong with them.
-async fn fetch(api: &Api, subject: &Subject) -> Result<Supply, Vec<String>> {
+async fn fetch(api: &Api, subject: &Subject) -> Result<Fetched, Vec<String>> {
     let (model, payload) = tokio::join!(model(api, subject), payload(api, subject));
     match (model, payload) {
-        (Ok(model), Ok(payload)) => Ok(Supply { model, payload }),
+        (Ok(model), Ok((payload, content_type))) => Ok(Fetched { model, payload, content_type }),
         (model, payload) => Err(model.err().into_iter().chain(payload.err()).collect()),
     }
 }
 
-async fn model(api: &Api, subject: &Subject) -> Result<ArtifactRef, String> {
+fn no_model(cause: &dyn fmt::Display) -> String {
+    format!("ModelError: the model data cannot be used: {cause}.")
+}
+
+fn no_payload(cause: &dyn fmt::Display) -> String {
+    format!("PayloadError: the sample payload cannot be used: {cause}.")
+}
+
+async fn model(api: &Api, subject: &Subject) -> Result<Received, String> {
     let url = &subject.model_url;
-    let no_model = |cause: &dyn std::fmt::Display| {
-        format!("ModelError: the model data cannot be used: {cause}.")
-    };
     let received = api
         .sources
         .fetch(url, &api.artifacts, MODEL_LIMIT)
@@ -136,17 +159,15 @@ async fn model(api: &Api, subject: &Subject) -> Result<ArtifactRef, String> {
     let (received, checked) =
         checked(received, archives::check_model).await.map_err(|error| no_model(&error))?;
     checked.map_err(|error| no_model(&format_args!("{url}: {error}")))?;
-    keep(api, received).await.map_err(|error| no_model(&error))
+    Ok(received)
 }
 
 /// Only the limit of the store itself counts.
 const MODEL_LIMIT: Bytes = Bytes::new(u64::MAX);
 
-async fn payload(api: &Api, subject: &Subject) -> Result<Payload, String> {
+/// The archive, and the content type of what is in it.
+async fn payload(api: &Api, subject: &Subject) -> Result<(Received, String), String> {
     let url = &subject.payload_url;
-    let no_payload = |cause: &dyn std::fmt::Display| {
-        format!("PayloadError: the sample payload cannot be used: {cause}.")
-    };
     let received = api
         .sources
         .fetch(url, &api.artifacts, PAYLOAD_LIMIT)
@@ -157,8 +178,7 @@ async fn payload(api: &Api, subject: &Subject) -> Result<Payload, String> {
     let content = content.map_err(|error| no_payload(&format_args!("{url}: {error}")))?;
     let suggested = content.content_type.unwrap_or(FALLBACK_CONTENT_TYPE);
     let content_type = subject.content_type.clone().unwrap_or_else(|| suggested.to_owned());
-    let artifact = keep(api, received).await.map_err(|error| no_payload(&error))?;
-    Ok(Payload { artifact, is_archive: true, content_type })
+    Ok((received, content_type))
 }
 
 /// Looks at a file where blocking is allowed.

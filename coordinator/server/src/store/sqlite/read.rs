@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use assay_measure::{
-    ids::{JobName, LeaseToken, TrialId},
+    ids::{JobName, LeaseToken, Sha256, TrialId},
     job::JobStatus,
     money::PricePerHour,
     outcome::StepReport,
@@ -266,6 +266,18 @@ fn step(row: &SqliteRow) -> Result<StepReport, StoreError> {
     let histogram: Option<Vec<u8>> = column(row, "histogram")?;
     step.histogram = histogram.unwrap_or_default();
     Ok(step)
+}
+
+/// Whether any job refers to a file.
+pub(super) async fn needs(db: &SqlitePool, file: &Sha256) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "select exists (select 1 from job
+         where $1 in (spec_json ->> '$.model.sha256', spec_json ->> '$.payload.artifact.sha256'))",
+    )
+    .bind(file.as_str())
+    .fetch_one(db)
+    .await
+    .map_err(broken("read jobs from"))
 }
 
 /// A part of a job's record.

@@ -1,7 +1,7 @@
 //! Changes as SQL. Each statement may be applied twice.
 
 use assay_measure::{
-    ids::{AgentName, JobName, LeaseToken, TrialId},
+    ids::{AgentName, JobName, LeaseToken, Sha256, TrialId},
     job::JobSpec,
     outcome::StepReport,
     trial::ArtifactRef,
@@ -54,6 +54,7 @@ async fn apply_one(db: &mut SqliteConnection, change: Change) -> Result<(), Stor
         Change::AgentForgotten(name) => forget_agent(db, &name).await,
         Change::OwnPriceSet(row) => put_price(db, &row).await,
         Change::ArtifactStored { artifact, at } => put_artifact(db, &artifact, at).await,
+        Change::ArtifactRemoved(sha256) => remove_artifact(db, &sha256).await,
     }
 }
 
@@ -293,5 +294,14 @@ async fn put_artifact(
     .execute(db)
     .await
     .map_err(broken("write an artifact to"))?;
+    Ok(())
+}
+
+async fn remove_artifact(db: &mut SqliteConnection, sha256: &Sha256) -> Result<(), StoreError> {
+    sqlx::query("delete from artifact where sha256 = $1")
+        .bind(sha256.as_str())
+        .execute(db)
+        .await
+        .map_err(broken("delete an artifact from"))?;
     Ok(())
 }

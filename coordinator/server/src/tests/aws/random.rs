@@ -1,221 +1,321 @@
-//! Requests that nobody would write: drawn from the table of shapes, right in most places and wrong in some.
+//! Requests that nobody would write, and stories that somebody might, told with slips.
 //!
-//! `ASSAY_API_CASES=200000 cargo test -p assay-server whatever_is_asked` goes on for minutes; `ASSAY_API_SEED`
-//! draws others.
+//! A seed decides on a round: a coordinator of its own, and some hundred requests. One round belongs to every
+//! test run; `cargo xtask fuzz api` goes on with the next seeds for as long as it is told. What is answered
+//! with a 5xx, in the wrong shape, or not at all is left as a file, and its round comes again with its seed.
+
+mod dice;
+mod headers;
+mod hostile;
+mod stories;
+mod writer;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
+    env, fs,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
 };
 
-use assay_sagemaker::{
-    operation::Operation,
-    schema::{Limits, Pattern, Schema, Shape, ShapeId, Structure},
-    validation::violations,
+use assay_sagemaker::{operation::Operation, schema::Schema, validation::violations};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use self::{
+    dice::Dice,
+    headers::{Headers, spoilt},
+    stories::{LISTS, Step, World},
+    writer::{ARN, GROUP, Writer},
 };
-use serde_json::{Map, Value, json};
+use super::{Answer, exchange, signed, written};
+use crate::{server::RunningServer, tests::aws_jobs::Bench};
 
-use super::post;
-use crate::tests::support::Coordinator;
+const CASES: u64 = 400;
+const WORDS_KEPT: usize = 300;
+const PAGES: usize = 12;
+const ASKS: [&str; 6] =
+    ["GET /", "PUT /", "OPTIONS /", "POST /a/../b", "POST /?Action=ListModels", "POST //"];
 
-const ARN: &str = "arn:aws:sagemaker:us-east-1:000000000000:";
-const GROUP: &str = "/aws/sagemaker/InferenceRecommendationsJobs";
-const WORDS: [&str; 26] = [
-    "a",
-    "b",
-    "a/1",
-    "a/2",
-    "a/execution",
-    "a/abcdefgh",
-    "ml.c5.large",
-    "onprem.h200",
-    "ml.t2.medium",
-    "P95",
-    "P50",
-    "PYTORCH",
-    "2.11",
-    "file:///nonexistent/model.pt",
-    "http://127.0.0.1:1/model.pt",
-    "s3://",
-    "[[1,3,224,224]]",
-    "application/x-npy",
-    "OMP_NUM_THREADS",
-    "4",
-    "LD_PRELOAD",
-    "arn:aws:iam::123456789012:role/r",
-    "",
-    "\u{1f9ea} \u{0}",
-    "${jndi}",
-    GROUP,
-];
+/// One seed's world.
+struct Round {
+    seed: u64,
+    dice: Dice,
+    bench: Bench,
+    /// A coordinator that wants signatures.
+    guarded: RunningServer,
+    _guarded_dir: TempDir,
+    /// Words of answers, to be asked about.
+    seen: Vec<String>,
+    world: World,
+    sent: usize,
+    answered: BTreeMap<&'static str, usize>,
+    codes: BTreeSet<String>,
+}
 
-/// The same numbers for the same seed, on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+impl Round {
+    async fn begin(seed: u64) -> Self {
+        let bench = Bench::start().await;
+        let job = bench.measure("demo").await;
+        let scaling = json!({
+            "InferenceRecommendationsJobName": "demo",
+            "RecommendationId": job["InferenceRecommendations"][0]["RecommendationId"],
+            "TargetCpuUtilizationPerCore": 40,
+        });
+        let container = json!({"Image": "i", "ModelDataUrl": bench.file("model.pt")});
+        let world = World {
+            payload_url: bench.file("payload.tar.gz"),
+            model: json!({"ModelName": "m", "PrimaryContainer": container}),
+            scaling,
+        };
+        let guarded_dir = tempfile::tempdir().unwrap();
+        let guarded = signed::start(guarded_dir.path()).await;
+        Self {
+            seed,
+            dice: Dice(seed),
+            bench,
+            guarded,
+            _guarded_dir: guarded_dir,
+            seen: Vec::new(),
+            world,
+            sent: 0,
+            answered: BTreeMap::new(),
+            codes: BTreeSet::new(),
+        }
     }
 
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.roll() % limit as u64).unwrap()
+    async fn run(&mut self) {
+        for case in 0..CASES {
+            match self.dice.below(20) {
+                0 | 1 => self.tell_a_story(case).await,
+                2 => self.turn_pages().await,
+                3 | 4 => self.spoil_headers().await,
+                5..=9 => self.send_something_hostile().await,
+                _ => self.send_something_drawn().await,
+            }
+            if case == CASES / 2 {
+                self.bench.coordinator.restart().await;
+            }
+        }
     }
 
-    fn percent(&mut self, chance: usize) -> bool {
-        self.below(100) < chance
+    /// What is there is answered for, step by step; in some stories every step is said wrongly before.
+    async fn tell_a_story(&mut self, case: u64) {
+        let slips = self.dice.percent(50);
+        let steps = stories::draw(&format!("story-{case}"), &self.world, &mut self.dice);
+        // It may have been deleted, or made anew from something else.
+        let model = self.world.model.to_string();
+        self.ask(Operation::DeleteModel, b"{\"ModelName\": \"m\"}").await;
+        self.ask(Operation::CreateModel, model.as_bytes()).await;
+        for step in steps {
+            if !slips {
+                self.succeeds(&step).await;
+                continue;
+            }
+            let (operation, document) = step;
+            let body = hostile::body(&document, &mut self.dice);
+            self.ask(operation, &body).await;
+            self.ask(operation, document.to_string().as_bytes()).await;
+        }
     }
 
-    fn of<T: Clone>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())].clone()
+    async fn succeeds(&mut self, (operation, document): &Step) -> Answer {
+        let answer = self.ask(*operation, document.to_string().as_bytes()).await;
+        assert_eq!(answer.status, 200, "seed {}: {operation} {document}\n{answer:?}", self.seed);
+        answer
+    }
+
+    /// Follows a list to its end, and tries its tokens where they do not belong.
+    async fn turn_pages(&mut self) {
+        let (operation, entries) = self.dice.of(&LISTS);
+        let mut request = json!({"MaxResults": 1 + self.dice.below(3)});
+        if operation == Operation::ListInferenceRecommendationsJobSteps {
+            request["JobName"] = json!("demo");
+        }
+        let mut seen = BTreeSet::new();
+        for _ in 0..PAGES {
+            let page = self.succeeds(&(operation, request.clone())).await.json();
+            for entry in page[entries].as_array().unwrap() {
+                let entry = entry.to_string();
+                let once = operation == Operation::ListModelMetadata || seen.insert(entry.clone());
+                assert!(once, "seed {}: {operation} tells {entry} twice", self.seed);
+            }
+            let Some(token) = page["NextToken"].as_str().map(str::to_owned) else { return };
+            let forged = self.forged(&token);
+            let mut elsewhere = request.clone();
+            elsewhere["NextToken"] = json!(forged);
+            self.ask(operation, elsewhere.to_string().as_bytes()).await;
+            let (other, _) = self.dice.of(&LISTS);
+            self.ask(other, elsewhere.to_string().as_bytes()).await;
+            request["NextToken"] = json!(token);
+        }
+    }
+
+    /// A token with another position inside, or one that is none.
+    fn forged(&mut self, token: &str) -> String {
+        let decoded = BASE64_URL_SAFE_NO_PAD.decode(token).unwrap_or_default();
+        let Ok(mut inside) = serde_json::from_slice::<Value>(&decoded) else {
+            return format!("{token}x");
+        };
+        if self.dice.percent(20) {
+            return token[..self.dice.below(token.len())].to_owned();
+        }
+        let odd = [json!(i64::MIN), json!(-1), json!(""), json!("\u{0}'"), json!(null), json!([])];
+        *hostile::somewhere(&mut inside["p"], &mut self.dice) = self.dice.of(&odd);
+        BASE64_URL_SAFE_NO_PAD.encode(inside.to_string())
+    }
+
+    async fn spoil_headers(&mut self) {
+        if self.dice.percent(50) {
+            let url = self.guarded.url();
+            let right = signed::signed(&url, signed::SECRET, SystemTime::now());
+            let right = right.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            let headers = spoilt(right, &mut self.dice);
+            self.exchange(&url, "POST /", &headers, signed::BODY.as_bytes()).await;
+            return;
+        }
+        let url = self.bench.coordinator.url.clone();
+        let operation = self.dice.of(Operation::ALL);
+        let headers = spoilt(usual_headers(operation), &mut self.dice);
+        let asks = if self.dice.percent(20) { self.dice.of(&ASKS) } else { "POST /" };
+        self.exchange(&url, asks, &headers, b"{}").await;
+    }
+
+    async fn send_something_hostile(&mut self) {
+        let operation = self.dice.of(Operation::ALL);
+        let document = self.drawn(operation, 0);
+        let body = hostile::body(&document, &mut self.dice);
+        self.ask(operation, &body).await;
+    }
+
+    async fn send_something_drawn(&mut self) {
+        let operation = self.dice.of(Operation::ALL);
+        let wildness = self.dice.of(&[0, 0, 2, 20]);
+        let document = self.drawn(operation, wildness);
+        self.ask(operation, document.to_string().as_bytes()).await;
+    }
+
+    fn drawn(&mut self, operation: Operation, wildness: usize) -> Value {
+        let schema = Schema::get();
+        let mut writer = Writer { schema, dice: &mut self.dice, seen: &self.seen, wildness };
+        writer.value(schema.request(operation))
+    }
+
+    /// Any answer of the API to a request of the usual form: it has the operation's shape, or it is a refusal.
+    async fn ask(&mut self, operation: Operation, body: &[u8]) -> Answer {
+        let url = self.bench.coordinator.url.clone();
+        let headers = usual_headers(operation);
+        let answer = self.exchange(&url, "POST /", &headers, body).await;
+        if answer.status != 200 {
+            self.codes.insert(answer.refusal().0);
+            return answer;
+        }
+        *self.answered.entry(operation.name()).or_default() += 1;
+        match Schema::get().response(operation) {
+            Some(shape) => {
+                let document = answer.json();
+                match violations(Schema::get(), shape, &document) {
+                    Ok(wrong) if wrong.count == 0 => {}
+                    Ok(wrong) => {
+                        self.fail(&format!("{operation}: {wrong}"), &headers, body, &answer)
+                    }
+                    Err(wrong) => {
+                        self.fail(&format!("{operation}: {wrong:?}"), &headers, body, &answer)
+                    }
+                }
+                self.remember(&document);
+            }
+            None => assert_eq!(answer.body, "", "seed {}: {operation}", self.seed),
+        }
+        answer
+    }
+
+    async fn exchange(&mut self, url: &str, asks: &str, headers: &Headers, body: &[u8]) -> Answer {
+        self.sent += 1;
+        let told: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        match exchange(url, &written(url, asks, &told, body)).await {
+            Some(answer) if answer.status < 500 => answer,
+            other => self.fail("not answered, or with a 5xx", headers, body, &other),
+        }
+    }
+
+    /// Leaves the request as a file, and ends the test.
+    fn fail(&self, what: &str, headers: &Headers, body: &[u8], answer: &dyn std::fmt::Debug) -> ! {
+        let folder = env::var_os("ASSAY_FUZZ_FAILURES").map_or_else(env::temp_dir, PathBuf::from);
+        let path = folder.join(format!("api-seed-{}-request-{}", self.seed, self.sent));
+        let told: Vec<_> = headers.iter().map(|(name, value)| (&**name, &**value)).collect();
+        fs::write(&path, written("http://127.0.0.1", "POST /", &told, body)).unwrap();
+        panic!(
+            "{what}\nthe request is in {}, its seed is {}\n{answer:?}",
+            path.display(),
+            self.seed
+        )
+    }
+
+    fn remember(&mut self, answer: &Value) {
+        match answer {
+            Value::Object(members) => members.values().for_each(|inner| self.remember(inner)),
+            Value::Array(items) => items.iter().for_each(|inner| self.remember(inner)),
+            Value::String(word) if self.seen.len() < WORDS_KEPT => self.seen.push(word.clone()),
+            Value::String(word) => {
+                let place = self.dice.below(WORDS_KEPT);
+                self.seen[place].clone_from(word);
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 }
 
-struct Writer<'a> {
-    schema: &'static Schema,
-    dice: &'a mut Dice,
-    /// How often in a hundred a value is anything at all.
-    wildness: usize,
+fn usual_headers(operation: Operation) -> Headers {
+    vec![
+        ("content-type".to_owned(), "application/x-amz-json-1.1".to_owned()),
+        ("x-amz-target".to_owned(), operation.target()),
+    ]
 }
 
-impl Writer<'_> {
-    fn value(&mut self, shape: ShapeId) -> Value {
-        if self.dice.percent(self.wildness) {
-            return self.anything();
-        }
-        match self.schema.shape(shape) {
-            Shape::String { length, pattern } => json!(self.text(*length, pattern.as_ref())),
-            Shape::Enum(words) => json!(self.dice.of(words)),
-            Shape::Integer(limits) | Shape::Long(limits) => json!(self.number(*limits)),
-            Shape::Float => json!(self.dice.of(&[0.0, -1.0, 0.5, 1e300])),
-            Shape::Boolean => json!(self.dice.percent(50)),
-            Shape::Timestamp => json!(self.dice.of(&[0.0, 1.7e9, 4e9, -1e10, 1e18, 1.5e-9])),
-            Shape::Structure(structure) => Value::Object(self.members(structure)),
-            Shape::List { size, member } => {
-                let size = self.size(*size);
-                (0..size).map(|_| self.value(*member)).collect()
-            }
-            Shape::Map { size, key, value } => {
-                let size = self.size(*size);
-                let entry = |writer: &mut Self| {
-                    let key = writer.value(*key);
-                    (key.as_str().unwrap_or("k").to_owned(), writer.value(*value))
-                };
-                Value::Object((0..size).map(|_| entry(self)).collect())
-            }
-        }
-    }
-
-    fn members(&mut self, structure: &Structure) -> Map<String, Value> {
-        let one = self.dice.below(structure.members.len().max(1));
-        let mut written = Map::new();
-        for (index, member) in structure.members.iter().enumerate() {
-            let chance = match (structure.is_union, member.required) {
-                (true, _) => 100 * usize::from(index == one),
-                (false, true) => 99,
-                (false, false) => 30,
-            };
-            if self.dice.percent(chance) {
-                written.insert(member.name.clone(), self.value(member.shape));
-            }
-        }
-        written
-    }
-
-    fn anything(&mut self) -> Value {
-        let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
-        self.dice.of(&[
-            Value::Null,
-            json!(true),
-            json!(-1),
-            json!(u64::MAX),
-            json!(1e308),
-            json!("NaN"),
-            json!("x".repeat(5000)),
-            json!([]),
-            json!({}),
-            json!({"A": [{"B": null}]}),
-            deep,
-        ])
-    }
-
-    /// A word that fits, if one is found soon.
-    fn text(&mut self, length: Limits, pattern: Option<&Pattern>) -> String {
-        let mut words: Vec<String> = WORDS.iter().map(ToString::to_string).collect();
-        let kinds = ["model/a", "model-package-group/a", "model-package/a/1", "model-package/b"];
-        words.extend(kinds.iter().map(|kind| format!("{ARN}{kind}")));
-        words.push(format!("{ARN}inference-recommendations-job/a"));
-        let mut word = self.dice.of(&words);
-        for _ in 0..40 {
-            let count = i64::try_from(word.chars().count()).unwrap();
-            if length.hold(count) && pattern.is_none_or(|one| one.matcher.is_match(&word)) {
-                break;
-            }
-            word = self.dice.of(&words);
-        }
-        word
-    }
-
-    fn number(&mut self, limits: Limits) -> i64 {
-        let least = limits.min.unwrap_or(0);
-        let most = limits.max.unwrap_or(1000);
-        let far = [least.saturating_sub(1), most.saturating_add(1), i64::MAX];
-        if self.dice.percent(self.wildness) {
-            self.dice.of(&far)
-        } else {
-            self.dice.of(&[least, most])
-        }
-    }
-
-    fn size(&mut self, limits: Limits) -> usize {
-        let least = usize::try_from(limits.min.unwrap_or(0)).unwrap_or(0).min(4);
-        least + self.dice.below(3)
-    }
+fn number_from(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
-fn number_from(variable: &str, otherwise: u64) -> u64 {
-    env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+/// Panics of tasks that nobody waits for are seen by this alone.
+fn count_panics() -> Arc<AtomicUsize> {
+    let panics = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&panics);
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        usual(panic);
+    }));
+    panics
 }
 
 #[tokio::test]
 async fn whatever_is_asked_the_answer_has_its_shape_or_the_refusal_is_a_4xx() {
-    let coordinator = Coordinator::start().await;
-    let schema = Schema::get();
-    let mut dice = Dice(number_from("ASSAY_API_SEED", 1));
-    let mut answered: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut codes = BTreeSet::new();
-    for case in 0..number_from("ASSAY_API_CASES", 600) {
-        let operation = dice.of(Operation::ALL);
-        let wildness = dice.of(&[0, 0, 2, 20]);
-        let mut writer = Writer { schema, dice: &mut dice, wildness };
-        let mut body = writer.value(schema.request(operation)).to_string().into_bytes();
-        if dice.percent(2) {
-            let place = dice.below(body.len());
-            body[place] = u8::try_from(dice.below(256)).unwrap();
+    let first = number_from("ASSAY_FUZZ_SEED").unwrap_or(1);
+    let goes_on_for = number_from("ASSAY_FUZZ_SECONDS").map(Duration::from_secs);
+    let panics = goes_on_for.map(|_| count_panics());
+    let started = Instant::now();
+    let (mut sent, mut answered, mut codes) = (0, BTreeMap::new(), BTreeSet::new());
+    for seed in first.. {
+        let mut round = Round::begin(seed).await;
+        round.run().await;
+        sent += round.sent;
+        for (operation, count) in round.answered {
+            *answered.entry(operation).or_insert(0) += count;
         }
-        let target = operation.target();
-        let headers =
-            [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target.as_str())];
-        let answer = post(&coordinator.url, &headers, &body).await;
-        let asked = String::from_utf8_lossy(&body);
-        assert!(answer.status < 500, "case {case}: {target} {asked}\n{answer:?}");
-        if answer.status != 200 {
-            codes.insert(answer.refusal().0);
-            continue;
-        }
-        *answered.entry(operation.name()).or_default() += 1;
-        match schema.response(operation) {
-            Some(shape) => {
-                let wrong = violations(schema, shape, &answer.json());
-                let wrong = wrong.unwrap_or_else(|wrong| panic!("case {case}: {target} {wrong:?}"));
-                assert_eq!(wrong.count, 0, "case {case}: {target} {asked}\n{answer:?}\n{wrong}");
-            }
-            None => assert_eq!(answer.body, "", "case {case}: {target}"),
+        codes.extend(round.codes);
+        // Everything is reached in every round, or the others show little.
+        let missing = Operation::ALL.iter().find(|one| !answered.contains_key(one.name()));
+        assert_eq!(missing, None, "seed {seed}: {answered:?} {codes:?}");
+        if goes_on_for.is_none_or(|time| started.elapsed() >= time) {
+            println!("seeds {first} to {seed}: {sent} requests\n{answered:#?}\n{codes:#?}");
+            break;
         }
     }
-    // It has to get somewhere, or it shows nothing.
-    assert!(answered.len() >= 10, "{answered:?} {codes:?}");
     assert!(codes.len() >= 4, "{codes:?}");
+    assert_eq!(panics.map_or(0, |panics| panics.load(Ordering::SeqCst)), 0, "panics, see above");
 }

@@ -17,8 +17,8 @@ use crate::{
 };
 
 const ID: &str = "AKIAEXAMPLE000000001";
-const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-const BODY: &str = "{\"SortBy\": \"Name\"}";
+pub(super) const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+pub(super) const BODY: &str = "{\"SortBy\": \"Name\"}";
 const TARGET: &str = "SageMaker.ListModels";
 
 fn settings(directory: &Path, address: &str, auth: AwsAuth) -> ServerSettings {
@@ -35,13 +35,13 @@ fn with_keys(directory: &Path) -> AwsAuth {
     AwsAuth::SigV4 { keys_file }
 }
 
-async fn start(directory: &Path) -> RunningServer {
+pub(super) async fn start(directory: &Path) -> RunningServer {
     let auth = with_keys(directory);
     Server::start(settings(directory, "127.0.0.1:0", auth)).await.unwrap()
 }
 
 /// The headers of a request that a client with this secret signs at this time.
-fn signed(url: &str, secret: &str, at: SystemTime) -> Vec<(&'static str, String)> {
+pub(super) fn signed(url: &str, secret: &str, at: SystemTime) -> Vec<(&'static str, String)> {
     let mut headers = vec![
         ("host", url.trim_start_matches("http://").to_owned()),
         ("content-type", "application/x-amz-json-1.1".to_owned()),
