@@ -71,6 +71,15 @@ pub fn parameters(configuration: &Configuration) -> Vec<EnvironmentParameter> {
         .collect()
 }
 
+/// What tells a configuration from every other one: its settings, then all of its variables.
+#[must_use]
+pub fn identity(configuration: &Configuration) -> Vec<String> {
+    let settings = settings(configuration).into_iter();
+    let variables =
+        configuration.environment.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    settings.chain(variables).map(|(name, value)| format!("{name}={value}")).collect()
+}
+
 /// Workers and threads always, the rest where it is not the default.
 fn settings(configuration: &Configuration) -> Vec<(&'static str, String)> {
     let Configuration {
@@ -140,6 +149,27 @@ mod tests {
             shown(&configuration),
             ["KMP_BLOCKTIME=0", "TS_DEFAULT_WORKERS_PER_MODEL=4", "OMP_NUM_THREADS=2"]
         );
+    }
+
+    #[test]
+    fn whatever_differs_between_two_configurations_differs_in_their_identity() {
+        let mut all = vec![identity(&cpu())];
+        let mut differs = |change: fn(&mut Configuration)| {
+            let mut changed = cpu();
+            change(&mut changed);
+            assert!(!all.contains(&identity(&changed)), "{changed:?}");
+            all.push(identity(&changed));
+        };
+        differs(|one| one.workers = NonZeroU32::MIN);
+        differs(|one| one.intra_op_threads = NonZeroU32::MIN);
+        differs(|one| one.max_batch = NonZeroU32::new(8).unwrap());
+        differs(|one| one.max_batch_delay_us = 5);
+        differs(|one| one.device = Device::Cuda(0));
+        differs(|one| one.dtype = Precision::Float16);
+        differs(|one| one.graph = Graph::Optimized);
+        differs(|one| one.allocator = Allocator::Default);
+        differs(|one| drop(one.environment.insert(TORCHSERVE_WORKERS.into(), "4".into())));
+        differs(|one| drop(one.environment.insert(MODEL_SERVER_WORKERS.into(), "4".into())));
     }
 
     #[test]

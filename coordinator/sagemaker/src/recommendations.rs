@@ -119,10 +119,12 @@ impl FromStr for LatencyUnit {
 }
 
 /// What a report does not hold of a trial.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TrialRecord {
     /// Where it stands.
     pub status: Status,
+    /// How the model was to be served. What the host said of itself afterwards may differ.
+    pub configuration: Option<Configuration>,
     /// When load began and ended; absent while it has not.
     pub invocations: Option<(Timestamp, Timestamp)>,
 }
@@ -182,7 +184,7 @@ impl Results<'_> {
         Some(InferenceRecommendation {
             endpoint_configuration: self.endpoint(entry, instances),
             model_configuration: model_configuration(entry.configuration.as_ref()),
-            recommendation_id: Some(recommendation_id(&self.report.name, entry)),
+            recommendation_id: Some(self.recommendation_id(entry)),
             metrics: Some(metrics),
             invocation_start_time: times.map(|(start, _)| start),
             invocation_end_time: times.map(|(_, end)| end),
@@ -191,7 +193,7 @@ impl Results<'_> {
 
     fn step(&self, entry: &Entry) -> JobStep {
         let metrics = self.metrics(entry);
-        let record = entry.trial.as_ref().and_then(|trial| self.trials.get(trial));
+        let record = self.record(entry);
         let by_figures = if metrics.is_some() { Status::Completed } else { Status::Failed };
         let status = record.map_or(by_figures, |record| record.status);
         let reason = entry.reason.as_deref().filter(|_| status != Status::Completed);
@@ -213,8 +215,24 @@ impl Results<'_> {
         }
     }
 
+    /// The id of a candidate's recommendation: the same for ever, whichever of its trials counts.
+    fn recommendation_id(&self, entry: &Entry) -> String {
+        let asked = self.record(entry).and_then(|record| record.configuration.as_ref());
+        let configuration = asked.or(entry.configuration.as_ref());
+        let settings = configuration.map(environment::identity).unwrap_or_default();
+        let parts: Vec<&str> = [entry.instance_type.as_str()]
+            .into_iter()
+            .chain(settings.iter().map(String::as_str))
+            .collect();
+        naming::recommendation_id(&self.report.name, &parts)
+    }
+
+    fn record(&self, entry: &Entry) -> Option<&TrialRecord> {
+        self.trials.get(entry.trial.as_ref()?)
+    }
+
     fn times(&self, entry: &Entry) -> Option<(Timestamp, Timestamp)> {
-        self.trials.get(entry.trial.as_ref()?)?.invocations
+        self.record(entry)?.invocations
     }
 
     fn endpoint(&self, entry: &Entry, instances: i32) -> EndpointOutputConfiguration {
@@ -286,13 +304,6 @@ pub fn unfinished_step(
             invocation_end_time: None,
         }),
     }
-}
-
-/// The id of a candidate's recommendation: the same for ever.
-#[must_use]
-pub fn recommendation_id(job: &str, entry: &Entry) -> String {
-    let trial = entry.trial.as_deref().unwrap_or_default();
-    naming::recommendation_id(job, &[trial, &entry.instance_type])
 }
 
 /// `f32(cost per hour / (60 × invocations per minute))`; none when nothing is carried.

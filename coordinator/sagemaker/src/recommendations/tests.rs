@@ -94,8 +94,9 @@ fn the_published_rows_come_out_to_the_last_bit() {
 fn a_recommendation_reads_like_the_page() {
     let case = Case::new(report(&of_the_page()[..1], &[], &[]));
     let found = case.results().recommendations(ListOrder::CheapestFirst);
-    let id = found[0].recommendation_id.clone().unwrap();
-    let endpoint = id.replace("demo/", "demo-");
+    // For ever: scripts keep them.
+    let id = "demo/5c2wlmur";
+    let endpoint = naming::endpoint("demo", &["demo/ml.c5.xlarge", "ml.c5.xlarge"]);
     assert_eq!(
         serde_json::to_value(&found).unwrap(),
         json!([{
@@ -228,7 +229,8 @@ fn steps_tell_what_failed_and_why() {
     let mut case = Case::new(report(&of_the_page()[..1], &[too_slow], &[failed, stopped]));
     let at = |text: &str| Timestamp::new(text.parse().unwrap());
     let times = (at("2026-11-22T14:00:00Z"), at("2026-11-22T14:01:00Z"));
-    let record = |status, invocations| TrialRecord { status, invocations };
+    let record =
+        |status, invocations| TrialRecord { status, invocations, configuration: None };
     case.trials.insert("demo/ml.c5.xlarge".to_owned(), record(Status::Completed, Some(times)));
     case.trials.insert("demo/9".to_owned(), record(Status::Stopped, None));
     let steps = case.results().steps();
@@ -278,4 +280,26 @@ fn an_existing_endpoint_has_its_two_figures() {
         json!({"Metrics": {"MaxInvocations": 171, "ModelLatency": 1312}, "EndpointInfo": {"EndpointName": "mine"}})
     );
     assert!(Case::new(report(&[], &[], &[])).results().endpoint_performance("mine").is_none());
+}
+
+#[test]
+fn a_recommendation_keeps_its_id_when_another_trial_of_its_candidate_counts() {
+    let id = |entry: Value, trials: BTreeMap<String, TrialRecord>| {
+        let case = Case { report: report(&[entry], &[], &[]), trials };
+        case.results().recommendations(ListOrder::CheapestFirst)[0].recommendation_id.clone()
+    };
+    let quick = entry("ml.c5.large", Some(0.1), 100.0, 1);
+    let mut full = quick.clone();
+    full["trial"] = json!("demo/9");
+    full["max_invocations_per_min"] = json!(120.0);
+    let first_shown = id(quick.clone(), BTreeMap::new());
+    assert_eq!(first_shown, id(full.clone(), BTreeMap::new()));
+
+    // The host had no tuned allocator: what was asked for is still the same.
+    let asked = serde_json::from_value(full["configuration"].clone()).unwrap();
+    full["configuration"]["allocator"] = json!("default");
+    let record =
+        TrialRecord { status: Status::Completed, configuration: Some(asked), invocations: None };
+    assert_eq!(first_shown, id(full.clone(), BTreeMap::from([("demo/9".to_owned(), record)])));
+    assert_ne!(first_shown, id(full, BTreeMap::new()), "another configuration has another id");
 }

@@ -66,7 +66,7 @@ impl Bench {
         answer
     }
 
-    async fn refused(&self, operation: &str, body: Value) -> (String, String) {
+    pub(super) async fn refused(&self, operation: &str, body: Value) -> (String, String) {
         let (status, answer) = self.call(operation, body).await;
         assert_eq!(status, 400, "{operation}: {answer}");
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();

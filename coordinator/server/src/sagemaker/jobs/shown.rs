@@ -2,7 +2,10 @@
 //! another way.
 
 use assay_measure::{ids::JobName, validity::Verdict};
-use assay_planning::trial_state::{TrialEnd, TrialState};
+use assay_planning::{
+    planner::Plan,
+    trial_state::{TrialEnd, TrialState},
+};
 use assay_sagemaker::{
     arn::Resource as Named,
     error::ApiError,
@@ -97,8 +100,9 @@ pub(super) fn made_up(
     }
 }
 
-/// A trial by its id: where it stands, and when it was under load.
+/// A trial by its id: where it stands, how it serves the model, and when it was under load.
 pub(super) fn trial(
+    plan: &Plan,
     (record, began_at): (TrialRecord, Option<jiff::Timestamp>),
 ) -> (String, TrialShown) {
     let ended_at = match &record.trial.state {
@@ -120,6 +124,7 @@ pub(super) fn trial(
     }
     let shown = TrialShown {
         status,
+        configuration: plan.trial(&record.id).map(|trial| trial.spec.configuration.clone()),
         invocations: began_at
             .zip(ended_at)
             .map(|(began, ended)| (Timestamp::new(began), Timestamp::new(ended))),
