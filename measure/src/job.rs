@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::{
     configuration::{Allocator, Device, Graph, Precision, UnknownWord, word_enum},
-    environment::EnvironmentRanges,
+    environment::{BaseEnvironment, EnvironmentRanges},
     hardware::Shape,
     ids::{InstanceTypeName, JobName},
     input_spec::InputSpec,
@@ -31,6 +31,9 @@ pub struct JobSpec {
     pub payload: Payload,
     /// Declared inputs; may be empty when the payload speaks for itself.
     pub inputs: Vec<InputSpec>,
+    /// Variables that the model brings along: what every configuration begins with.
+    #[serde(default, skip_serializing_if = "BaseEnvironment::is_empty")]
+    pub environment: BaseEnvironment,
     /// Candidate instance types; empty means every type that the fleet offers.
     pub instance_types: Vec<CandidateType>,
     /// Instance types without an agent are emulated on a machine that is large enough.

@@ -1,9 +1,9 @@
 //! `jobs.proto` to and from the domain: what users ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use assay_measure::{
-    environment::EnvironmentRanges,
+    environment::{BaseEnvironment, EnvironmentRanges},
     job::{CandidateType, Demand, Goals, JobSpec, JobStatus, ResourceLimits, Sweep},
     money::PricePerHour,
     stepped_load::{SteppedLoad, StoppingConditions},
@@ -24,6 +24,7 @@ impl From<JobSpec> for v1::JobSpec {
             model: Some(spec.model.into()),
             payload: Some(spec.payload.into()),
             inputs: texts(&spec.inputs),
+            environment: variables(spec.environment),
             instance_types: spec.instance_types.into_iter().map(Into::into).collect(),
             emulate: spec.emulate,
             sweep: Some(spec.sweep.into()),
@@ -75,6 +76,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             model: required("model", wire.model)?,
             payload: required("payload", wire.payload)?,
             inputs: parse_all("inputs", &wire.inputs)?,
+            environment: base_environment(wire.environment)?,
             instance_types: all("instance_types", wire.instance_types)?,
             emulate: wire.emulate,
             sweep: wire.sweep.unwrap_or_default().try_into()?,
@@ -150,6 +152,15 @@ impl TryFrom<v1::CandidateType> for CandidateType {
             environment: environment(wire.environment)?,
         })
     }
+}
+
+fn variables(environment: BaseEnvironment) -> HashMap<String, String> {
+    BTreeMap::from(environment).into_iter().collect()
+}
+
+fn base_environment(wire: HashMap<String, String>) -> Result<BaseEnvironment, Malformed> {
+    BaseEnvironment::new(wire.into_iter().collect())
+        .map_err(|error| Malformed::new("environment", error))
 }
 
 fn environment(wire: Vec<v1::EnvironmentRange>) -> Result<EnvironmentRanges, Malformed> {

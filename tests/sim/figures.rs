@@ -5,6 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use assay_measure::{
     configuration::{Configuration, Graph},
+    environment::BaseEnvironment,
     hardware::{HostFacts, Utilization},
     job::{CandidateType, JobSpec, ResourceLimits, Sweep},
     outcome::{HarnessFigures, LatencyFigures, Measurement, StepReport, TrialOutcome},
@@ -40,6 +41,7 @@ pub(crate) fn job(name: &str, trials: u32) -> v1::JobSpec {
             content_type: "application/octet-stream".to_owned(),
         },
         inputs: Vec::new(),
+        environment: BaseEnvironment::default(),
         instance_types: vec![CandidateType::named(TYPE.parse().unwrap())],
         emulate: false,
         sweep: Sweep {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use assay_measure::{
+    environment::BaseEnvironment,
     ids::JobName,
     input_spec::InputSpec,
     job::{CandidateType, Demand, Goals, JobSpec, ResourceLimits, Sweep},
@@ -113,6 +114,7 @@ impl JobRequest {
             model: model.reference(),
             payload: Payload { artifact: payload.reference(), ..description },
             inputs: self.inputs,
+            environment: BaseEnvironment::default(),
             instance_types: self.instance_types,
             emulate: self.emulate,
             sweep,

@@ -182,12 +182,15 @@ pub fn plan(job: &JobSpec, catalogue: &Catalogue, fleet: &[AgentView]) -> Result
     let mut count: usize = 0;
     let mut sweeps = Vec::new();
     for candidate_type in &wanted {
-        let swept = sweep::with_environment(&job.sweep, &candidate_type.environment).map_err(
-            |conflict| PlanError::Environment {
-                instance_type: candidate_type.name.clone(),
-                conflict,
-            },
-        )?;
+        let swept = sweep::with_environment(
+            &job.sweep,
+            &job.environment,
+            &candidate_type.environment,
+        )
+        .map_err(|conflict| PlanError::Environment {
+            instance_type: candidate_type.name.clone(),
+            conflict,
+        })?;
         let bounds = swept.iter().map(|(_, sweep)| sweep::upper_bound(sweep));
         count = bounds.fold(count, usize::saturating_add);
         sweeps.push(swept);

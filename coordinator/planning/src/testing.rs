@@ -4,6 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use assay_measure::{
     configuration::{Configuration, Graph},
+    environment::BaseEnvironment,
     hardware::{HostFacts, Utilization},
     ids::Sha256,
     job::{JobSpec, ResourceLimits, Sweep},
@@ -32,6 +33,7 @@ pub(crate) fn job(types: &[&str]) -> JobSpec {
             content_type: "application/x-npy".to_owned(),
         },
         inputs: Vec::new(),
+        environment: BaseEnvironment::default(),
         instance_types: types.iter().map(|text| text.parse().unwrap()).collect(),
         emulate: true,
         // Candidates are counted by their threads.

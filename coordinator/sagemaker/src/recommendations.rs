@@ -7,10 +7,17 @@
 //! - `ModelLatency` is the percentile that the job's threshold names, p95 without one: microseconds, or
 //!   milliseconds rounded up.
 
-use std::{cmp::Ordering, collections::BTreeMap, str::FromStr};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use assay_measure::configuration::{Configuration, UnknownWord};
-use assay_planning::report::{Entry, JobReport, LatencyReport};
+use assay_planning::{
+    planner::Candidate,
+    report::{Entry, JobReport, LatencyReport},
+};
 
 use crate::{
     environment, naming,
@@ -125,6 +132,8 @@ pub struct TrialRecord {
     pub status: Status,
     /// How the model was to be served. What the host said of itself afterwards may differ.
     pub configuration: Option<Configuration>,
+    /// The variables of the model's own that nothing varies.
+    pub brought_along: BTreeSet<String>,
     /// When load began and ended; absent while it has not.
     pub invocations: Option<(Timestamp, Timestamp)>,
 }
@@ -160,7 +169,7 @@ impl Results<'_> {
     }
 
     /// One step per candidate that came to an end, in the order of the report; candidates that are still
-    /// waiting or running come from [`unfinished_step`].
+    /// waiting or running come from [`Results::unfinished_step`].
     #[must_use]
     pub fn steps(&self) -> Vec<JobStep> {
         let report = self.report;
@@ -183,7 +192,7 @@ impl Results<'_> {
         let times = self.times(entry);
         Some(InferenceRecommendation {
             endpoint_configuration: self.endpoint(entry, instances),
-            model_configuration: model_configuration(entry.configuration.as_ref()),
+            model_configuration: self.model_configuration(entry),
             recommendation_id: Some(self.recommendation_id(entry)),
             metrics: Some(metrics),
             invocation_start_time: times.map(|(start, _)| start),
@@ -204,7 +213,7 @@ impl Results<'_> {
             job_name: self.report.name.clone(),
             status,
             inference_benchmark: Some(InferenceBenchmark {
-                model_configuration: model_configuration(entry.configuration.as_ref()),
+                model_configuration: self.model_configuration(entry),
                 metrics: metrics.map(|(metrics, _)| metrics),
                 endpoint_metrics: None,
                 endpoint_configuration: Some(self.endpoint(entry, instances)),
@@ -229,6 +238,32 @@ impl Results<'_> {
 
     fn record(&self, entry: &Entry) -> Option<&TrialRecord> {
         self.trials.get(entry.trial.as_ref()?)
+    }
+
+    fn model_configuration(&self, entry: &Entry) -> ModelConfiguration {
+        model_configuration(entry.configuration.as_ref(), self.record(entry))
+    }
+
+    /// The step of a candidate that has not come to an end.
+    #[must_use]
+    pub fn unfinished_step(&self, candidate: &Candidate) -> JobStep {
+        let (job, trial) = (&self.report.name, candidate.trial.as_str());
+        let record = self.trials.get(trial);
+        let instance_type = candidate.instance_type.as_str();
+        JobStep {
+            step_type: StepType::Benchmark,
+            job_name: job.clone(),
+            status: record.map_or(Status::Pending, |record| record.status),
+            inference_benchmark: Some(InferenceBenchmark {
+                model_configuration: model_configuration(Some(&candidate.configuration), record),
+                metrics: None,
+                endpoint_metrics: None,
+                endpoint_configuration: Some(endpoint(job, trial, instance_type, 1)),
+                failure_reason: None,
+                invocation_start_time: None,
+                invocation_end_time: None,
+            }),
+        }
     }
 
     fn times(&self, entry: &Entry) -> Option<(Timestamp, Timestamp)> {
@@ -281,31 +316,6 @@ impl Results<'_> {
     }
 }
 
-/// The step of a candidate that has not come to an end.
-#[must_use]
-pub fn unfinished_step(
-    job: &str,
-    trial: &str,
-    instance_type: &str,
-    configuration: &Configuration,
-    status: Status,
-) -> JobStep {
-    JobStep {
-        step_type: StepType::Benchmark,
-        job_name: job.to_owned(),
-        status,
-        inference_benchmark: Some(InferenceBenchmark {
-            model_configuration: model_configuration(Some(configuration)),
-            metrics: None,
-            endpoint_metrics: None,
-            endpoint_configuration: Some(endpoint(job, trial, instance_type, 1)),
-            failure_reason: None,
-            invocation_start_time: None,
-            invocation_end_time: None,
-        }),
-    }
-}
-
 /// `f32(cost per hour / (60 × invocations per minute))`; none when nothing is carried.
 #[must_use]
 pub fn per_inference(cost_per_hour: WideFloat, max_invocations: i32) -> Option<WideFloat> {
@@ -343,9 +353,15 @@ fn endpoint(
     }
 }
 
-fn model_configuration(configuration: Option<&Configuration>) -> ModelConfiguration {
+fn model_configuration(
+    configuration: Option<&Configuration>,
+    record: Option<&TrialRecord>,
+) -> ModelConfiguration {
+    let nothing = BTreeSet::new();
+    let brought_along = record.map_or(&nothing, |record| &record.brought_along);
     ModelConfiguration {
-        environment_parameters: configuration.map(environment::parameters),
+        environment_parameters: configuration
+            .map(|configuration| environment::parameters(configuration, brought_along)),
         compiled: Some(false),
         ..ModelConfiguration::default()
     }

@@ -41,6 +41,15 @@ fn of_the_page() -> [Value; 3] {
     ]
 }
 
+fn ended(status: Status) -> TrialRecord {
+    TrialRecord {
+        status,
+        configuration: None,
+        brought_along: BTreeSet::new(),
+        invocations: None,
+    }
+}
+
 struct Case {
     report: JobReport,
     trials: BTreeMap<String, TrialRecord>,
@@ -229,8 +238,7 @@ fn steps_tell_what_failed_and_why() {
     let mut case = Case::new(report(&of_the_page()[..1], &[too_slow], &[failed, stopped]));
     let at = |text: &str| Timestamp::new(text.parse().unwrap());
     let times = (at("2026-11-22T14:00:00Z"), at("2026-11-22T14:01:00Z"));
-    let record =
-        |status, invocations| TrialRecord { status, invocations, configuration: None };
+    let record = |status, invocations| TrialRecord { invocations, ..ended(status) };
     case.trials.insert("demo/ml.c5.xlarge".to_owned(), record(Status::Completed, Some(times)));
     case.trials.insert("demo/9".to_owned(), record(Status::Stopped, None));
     let steps = case.results().steps();
@@ -259,14 +267,13 @@ fn steps_tell_what_failed_and_why() {
 fn a_step_keeps_its_endpoint_from_the_queue_to_the_end() {
     let case = Case::new(report(&of_the_page()[..1], &[], &[]));
     let ended = case.results().steps().remove(0).inference_benchmark.unwrap();
-    let configuration = case.report.ranking[0].configuration.clone().unwrap();
-    let waiting = unfinished_step(
-        "demo",
-        "demo/ml.c5.xlarge",
-        "ml.c5.xlarge",
-        &configuration,
-        Status::Pending,
-    );
+    let candidate: Candidate = serde_json::from_value(json!({
+        "instance_type": "ml.c5.xlarge", "shape": {"vcpus": 4, "memory_bytes": 8}, "emulated": false,
+        "configuration": case.report.ranking[0].configuration, "trial": "demo/ml.c5.xlarge",
+        "foreign_architecture": false,
+    }))
+    .unwrap();
+    let waiting = case.results().unfinished_step(&candidate);
     let waiting = waiting.inference_benchmark.unwrap();
     assert_eq!(waiting.endpoint_configuration, ended.endpoint_configuration);
     assert_eq!(waiting.model_configuration, ended.model_configuration);
@@ -298,8 +305,7 @@ fn a_recommendation_keeps_its_id_when_another_trial_of_its_candidate_counts() {
     // The host had no tuned allocator: what was asked for is still the same.
     let asked = serde_json::from_value(full["configuration"].clone()).unwrap();
     full["configuration"]["allocator"] = json!("default");
-    let record =
-        TrialRecord { status: Status::Completed, configuration: Some(asked), invocations: None };
+    let record = TrialRecord { configuration: Some(asked), ..ended(Status::Completed) };
     assert_eq!(first_shown, id(full.clone(), BTreeMap::from([("demo/9".to_owned(), record)])));
     assert_ne!(first_shown, id(full, BTreeMap::new()), "another configuration has another id");
 }

@@ -279,7 +279,7 @@ impl Shown {
         let facts = facts.ok_or_else(|| no_such_job(name.as_str()))?;
         let report = job_report::build(&facts, Overrides::default());
         let trials = api.store.trials(name).await.map_err(store_failed)?;
-        let trials = trials.into_iter().map(|one| shown::trial(&facts.plan, one)).collect();
+        let trials = trials.into_iter().map(|one| shown::trial((&facts.spec, &facts.plan), one)).collect();
         Ok(Found { facts, report, trials })
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::HashMap, future::Future, num::NonZeroU32, path::PathBuf, 
 
 use assay_measure::{
     configuration::{Configuration, Graph},
+    environment::BaseEnvironment,
     hardware::{HostFacts, Utilization},
     job::{CandidateType, JobSpec, ResourceLimits, Sweep},
     outcome::{HarnessFigures, LatencyFigures, Measurement, StepReport, TrialOutcome},
@@ -200,6 +201,7 @@ pub(crate) fn job_spec(name: &str, instance_types: &[&str]) -> JobSpec {
             content_type: "application/octet-stream".to_owned(),
         },
         inputs: Vec::new(),
+        environment: BaseEnvironment::default(),
         instance_types: instance_types.iter().map(candidate).collect(),
         emulate: true,
         sweep: Sweep {

@@ -2,6 +2,8 @@
 //!
 //! Model and package are looked up when the job is created: what happens to them later changes nothing.
 
+use std::collections::BTreeMap;
+
 use assay_sagemaker::{
     arn::Resource as Named,
     error::ApiError,
@@ -43,8 +45,9 @@ pub(crate) struct Subject {
     pub(crate) data_input_config: Option<String>,
     /// Instance types that the job is narrowed to; empty is no narrowing.
     pub(crate) instance_types: Vec<String>,
-    /// The model's own environment is not passed on; said in the job's log.
-    pub(crate) has_environment: bool,
+    /// The environment of the model's container, as it came.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 /// One model with what is known of it, from either kind of resource.
@@ -55,7 +58,7 @@ struct Found {
     content_type: Option<String>,
     data_input_config: Option<String>,
     instance_types: Vec<String>,
-    has_environment: bool,
+    environment: BTreeMap<String, String>,
 }
 
 impl Intake {
@@ -100,7 +103,7 @@ fn subject(found: Found, given: ContainerConfig) -> Result<Subject, ApiError> {
             .supported_instance_types
             .filter(|types| !types.is_empty())
             .unwrap_or(found.instance_types),
-        has_environment: found.has_environment,
+        environment: found.environment,
     })
 }
 
@@ -125,12 +128,12 @@ async fn from_model(api: &Api, model: CreateModelRequest) -> Result<Found, ApiEr
         (None, Some(containers)) => only(containers, "model")?,
         (None, None) => ContainerDefinition::default(),
     };
-    let has_environment = container.environment.is_some_and(|variables| !variables.is_empty());
     let mut found = match &container.model_package_name {
         Some(package_name) => of_package(&package(api, package_name).await?)?,
         None => Found::default(),
     };
-    found.has_environment |= has_environment;
+    // What the model says for itself wins over its package.
+    found.environment.extend(container.environment.unwrap_or_default());
     let own = data_url(container.model_data_url, container.model_data_source)?;
     found.model_url = own.or(found.model_url);
     Ok(found)
@@ -164,7 +167,7 @@ fn of_package(package: &CreateModelPackageRequest) -> Result<Found, ApiError> {
         instance_types: specification
             .supported_realtime_inference_instance_types
             .unwrap_or_default(),
-        has_environment: container.environment.is_some_and(|variables| !variables.is_empty()),
+        environment: container.environment.unwrap_or_default(),
     })
 }
 

@@ -1,7 +1,9 @@
 //! A job as this API shows it: the request that it came from, or one that says the same about a job that came
 //! another way.
 
-use assay_measure::{ids::JobName, validity::Verdict};
+use std::collections::BTreeSet;
+
+use assay_measure::{ids::JobName, job::JobSpec, validity::Verdict};
 use assay_planning::{
     planner::Plan,
     trial_state::{TrialEnd, TrialState},
@@ -102,7 +104,7 @@ pub(super) fn made_up(
 
 /// A trial by its id: where it stands, how it serves the model, and when it was under load.
 pub(super) fn trial(
-    plan: &Plan,
+    (spec, plan): (&JobSpec, &Plan),
     (record, began_at): (TrialRecord, Option<jiff::Timestamp>),
 ) -> (String, TrialShown) {
     let ended_at = match &record.trial.state {
@@ -125,9 +127,20 @@ pub(super) fn trial(
     let shown = TrialShown {
         status,
         configuration: plan.trial(&record.id).map(|trial| trial.spec.configuration.clone()),
+        brought_along: brought_along(spec),
         invocations: began_at
             .zip(ended_at)
             .map(|(began, ended)| (Timestamp::new(began), Timestamp::new(ended))),
     };
     (record.id.to_string(), shown)
+}
+
+/// The variables of the model's own that no instance type varies.
+fn brought_along(spec: &JobSpec) -> BTreeSet<String> {
+    let is_varied = |name: &str| {
+        let mut varied = spec.instance_types.iter().flat_map(|one| one.environment.iter());
+        varied.any(|(known, _)| known == name)
+    };
+    let names = spec.environment.variables().keys();
+    names.filter(|name| !is_varied(name)).cloned().collect()
 }

@@ -1,8 +1,9 @@
 //! From a request to our own job. Nothing is fetched and nothing is looked up here.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use assay_measure::{
+    environment::BaseEnvironment,
     input_spec::{DType, InputSpec},
     job::{CandidateType, Demand, JobSpec, ResourceLimits, Sweep},
     search::Mode,
@@ -66,6 +67,7 @@ pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiErro
             content_type: intake.subject.content_type.clone().unwrap_or_default(),
         },
         inputs: inputs(intake),
+        environment: container_environment(&intake.subject.environment)?,
         instance_types: instance_types(intake, endpoints)?,
         emulate: true,
         // A load test measures what it names; only a Default job looks for configurations by itself.
@@ -82,6 +84,13 @@ pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiErro
         demand: demand(request.stopping_conditions.as_ref())?,
         max_duration: within + traffic_time.max(LONGEST_SEARCH),
         price_overrides: Vec::new(),
+    })
+}
+
+/// What reaches the model host, under the rules of variables that are tried.
+fn container_environment(given: &BTreeMap<String, String>) -> Result<BaseEnvironment, ApiError> {
+    BaseEnvironment::new(given.clone()).map_err(|error| {
+        ApiError::validation(format!("The Environment of the model's container: {error}."))
     })
 }
 

@@ -1,6 +1,9 @@
 //! A job's record in lines. Each entry gives the same lines whenever it is told.
 
+use std::collections::BTreeMap;
+
 use assay_measure::{
+    environment::is_known,
     ids::TrialId,
     job::JobStatus,
     outcome::{LatencyFigures, Measurement, StepReport, TrialOutcome},
@@ -104,15 +107,27 @@ fn introduction(job: &Shown) -> Vec<String> {
     if let Some(Ok(parts)) = pattern.map(|one| traffic::parts(one, input.job_duration_in_seconds)) {
         lines.push(format!("Traffic: {}.", traffic::described(&parts)));
     }
-    if intake.subject.has_environment {
-        lines.push(
-            "The environment of the model's own container is kept and not passed on: \
-             the model is served by Assay's model host."
-                .to_owned(),
-        );
-    }
+    lines.extend(about_the_environment(&intake.subject.environment));
     lines.extend(checks::notices(request));
     lines
+}
+
+/// Names only: values may be secrets.
+fn about_the_environment(variables: &BTreeMap<String, String>) -> Option<String> {
+    let (known, others): (Vec<&str>, Vec<&str>) =
+        variables.keys().map(String::as_str).partition(|name| is_known(name));
+    let mut parts = Vec::new();
+    if !others.is_empty() {
+        parts.push(format!("{} reach the model host", others.join(", ")));
+    }
+    if !known.is_empty() {
+        parts.push(format!(
+            "{} set it where no range and no tuning says otherwise",
+            known.join(", ")
+        ));
+    }
+    (!parts.is_empty())
+        .then(|| format!("Environment of the model's container: {}.", parts.join("; ")))
 }
 
 /// Without what may be a signature.
