@@ -9,7 +9,7 @@ use crate::{
     configuration::{Allocator, Device, Graph, Precision, UnknownWord, word_enum},
     environment::{BaseEnvironment, EnvironmentRanges},
     hardware::Shape,
-    ids::{InstanceTypeName, JobName},
+    ids::{InstanceTypeName, JobName, SpecificationName},
     input_spec::InputSpec,
     money::PricePerHour,
     schedule::Phase,
@@ -110,13 +110,32 @@ pub struct CandidateType {
     /// other variables each time.
     #[serde(default, skip_serializing_if = "EnvironmentRanges::is_empty")]
     pub environment: EnvironmentRanges,
+    /// Another way to serve the model on it than the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specification: Option<InferenceSpecification>,
+}
+
+/// One of several ways to serve a model, described with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InferenceSpecification {
+    /// Its name.
+    pub name: SpecificationName,
+    /// The variables that the model brings along this way, instead of the job's.
+    #[serde(default, skip_serializing_if = "BaseEnvironment::is_empty")]
+    pub environment: BaseEnvironment,
 }
 
 impl CandidateType {
     /// An instance type that the catalogue or the fleet knows, with nothing said about it.
     #[must_use]
     pub fn named(name: InstanceTypeName) -> Self {
-        Self { name, shape: None, price: None, environment: EnvironmentRanges::default() }
+        Self {
+            name,
+            shape: None,
+            price: None,
+            environment: EnvironmentRanges::default(),
+            specification: None,
+        }
     }
 }
 

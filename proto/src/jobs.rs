@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use assay_measure::{
     environment::{BaseEnvironment, EnvironmentRanges},
-    job::{CandidateType, Demand, Goals, JobSpec, JobStatus, ResourceLimits, Sweep},
+    job::{
+        CandidateType, Demand, Goals, InferenceSpecification, JobSpec, JobStatus, ResourceLimits,
+        Sweep,
+    },
     money::PricePerHour,
     stepped_load::{SteppedLoad, StoppingConditions},
 };
@@ -138,6 +141,10 @@ impl From<CandidateType> for v1::CandidateType {
                     values: values.to_vec(),
                 })
                 .collect(),
+            specification: candidate.specification.map(|one| v1::InferenceSpecification {
+                name: one.name.to_string(),
+                environment: variables(one.environment),
+            }),
         }
     }
 }
@@ -150,8 +157,16 @@ impl TryFrom<v1::CandidateType> for CandidateType {
             shape: optional("shape", wire.shape)?,
             price: wire.price_pico_usd_per_hour.map(PricePerHour::from_pico_usd),
             environment: environment(wire.environment)?,
+            specification: wire.specification.map(specification).transpose()?,
         })
     }
+}
+
+fn specification(wire: v1::InferenceSpecification) -> Result<InferenceSpecification, Malformed> {
+    Ok(InferenceSpecification {
+        name: parse("specification", &wire.name)?,
+        environment: base_environment(wire.environment)?,
+    })
 }
 
 fn variables(environment: BaseEnvironment) -> HashMap<String, String> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use assay_measure::{
     configuration::Configuration,
     hardware::Shape,
-    ids::{HostFingerprint, InstanceTypeName, JobName, TrialId},
+    ids::{HostFingerprint, InstanceTypeName, JobName, SpecificationName, TrialId},
     job::JobSpec,
     outcome::{Failure, FailureKind, TrialOutcome},
     search::{Mode, SearchPlan},
@@ -65,6 +65,9 @@ pub struct Candidate {
     pub emulated: bool,
     /// How the model is served.
     pub configuration: Configuration,
+    /// The description of the model that the configuration begins with, if it is not the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specification: Option<SpecificationName>,
     /// The trial that measures it; the last one decides.
     pub trial: TrialId,
     /// Whether it is measured once, or quickly first.
@@ -184,7 +187,7 @@ pub fn plan(job: &JobSpec, catalogue: &Catalogue, fleet: &[AgentView]) -> Result
     for candidate_type in &wanted {
         let swept = sweep::with_environment(
             &job.sweep,
-            &job.environment,
+            candidate_type.specification.as_ref().map_or(&job.environment, |one| &one.environment),
             &candidate_type.environment,
         )
         .map_err(|conflict| PlanError::Environment {
@@ -329,7 +332,9 @@ impl Plan {
         for configuration in swept.configurations {
             // A type that is listed again may repeat a combination of variables.
             let is_same = |known: &Candidate| {
-                known.instance_type == site.name && known.configuration == configuration
+                known.instance_type == site.name
+                    && known.configuration == configuration
+                    && known.specification == site.specification
             };
             if self.candidates.iter().any(is_same) {
                 continue;
@@ -345,6 +350,7 @@ impl Plan {
                 shape: site.shape,
                 emulated: site.is_emulated(),
                 configuration,
+                specification: site.specification.clone(),
                 trial,
                 stage: Stage::Single,
                 foreign_architecture: site.foreign_architecture,
@@ -358,8 +364,14 @@ impl Plan {
         if !site.may_share_trials() {
             return None;
         }
+        let candidates = &self.candidates;
+        let is_described_alike = |trial: &TrialId| {
+            let mut of_trial = candidates.iter().filter(|candidate| candidate.trial == *trial);
+            of_trial.all(|candidate| candidate.specification == site.specification)
+        };
         let shared = self.trials.iter_mut().find(|trial| {
-            trial.placement == site.placement
+            is_described_alike(&trial.spec.id)
+                && trial.placement == site.placement
                 && trial.spec.configuration == *configuration
                 && trial.spec.emulated.is_some_and(|shape| shape.vcpus == site.shape.vcpus)
         })?;

@@ -132,6 +132,8 @@ pub struct TrialRecord {
     pub status: Status,
     /// How the model was to be served. What the host said of itself afterwards may differ.
     pub configuration: Option<Configuration>,
+    /// The inference specification that the model was served by, if it was an additional one.
+    pub specification: Option<String>,
     /// The variables of the model's own that nothing varies.
     pub brought_along: BTreeSet<String>,
     /// When load began and ended; absent while it has not.
@@ -226,12 +228,15 @@ impl Results<'_> {
 
     /// The id of a candidate's recommendation: the same for ever, whichever of its trials counts.
     fn recommendation_id(&self, entry: &Entry) -> String {
-        let asked = self.record(entry).and_then(|record| record.configuration.as_ref());
+        let record = self.record(entry);
+        let asked = record.and_then(|record| record.configuration.as_ref());
         let configuration = asked.or(entry.configuration.as_ref());
         let settings = configuration.map(environment::identity).unwrap_or_default();
+        let specification = record.and_then(|record| record.specification.as_deref());
         let parts: Vec<&str> = [entry.instance_type.as_str()]
             .into_iter()
             .chain(settings.iter().map(String::as_str))
+            .chain(specification)
             .collect();
         naming::recommendation_id(&self.report.name, &parts)
     }
@@ -360,6 +365,7 @@ fn model_configuration(
     let nothing = BTreeSet::new();
     let brought_along = record.map_or(&nothing, |record| &record.brought_along);
     ModelConfiguration {
+        inference_specification_name: record.and_then(|record| record.specification.clone()),
         environment_parameters: configuration
             .map(|configuration| environment::parameters(configuration, brought_along)),
         compiled: Some(false),

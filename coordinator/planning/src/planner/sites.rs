@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use assay_measure::{
     hardware::{HostFacts, Shape},
-    ids::InstanceTypeName,
+    ids::{InstanceTypeName, SpecificationName},
     job::{CandidateType, JobSpec},
     units::Bytes,
 };
@@ -23,6 +23,7 @@ pub(super) struct Site {
     pub(super) placement: Placement,
     pub(super) foreign_architecture: bool,
     pub(super) warning: Option<String>,
+    pub(super) specification: Option<SpecificationName>,
     cuda_gpus: u32,
 }
 
@@ -72,7 +73,9 @@ impl<'a> Sites<'a> {
         let mut once: Vec<CandidateType> = Vec::new();
         for candidate_type in asked {
             let is_same = |known: &CandidateType| {
-                known.name == candidate_type.name && known.environment == candidate_type.environment
+                known.name == candidate_type.name
+                    && known.environment == candidate_type.environment
+                    && known.specification == candidate_type.specification
             };
             if !once.iter().any(is_same) {
                 once.push(candidate_type);
@@ -129,6 +132,7 @@ impl<'a> Sites<'a> {
             placement: Placement::Emulated(agent.fingerprint.clone()),
             foreign_architecture: foreign,
             warning: None,
+            specification: specification_of(wanted),
             cuda_gpus: accelerators.map_or(0, |accelerators| accelerators.count),
         })
     }
@@ -145,11 +149,16 @@ impl<'a> Sites<'a> {
                 "no agent of type {} is connected; its trials wait for one",
                 wanted.name
             )),
+            specification: specification_of(wanted),
             cuda_gpus: accelerators
                 .filter(|found| found.are_cuda_gpus())
                 .map_or(0, |found| found.count),
         })
     }
+}
+
+fn specification_of(wanted: &CandidateType) -> Option<SpecificationName> {
+    wanted.specification.as_ref().map(|one| one.name.clone())
 }
 
 fn native(wanted: &CandidateType, host: &HostFacts) -> Site {
@@ -159,6 +168,7 @@ fn native(wanted: &CandidateType, host: &HostFacts) -> Site {
         placement: Placement::Native(wanted.name.clone()),
         foreign_architecture: false,
         warning: None,
+        specification: specification_of(wanted),
         cuda_gpus: u32::try_from(host.gpus.len()).unwrap_or(u32::MAX),
     }
 }

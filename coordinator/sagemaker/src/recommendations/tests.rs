@@ -45,6 +45,7 @@ fn ended(status: Status) -> TrialRecord {
     TrialRecord {
         status,
         configuration: None,
+        specification: None,
         brought_along: BTreeSet::new(),
         invocations: None,
     }

@@ -96,7 +96,7 @@ impl Bench {
         self.ok("DescribeInferenceRecommendationsJob", json!({"JobName": name})).await
     }
 
-    async fn reaches(&self, name: &str, status: &str) -> Value {
+    pub(super) async fn reaches(&self, name: &str, status: &str) -> Value {
         within("a status", async {
             loop {
                 let job = self.describe(name).await;

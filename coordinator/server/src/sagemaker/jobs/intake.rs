@@ -8,10 +8,14 @@ use assay_sagemaker::{
     arn::Resource as Named,
     error::ApiError,
     shapes::{
-        jobs::{ContainerConfig, CreateInferenceRecommendationsJobRequest, InputConfig},
+        jobs::{
+            ContainerConfig, CreateInferenceRecommendationsJobRequest, EndpointInputConfiguration,
+            InputConfig,
+        },
         models::{ContainerDefinition, CreateModelRequest, ModelDataSource},
         packages::{
-            CreateModelPackageRequest, InferenceSpecification, ModelPackageContainerDefinition,
+            AdditionalInferenceSpecificationDefinition, CreateModelPackageRequest,
+            InferenceSpecification, ModelPackageContainerDefinition,
         },
     },
 };
@@ -48,6 +52,9 @@ pub(crate) struct Subject {
     /// The environment of the model's container, as it came.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+    /// The same of the additional inference specifications that the request names.
+    #[serde(default)]
+    pub(crate) specifications: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// One model with what is known of it, from either kind of resource.
@@ -59,6 +66,10 @@ struct Found {
     data_input_config: Option<String>,
     instance_types: Vec<String>,
     environment: BTreeMap<String, String>,
+    /// What the model says beside its package.
+    own_environment: BTreeMap<String, String>,
+    /// Other ways to serve the same package.
+    additional: Vec<AdditionalInferenceSpecificationDefinition>,
 }
 
 impl Intake {
@@ -70,14 +81,16 @@ impl Intake {
         let input = &request.input_config;
         let found = found(api, input).await?;
         let given = input.container_config.clone().unwrap_or_default();
-        let subject = subject(found, given)?;
+        let configurations = input.endpoint_configurations.as_deref().unwrap_or_default();
+        let specifications = specifications(&found, configurations)?;
+        let subject = Subject { specifications, ..subject(found, given)? };
         Ok(Self { request, subject })
     }
 }
 
 async fn found(api: &Api, input: &InputConfig) -> Result<Found, ApiError> {
     match (&input.model_package_version_arn, &input.model_name) {
-        (Some(arn), _) => of_package(&package(api, arn).await?),
+        (Some(arn), _) => of_package(&package(api, arn).await?, None),
         (None, Some(name)) => of_model(api, name).await,
         (None, None) => Err(ApiError::validation("InputConfig names no model.")),
     }
@@ -104,6 +117,41 @@ fn subject(found: Found, given: ContainerConfig) -> Result<Subject, ApiError> {
             .filter(|types| !types.is_empty())
             .unwrap_or(found.instance_types),
         environment: found.environment,
+        specifications: BTreeMap::new(),
+    })
+}
+
+/// The environments of the additional inference specifications that are named. They serve the one model of
+/// the job, so model data of their own cannot be measured with it.
+fn specifications(
+    found: &Found,
+    configurations: &[EndpointInputConfiguration],
+) -> Result<BTreeMap<String, BTreeMap<String, String>>, ApiError> {
+    let names = configurations.iter().filter_map(|one| one.inference_specification_name.as_ref());
+    let environment = |name: &String| {
+        let container = only(additional(&found.additional, name)?.containers, "specification")?;
+        let url = data_url(container.model_data_url, container.model_data_source)?;
+        if url.is_some() && url != found.model_url {
+            return Err(ApiError::validation(format!(
+                "InferenceSpecificationName: {name} has another ModelDataUrl than the model package. One job \
+                 measures one model: create a model of it and a job of its own."
+            )));
+        }
+        let mut environment = container.environment.unwrap_or_default();
+        environment.extend(found.own_environment.clone());
+        Ok((name.clone(), environment))
+    };
+    names.map(environment).collect()
+}
+
+fn additional(
+    known: &[AdditionalInferenceSpecificationDefinition],
+    name: &str,
+) -> Result<AdditionalInferenceSpecificationDefinition, ApiError> {
+    known.iter().find(|one| one.name == name).cloned().ok_or_else(|| {
+        ApiError::validation(format!(
+            "InferenceSpecificationName: the model package has no additional inference specification \"{name}\"."
+        ))
     })
 }
 
@@ -128,12 +176,14 @@ async fn from_model(api: &Api, model: CreateModelRequest) -> Result<Found, ApiEr
         (None, Some(containers)) => only(containers, "model")?,
         (None, None) => ContainerDefinition::default(),
     };
+    let named = container.inference_specification_name.as_deref();
     let mut found = match &container.model_package_name {
-        Some(package_name) => of_package(&package(api, package_name).await?)?,
+        Some(package_name) => of_package(&package(api, package_name).await?, named)?,
         None => Found::default(),
     };
     // What the model says for itself wins over its package.
-    found.environment.extend(container.environment.unwrap_or_default());
+    found.own_environment = container.environment.unwrap_or_default();
+    found.environment.extend(found.own_environment.clone());
     let own = data_url(container.model_data_url, container.model_data_source)?;
     found.model_url = own.or(found.model_url);
     Ok(found)
@@ -152,11 +202,17 @@ async fn package(api: &Api, name_or_arn: &str) -> Result<CreateModelPackageReque
     read(api, Kind::Package, &name).await?.ok_or_else(missing)
 }
 
-fn of_package(package: &CreateModelPackageRequest) -> Result<Found, ApiError> {
-    let specification: InferenceSpecification = package
-        .inference_specification
-        .clone()
-        .ok_or_else(|| ApiError::validation("The model package has no InferenceSpecification."))?;
+/// A package as one of its specifications describes it: its own, or the additional one of this name.
+fn of_package(package: &CreateModelPackageRequest, named: Option<&str>) -> Result<Found, ApiError> {
+    let specification = match named {
+        Some(name) => {
+            let known = package.additional_inference_specifications.as_deref().unwrap_or_default();
+            of_additional(additional(known, name)?)
+        }
+        None => package.inference_specification.clone().ok_or_else(|| {
+            ApiError::validation("The model package has no InferenceSpecification.")
+        })?,
+    };
     let container: ModelPackageContainerDefinition =
         only(specification.containers, "model package")?;
     Ok(Found {
@@ -168,7 +224,20 @@ fn of_package(package: &CreateModelPackageRequest) -> Result<Found, ApiError> {
             .supported_realtime_inference_instance_types
             .unwrap_or_default(),
         environment: container.environment.unwrap_or_default(),
+        own_environment: BTreeMap::new(),
+        additional: package.additional_inference_specifications.clone().unwrap_or_default(),
     })
+}
+
+fn of_additional(one: AdditionalInferenceSpecificationDefinition) -> InferenceSpecification {
+    InferenceSpecification {
+        containers: one.containers,
+        supported_transform_instance_types: one.supported_transform_instance_types,
+        supported_realtime_inference_instance_types: one
+            .supported_realtime_inference_instance_types,
+        supported_content_types: one.supported_content_types,
+        supported_response_mime_types: one.supported_response_mime_types,
+    }
 }
 
 fn data_url(
@@ -241,7 +310,7 @@ mod tests {
                 "SupportedRealtimeInferenceInstanceTypes": ["ml.c5.large"],
             },
         });
-        of_package(&serde_json::from_value(document).unwrap()).unwrap()
+        of_package(&serde_json::from_value(document).unwrap(), None).unwrap()
     }
 
     #[test]

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use assay_measure::{ids::JobName, job::JobSpec, validity::Verdict};
+use assay_measure::{
+    ids::{JobName, SpecificationName},
+    job::JobSpec,
+    validity::Verdict,
+};
 use assay_planning::{
     planner::Plan,
     trial_state::{TrialEnd, TrialState},
@@ -124,10 +128,13 @@ pub(super) fn trial(
     if unbelievable && status == RecommendationJobStatus::Completed {
         status = RecommendationJobStatus::Failed;
     }
+    let specification =
+        plan.candidates_of(&record.id).find_map(|candidate| candidate.specification.as_ref());
     let shown = TrialShown {
         status,
         configuration: plan.trial(&record.id).map(|trial| trial.spec.configuration.clone()),
-        brought_along: brought_along(spec),
+        brought_along: brought_along(spec, specification),
+        specification: specification.map(SpecificationName::to_string),
         invocations: began_at
             .zip(ended_at)
             .map(|(began, ended)| (Timestamp::new(began), Timestamp::new(ended))),
@@ -136,11 +143,16 @@ pub(super) fn trial(
 }
 
 /// The variables of the model's own that no instance type varies.
-fn brought_along(spec: &JobSpec) -> BTreeSet<String> {
+fn brought_along(spec: &JobSpec, by: Option<&SpecificationName>) -> BTreeSet<String> {
     let is_varied = |name: &str| {
         let mut varied = spec.instance_types.iter().flat_map(|one| one.environment.iter());
         varied.any(|(known, _)| known == name)
     };
-    let names = spec.environment.variables().keys();
+    let mut described = spec.instance_types.iter().filter_map(|one| one.specification.as_ref());
+    let environment = match by {
+        Some(name) => described.find(|one| one.name == *name).map(|one| &one.environment),
+        None => Some(&spec.environment),
+    };
+    let names = environment.into_iter().flat_map(|one| one.variables().keys());
     names.filter(|name| !is_varied(name)).cloned().collect()
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 use assay_measure::{
     environment::BaseEnvironment,
     input_spec::{DType, InputSpec},
-    job::{CandidateType, Demand, JobSpec, ResourceLimits, Sweep},
+    job::{CandidateType, Demand, InferenceSpecification, JobSpec, ResourceLimits, Sweep},
     search::Mode,
     slo::{Slo, SloMetric},
     stepped_load::{FlatInvocations, StoppingConditions},
@@ -101,13 +101,6 @@ fn refuse_what_is_not_measured(input: &jobs::InputConfig) -> Result<(), ApiError
              endpoints; `assay-agent capacity --target URL` measures one by its address.",
         ));
     }
-    let mut endpoints = input.endpoint_configurations.iter().flatten();
-    if endpoints.any(|endpoint| endpoint.inference_specification_name.is_some()) {
-        return Err(ApiError::validation(
-            "EndpointConfigurations: InferenceSpecificationName cannot be specified: \
-             additional inference specifications are kept and not measured.",
-        ));
-    }
     Ok(())
 }
 
@@ -125,9 +118,24 @@ fn instance_types(
     let configured = |endpoint: &EndpointInputConfiguration| {
         let name = endpoint.instance_type.as_deref().unwrap_or_default();
         let environment = environment::ranges(endpoint)?.try_into().map_err(refused)?;
-        Ok(CandidateType { environment, ..CandidateType::named(name.parse().map_err(refused)?) })
+        let specification = endpoint.inference_specification_name.as_deref();
+        Ok(CandidateType {
+            environment,
+            specification: specification.map(|name| specification_of(intake, name)).transpose()?,
+            ..CandidateType::named(name.parse().map_err(refused)?)
+        })
     };
     endpoints.iter().map(configured).collect()
+}
+
+/// The additional inference specification, which was looked up with the model.
+fn specification_of(intake: &Intake, name: &str) -> Result<InferenceSpecification, ApiError> {
+    let nothing = BTreeMap::new();
+    let environment = intake.subject.specifications.get(name).unwrap_or(&nothing);
+    Ok(InferenceSpecification {
+        name: name.parse().map_err(refused)?,
+        environment: container_environment(environment)?,
+    })
 }
 
 fn thresholds(conditions: Option<&jobs::StoppingConditions>) -> Result<Vec<Slo>, ApiError> {

@@ -97,11 +97,6 @@ fn what_cannot_be_measured_is_refused_with_a_word_on_what_can() {
     for (input, text) in [
         (json!({"ModelName": "m", "Endpoints": [{"EndpointName": "e"}]}), "capacity --target"),
         (
-            json!({"ModelName": "m", "EndpointConfigurations":
-                [{"InstanceType": "ml.c5.large", "InferenceSpecificationName": "other"}]}),
-            "InferenceSpecificationName",
-        ),
-        (
             json!({"ModelName": "m", "EndpointConfigurations": [{"InstanceType": "ml.c5.large",
                 "EnvironmentParameterRanges": {"CategoricalParameterRanges":
                     [{"Name": "LD_PRELOAD", "Value": ["/tmp/x.so"]}]}}]}),
