@@ -107,6 +107,11 @@ name_type!(
 );
 
 name_type!(
+    /// The name of a server that runs already, as its operator made it known.
+    EndpointName, "endpoint name", 63, "1 to 63 letters, digits and inner hyphens",
+    |s| is_hyphenated(s)
+);
+name_type!(
     /// The name of one of several ways to serve a model that its package describes.
     SpecificationName, "inference specification name", 63, "1 to 63 letters, digits and inner hyphens",
     |s| is_hyphenated(s)

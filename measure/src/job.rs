@@ -1,5 +1,7 @@
 //! What a user asks for: one model, candidates, constraints and goals.
 
+mod subject;
+
 use std::{num::NonZeroU32, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +11,7 @@ use crate::{
     configuration::{Allocator, Device, Graph, Precision, UnknownWord, word_enum},
     environment::{BaseEnvironment, EnvironmentRanges},
     hardware::Shape,
-    ids::{InstanceTypeName, JobName, SpecificationName},
+    ids::{EndpointName, InstanceTypeName, JobName, SpecificationName},
     input_spec::InputSpec,
     money::PricePerHour,
     schedule::Phase,
@@ -20,13 +22,16 @@ use crate::{
     units::{Bytes, Rate},
 };
 
+pub use self::subject::JobSubject;
+
 /// A whole job as the user asked for it. Names and files are resolved; nothing is decided yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// The job's name.
     pub name: JobName,
-    /// The model.
-    pub model: ArtifactRef,
+    /// What is measured.
+    #[serde(flatten)]
+    pub subject: JobSubject,
     /// What to send to it.
     pub payload: Payload,
     /// Declared inputs; may be empty when the payload speaks for itself.
@@ -93,7 +98,39 @@ impl JobSpec {
     /// Model or payload are still being fetched, so nothing can be measured yet.
     #[must_use]
     pub fn awaits_files(&self) -> bool {
-        self.model.is_awaited() || self.payload.artifact.is_awaited()
+        self.model().is_some_and(ArtifactRef::is_awaited) || self.payload.artifact.is_awaited()
+    }
+
+    /// The model that is served on candidates, if any is.
+    #[must_use]
+    pub const fn model(&self) -> Option<&ArtifactRef> {
+        match &self.subject {
+            JobSubject::Model { model } | JobSubject::ModelAndEndpoint { model, .. } => Some(model),
+            JobSubject::Endpoint { .. } => None,
+        }
+    }
+
+    /// The running server that is measured, if one is.
+    #[must_use]
+    pub const fn endpoint(&self) -> Option<&EndpointName> {
+        match &self.subject {
+            JobSubject::Endpoint { endpoint } | JobSubject::ModelAndEndpoint { endpoint, .. } => {
+                Some(endpoint)
+            }
+            JobSubject::Model { .. } => None,
+        }
+    }
+
+    /// What it is about, for people: the model's file, or the endpoint.
+    #[must_use]
+    pub fn about(&self) -> String {
+        match &self.subject {
+            JobSubject::Model { model } => model.name.clone(),
+            JobSubject::Endpoint { endpoint } => format!("endpoint {endpoint}"),
+            JobSubject::ModelAndEndpoint { model, endpoint } => {
+                format!("{} and endpoint {endpoint}", model.name)
+            }
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use assay_measure::{
     environment::{BaseEnvironment, EnvironmentRanges},
+    ids::EndpointName,
     job::{
-        CandidateType, Demand, Goals, InferenceSpecification, JobSpec, JobStatus, ResourceLimits,
-        Sweep,
+        CandidateType, Demand, Goals, InferenceSpecification, JobSpec, JobStatus, JobSubject,
+        ResourceLimits, Sweep,
     },
     money::PricePerHour,
     stepped_load::{SteppedLoad, StoppingConditions},
@@ -24,7 +25,8 @@ impl From<JobSpec> for v1::JobSpec {
     fn from(spec: JobSpec) -> Self {
         Self {
             name: spec.name.to_string(),
-            model: Some(spec.model.into()),
+            model: spec.model().cloned().map(Into::into),
+            endpoint: spec.endpoint().map(ToString::to_string),
             payload: Some(spec.payload.into()),
             inputs: texts(&spec.inputs),
             environment: variables(spec.environment),
@@ -76,7 +78,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
         }
         Ok(Self {
             name: parse("name", &wire.name)?,
-            model: required("model", wire.model)?,
+            subject: subject(wire.model, wire.endpoint)?,
             payload: required("payload", wire.payload)?,
             inputs: parse_all("inputs", &wire.inputs)?,
             environment: base_environment(wire.environment)?,
@@ -96,6 +98,20 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             max_duration: duration("max_duration_us", wire.max_duration_us)?,
             price_overrides,
         })
+    }
+}
+
+fn subject(
+    model: Option<v1::ArtifactRef>,
+    endpoint: Option<String>,
+) -> Result<JobSubject, Malformed> {
+    let endpoint: Option<EndpointName> =
+        endpoint.map(|name| parse("endpoint", &name)).transpose()?;
+    match (optional("model", model)?, endpoint) {
+        (Some(model), Some(endpoint)) => Ok(JobSubject::ModelAndEndpoint { model, endpoint }),
+        (Some(model), None) => Ok(JobSubject::Model { model }),
+        (None, Some(endpoint)) => Ok(JobSubject::Endpoint { endpoint }),
+        (None, None) => Err(Malformed::missing("model")),
     }
 }
 

@@ -61,8 +61,7 @@ pub fn parameters(
         let others = name == MODEL_SERVER_WORKERS && brought_along.contains(TORCHSERVE_WORKERS);
         if others { TORCHSERVE_WORKERS } else { name }
     };
-    let settings =
-        settings(configuration).into_iter().map(|(name, value)| (own_name(name), value));
+    let settings = settings(configuration).into_iter().map(|(name, value)| (own_name(name), value));
     let is_said = |name: &str| {
         asked.contains_key(name)
             || (name == MODEL_SERVER_WORKERS && asked.contains_key(TORCHSERVE_WORKERS))

@@ -156,7 +156,8 @@ pub struct Results<'a> {
 }
 
 impl Results<'_> {
-    /// The ten cheapest of the ranking; empty when there is none, and then the member is left out.
+    /// The ten cheapest of the ranking; empty when there is none, and then the member is left out. An existing
+    /// endpoint is no recommendation: its figures stand in [`Results::endpoint_performance`].
     #[must_use]
     pub fn recommendations(&self, order: ListOrder) -> Vec<InferenceRecommendation> {
         let found = self.report.ranking.iter();
@@ -184,12 +185,16 @@ impl Results<'_> {
     pub fn endpoint_performance(&self, endpoint_name: &str) -> Option<EndpointPerformance> {
         let report = self.report;
         let mut entries = report.ranking.iter().chain(&report.rejected);
-        let metrics = entries.find_map(|entry| self.endpoint_metrics(entry))?;
+        let measured = entries.find(|entry| entry.endpoint.as_deref() == Some(endpoint_name))?;
+        let metrics = self.endpoint_metrics(measured)?;
         let endpoint_info = EndpointInfo { endpoint_name: Some(endpoint_name.to_owned()) };
         Some(EndpointPerformance { metrics, endpoint_info })
     }
 
     fn recommendation(&self, entry: &Entry) -> Option<InferenceRecommendation> {
+        if entry.endpoint.is_some() {
+            return None;
+        }
         let (metrics, instances) = self.metrics(entry)?;
         let times = self.times(entry);
         Some(InferenceRecommendation {
@@ -203,9 +208,11 @@ impl Results<'_> {
     }
 
     fn step(&self, entry: &Entry) -> JobStep {
-        let metrics = self.metrics(entry);
+        let metrics = self.metrics(entry).filter(|_| entry.endpoint.is_none());
+        let endpoint_metrics = self.endpoint_metrics(entry).filter(|_| entry.endpoint.is_some());
         let record = self.record(entry);
-        let by_figures = if metrics.is_some() { Status::Completed } else { Status::Failed };
+        let is_measured = metrics.is_some() || endpoint_metrics.is_some();
+        let by_figures = if is_measured { Status::Completed } else { Status::Failed };
         let status = record.map_or(by_figures, |record| record.status);
         let reason = entry.reason.as_deref().filter(|_| status != Status::Completed);
         let times = self.times(entry);
@@ -217,7 +224,7 @@ impl Results<'_> {
             inference_benchmark: Some(InferenceBenchmark {
                 model_configuration: self.model_configuration(entry),
                 metrics: metrics.map(|(metrics, _)| metrics),
-                endpoint_metrics: None,
+                endpoint_metrics,
                 endpoint_configuration: Some(self.endpoint(entry, instances)),
                 failure_reason: reason.map(status::cut),
                 invocation_start_time: times.map(|(start, _)| start),
@@ -260,10 +267,14 @@ impl Results<'_> {
             job_name: job.clone(),
             status: record.map_or(Status::Pending, |record| record.status),
             inference_benchmark: Some(InferenceBenchmark {
-                model_configuration: model_configuration(Some(&candidate.configuration), record),
+                model_configuration: model_configuration(candidate.serving.configuration(), record),
                 metrics: None,
                 endpoint_metrics: None,
-                endpoint_configuration: Some(endpoint(job, trial, instance_type, 1)),
+                endpoint_configuration: Some(endpoint_configuration(
+                    endpoint_name(job, trial, candidate),
+                    instance_type,
+                    1,
+                )),
                 failure_reason: None,
                 invocation_start_time: None,
                 invocation_end_time: None,
@@ -277,7 +288,9 @@ impl Results<'_> {
 
     fn endpoint(&self, entry: &Entry, instances: i32) -> EndpointOutputConfiguration {
         let trial = entry.trial.as_deref().unwrap_or_default();
-        endpoint(&self.report.name, trial, &entry.instance_type, instances)
+        let made_up = || naming::endpoint(&self.report.name, &[trial, &entry.instance_type]);
+        let name = entry.endpoint.clone().unwrap_or_else(made_up);
+        endpoint_configuration(name, &entry.instance_type, instances)
     }
 
     /// The figures of the whole endpoint, and of how many instances that is.
@@ -343,14 +356,22 @@ fn whole_below(per_minute: f64) -> i32 {
     whole.max(0)
 }
 
-fn endpoint(
-    job: &str,
-    trial: &str,
+/// The name of the endpoint that a trial measured a candidate as: its own if it is one.
+#[must_use]
+pub fn endpoint_name(job: &str, trial: &str, candidate: &Candidate) -> String {
+    match candidate.serving.endpoint() {
+        Some(existing) => existing.to_string(),
+        None => naming::endpoint(job, &[trial, candidate.instance_type.as_str()]),
+    }
+}
+
+fn endpoint_configuration(
+    endpoint_name: String,
     instance_type: &str,
     instances: i32,
 ) -> EndpointOutputConfiguration {
     EndpointOutputConfiguration {
-        endpoint_name: naming::endpoint(job, &[trial, instance_type]),
+        endpoint_name,
         variant_name: naming::VARIANT.to_owned(),
         instance_type: Some(instance_type.to_owned()),
         initial_instance_count: Some(instances),

@@ -4,12 +4,12 @@ use std::num::NonZeroU32;
 
 use assay_measure::{
     hardware::{HostFacts, Shape},
-    ids::{InstanceTypeName, SpecificationName},
+    ids::{EndpointName, InstanceTypeName, SpecificationName},
     job::{CandidateType, JobSpec},
     units::Bytes,
 };
 
-use super::Placement;
+use super::{Placement, PlanError};
 use crate::{
     catalogue::{Accelerators, Catalogue},
     fleet::AgentView,
@@ -47,6 +47,8 @@ impl Site {
 pub(super) struct Sites<'a> {
     job: &'a JobSpec,
     catalogue: &'a Catalogue,
+    fleet: &'a [AgentView],
+    /// Those that take trials.
     agents: Vec<&'a AgentView>,
 }
 
@@ -54,7 +56,7 @@ impl<'a> Sites<'a> {
     pub(super) fn new(job: &'a JobSpec, catalogue: &'a Catalogue, fleet: &'a [AgentView]) -> Self {
         let mut agents: Vec<_> = fleet.iter().filter(|agent| !agent.draining).collect();
         agents.sort_by_key(|agent| &agent.name);
-        Self { job, catalogue, agents }
+        Self { job, catalogue, fleet, agents }
     }
 
     pub(super) fn nobody_is_there(&self) -> bool {
@@ -93,6 +95,15 @@ impl<'a> Sites<'a> {
             Some(agent) => self.emulated(wanted, agent),
             None => self.waiting(wanted),
         }
+    }
+
+    /// An agent that may load an endpoint, one that takes trials rather than one that is draining.
+    pub(super) fn offering(&self, endpoint: &EndpointName) -> Result<&'a AgentView, PlanError> {
+        let offering = self.fleet.iter().filter(|agent| agent.endpoints.contains(endpoint));
+        offering.min_by_key(|agent| (agent.draining, &agent.name)).ok_or_else(|| {
+            let offered = self.fleet.iter().flat_map(|agent| agent.endpoints.iter().cloned());
+            PlanError::NoSuchEndpoint { endpoint: endpoint.clone(), offered: offered.collect() }
+        })
     }
 
     /// The largest machine that may emulate: the same one for every type of the job, so that shapes

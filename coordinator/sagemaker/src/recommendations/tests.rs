@@ -266,11 +266,13 @@ fn steps_tell_what_failed_and_why() {
 
 #[test]
 fn a_step_keeps_its_endpoint_from_the_queue_to_the_end() {
-    let case = Case::new(report(&of_the_page()[..1], &[], &[]));
+    let mut measured = of_the_page()[0].clone();
+    measured["trial"] = json!("demo/7");
+    let case = Case::new(report(&[measured], &[], &[]));
     let ended = case.results().steps().remove(0).inference_benchmark.unwrap();
     let candidate: Candidate = serde_json::from_value(json!({
         "instance_type": "ml.c5.xlarge", "shape": {"vcpus": 4, "memory_bytes": 8}, "emulated": false,
-        "configuration": case.report.ranking[0].configuration, "trial": "demo/ml.c5.xlarge",
+        "configuration": case.report.ranking[0].configuration, "trial": "demo/7",
         "foreign_architecture": false,
     }))
     .unwrap();
@@ -280,14 +282,42 @@ fn a_step_keeps_its_endpoint_from_the_queue_to_the_end() {
     assert_eq!(waiting.model_configuration, ended.model_configuration);
 }
 
+/// An existing endpoint as a report holds it.
+fn existing(name: &str, rate: f64, p95_us: u64) -> Value {
+    let mut entry = entry("own.a", None, rate, p95_us);
+    entry.as_object_mut().unwrap().remove("configuration");
+    entry["endpoint"] = json!(name);
+    entry
+}
+
 #[test]
 fn an_existing_endpoint_has_its_two_figures() {
-    let case = Case::new(report(&[entry("own.a", None, 171.9, 1312)], &[], &[]));
+    let ranking = [entry("own.a", Some(0.1), 500.0, 9), existing("mine", 171.9, 1312)];
+    let case = Case::new(report(&ranking, &[], &[]));
     assert_eq!(
         serde_json::to_value(case.results().endpoint_performance("mine")).unwrap(),
         json!({"Metrics": {"MaxInvocations": 171, "ModelLatency": 1312}, "EndpointInfo": {"EndpointName": "mine"}})
     );
-    assert!(Case::new(report(&[], &[], &[])).results().endpoint_performance("mine").is_none());
+    assert!(case.results().endpoint_performance("other").is_none());
+    // Without a price it is rejected by us, and still it has been measured.
+    let unpriced = Case::new(report(&[], &[existing("mine", 171.9, 1312)], &[]));
+    assert!(unpriced.results().endpoint_performance("mine").is_some());
+}
+
+#[test]
+fn an_existing_endpoint_is_a_step_of_the_job_and_no_recommendation() {
+    let ranking = [existing("mine", 171.9, 1312), entry("own.a", Some(0.1), 500.0, 9)];
+    let case = Case::new(report(&ranking, &[], &[]));
+    let found = case.results().recommendations(ListOrder::CheapestFirst);
+    assert_eq!(found.len(), 1);
+    assert_eq!(metrics(&found[0]).max_invocations, Some(500));
+    let step = serde_json::to_value(&case.results().steps()[0]).unwrap();
+    assert_eq!(step["Status"], "COMPLETED");
+    let benchmark = &step["InferenceBenchmark"];
+    assert_eq!(benchmark["EndpointMetrics"], json!({"MaxInvocations": 171, "ModelLatency": 1312}));
+    assert_eq!(benchmark["EndpointConfiguration"]["EndpointName"], "mine");
+    assert_eq!(benchmark["ModelConfiguration"], json!({"Compiled": false}));
+    assert!(benchmark.get("Metrics").is_none());
 }
 
 #[test]

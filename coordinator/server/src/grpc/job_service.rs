@@ -110,7 +110,9 @@ impl JobService for Jobs {
         if let Some((what, hint)) = contradiction(&spec) {
             return Err(refuse(Code::InvalidArgument, what, hint));
         }
-        self.check_artifact("model", &spec.model)?;
+        if let Some(model) = spec.model() {
+            self.check_artifact("model", model)?;
+        }
         self.check_artifact("payload", &spec.payload.artifact)?;
         let name = spec.name.clone();
         let create = |answer| Event::CreateJob { spec: Box::new(spec), answer };

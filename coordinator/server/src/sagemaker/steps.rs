@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use assay_planning::planner::Candidate;
 use assay_sagemaker::{
     error::ApiError,
-    naming,
+    recommendations::endpoint_name,
     shapes::jobs::{
         JobStep, ListInferenceRecommendationsJobStepsRequest,
         ListInferenceRecommendationsJobStepsResponse, RecommendationJobStatus as Status,
@@ -53,7 +53,7 @@ fn in_order(api: &Api, job: &Shown, found: &Found) -> Vec<JobStep> {
     let mut place_of = BTreeMap::new();
     for (place, candidate) in plan.candidates.iter().enumerate() {
         for trial in trials_of(candidate) {
-            place_of.insert(endpoint(name, trial, candidate), place);
+            place_of.insert(endpoint_name(name, trial, candidate), place);
         }
     }
     let mut placed: BTreeMap<usize, JobStep> = BTreeMap::new();
@@ -76,8 +76,4 @@ fn in_order(api: &Api, job: &Shown, found: &Found) -> Vec<JobStep> {
 /// A candidate that is measured quickly first has two, and either may be the one that counts.
 fn trials_of(candidate: &Candidate) -> impl Iterator<Item = &str> {
     candidate.stage.heat().into_iter().chain([&candidate.trial]).map(|trial| trial.as_str())
-}
-
-fn endpoint(job: &str, trial: &str, candidate: &Candidate) -> String {
-    naming::endpoint(job, &[trial, candidate.instance_type.as_str()])
 }

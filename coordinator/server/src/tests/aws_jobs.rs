@@ -366,7 +366,8 @@ async fn lists_are_filtered_sorted_and_paged() {
 async fn an_empty_model_cannot_be_uploaded_as_one() {
     let bench = Bench::start().await;
     let mut spec = job_spec("empty", &["ml.c5.large"]);
-    spec.model = assay_measure::trial::ArtifactRef::awaited("model.pt");
+    let model = assay_measure::trial::ArtifactRef::awaited("model.pt");
+    spec.subject = assay_measure::job::JobSubject::Model { model };
     let refused = bench.coordinator.create(spec).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     assert!(refused.message().contains("is empty"), "{}", refused.message());

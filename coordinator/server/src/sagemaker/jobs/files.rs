@@ -114,9 +114,14 @@ async fn is_ending(api: &Api, job: &JobName) {
     }
 }
 
-/// Both files; when either cannot be had, everything that is wrong with them.
+/// All files; when one cannot be had, everything that is wrong with them.
 async fn fetch(api: &Api, subject: &Subject) -> Result<Supply, Vec<String>> {
-    let (model, payload) = tokio::join!(model(api, subject), payload(api, subject));
+    let model = async {
+        // An endpoint has its model already.
+        let is_wanted = !subject.model_url.is_empty();
+        if is_wanted { model(api, subject).await.map(Some) } else { Ok(None) }
+    };
+    let (model, payload) = tokio::join!(model, payload(api, subject));
     match (model, payload) {
         (Ok(model), Ok(payload)) => Ok(Supply { model, payload }),
         (model, payload) => Err(model.err().into_iter().chain(payload.err()).collect()),

@@ -39,7 +39,7 @@ pub(crate) struct Intake {
 /// What is measured, and with what; the request's own words win over the package's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Subject {
-    /// Where the model is.
+    /// Where the model is; empty when none is served.
     pub(crate) model_url: String,
     /// Where the archive of payloads is.
     pub(crate) payload_url: String,
@@ -83,7 +83,8 @@ impl Intake {
         let given = input.container_config.clone().unwrap_or_default();
         let configurations = input.endpoint_configurations.as_deref().unwrap_or_default();
         let specifications = specifications(&found, configurations)?;
-        let subject = Subject { specifications, ..subject(found, given)? };
+        let serves_model = !request.is_on_an_endpoint_alone();
+        let subject = Subject { specifications, ..subject(found, given, serves_model)? };
         Ok(Self { request, subject })
     }
 }
@@ -96,11 +97,17 @@ async fn found(api: &Api, input: &InputConfig) -> Result<Found, ApiError> {
     }
 }
 
-fn subject(found: Found, given: ContainerConfig) -> Result<Subject, ApiError> {
+fn subject(found: Found, given: ContainerConfig, serves_model: bool) -> Result<Subject, ApiError> {
     let payload = given.payload_config.unwrap_or_default();
-    let model_url = found.model_url.ok_or_else(|| {
-        ApiError::validation("The model has no ModelDataUrl, so there is nothing to measure.")
-    })?;
+    let model_url = match found.model_url.filter(|_| serves_model) {
+        Some(url) => url,
+        None if serves_model => {
+            return Err(ApiError::validation(
+                "The model has no ModelDataUrl, so there is nothing to measure.",
+            ));
+        }
+        None => String::new(),
+    };
     let payload_url = payload.sample_payload_url.or(found.payload_url).ok_or_else(|| {
         ApiError::validation(
             "SamplePayloadUrl must be specified, in the model package or in \
@@ -315,7 +322,7 @@ mod tests {
 
     #[test]
     fn what_the_container_config_says_wins_over_the_package() {
-        let of_package = subject(package(), ContainerConfig::default()).unwrap();
+        let of_package = subject(package(), ContainerConfig::default(), true).unwrap();
         assert_eq!(of_package.payload_url, "s3://bucket/of-the-package.tar.gz");
         assert_eq!(of_package.content_type.as_deref(), Some("image/png"));
         assert_eq!(of_package.instance_types, ["ml.c5.large"]);
@@ -328,7 +335,7 @@ mod tests {
             supported_instance_types: Some(vec!["onprem.h200".to_owned()]),
             ..ContainerConfig::default()
         };
-        let subject = subject(package(), given).unwrap();
+        let subject = subject(package(), given, true).unwrap();
         assert_eq!(subject.model_url, "s3://bucket/model.tar.gz");
         assert_eq!(subject.payload_url, "s3://bucket/given.tar.gz");
         assert_eq!(subject.content_type.as_deref(), Some("image/jpeg"));
@@ -338,9 +345,14 @@ mod tests {
 
     #[test]
     fn a_model_or_payload_that_nobody_named_is_asked_for() {
-        let without = |found| subject(found, ContainerConfig::default()).unwrap_err().message;
+        let without = |found| subject(found, ContainerConfig::default(), true).unwrap_err().message;
         assert!(without(Found::default()).contains("ModelDataUrl"));
         let found = Found { payload_url: None, ..package() };
         assert!(without(found).contains("SamplePayloadUrl must be specified"));
+        // An endpoint has its model already: no file of it is wanted, whether there is one or not.
+        for found in [package(), Found { model_url: None, ..package() }] {
+            let subject = subject(found, ContainerConfig::default(), false).unwrap();
+            assert_eq!(subject.model_url, "");
+        }
     }
 }

@@ -17,7 +17,7 @@ use assay_sagemaker::{
     error::ApiError,
     recommendations::TrialRecord as TrialShown,
     shapes::jobs::{
-        CreateInferenceRecommendationsJobRequest, InputConfig, LatencyPercentile,
+        CreateInferenceRecommendationsJobRequest, EndpointInfo, InputConfig, LatencyPercentile,
         RecommendationJobStatus, RecommendationJobType,
     },
     status,
@@ -52,7 +52,12 @@ impl Shown {
         let summary = summary.ok_or_else(|| no_such_job(name))?;
         let kept = api.registry.resource(Kind::Job, name).await.map_err(store_failed)?;
         let intake = kept.map(|resource| parsed(resource.document)).transpose()?;
-        let made_up = made_up(name, &summary.spec.model.name, api);
+        let model = summary.spec.model().map_or("", |model| model.name.as_str());
+        let mut made_up = made_up(name, model, api);
+        made_up.input_config.endpoints = summary
+            .spec
+            .endpoint()
+            .map(|endpoint| vec![EndpointInfo { endpoint_name: Some(endpoint.to_string()) }]);
         Ok(Self { summary, intake, made_up })
     }
 
@@ -132,7 +137,10 @@ pub(super) fn trial(
         plan.candidates_of(&record.id).find_map(|candidate| candidate.specification.as_ref());
     let shown = TrialShown {
         status,
-        configuration: plan.trial(&record.id).map(|trial| trial.spec.configuration.clone()),
+        configuration: plan
+            .trial(&record.id)
+            .and_then(|trial| trial.spec.served())
+            .map(|served| served.configuration.clone()),
         brought_along: brought_along(spec, specification),
         specification: specification.map(SpecificationName::to_string),
         invocations: began_at

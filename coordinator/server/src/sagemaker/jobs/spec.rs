@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 use assay_measure::{
     environment::BaseEnvironment,
     input_spec::{DType, InputSpec},
-    job::{CandidateType, Demand, InferenceSpecification, JobSpec, ResourceLimits, Sweep},
+    job::{
+        CandidateType, Demand, InferenceSpecification, JobSpec, JobSubject, ResourceLimits, Sweep,
+    },
     search::Mode,
     slo::{Slo, SloMetric},
     stepped_load::{FlatInvocations, StoppingConditions},
@@ -39,7 +41,6 @@ const SEED: u64 = 1;
 pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiError> {
     let request = &intake.request;
     let input = &request.input_config;
-    refuse_what_is_not_measured(input)?;
     let is_default = request.job_type == RecommendationJobType::Default;
     let fixed_load = input
         .traffic_pattern
@@ -60,7 +61,7 @@ pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiErro
     let endpoints = input.endpoint_configurations.as_deref().unwrap_or_default();
     Ok(JobSpec {
         name: request.job_name.parse().map_err(refused)?,
-        model: ArtifactRef::awaited(file_name(&intake.subject.model_url)),
+        subject: job_subject(intake)?,
         payload: Payload {
             artifact: ArtifactRef::awaited(file_name(&intake.subject.payload_url)),
             is_archive: true,
@@ -94,14 +95,19 @@ fn container_environment(given: &BTreeMap<String, String>) -> Result<BaseEnviron
     })
 }
 
-fn refuse_what_is_not_measured(input: &jobs::InputConfig) -> Result<(), ApiError> {
-    if input.endpoints.as_ref().is_some_and(|endpoints| !endpoints.is_empty()) {
-        return Err(ApiError::validation(
-            "Endpoints: an existing endpoint cannot be measured by name here, because this server has no \
-             endpoints; `assay-agent capacity --target URL` measures one by its address.",
-        ));
-    }
-    Ok(())
+/// The model of the request, the endpoint of the request, or both.
+fn job_subject(intake: &Intake) -> Result<JobSubject, ApiError> {
+    let endpoints = intake.request.input_config.endpoints.iter().flatten();
+    let name = endpoints.filter_map(|endpoint| endpoint.endpoint_name.as_ref()).next();
+    let endpoint = name.map(|name| name.parse().map_err(refused)).transpose()?;
+    let model = || ArtifactRef::awaited(file_name(&intake.subject.model_url));
+    Ok(match endpoint {
+        Some(endpoint) if intake.request.is_on_an_endpoint_alone() => {
+            JobSubject::Endpoint { endpoint }
+        }
+        Some(endpoint) => JobSubject::ModelAndEndpoint { model: model(), endpoint },
+        None => JobSubject::Model { model: model() },
+    })
 }
 
 fn instance_types(
