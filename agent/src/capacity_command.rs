@@ -8,7 +8,7 @@ use assay_agent::{
     },
     load::{Generator, figures::ErrorKind},
     report::{capacity::CapacityReport, grouped, time},
-    target::{Address, Target},
+    target::Target,
 };
 use assay_measure::{
     schedule::Load,
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &CapacityArguments, format: Format) -> Result<ExitC
         max_error_share: MAX_ERROR_SHARE,
     };
     let options = options(&arguments.target);
-    let shares_cores = is_on_this_machine(&reach(&arguments.target)?);
+    let shares_cores = reach(&arguments.target)?.is_on_this_machine();
     try_one_request(&mut start(&arguments.target, &options)?, &arguments.target.target, &plan)?;
     let mut generator = start(&arguments.target, &options)?;
     let interruption =
@@ -156,12 +156,4 @@ fn try_one_request(
         ErrorKind::Timeout => "allow more time with --timeout",
         ErrorKind::Connect | ErrorKind::Reset | ErrorKind::Malformed => "does it speak this protocol on this port?",
     }))
-}
-
-/// The generator may then have to share its processors with the target.
-fn is_on_this_machine(address: &Address) -> bool {
-    match address {
-        Address::Tcp(address) => address.ip().is_loopback(),
-        Address::Unix(_) => true,
-    }
 }

@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use assay_measure::{
     ids::LeaseToken,
     outcome::{Failure, FailureKind, Progress, StepReport, TrialOutcome},
-    trial::TrialSpec,
+    trial::{TrialSpec, TrialSubject},
 };
 use assay_proto::v1::{AgentMessage, TrialDeclined, TrialProgress, agent_message::Message};
 use tokio::{
@@ -254,7 +254,7 @@ impl Daemon {
             self.decline(spec.id.to_string(), token.to_string(), reason);
             return;
         }
-        tracing::info!(trial = %spec.id, instance_type = %spec.instance_type, configuration = %spec.configuration, "starting");
+        tracing::info!(trial = %spec.id, instance_type = %spec.instance_type, subject = %subject(&spec.subject), "starting");
         let cancel = Cancellation::default();
         let lease = Lease { trial: spec.id.clone(), token };
         let trial = Arc::clone(&self.runner).run(spec, self.trial_events.clone(), cancel.clone());
@@ -389,6 +389,13 @@ impl Daemon {
             cancel.cancel("the agent ends");
         }
         while self.trials.join_next().await.is_some() {}
+    }
+}
+
+fn subject(subject: &TrialSubject) -> String {
+    match subject {
+        TrialSubject::Served(served) => served.configuration.to_string(),
+        TrialSubject::Endpoint { endpoint } => format!("endpoint {endpoint}"),
     }
 }
 

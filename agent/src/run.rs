@@ -8,7 +8,7 @@ use std::{
 };
 
 use assay_measure::{
-    ids::{AgentName, InstanceTypeName},
+    ids::{AgentName, BadId, EndpointName, InstanceTypeName},
     units::Bytes,
 };
 use clap::Args;
@@ -35,6 +35,7 @@ use crate::{
     model_host::{self, ProgramMissing},
     runner::Runner,
     sandbox::mounts::Hierarchies,
+    target::{Target, TargetError},
 };
 
 /// Arguments of `assay-agent run`.
@@ -73,6 +74,10 @@ pub struct RunArguments {
     /// Do not let other instance types be emulated on this machine
     #[arg(long)]
     pub no_emulate: bool,
+    /// A running server that jobs may load through this agent, and the name they know it by; may be
+    /// repeated. The URL is http://HOST:PORT[/PATH], unix:PATH or grpc://HOST:PORT/MODEL
+    #[arg(long = "endpoint", value_name = "NAME=URL", value_parser = endpoint)]
+    pub endpoints: Vec<(EndpointName, Target)>,
     /// End when the process that started this one ends
     #[arg(long)]
     pub exit_with_parent: bool,
@@ -98,6 +103,12 @@ pub enum RunError {
     /// The machine's name cannot be the agent's.
     #[error("the machine's name cannot be the agent's")]
     Name(#[from] assay_measure::ids::BadId),
+    /// Two endpoints have one name.
+    #[error("the endpoint {0} is given twice")]
+    EndpointTwice(EndpointName),
+    /// More endpoints than a coordinator takes.
+    #[error("{0} endpoints are given; an agent may offer {MOST_ENDPOINTS}")]
+    TooManyEndpoints(usize),
     /// The cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -126,6 +137,8 @@ impl RunError {
             }
             Self::Name(_) => Some("give --name"),
             Self::Cache(_) => Some("give --cache-dir a folder that can be written"),
+            Self::EndpointTwice(_) => Some("give each --endpoint a name of its own"),
+            Self::TooManyEndpoints(_) => Some("start another agent with the rest"),
             Self::Coordinates(_) | Self::Read { .. } | Self::EmptyToken(_) | Self::System(_) => {
                 None
             }
@@ -137,7 +150,12 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(refusal) => refusal.exit_code(),
-            Self::Coordinates(_) | Self::Read { .. } | Self::EmptyToken(_) | Self::Name(_) => 2,
+            Self::Coordinates(_)
+            | Self::Read { .. }
+            | Self::EmptyToken(_)
+            | Self::EndpointTwice(_)
+            | Self::TooManyEndpoints(_)
+            | Self::Name(_) => 2,
             Self::Cache(_) | Self::Program(_) | Self::System(_) => 1,
         }
     }
@@ -166,6 +184,7 @@ async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
     let coordinator = Coordinator::new(&coordinates(arguments)?)?;
     // Found again for every trial; a missing one is better told now than by the first trial.
     model_host::find_program(arguments.host_binary.as_deref())?;
+    let endpoints = endpoints(&arguments.endpoints)?;
     let machine = Machine::here();
     let instance_type = identity::instance_type(arguments.instance_type.clone()).await;
     let introduction = Introduction {
@@ -176,6 +195,7 @@ async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
         fingerprint: identity::host_fingerprint(),
         host: host_facts(&machine),
         labels: arguments.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
+        endpoints: endpoints.keys().cloned().collect(),
     };
     let folder = arguments.cache_dir.clone().unwrap_or_else(default_cache_folder);
     let runner = Runner {
@@ -184,6 +204,7 @@ async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
         host_program: arguments.host_binary.clone(),
         machine,
         hierarchies: Hierarchies::of_this_process(),
+        endpoints,
     };
     tracing::info!(
         name = %introduction.name,
@@ -236,6 +257,30 @@ fn default_cache_folder() -> PathBuf {
         .unwrap_or_else(env::temp_dir)
         .join("assay")
         .join("artifacts")
+}
+
+/// As many as a coordinator takes of one agent.
+const MOST_ENDPOINTS: usize = 32;
+
+fn endpoints(given: &[(EndpointName, Target)]) -> Result<BTreeMap<EndpointName, Target>, RunError> {
+    if given.len() > MOST_ENDPOINTS {
+        return Err(RunError::TooManyEndpoints(given.len()));
+    }
+    let mut endpoints = BTreeMap::new();
+    for (name, target) in given {
+        if endpoints.insert(name.clone(), target.clone()).is_some() {
+            return Err(RunError::EndpointTwice(name.clone()));
+        }
+    }
+    Ok(endpoints)
+}
+
+fn endpoint(text: &str) -> Result<(EndpointName, Target), String> {
+    let (name, url) =
+        text.split_once('=').ok_or("write it like prod=http://127.0.0.1:8080/invocations")?;
+    let name = name.parse().map_err(|error: BadId| error.to_string())?;
+    let target = url.parse().map_err(|error: TargetError| error.to_string())?;
+    Ok((name, target))
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -317,6 +362,25 @@ mod tests {
         assert!(name(&parse("run --server http://h:1")).is_ok());
         assert!(Line::try_parse_from(["run", "--server", "http://h:1", "--name", "a b"]).is_err());
         assert!(Line::try_parse_from(["run", "--server", "http://h:1", "--label", "=7"]).is_err());
+    }
+
+    #[test]
+    fn endpoints_have_names_of_their_own_and_addresses_that_can_be_loaded() {
+        let arguments = parse(
+            "run --server http://h:1 --endpoint a=http://127.0.0.1:1/x?y=z --endpoint b=unix:/s",
+        );
+        let known = endpoints(&arguments.endpoints).unwrap();
+        let shown: Vec<String> = known.iter().map(|(n, target)| format!("{n} {target}")).collect();
+        assert_eq!(shown, ["a http://127.0.0.1:1/x?y=z", "b unix:/s"]);
+        for bad in ["a", "=http://h:1", "a b=http://h:1", "a=ftp://h", "a=https://h", "a_b=unix:/s"]
+        {
+            let line = ["run", "--server", "http://h:1", "--endpoint", bad];
+            assert!(Line::try_parse_from(line).is_err(), "{bad}");
+        }
+        let twice = parse("run --server http://h:1 --endpoint a=unix:/s --endpoint a=unix:/t");
+        assert!(matches!(endpoints(&twice.endpoints), Err(RunError::EndpointTwice(_))));
+        let many: Vec<_> = (0..33).map(|n| endpoint(&format!("e{n}=unix:/s")).unwrap()).collect();
+        assert!(matches!(endpoints(&many), Err(RunError::TooManyEndpoints(33))));
     }
 
     #[test]

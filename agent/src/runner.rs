@@ -6,19 +6,22 @@
 
 mod cancellation;
 mod comparison;
+mod endpoint;
 mod failure;
 mod levels;
 mod measurement;
 mod measuring;
 mod record;
 pub mod step_report;
+mod stops;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use assay_measure::{
     hardware::Utilization,
+    ids::EndpointName,
     outcome::{FailureKind, Progress, Stage, TrialOutcome},
-    trial::TrialSpec,
+    trial::{ServedModel, TrialSpec, TrialSubject},
     units::Bytes,
 };
 use tokio::sync::mpsc;
@@ -35,8 +38,10 @@ use crate::{
     model_host::{self, ModelHost, Serving, client},
     payload::Payload,
     sandbox::{Allotment, Sandbox, mounts::Hierarchies, watchdog},
+    target::{Address, Target},
 };
 pub use cancellation::Cancellation;
+use endpoint::Sight;
 use failure::{Stop, failed};
 use measuring::Measuring;
 use record::Record;
@@ -59,6 +64,8 @@ pub struct Runner {
     pub machine: Machine,
     /// The control groups of this process.
     pub hierarchies: Hierarchies,
+    /// Running servers that the operator lets this agent load, by name.
+    pub endpoints: BTreeMap<EndpointName, Target>,
 }
 
 impl Runner {
@@ -122,19 +129,27 @@ impl Trial {
     }
 
     async fn perform(&mut self) -> Result<TrialOutcome, Stop> {
+        let spec = Arc::clone(&self.spec);
+        match &spec.subject {
+            TrialSubject::Served(served) => self.perform_on_model(served).await,
+            TrialSubject::Endpoint { endpoint } => self.perform_on_endpoint(endpoint).await,
+        }
+    }
+
+    async fn perform_on_model(&mut self, served: &ServedModel) -> Result<TrialOutcome, Stop> {
         // A shape that does not fit is told before anything is fetched.
-        let allotment = Allotment::of(&self.runner.machine, self.spec.emulated)
+        let allotment = Allotment::of(&self.runner.machine, served.emulated)
             .map_err(|error| failed(FailureKind::Sandbox, &error))?;
-        self.progress(Stage::Fetching, format!("fetching {}", self.spec.model.name), 0.0);
-        let model = self.fetch(self.spec.model.clone()).await?;
+        self.progress(Stage::Fetching, format!("fetching {}", served.model.name), 0.0);
+        let model = self.fetch(served.model.clone()).await?;
         let payload = self.read_payload().await?;
-        let outputs = self.compare_outputs(&model, &payload, &allotment).await?;
+        let outputs = self.compare_outputs(served, &model, &payload, &allotment).await?;
         self.progress(
             Stage::Starting,
-            format!("starting the model host: {}", self.spec.configuration),
+            format!("starting the model host: {}", served.configuration),
             0.02,
         );
-        let serves = self.start_host(&model, payload, allotment).await?;
+        let serves = self.start_host(served, &model, payload, allotment).await?;
         self.progress(Stage::WarmingUp, "checking the payload".to_owned(), 0.04);
         self.check_payload(&serves).await?;
         let record = self.measure(&serves).await?;
@@ -155,6 +170,7 @@ impl Trial {
             ready_after: serves.ready_after,
             took: Duration::from_nanos(self.clock.now_ns()),
             sampler: &serves.sampler,
+            sight: Sight::Process,
             model_vcpus: serves.allotment.model_cpus.len(),
             shares_cores: serves.allotment.spare_cpus.is_empty(),
         };
@@ -199,6 +215,7 @@ impl Trial {
 
     async fn start_host(
         &mut self,
+        served: &ServedModel,
         model: &CachedArtifact,
         payload: Payload,
         allotment: Allotment,
@@ -214,7 +231,7 @@ impl Trial {
         let sandbox = self.sandbox.insert(Sandbox::set_up(&allotment, &self.runner.hierarchies));
         let serving = Serving {
             model: model.path(),
-            configuration: &self.spec.configuration,
+            configuration: &served.configuration,
             inputs: &self.spec.inputs,
         };
         let started_ns = self.clock.now_ns();
@@ -230,7 +247,7 @@ impl Trial {
         let limit = sandbox.watched_memory();
         let process_id = host.process_id();
         let ready = tokio::select! {
-            ready = host.ready(self.spec.ready_within) => ready,
+            ready = host.ready(served.ready_within) => ready,
             used = over_limit(process_id, limit) => return Err(self.over_memory(used).await),
         };
         let address = match ready {
@@ -279,16 +296,28 @@ impl Trial {
 
     /// Puts the host under load until there is an answer.
     async fn measure(&mut self, serves: &Serves) -> Result<Record, Stop> {
+        let target = Target::Http {
+            host: serves.address.ip().to_string(),
+            port: serves.address.port(),
+            path: Some("/invocations".to_owned()),
+        };
         let settings = measuring::Settings {
             spec: Arc::clone(&self.spec),
-            address: serves.address,
+            target,
+            address: Address::Tcp(serves.address),
             payload: serves.payload.clone(),
+            tries_bodies: false,
             spare_cpus: serves.allotment.spare_cpus.clone(),
             clock: self.clock,
             sampler: Arc::clone(&serves.sampler),
+            sight: Sight::Process,
             events: self.events.clone(),
             batch_log: self.host.as_ref().and_then(ModelHost::batch_log).cloned(),
         };
+        self.load(settings).await
+    }
+
+    async fn load(&mut self, settings: measuring::Settings) -> Result<Record, Stop> {
         let mut measuring =
             Measuring::start(settings).map_err(|error| failed(FailureKind::Generator, &error))?;
         let finished = measuring.take_finished();
@@ -307,13 +336,16 @@ impl Trial {
     ) -> Result<(Utilization, Option<client::HostStatistics>), Stop> {
         let from_ns = serves.sampler.mark();
         self.watching(tokio::time::sleep(COOL_DOWN)).await?;
-        let to_ns = serves.sampler.mark();
-        let sampler = Arc::clone(&serves.sampler);
-        let idle = tokio::task::spawn_blocking(move || sampler.window(from_ns, to_ns))
-            .await
-            .unwrap_or_default();
+        let idle = self.window_until_now(&serves.sampler, from_ns).await;
         let statistics = self.watching(client::statistics(serves.address)).await?;
         Ok((idle, statistics))
+    }
+
+    async fn window_until_now(&self, sampler: &Arc<Sampler>, from_ns: u64) -> Utilization {
+        let to_ns = sampler.mark();
+        let sampler = Arc::clone(sampler);
+        let window = tokio::task::spawn_blocking(move || sampler.window(from_ns, to_ns));
+        window.await.unwrap_or_default()
     }
 
     /// Awaits something while the host lives within its memory. Its end ends the trial.

@@ -88,6 +88,17 @@ pub enum TargetError {
     },
 }
 
+impl Address {
+    /// Whoever loads it may then have to share its processors with it.
+    #[must_use]
+    pub fn is_on_this_machine(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
 impl Target {
     /// Finds an address that accepts connections.
     ///

@@ -4,6 +4,8 @@
 //! serving stack is measured the way it runs there ([`settings_of`]). Every other variable reaches
 //! the host process as it is, except those that would change which code runs ([`check_name`]).
 
+mod base;
+
 use std::{
     collections::BTreeMap,
     num::{NonZeroU32, ParseIntError},
@@ -12,14 +14,18 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::base::{BaseEnvironment, LONGEST_BASE_VALUE, MOST_BYTES};
+
 /// The most variables that one range may name.
 pub const MOST_NAMES: usize = 5;
 /// The most values of one variable.
 pub const MOST_VALUES: usize = 3;
-/// The longest name, in characters.
-pub const LONGEST_NAME: usize = 64;
-/// The longest value, in characters.
+/// The longest name in a range, in characters.
+pub const LONGEST_VARIED_NAME: usize = 64;
+/// The longest value in a range, in characters.
 pub const LONGEST_VALUE: usize = 128;
+/// The longest name of any variable, in characters.
+pub const LONGEST_NAME: usize = 1024;
 
 /// OpenMP threads inside one forward pass.
 pub const OMP_NUM_THREADS: &str = "OMP_NUM_THREADS";
@@ -53,9 +59,14 @@ pub struct EnvironmentRanges(BTreeMap<String, Vec<String>>);
 pub enum EnvironmentError {
     /// Not a name.
     #[error(
-        "{0:?} is not a name for an environment variable: letters, digits and underscores, no digit first, at most {LONGEST_NAME} characters"
+        "{name:?} is not a name for an environment variable: letters, digits and underscores, no digit first, at most {most} characters"
     )]
-    Name(String),
+    Name {
+        /// The text.
+        name: String,
+        /// How long it may be.
+        most: usize,
+    },
     /// A name that must not be set.
     #[error("the environment variable {name} cannot be set: {reason}")]
     Refused {
@@ -79,12 +90,20 @@ pub enum EnvironmentError {
         count: usize,
     },
     /// A text that cannot be a value.
-    #[error(
-        "a value of {name} is longer than {LONGEST_VALUE} characters or has control characters"
-    )]
+    #[error("a value of {name} is longer than {most} characters or has control characters")]
     Text {
         /// The variable.
         name: String,
+        /// How long it may be.
+        most: usize,
+    },
+    /// More than a model may bring along.
+    #[error(
+        "the environment variables have {bytes} bytes in all; at most {MOST_BYTES} can be given to a model"
+    )]
+    TooManyBytes {
+        /// How many.
+        bytes: usize,
     },
     /// A value that a known name does not take.
     #[error("{value:?} is not a value for {name}: it must be {expected}")]
@@ -135,12 +154,15 @@ impl EnvironmentRanges {
         }
         for (name, values) in &ranges {
             check_name(name)?;
+            if name.len() > LONGEST_VARIED_NAME {
+                return Err(bad_name(name, LONGEST_VARIED_NAME));
+            }
             if !(1..=MOST_VALUES).contains(&values.len()) {
                 let count = values.len();
                 return Err(EnvironmentError::ValueCount { name: name.clone(), count });
             }
             for value in values {
-                check_value(name, value)?;
+                check_value(name, value, LONGEST_VALUE)?;
             }
         }
         let ranges = Self(ranges);
@@ -213,12 +235,16 @@ pub fn check_name(name: &str) -> Result<(), EnvironmentError> {
         && name.bytes().next().is_some_and(letter)
         && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit());
     if !well_formed {
-        return Err(EnvironmentError::Name(name.to_owned()));
+        return Err(bad_name(name, LONGEST_NAME));
     }
     match reason_against(name) {
         Some(reason) => Err(EnvironmentError::Refused { name: name.to_owned(), reason }),
         None => Ok(()),
     }
+}
+
+fn bad_name(name: &str, most: usize) -> EnvironmentError {
+    EnvironmentError::Name { name: name.chars().take(most).collect(), most }
 }
 
 fn reason_against(name: &str) -> Option<&'static str> {
@@ -242,9 +268,9 @@ fn reason_against(name: &str) -> Option<&'static str> {
     }
 }
 
-fn check_value(name: &str, value: &str) -> Result<(), EnvironmentError> {
-    if value.chars().count() > LONGEST_VALUE || value.chars().any(char::is_control) {
-        return Err(EnvironmentError::Text { name: name.to_owned() });
+fn check_value(name: &str, value: &str, most: usize) -> Result<(), EnvironmentError> {
+    if value.chars().count() > most || value.chars().any(char::is_control) {
+        return Err(EnvironmentError::Text { name: name.to_owned(), most });
     }
     Ok(())
 }
@@ -387,9 +413,10 @@ mod tests {
             let said = said(&[(name, &["x"])]);
             assert!(said.contains(name) && said.contains(part), "{said}");
         }
-        for name in ["", "1A", "A=B", "A B", "Ä", &"A".repeat(65)] {
-            assert!(matches!(check_name(name), Err(EnvironmentError::Name(_))), "{name:?}");
+        for name in ["", "1A", "A=B", "A B", "Ä", &"A".repeat(1025)] {
+            assert!(matches!(check_name(name), Err(EnvironmentError::Name { .. })), "{name:?}");
         }
+        assert!(said(&[(&"A".repeat(65), &["x"])]).contains("at most 64 characters"));
     }
 
     #[test]

@@ -73,7 +73,7 @@ macro_rules! name_type {
 name_type!(
     /// The name of a job, unique for ever on one coordinator.
     JobName, "job name", 64, "1 to 64 letters, digits and inner hyphens",
-    |s| s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !s.starts_with('-') && !s.ends_with('-')
+    |s| is_hyphenated(s)
 );
 name_type!(
     /// The name of a trial: `<job>/<number>`.
@@ -105,6 +105,23 @@ name_type!(
     HostFingerprint, "host fingerprint", 128, "1 to 128 printable characters without spaces",
     |s| s.bytes().all(|b| b.is_ascii_graphic())
 );
+
+name_type!(
+    /// The name of a server that runs already, as its operator made it known.
+    EndpointName, "endpoint name", 63, "1 to 63 letters, digits and inner hyphens",
+    |s| is_hyphenated(s)
+);
+name_type!(
+    /// The name of one of several ways to serve a model that its package describes.
+    SpecificationName, "inference specification name", 63, "1 to 63 letters, digits and inner hyphens",
+    |s| is_hyphenated(s)
+);
+
+fn is_hyphenated(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
 
 impl TrialId {
     /// The trial number `index` of a job.

@@ -1,5 +1,7 @@
 //! What a user asks for: one model, candidates, constraints and goals.
 
+mod subject;
+
 use std::{num::NonZeroU32, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -7,9 +9,9 @@ use thiserror::Error;
 
 use crate::{
     configuration::{Allocator, Device, Graph, Precision, UnknownWord, word_enum},
-    environment::EnvironmentRanges,
+    environment::{BaseEnvironment, EnvironmentRanges},
     hardware::Shape,
-    ids::{InstanceTypeName, JobName},
+    ids::{EndpointName, InstanceTypeName, JobName, SpecificationName},
     input_spec::InputSpec,
     money::PricePerHour,
     schedule::Phase,
@@ -20,17 +22,23 @@ use crate::{
     units::{Bytes, Rate},
 };
 
+pub use self::subject::JobSubject;
+
 /// A whole job as the user asked for it. Names and files are resolved; nothing is decided yet.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobSpec {
     /// The job's name.
     pub name: JobName,
-    /// The model.
-    pub model: ArtifactRef,
+    /// What is measured.
+    #[serde(flatten)]
+    pub subject: JobSubject,
     /// What to send to it.
     pub payload: Payload,
     /// Declared inputs; may be empty when the payload speaks for itself.
     pub inputs: Vec<InputSpec>,
+    /// Variables that the model brings along: what every configuration begins with.
+    #[serde(default, skip_serializing_if = "BaseEnvironment::is_empty")]
+    pub environment: BaseEnvironment,
     /// Candidate instance types; empty means every type that the fleet offers.
     pub instance_types: Vec<CandidateType>,
     /// Instance types without an agent are emulated on a machine that is large enough.
@@ -90,7 +98,39 @@ impl JobSpec {
     /// Model or payload are still being fetched, so nothing can be measured yet.
     #[must_use]
     pub fn awaits_files(&self) -> bool {
-        self.model.is_awaited() || self.payload.artifact.is_awaited()
+        self.model().is_some_and(ArtifactRef::is_awaited) || self.payload.artifact.is_awaited()
+    }
+
+    /// The model that is served on candidates, if any is.
+    #[must_use]
+    pub const fn model(&self) -> Option<&ArtifactRef> {
+        match &self.subject {
+            JobSubject::Model { model } | JobSubject::ModelAndEndpoint { model, .. } => Some(model),
+            JobSubject::Endpoint { .. } => None,
+        }
+    }
+
+    /// The running server that is measured, if one is.
+    #[must_use]
+    pub const fn endpoint(&self) -> Option<&EndpointName> {
+        match &self.subject {
+            JobSubject::Endpoint { endpoint } | JobSubject::ModelAndEndpoint { endpoint, .. } => {
+                Some(endpoint)
+            }
+            JobSubject::Model { .. } => None,
+        }
+    }
+
+    /// What it is about, for people: the model's file, or the endpoint.
+    #[must_use]
+    pub fn about(&self) -> String {
+        match &self.subject {
+            JobSubject::Model { model } => model.name.clone(),
+            JobSubject::Endpoint { endpoint } => format!("endpoint {endpoint}"),
+            JobSubject::ModelAndEndpoint { model, endpoint } => {
+                format!("{} and endpoint {endpoint}", model.name)
+            }
+        }
     }
 }
 
@@ -107,13 +147,32 @@ pub struct CandidateType {
     /// other variables each time.
     #[serde(default, skip_serializing_if = "EnvironmentRanges::is_empty")]
     pub environment: EnvironmentRanges,
+    /// Another way to serve the model on it than the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specification: Option<InferenceSpecification>,
+}
+
+/// One of several ways to serve a model, described with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InferenceSpecification {
+    /// Its name.
+    pub name: SpecificationName,
+    /// The variables that the model brings along this way, instead of the job's.
+    #[serde(default, skip_serializing_if = "BaseEnvironment::is_empty")]
+    pub environment: BaseEnvironment,
 }
 
 impl CandidateType {
     /// An instance type that the catalogue or the fleet knows, with nothing said about it.
     #[must_use]
     pub fn named(name: InstanceTypeName) -> Self {
-        Self { name, shape: None, price: None, environment: EnvironmentRanges::default() }
+        Self {
+            name,
+            shape: None,
+            price: None,
+            environment: EnvironmentRanges::default(),
+            specification: None,
+        }
     }
 }
 

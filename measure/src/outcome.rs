@@ -43,7 +43,7 @@ pub struct Failure {
 word_enum!(
     /// Why a trial could not be measured.
     FailureKind, "failure",
-    "artifact_unavailable, model_rejected, payload_rejected, host_start_failed, host_not_ready, model_raised, host_crashed, out_of_memory, model_hangs, too_slow, generator, sandbox, internal" {
+    "artifact_unavailable, model_rejected, payload_rejected, host_start_failed, host_not_ready, model_raised, host_crashed, out_of_memory, model_hangs, too_slow, endpoint_unavailable, generator, sandbox, internal" {
         /// Model or payload could not be fetched, or its checksum is wrong.
         ArtifactUnavailable = "artifact_unavailable",
         /// The host cannot load the model.
@@ -64,6 +64,8 @@ word_enum!(
         ModelHangs = "model_hangs",
         /// Even a lone request misses the constraint.
         TooSlow = "too_slow",
+        /// The endpoint is not known to the agent, or nobody answers there.
+        EndpointUnavailable = "endpoint_unavailable",
         /// The load generator could not do its work.
         Generator = "generator",
         /// CPU set or memory limit could not be set up.
@@ -95,8 +97,9 @@ pub struct Measurement {
     pub host: HostFacts,
     /// Limits that were really in force on the model host.
     pub limits_in_force: Vec<LimitInForce>,
-    /// The configuration that the host reported.
-    pub configuration: Configuration,
+    /// The configuration that the host reported; absent for an endpoint, which keeps that to itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<Configuration>,
     /// The weight of the harness itself.
     pub harness: HarnessFigures,
     /// Energy per inference in joules, where the hardware tells.

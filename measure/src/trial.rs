@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     configuration::Configuration,
     hardware::Shape,
-    ids::{InstanceTypeName, Sha256, TrialId},
+    ids::{EndpointName, InstanceTypeName, Sha256, TrialId},
     input_spec::InputSpec,
     schedule::Phase,
     search::SearchPlan,
@@ -22,22 +22,70 @@ pub struct TrialSpec {
     pub id: TrialId,
     /// The instance type measured (the first, when several of the same shape share the trial).
     pub instance_type: InstanceTypeName,
-    /// The shape to emulate on this machine; absent when the machine is of that type itself.
-    pub emulated: Option<Shape>,
-    /// How the model is served.
-    pub configuration: Configuration,
-    /// The model file.
-    pub model: ArtifactRef,
+    /// What is put under load.
+    #[serde(flatten)]
+    pub subject: TrialSubject,
     /// What to send.
     pub payload: Payload,
     /// Declared inputs of the model.
     pub inputs: Vec<InputSpec>,
     /// Search for the capacity, or hold a fixed load.
     pub work: Work,
-    /// How long the host may take from its start until it answers `/ping`.
-    pub ready_within: Duration,
     /// A request that takes longer counts as failed; the model is taken to hang when all do.
     pub request_timeout: Duration,
+}
+
+impl TrialSpec {
+    /// The model, if one is served for the trial.
+    #[must_use]
+    pub const fn served(&self) -> Option<&ServedModel> {
+        match &self.subject {
+            TrialSubject::Served(served) => Some(served),
+            TrialSubject::Endpoint { .. } => None,
+        }
+    }
+
+    /// The same, to be changed.
+    #[must_use]
+    pub const fn served_mut(&mut self) -> Option<&mut ServedModel> {
+        match &mut self.subject {
+            TrialSubject::Served(served) => Some(served),
+            TrialSubject::Endpoint { .. } => None,
+        }
+    }
+
+    /// The shape to emulate, if any.
+    #[must_use]
+    pub fn emulated(&self) -> Option<Shape> {
+        self.served().and_then(|served| served.emulated)
+    }
+}
+
+/// What a trial puts under load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TrialSubject {
+    /// A server that runs already. The agent's operator made it known under this name; where it is, only
+    /// the agent knows.
+    Endpoint {
+        /// Its name.
+        endpoint: EndpointName,
+    },
+    /// A model that the agent serves for the trial.
+    Served(ServedModel),
+}
+
+/// A model, and how the agent serves it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServedModel {
+    /// The shape to emulate on this machine; absent when the machine is of that type itself.
+    pub emulated: Option<Shape>,
+    /// How the model is served.
+    pub configuration: Configuration,
+    /// The model file.
+    pub model: ArtifactRef,
+    /// How long the host may take from its start until it answers `/ping`.
+    pub ready_within: Duration,
 }
 
 /// What is done with the model once it serves.
@@ -94,4 +142,65 @@ pub struct Payload {
     pub is_archive: bool,
     /// The `Content-Type` of every body.
     pub content_type: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn spec(subject: TrialSubject) -> TrialSpec {
+        TrialSpec {
+            id: "demo/1".parse().unwrap(),
+            instance_type: "ml.c5.large".parse().unwrap(),
+            subject,
+            payload: Payload {
+                artifact: ArtifactRef::awaited("input.npy"),
+                is_archive: false,
+                content_type: "application/x-npy".to_owned(),
+            },
+            inputs: Vec::new(),
+            work: Work::Fixed(Vec::new()),
+            request_timeout: Duration::from_secs(5),
+        }
+    }
+
+    fn served() -> ServedModel {
+        ServedModel {
+            emulated: Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }),
+            configuration: Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN),
+            model: ArtifactRef::awaited("model.pt"),
+            ready_within: Duration::from_secs(60),
+        }
+    }
+
+    #[test]
+    fn either_subject_survives_json() {
+        let endpoint = TrialSubject::Endpoint { endpoint: "mine".parse().unwrap() };
+        for subject in [endpoint, TrialSubject::Served(served())] {
+            let text = serde_json::to_string(&spec(subject.clone())).unwrap();
+            assert_eq!(serde_json::from_str::<TrialSpec>(&text).unwrap(), spec(subject));
+        }
+    }
+
+    #[test]
+    fn a_trial_that_was_stored_before_there_were_endpoints_is_still_read() {
+        let text = r#"{
+            "id": "demo/1", "instance_type": "ml.c5.large",
+            "emulated": {"vcpus": 2, "memory_bytes": 4294967296},
+            "configuration": {"workers": 1, "intra_op_threads": 1, "max_batch": 1,
+                "max_batch_delay_us": 0, "device": "cpu", "dtype": "float32", "graph": "plain",
+                "allocator": "tuned", "environment": {}},
+            "model": {"name": "model.pt", "size_bytes": 0,
+                "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+            "payload": {"artifact": {"name": "input.npy", "size_bytes": 0,
+                "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+                "is_archive": false, "content_type": "application/x-npy"},
+            "inputs": [], "work": {"fixed": []},
+            "ready_within": {"secs": 60, "nanos": 0}, "request_timeout": {"secs": 5, "nanos": 0}
+        }"#;
+        let read: TrialSpec = serde_json::from_str(text).unwrap();
+        assert_eq!(read, spec(TrialSubject::Served(served())));
+    }
 }

@@ -1,10 +1,14 @@
 //! `jobs.proto` to and from the domain: what users ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use assay_measure::{
-    environment::EnvironmentRanges,
-    job::{CandidateType, Demand, Goals, JobSpec, JobStatus, ResourceLimits, Sweep},
+    environment::{BaseEnvironment, EnvironmentRanges},
+    ids::EndpointName,
+    job::{
+        CandidateType, Demand, Goals, InferenceSpecification, JobSpec, JobStatus, JobSubject,
+        ResourceLimits, Sweep,
+    },
     money::PricePerHour,
     stepped_load::{SteppedLoad, StoppingConditions},
 };
@@ -21,9 +25,11 @@ impl From<JobSpec> for v1::JobSpec {
     fn from(spec: JobSpec) -> Self {
         Self {
             name: spec.name.to_string(),
-            model: Some(spec.model.into()),
+            model: spec.model().cloned().map(Into::into),
+            endpoint: spec.endpoint().map(ToString::to_string),
             payload: Some(spec.payload.into()),
             inputs: texts(&spec.inputs),
+            environment: variables(spec.environment),
             instance_types: spec.instance_types.into_iter().map(Into::into).collect(),
             emulate: spec.emulate,
             sweep: Some(spec.sweep.into()),
@@ -72,9 +78,10 @@ impl TryFrom<v1::JobSpec> for JobSpec {
         }
         Ok(Self {
             name: parse("name", &wire.name)?,
-            model: required("model", wire.model)?,
+            subject: subject(wire.model, wire.endpoint)?,
             payload: required("payload", wire.payload)?,
             inputs: parse_all("inputs", &wire.inputs)?,
+            environment: base_environment(wire.environment)?,
             instance_types: all("instance_types", wire.instance_types)?,
             emulate: wire.emulate,
             sweep: wire.sweep.unwrap_or_default().try_into()?,
@@ -91,6 +98,20 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             max_duration: duration("max_duration_us", wire.max_duration_us)?,
             price_overrides,
         })
+    }
+}
+
+fn subject(
+    model: Option<v1::ArtifactRef>,
+    endpoint: Option<String>,
+) -> Result<JobSubject, Malformed> {
+    let endpoint: Option<EndpointName> =
+        endpoint.map(|name| parse("endpoint", &name)).transpose()?;
+    match (optional("model", model)?, endpoint) {
+        (Some(model), Some(endpoint)) => Ok(JobSubject::ModelAndEndpoint { model, endpoint }),
+        (Some(model), None) => Ok(JobSubject::Model { model }),
+        (None, Some(endpoint)) => Ok(JobSubject::Endpoint { endpoint }),
+        (None, None) => Err(Malformed::missing("model")),
     }
 }
 
@@ -136,6 +157,10 @@ impl From<CandidateType> for v1::CandidateType {
                     values: values.to_vec(),
                 })
                 .collect(),
+            specification: candidate.specification.map(|one| v1::InferenceSpecification {
+                name: one.name.to_string(),
+                environment: variables(one.environment),
+            }),
         }
     }
 }
@@ -148,8 +173,25 @@ impl TryFrom<v1::CandidateType> for CandidateType {
             shape: optional("shape", wire.shape)?,
             price: wire.price_pico_usd_per_hour.map(PricePerHour::from_pico_usd),
             environment: environment(wire.environment)?,
+            specification: wire.specification.map(specification).transpose()?,
         })
     }
+}
+
+fn specification(wire: v1::InferenceSpecification) -> Result<InferenceSpecification, Malformed> {
+    Ok(InferenceSpecification {
+        name: parse("specification", &wire.name)?,
+        environment: base_environment(wire.environment)?,
+    })
+}
+
+fn variables(environment: BaseEnvironment) -> HashMap<String, String> {
+    BTreeMap::from(environment).into_iter().collect()
+}
+
+fn base_environment(wire: HashMap<String, String>) -> Result<BaseEnvironment, Malformed> {
+    BaseEnvironment::new(wire.into_iter().collect())
+        .map_err(|error| Malformed::new("environment", error))
 }
 
 fn environment(wire: Vec<v1::EnvironmentRange>) -> Result<EnvironmentRanges, Malformed> {

@@ -49,13 +49,22 @@ impl Bench {
                 .env("NO_PROXY", "127.0.0.1"),
         );
         let url = server.listening(LIMIT);
+        let mut endpoint = Child::start(
+            "assay-host serve",
+            Command::new(binaries::assay_host())
+                .arg("serve")
+                .arg(dir.path().join("mlp.pt"))
+                .args(["--listen", "127.0.0.1:0", "--input", MLP_INPUT]),
+        );
+        let running = format!("running={}/invocations", endpoint.listening(LIMIT));
         let agent = Child::start(
             "assay-agent run",
             Command::new(binaries::assay_agent())
-                .args(["run", "--server", &url, "--name", "only", "--emulate", "--cache-dir"])
+                .args(["run", "--server", &url, "--name", "only", "--emulate"])
+                .args(["--endpoint", &running, "--cache-dir"])
                 .arg(dir.path().join("cache")),
         );
-        let bench = Self { dir, url, _running: vec![s3, server, agent], _alone: alone };
+        let bench = Self { dir, url, _running: vec![s3, server, endpoint, agent], _alone: alone };
         wait::until("the agent to attach", LIMIT, || {
             bench
                 .assay(&["agents", "list", "-o", "json"])

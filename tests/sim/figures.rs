@@ -5,8 +5,9 @@ use std::{num::NonZeroU32, time::Duration};
 
 use assay_measure::{
     configuration::{Configuration, Graph},
+    environment::BaseEnvironment,
     hardware::{HostFacts, Utilization},
-    job::{CandidateType, JobSpec, ResourceLimits, Sweep},
+    job::{CandidateType, JobSpec, JobSubject, ResourceLimits, Sweep},
     outcome::{HarnessFigures, LatencyFigures, Measurement, StepReport, TrialOutcome},
     search::{Answer, Confirmation, Estimate, LimitedBy, Mode, Purpose},
     trial::{ArtifactRef, Payload},
@@ -33,13 +34,14 @@ pub(crate) fn artifact(content: &[u8]) -> ArtifactRef {
 pub(crate) fn job(name: &str, trials: u32) -> v1::JobSpec {
     JobSpec {
         name: name.parse().unwrap(),
-        model: artifact(MODEL),
+        subject: JobSubject::Model { model: artifact(MODEL) },
         payload: Payload {
             artifact: artifact(PAYLOAD),
             is_archive: false,
             content_type: "application/octet-stream".to_owned(),
         },
         inputs: Vec::new(),
+        environment: BaseEnvironment::default(),
         instance_types: vec![CandidateType::named(TYPE.parse().unwrap())],
         emulate: false,
         sweep: Sweep {
@@ -133,7 +135,7 @@ pub(crate) fn measured(mark: u64) -> v1::TrialOutcome {
         validity: Validity::from_findings(Vec::new()),
         host: host(),
         limits_in_force: Vec::new(),
-        configuration: Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN),
+        configuration: Some(Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN)),
         harness: HarnessFigures::default(),
         energy_j_per_inference: None,
         output_deviation: None,

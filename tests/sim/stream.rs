@@ -72,6 +72,7 @@ pub(crate) fn registration(name: &str, host_fingerprint: &str) -> v1::Register {
         labels: HashMap::new(),
         running: None,
         emulates: false,
+        endpoints: Vec::new(),
     }
 }
 

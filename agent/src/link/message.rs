@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use assay_measure::{
     hardware::HostFacts,
-    ids::{AgentName, HostFingerprint, LeaseToken},
+    ids::{AgentName, EndpointName, HostFingerprint, LeaseToken},
     trial::TrialSpec,
 };
 use assay_proto::{
@@ -33,6 +33,8 @@ pub struct Introduction {
     pub labels: BTreeMap<String, String>,
     /// Whether it may emulate other instance types.
     pub emulates: bool,
+    /// Running servers that it may load, by name; where they are is nobody else's business.
+    pub endpoints: Vec<EndpointName>,
 }
 
 impl Introduction {
@@ -48,6 +50,7 @@ impl Introduction {
             labels: self.labels.clone().into_iter().collect(),
             running: running.map(HeldTrial::from),
             emulates: self.emulates,
+            endpoints: self.endpoints.iter().map(ToString::to_string).collect(),
         }
     }
 }

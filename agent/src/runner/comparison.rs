@@ -8,6 +8,7 @@ use std::{fs, io, sync::Arc};
 use assay_measure::{
     configuration::Precision,
     outcome::{FailureKind, OutputDeviation, Stage},
+    trial::ServedModel,
 };
 use tempfile::TempDir;
 
@@ -44,26 +45,27 @@ impl Trial {
     /// Compares where outputs may differ.
     pub(super) async fn compare_outputs(
         &mut self,
+        served: &ServedModel,
         model: &CachedArtifact,
         payload: &Payload,
         allotment: &Allotment,
     ) -> Result<Outputs, Stop> {
-        if !comparison::is_due(&self.spec.configuration) {
+        if !comparison::is_due(&served.configuration) {
             return Ok(Outputs::default());
         }
         self.progress(
             Stage::Starting,
-            format!("comparing outputs with plain float32: {}", self.spec.configuration),
+            format!("comparing outputs with plain float32: {}", served.configuration),
             0.01,
         );
-        let compared = self.compared(model, payload, allotment).await;
+        let compared = self.compared(served, model, payload, allotment).await;
         if let Some(mut host) = self.host.take() {
             host.kill().await;
         }
         // What it may have used up or been killed for is not the measured host's.
         self.sandbox = None;
         self.oom_kills_before = failure::machine_oom_kills();
-        let graph_alone = self.spec.configuration.dtype == Precision::Float32;
+        let graph_alone = served.configuration.dtype == Precision::Float32;
         Ok(match compared? {
             Compared::Deviation(deviation) => Outputs {
                 deviation: Some(deviation),
@@ -90,6 +92,7 @@ impl Trial {
 
     async fn compared(
         &mut self,
+        served: &ServedModel,
         model: &CachedArtifact,
         payload: &Payload,
         allotment: &Allotment,
@@ -105,7 +108,7 @@ impl Trial {
         let spec = Arc::clone(&self.spec);
         let serving = Serving {
             model: model.path(),
-            configuration: &spec.configuration,
+            configuration: &served.configuration,
             inputs: &spec.inputs,
         };
         let host = match ModelHost::start_comparing(&program, &serving, &bodies, sandbox) {
@@ -119,13 +122,13 @@ impl Trial {
         };
         let (process_id, limit) = (host.process_id(), sandbox.watched_memory());
         let compared = tokio::select! {
-            compared = tokio::time::timeout(spec.ready_within, host.compared()) => compared,
+            compared = tokio::time::timeout(served.ready_within, host.compared()) => compared,
             used = over_limit(process_id, limit) => {
                 return Ok(Compared::Failed(format!("comparing needed {used} of memory")));
             }
         };
         Ok(compared.unwrap_or_else(|_| {
-            let limit_s = spec.ready_within.as_secs_f64();
+            let limit_s = served.ready_within.as_secs_f64();
             Compared::Failed(format!("comparing was not done within {limit_s:.1} s"))
         }))
     }

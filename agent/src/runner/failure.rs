@@ -6,6 +6,7 @@ use assay_measure::{
     outcome::{Failure, FailureKind},
     search::SearchFailure,
     stepped_load::NoLevelHeld,
+    trial::TrialSubject,
     units::Bytes,
 };
 
@@ -35,6 +36,11 @@ impl Stop {
     pub(super) fn of_comparison(kind: FailureKind, message: String) -> Self {
         let kind = if tells_of_memory(&message) { FailureKind::OutOfMemory } else { kind };
         Self::new(kind, message, String::new())
+    }
+
+    /// The endpoint cannot be loaded.
+    pub(super) fn of_endpoint(message: String) -> Self {
+        Self::new(FailureKind::EndpointUnavailable, message, String::new())
     }
 
     pub(super) fn into_failure(self) -> Failure {
@@ -71,7 +77,7 @@ impl Trial {
     }
 
     fn memory_limit(&self) -> Bytes {
-        self.spec.emulated.map_or(self.runner.machine.memory, |shape| shape.memory_bytes)
+        self.spec.emulated().map_or(self.runner.machine.memory, |shape| shape.memory_bytes)
     }
 
     /// The host ended by itself.
@@ -172,6 +178,9 @@ impl Trial {
 
     /// A connection broke: most likely the host just died, and its exit is about to be seen.
     async fn connection_broke(&mut self, what: &str) -> Stop {
+        if let TrialSubject::Endpoint { endpoint } = &self.spec.subject {
+            return Stop::of_endpoint(format!("endpoint {endpoint} hung up {what}"));
+        }
         if let Some(host) = &mut self.host
             && let Ok(exit) = tokio::time::timeout(Duration::from_secs(1), host.exited()).await
         {
@@ -187,6 +196,7 @@ impl Trial {
     /// Why measuring came to no figures.
     pub(super) async fn explain(&mut self, problem: Problem) -> Stop {
         match problem {
+            Problem::BodyRefused { number, failure } => self.body_refused(number, &failure).await,
             Problem::Failing { step, failure } => self.failing_calls(&step, &failure).await,
             Problem::Hangs { step, silent_for } => {
                 let message =
@@ -217,6 +227,27 @@ impl Trial {
                 self.no_capacity(&failure, first_failure.as_deref()).await
             }
         }
+    }
+
+    /// An endpoint did not answer a checking request.
+    async fn body_refused(&mut self, number: usize, failure: &FirstFailure) -> Stop {
+        let body = format!("body {} of the payload", number + 1);
+        let said = response_message(failure);
+        let (kind, message) = match failure.kind {
+            ErrorKind::Status
+                if failure.status.is_some_and(|status| (400..500).contains(&status)) =>
+            {
+                (FailureKind::PayloadRejected, format!("the endpoint does not take {body}: {said}"))
+            }
+            ErrorKind::Status => {
+                (FailureKind::ModelRaised, format!("the endpoint failed on {body}: {said}"))
+            }
+            ErrorKind::Timeout => (FailureKind::ModelHangs, format!("no answer to {body}: {said}")),
+            ErrorKind::Connect | ErrorKind::Reset | ErrorKind::Malformed => {
+                return self.connection_broke(&format!("on {body}: {said}")).await;
+            }
+        };
+        Stop::new(kind, message, String::new())
     }
 
     async fn no_capacity(&mut self, failure: &SearchFailure, first: Option<&FirstFailure>) -> Stop {

@@ -12,6 +12,7 @@ use assay_measure::{
 
 use super::{
     comparison::Outputs,
+    endpoint::Sight,
     failure::told,
     measuring::span_ns,
     record::{Measured, Record},
@@ -34,6 +35,7 @@ pub(super) struct Context<'a> {
     pub(super) ready_after: Duration,
     pub(super) took: Duration,
     pub(super) sampler: &'a Sampler,
+    pub(super) sight: Sight,
     pub(super) model_vcpus: usize,
     pub(super) shares_cores: bool,
 }
@@ -45,11 +47,12 @@ pub(super) fn measurement(record: Record, context: Context<'_>) -> Measurement {
     let figures = record.figures_at_answer();
     let utilization = span(&at_answer, record.base_ns)
         .map_or_else(Utilization::default, |(from_ns, to_ns)| {
-            context.sampler.window(from_ns, to_ns)
+            context.sight.narrowed(context.sampler.window(from_ns, to_ns))
         });
     let nan_outputs = context.statistics.nan_outputs.unwrap_or(0);
     let evidence = Evidence {
-        machine: Some(machine_evidence(&record, &utilization, &context)),
+        machine: (context.sight != Sight::Nothing)
+            .then(|| machine_evidence(&record, &utilization, &context)),
         nan_outputs,
         graph_output_deviation: context.outputs.by_graph,
         ..evidence_of_calls(&record, &context)
@@ -58,10 +61,13 @@ pub(super) fn measurement(record: Record, context: Context<'_>) -> Measurement {
         latency: latency_figures(&figures.latency).unwrap_or_default(),
         harness: harness(&record, &figures.lag, &context),
         energy_j_per_inference: energy_per_call(&utilization, figures.answered),
-        idle: (context.idle.samples > 0).then(|| context.idle.clone()),
+        idle: Some(context.sight.narrowed(context.idle.clone())).filter(|idle| idle.samples > 0),
         validity: judge(&evidence),
         limits_in_force: context.limits_in_force,
-        configuration: reported_configuration(&context.spec.configuration, &context.statistics),
+        configuration: context
+            .spec
+            .served()
+            .map(|served| reported_configuration(&served.configuration, &context.statistics)),
         output_deviation: context.outputs.deviation,
         comparison_failure: context.outputs.failure,
         nan_outputs,
@@ -137,7 +143,7 @@ fn machine_evidence(
     MachineEvidence {
         frequency_change_pct: clock_change,
         // An emulated type borrows the shape, not the credits.
-        burst_credits: context.spec.emulated.is_none()
+        burst_credits: context.spec.emulated().is_none()
             && lives_on_credits(context.spec.instance_type.as_str())
             && !soaked,
         ..evidence::of_window(utilization, context.host.memory_bytes)

@@ -9,7 +9,6 @@
 use std::{
     collections::VecDeque,
     io,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::Duration,
@@ -26,9 +25,11 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    endpoint::{Sight, try_bodies},
     levels::Levels,
     record::{Measured, Record},
     step_report::step_report,
+    stops::Stops,
 };
 use crate::{
     capacity::{self, SearchEnd, SearchEvent, StepRecord},
@@ -36,7 +37,7 @@ use crate::{
     daemon::TrialEvent,
     hardware::sampler::Sampler,
     load::{
-        CancelHandle, Generator, GeneratorError, GeneratorOptions,
+        Generator, GeneratorOptions,
         figures::{ErrorKind, FirstFailure, StepEnd},
         pacing::Scheduling,
     },
@@ -52,6 +53,13 @@ const FAILING_ALTOGETHER: f64 = 0.5;
 /// Why there are no figures.
 #[derive(Debug)]
 pub(super) enum Problem {
+    /// An endpoint did not answer one of the bodies that were tried before any load.
+    BodyRefused {
+        /// Which, from 0.
+        number: usize,
+        /// How the call ended.
+        failure: Box<FirstFailure>,
+    },
     /// The model fails calls altogether.
     Failing {
         /// In words.
@@ -92,28 +100,28 @@ pub(super) enum Problem {
 /// What measuring needs.
 pub(super) struct Settings {
     pub(super) spec: Arc<TrialSpec>,
-    pub(super) address: SocketAddr,
+    pub(super) target: Target,
+    pub(super) address: Address,
     pub(super) payload: Payload,
+    /// Every body is tried once before any load, which nobody else has done.
+    pub(super) tries_bodies: bool,
     pub(super) spare_cpus: Vec<u32>,
     pub(super) clock: Clock,
     pub(super) sampler: Arc<Sampler>,
+    pub(super) sight: Sight,
     pub(super) events: mpsc::UnboundedSender<TrialEvent>,
     pub(super) batch_log: Option<BatchLog>,
 }
 
 /// Measuring cannot begin.
 #[derive(Debug, Error)]
-pub(super) enum NotStarted {
-    #[error(transparent)]
-    Generator(#[from] GeneratorError),
-    #[error("cannot start the measuring thread")]
-    Thread(#[from] io::Error),
-}
+#[error("cannot start the measuring thread")]
+pub(super) struct NotStarted(#[from] io::Error);
 
 /// Measuring under way. Dropping it stops the load and waits for the thread.
 #[derive(Debug)]
 pub(super) struct Measuring {
-    cancel: CancelHandle,
+    stops: Stops,
     thread: Option<JoinHandle<()>>,
     finished: Option<oneshot::Receiver<Result<Record, Problem>>>,
     current: Arc<Mutex<Option<String>>>,
@@ -121,39 +129,19 @@ pub(super) struct Measuring {
 
 impl Measuring {
     pub(super) fn start(settings: Settings) -> Result<Self, NotStarted> {
-        let target = Target::Http {
-            host: settings.address.ip().to_string(),
-            port: settings.address.port(),
-            path: Some("/invocations".to_owned()),
-        };
-        let cpus =
-            settings.spare_cpus.iter().filter_map(|&cpu| usize::try_from(cpu).ok()).collect();
-        let options = GeneratorOptions {
-            request_timeout: settings.spec.request_timeout,
-            scheduling: Scheduling { realtime: true, cpus },
-            ..GeneratorOptions::default()
-        };
-        let base_ns = settings.clock.now_ns();
-        let address = Address::Tcp(settings.address);
-        let generator = Generator::start(
-            &target,
-            &address,
-            Some(&settings.payload),
-            &settings.spec.inputs,
-            &options,
-        )?;
-        let cancel = generator.cancel_handle();
+        let stops = Stops::default();
         let current = Arc::new(Mutex::new(None));
         let (sender, finished) = oneshot::channel();
-        let observer =
-            Observer { settings, base_ns, last_answer_ns: base_ns, current: Arc::clone(&current) };
-        let mut driver = Driver { generator, observer };
+        let (for_thread, shown) = (stops.clone(), Arc::clone(&current));
         let thread = std::thread::Builder::new().name("measuring".to_owned()).spawn(move || {
-            driver.stay_on_spare_cpus();
+            let measured = begin(settings, &for_thread, shown).and_then(|mut driver| {
+                driver.stay_on_spare_cpus();
+                driver.drive()
+            });
             // Nobody listens when the trial was cancelled.
-            let _ = sender.send(driver.drive());
+            let _ = sender.send(measured);
         })?;
-        Ok(Self { cancel, thread: Some(thread), finished: Some(finished), current })
+        Ok(Self { stops, thread: Some(thread), finished: Some(finished), current })
     }
 
     /// Waits for the end. To be asked for once.
@@ -170,7 +158,7 @@ impl Measuring {
 
     /// Ends the load at once.
     pub(super) fn stop(&self) {
-        self.cancel.cancel();
+        self.stops.stop();
     }
 
     /// The step that is being performed, in words.
@@ -188,6 +176,38 @@ impl Drop for Measuring {
             tracing::error!("the measuring thread panicked");
         }
     }
+}
+
+/// Everything up to the first load.
+fn begin(
+    settings: Settings,
+    stops: &Stops,
+    current: Arc<Mutex<Option<String>>>,
+) -> Result<Driver, Problem> {
+    if settings.tries_bodies {
+        // With a generator of its own: the search counts its time from the start of the other one.
+        let mut generator = generator(&settings, stops)?;
+        let timeout = settings.spec.request_timeout;
+        try_bodies(&mut generator, settings.payload.bodies.len(), timeout)?;
+    }
+    let base_ns = settings.clock.now_ns();
+    let generator = generator(&settings, stops)?;
+    let observer = Observer { settings, base_ns, last_answer_ns: base_ns, current };
+    Ok(Driver { generator, observer })
+}
+
+fn generator(settings: &Settings, stops: &Stops) -> Result<Generator, Problem> {
+    let cpus = settings.spare_cpus.iter().filter_map(|&cpu| usize::try_from(cpu).ok()).collect();
+    let options = GeneratorOptions {
+        request_timeout: settings.spec.request_timeout,
+        scheduling: Scheduling { realtime: true, cpus },
+        ..GeneratorOptions::default()
+    };
+    let Settings { target, address, payload, spec, .. } = settings;
+    let generator = Generator::start(target, address, Some(payload), &spec.inputs, &options)
+        .map_err(|error| Problem::Generator(told(&error)))?;
+    stops.include(generator.cancel_handle());
+    Ok(generator)
 }
 
 /// About how long the work takes, for people who wait.
@@ -383,7 +403,8 @@ impl Observer {
     fn finished(&self, record: &StepRecord) {
         self.settings.sampler.mark();
         let (from_ns, to_ns) = span_ns(self.base_ns, record);
-        let report = step_report(record, self.settings.sampler.window(from_ns, to_ns));
+        let sampled = self.settings.sampler.window(from_ns, to_ns);
+        let report = step_report(record, self.settings.sight.narrowed(sampled));
         let _ = self.settings.events.send(TrialEvent::StepFinished(Box::new(report)));
     }
 
@@ -423,7 +444,7 @@ pub(super) fn span_ns(base_ns: u64, record: &StepRecord) -> (u64, u64) {
 }
 
 /// An error and its causes in one line.
-fn told(error: &dyn std::error::Error) -> String {
+pub(super) fn told(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -10,6 +10,7 @@
 
 mod batches;
 mod daemon;
+mod endpoints;
 mod program;
 mod stepped;
 mod support;

@@ -25,7 +25,7 @@ use assay_measure::{
     ids::{AgentName, InstanceTypeName, Sha256, TrialId},
     outcome::TrialOutcome,
     schedule::{Load, Phase},
-    trial::{ArtifactRef, Payload, TrialSpec, Work},
+    trial::{ArtifactRef, Payload, ServedModel, TrialSpec, TrialSubject, Work},
     units::Bytes,
 };
 use assay_proto::v1::{
@@ -349,8 +349,16 @@ impl Place {
             host_program: Some(host),
             machine: Machine::here(),
             hierarchies,
+            endpoints: BTreeMap::new(),
         });
         Self { folder, runner, coordinator }
+    }
+
+    /// The same with an endpoint that the agent may load.
+    pub(crate) fn offering(mut self, name: &str, url: &str) -> Self {
+        let runner = Arc::get_mut(&mut self.runner).expect("no trial has begun");
+        runner.endpoints.insert(name.parse().unwrap(), url.parse().unwrap());
+        self
     }
 
     /// Runs the agent in the background.
@@ -365,6 +373,7 @@ impl Place {
             host: host_facts(&Machine::here()),
             labels: BTreeMap::from([("rack".to_owned(), "7".to_owned())]),
             emulates: true,
+            endpoints: self.runner.endpoints.keys().cloned().collect(),
         };
         let (end, end_requests) = mpsc::channel(4);
         let mut task = JoinSet::new();
@@ -404,9 +413,12 @@ impl Place {
         TrialSpec {
             id: TrialId::new("demo/0").unwrap(),
             instance_type: InstanceTypeName::new("ml.c5.large").unwrap(),
-            emulated: None,
-            configuration,
-            model: coordinator.add_artifact("model.pt", b"a model, to those who believe"),
+            subject: TrialSubject::Served(ServedModel {
+                emulated: None,
+                configuration,
+                model: coordinator.add_artifact("model.pt", b"a model, to those who believe"),
+                ready_within: Duration::from_secs(10),
+            }),
             payload: Payload {
                 artifact: coordinator.add_artifact("body.json", b"[1,2,3]"),
                 is_archive: false,
@@ -414,7 +426,6 @@ impl Place {
             },
             inputs: vec!["float32[1,3]".parse().unwrap()],
             work: users_for(2, 400),
-            ready_within: Duration::from_secs(10),
             request_timeout: Duration::from_secs(1),
         }
     }

@@ -9,7 +9,7 @@ use assay_measure::{
     outcome::{Failure, FailureKind, Measurement, OutputDeviation, Stage, TrialOutcome},
     schedule::{Arrivals, Load, Phase},
     search::{Mode, Purpose, SearchPlan},
-    trial::{TrialSpec, Work},
+    trial::{ServedModel, TrialSpec, Work},
     units::{Bytes, Rate},
     validity::{FindingName, Verdict},
 };
@@ -48,6 +48,10 @@ pub(crate) async fn measured(place: &Place, spec: TrialSpec) -> (Measurement, Ve
     }
 }
 
+fn served(spec: &mut TrialSpec) -> &mut ServedModel {
+    spec.served_mut().unwrap()
+}
+
 fn one_cpu() -> Option<Shape> {
     Some(Shape { vcpus: 1, memory_bytes: Bytes::mib(96) })
 }
@@ -57,7 +61,7 @@ async fn a_fixed_load_is_measured_with_latency_utilization_and_limits() {
     let coordinator = TestCoordinator::start().await;
     let place = Place::new(&coordinator);
     let mut spec = place.spec(&coordinator, "serve:2000");
-    spec.emulated = one_cpu();
+    served(&mut spec).emulated = one_cpu();
     let open =
         Load::Open { rate: Rate::per_second(50.0).unwrap(), arrivals: Arrivals::Poisson, seed: 3 };
     spec.work = Work::Fixed(vec![
@@ -80,7 +84,11 @@ async fn a_fixed_load_is_measured_with_latency_utilization_and_limits() {
         "{measurement:?}"
     );
     assert!(measurement.harness.sampler_cpu_s > 0.0 && measurement.harness.cpu_share_pct > 0.0);
-    assert_eq!(measurement.configuration.allocator, Allocator::Default, "as the host reports it");
+    assert_eq!(
+        measurement.configuration.as_ref().unwrap().allocator,
+        Allocator::Default,
+        "as the host reports it"
+    );
     assert!(measurement.ready_after > Duration::ZERO && measurement.took > Duration::from_secs(3));
     assert!(measurement.answer.is_none());
     let steps: Vec<_> = events
@@ -163,7 +171,7 @@ async fn a_model_that_allocates_without_end_runs_out_of_memory_alone() {
         let coordinator = TestCoordinator::start().await;
         let place = Place::with(&coordinator, hierarchies, fake_host());
         let mut spec = place.spec(&coordinator, "eat-from:3");
-        spec.emulated = one_cpu();
+        served(&mut spec).emulated = one_cpu();
         spec.request_timeout = Duration::from_secs(20);
         spec.work = users_for(1, 10_000);
         let failure = failure(&place, spec).await;
@@ -212,7 +220,7 @@ async fn a_host_that_does_not_come_up_is_told_by_what_happened() {
     let coordinator = TestCoordinator::start().await;
     let place = Place::new(&coordinator);
     let mut spec = place.spec(&coordinator, "silent");
-    spec.ready_within = Duration::from_millis(300);
+    served(&mut spec).ready_within = Duration::from_millis(300);
     let late = failure(&place, spec).await;
     assert_eq!(late.kind, FailureKind::HostNotReady);
     assert_eq!(late.message, "the model host was not ready within 0.3 s");
@@ -231,7 +239,7 @@ async fn an_instance_type_larger_than_this_machine_fails_with_figures() {
     let coordinator = TestCoordinator::start().await;
     let place = Place::new(&coordinator);
     let mut spec = place.spec(&coordinator, "serve");
-    spec.emulated = Some(Shape { vcpus: 4096, memory_bytes: Bytes::gib(1) });
+    served(&mut spec).emulated = Some(Shape { vcpus: 4096, memory_bytes: Bytes::gib(1) });
     let failure = failure(&place, spec).await;
     assert_eq!(failure.kind, FailureKind::Sandbox);
     assert!(
@@ -246,11 +254,11 @@ async fn artifacts_that_cannot_be_had_or_are_damaged_are_told_by_name() {
     let coordinator = TestCoordinator::start().await;
     let place = Place::new(&coordinator);
     let mut spec = place.spec(&coordinator, "serve");
-    coordinator.damage(&spec.model);
+    coordinator.damage(&served(&mut spec).model.clone());
     let damaged = failure(&place, spec.clone()).await;
     assert_eq!(damaged.kind, FailureKind::ArtifactUnavailable);
     assert!(damaged.message.starts_with("model.pt is damaged"), "{damaged:?}");
-    spec.model.sha256 = "0".repeat(64).parse().unwrap();
+    served(&mut spec).model.sha256 = "0".repeat(64).parse().unwrap();
     let missing = failure(&place, spec).await;
     assert_eq!(missing.kind, FailureKind::ArtifactUnavailable);
     assert_eq!(missing.message, "cannot fetch model.pt: the coordinator does not have it");
@@ -295,7 +303,7 @@ async fn the_limits_in_force_are_those_that_could_be_had() {
     let coordinator = TestCoordinator::start().await;
     let place = Place::with(&coordinator, Hierarchies::default(), fake_host());
     let mut spec = place.spec(&coordinator, "serve");
-    spec.emulated = one_cpu();
+    served(&mut spec).emulated = one_cpu();
     let (measurement, _) = measured(&place, spec).await;
     assert_eq!(
         measurement.limits_in_force,
@@ -311,9 +319,9 @@ fn compared(
     how: &str,
 ) -> TrialSpec {
     let mut spec = place.spec(coordinator, "serve:1000");
-    spec.configuration.dtype = dtype;
-    spec.configuration.graph = Graph::Optimized;
-    spec.configuration.environment.insert("FAKE_COMPARE".to_owned(), how.to_owned());
+    served(&mut spec).configuration.dtype = dtype;
+    served(&mut spec).configuration.graph = Graph::Optimized;
+    served(&mut spec).configuration.environment.insert("FAKE_COMPARE".to_owned(), how.to_owned());
     spec
 }
 
@@ -327,7 +335,7 @@ async fn the_deviation_of_outputs_is_measured_where_they_may_differ_and_nowhere_
         found.map(|found| (found.value, found.severity))
     };
     let mut plain = compared(&coordinator, &place, Precision::Float32, "0.5,0.25");
-    plain.configuration.graph = Graph::Plain;
+    served(&mut plain).configuration.graph = Graph::Plain;
     let (measurement, _) = measured(&place, plain).await;
     assert_eq!((measurement.output_deviation, measurement.comparison_failure), (None, None));
 
@@ -371,7 +379,7 @@ async fn a_failure_to_compare_is_told_and_the_trial_goes_on() {
         let coordinator = TestCoordinator::start().await;
         let place = Place::new(&coordinator);
         let mut spec = compared(&coordinator, &place, Precision::Bfloat16, how);
-        spec.ready_within = Duration::from_secs(1);
+        served(&mut spec).ready_within = Duration::from_secs(1);
         let (measurement, _) = measured(&place, spec).await;
         assert_eq!(measurement.comparison_failure.as_deref(), Some(why));
         assert_eq!(measurement.output_deviation, None);

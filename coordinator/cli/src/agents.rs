@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
-    cli::AgentsCommand,
+    cli::{AgentsCommand, OutputFormat},
     client::Client,
     config::Settings,
     failure::{ExitCode, Failure},
@@ -21,7 +21,8 @@ pub(crate) async fn run(command: &AgentsCommand, settings: &Settings) -> Result<
         AgentsCommand::List => {
             let agents =
                 client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
-            listing(&agents).write(settings.output)?;
+            let wide = settings.output == OutputFormat::Wide;
+            listing(&agents, wide).write(settings.output)?;
         }
         AgentsCommand::Describe { name } => {
             let agents =
@@ -61,11 +62,12 @@ fn state(agent: &v1::Agent) -> &'static str {
     }
 }
 
-fn listing(agents: &[v1::Agent]) -> Listing {
+/// Endpoints only where there is room for them.
+fn listing(agents: &[v1::Agent], wide: bool) -> Listing {
     let now = Timestamp::now();
     let rows = agents.iter().map(|agent| {
         let host = agent.host.clone().unwrap_or_default();
-        vec![
+        let mut row = vec![
             agent.name.clone(),
             agent.instance_type.clone(),
             state(agent).to_owned(),
@@ -74,10 +76,19 @@ fn listing(agents: &[v1::Agent]) -> Listing {
             assay_measure::units::Bytes::new(host.memory_bytes).to_string(),
             host.gpus.len().to_string(),
             time(agent.last_seen_at).map_or_else(|| "-".to_owned(), |then| figures::ago(then, now)),
-        ]
+        ];
+        if wide {
+            let endpoints = Some(agent.endpoints.join(",")).filter(|names| !names.is_empty());
+            row.push(endpoints.unwrap_or_else(|| "-".to_owned()));
+        }
+        row
     });
+    let mut header = vec!["NAME", "INSTANCE", "STATE", "TRIAL", "CPU", "MEMORY", "GPUS", "SEEN"];
+    if wide {
+        header.push("ENDPOINTS");
+    }
     Listing {
-        header: vec!["NAME", "INSTANCE", "STATE", "TRIAL", "CPU", "MEMORY", "GPUS", "SEEN"],
+        header,
         rows: rows.collect(),
         json: agents.iter().map(object).collect(),
         empty: "no agents; `assay-agent run --server URL` on a machine attaches it".to_owned(),
@@ -96,6 +107,7 @@ fn object(agent: &v1::Agent) -> serde_json::Value {
         "agent_version": agent.agent_version,
         "host_fingerprint": agent.host_fingerprint,
         "labels": agent.labels,
+        "endpoints": agent.endpoints,
         "host": {
             "cpu_model": host.cpu_model,
             "vcpus": host.vcpus,

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use assay_measure::{
-    ids::JobName,
+    ids::{EndpointName, JobName},
     input_spec::InputSpec,
     job::{CandidateType, Goals, JobStatus},
     money::PricePerHour,
@@ -134,7 +134,12 @@ pub(crate) enum Command {
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct RecommendArgs {
     /// TorchScript model (.pt), or a model.tar.gz that holds one
-    pub(crate) model: PathBuf,
+    #[arg(required_unless_present = "endpoint")]
+    pub(crate) model: Option<PathBuf>,
+    /// A running server that an agent offers by this name (`assay-agent run --endpoint NAME=URL`):
+    /// measured beside the model, or alone without one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) endpoint: Option<EndpointName>,
     /// Input of the model, NAME=DTYPE[SHAPE] or DTYPE[SHAPE]; repeat for several
     #[arg(long = "input", value_name = "SPEC")]
     pub(crate) inputs: Vec<InputSpec>,

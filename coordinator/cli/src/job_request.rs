@@ -7,9 +7,10 @@ use std::{
 };
 
 use assay_measure::{
-    ids::JobName,
+    environment::BaseEnvironment,
+    ids::{EndpointName, JobName},
     input_spec::InputSpec,
-    job::{CandidateType, Demand, Goals, JobSpec, ResourceLimits, Sweep},
+    job::{CandidateType, Demand, Goals, JobSpec, JobSubject, ResourceLimits, Sweep},
     money::PricePerHour,
     schedule::{Phase, fixed_load::FixedLoad, recorded},
     search::Mode,
@@ -34,14 +35,16 @@ const FIXED_LOAD_DURATION: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct PreparedJob {
     pub(crate) spec: JobSpec,
-    pub(crate) model: LocalFile,
+    /// None when only an endpoint is measured.
+    pub(crate) model: Option<LocalFile>,
     pub(crate) payload: LocalFile,
 }
 
 /// What a user asked for, before any file was opened.
 #[derive(Clone, Debug)]
 pub(crate) struct JobRequest {
-    pub(crate) model: PathBuf,
+    pub(crate) model: Option<PathBuf>,
+    pub(crate) endpoint: Option<EndpointName>,
     pub(crate) inputs: Vec<InputSpec>,
     pub(crate) payload: Option<PathBuf>,
     pub(crate) content_type: Option<String>,
@@ -68,6 +71,7 @@ impl From<&RecommendArgs> for JobRequest {
     fn from(args: &RecommendArgs) -> Self {
         Self {
             model: args.model.clone(),
+            endpoint: args.endpoint.clone(),
             inputs: args.inputs.clone(),
             payload: args.payload.clone(),
             content_type: args.content_type.clone(),
@@ -94,7 +98,9 @@ impl From<&RecommendArgs> for JobRequest {
 impl JobRequest {
     /// Opens and checks every file, and settles what was left open. Made-up files go to `scratch`.
     pub(crate) fn prepare(self, scratch: &Path) -> Result<PreparedJob, Failure> {
-        let model = artifact::hash(&self.model).map_err(|failure| failure.hint(MODEL_HINT))?;
+        let model = self.model.as_deref().map(artifact::hash).transpose();
+        let model = model.map_err(|failure| failure.hint(MODEL_HINT))?;
+        let subject = subject(model.as_ref(), self.endpoint.as_ref())?;
         let (payload, description) = payload_files::prepare(&self, scratch)?;
         let mut sweep = Sweep::default();
         for text in &self.sweep {
@@ -106,13 +112,18 @@ impl JobRequest {
         let fixed_load = self.load.as_deref().map(read_load).transpose()?;
         let name = match self.name {
             Some(name) => name,
-            None => made_up_name(&self.model, Timestamp::now()),
+            None => {
+                let endpoint = self.endpoint.as_ref().map(|name| Path::new(name.as_str()));
+                let of = self.model.as_deref().or(endpoint).unwrap_or(Path::new(""));
+                made_up_name(of, Timestamp::now())
+            }
         };
         let spec = JobSpec {
             name,
-            model: model.reference(),
+            subject,
             payload: Payload { artifact: payload.reference(), ..description },
             inputs: self.inputs,
+            environment: BaseEnvironment::default(),
             instance_types: self.instance_types,
             emulate: self.emulate,
             sweep,
@@ -152,6 +163,19 @@ impl JobRequest {
             prices.extend(names.into_iter().map(|name| (name, price)));
         }
         Ok(prices)
+    }
+}
+
+fn subject(
+    model: Option<&LocalFile>,
+    endpoint: Option<&EndpointName>,
+) -> Result<JobSubject, Failure> {
+    match (model.map(LocalFile::reference), endpoint.cloned()) {
+        (Some(model), Some(endpoint)) => Ok(JobSubject::ModelAndEndpoint { model, endpoint }),
+        (Some(model), None) => Ok(JobSubject::Model { model }),
+        (None, Some(endpoint)) => Ok(JobSubject::Endpoint { endpoint }),
+        (None, None) => Err(Failure::usage("there is nothing to measure")
+            .hint("give a model, an endpoint that an agent offers, or both")),
     }
 }
 
@@ -207,7 +231,8 @@ fn made_up_name(model: &Path, now: Timestamp) -> JobName {
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct JobFile {
-    model: PathBuf,
+    model: Option<PathBuf>,
+    endpoint: Option<EndpointName>,
     #[serde(default)]
     input: Vec<InputSpec>,
     payload: Option<PathBuf>,
@@ -248,7 +273,8 @@ pub(crate) fn read_job_file(path: &Path) -> Result<JobRequest, Failure> {
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
     let beside = |path: PathBuf| folder.join(path);
     Ok(JobRequest {
-        model: beside(file.model),
+        model: file.model.map(beside),
+        endpoint: file.endpoint,
         inputs: file.input,
         payload: file.payload.map(beside),
         content_type: file.content_type,

@@ -100,6 +100,13 @@ async fn list(
     Ok(jobs)
 }
 
+/// The model, the endpoint, or both.
+fn about(job: &v1::Job) -> String {
+    let model = Some(job.model_name.clone()).filter(|name| !name.is_empty());
+    let endpoint = job.endpoint.as_ref().map(|name| format!("endpoint {name}"));
+    model.into_iter().chain(endpoint).collect::<Vec<_>>().join(" and ")
+}
+
 fn listing(jobs: &[v1::Job]) -> Listing {
     let now = Timestamp::now();
     let status = |job: &v1::Job| {
@@ -112,7 +119,7 @@ fn listing(jobs: &[v1::Job]) -> Listing {
         vec![
             job.name.clone(),
             status(job),
-            job.model_name.clone(),
+            about(job),
             format!("{}/{}", job.trials_ended, job.trials_total),
             job.recommended_instance_type.clone().unwrap_or_else(|| "-".to_owned()),
             job.cost_per_inference_usd
@@ -124,12 +131,14 @@ fn listing(jobs: &[v1::Job]) -> Listing {
         let mut object = json!({
             "name": job.name,
             "status": status(job),
-            "model": {"name": job.model_name, "sha256": job.model_sha256},
             "created_at": time(job.created_at).map(|at| at.to_string()),
             "trials": {"total": job.trials_total, "ended": job.trials_ended},
             "instance_types": job.instance_types,
         });
+        let model = json!({"name": job.model_name, "sha256": job.model_sha256});
         let optional = [
+            ("model", (!job.model_name.is_empty()).then_some(model)),
+            ("endpoint", job.endpoint.as_ref().map(|name| json!(name))),
             ("finished_at", time(job.finished_at).map(|at| json!(at.to_string()))),
             ("reason", (!job.reason.is_empty()).then(|| json!(job.reason))),
             ("recommended_instance_type", job.recommended_instance_type.as_ref().map(|t| json!(t))),

@@ -156,7 +156,9 @@ fn label(planned: &v1::PlannedTrial) -> String {
         planned.configuration.clone().map(assay_measure::configuration::Configuration::try_from);
     let configuration = match configuration {
         Some(Ok(configuration)) => configuration.to_string(),
-        Some(Err(_)) | None => String::new(),
+        Some(Err(_)) | None => {
+            planned.endpoint.as_ref().map(|name| format!("endpoint {name}")).unwrap_or_default()
+        }
     };
     format!("{}  {configuration}", planned.instance_types.join(", "))
 }

@@ -85,14 +85,18 @@ pub(crate) async fn create(
     prepared: PreparedJob,
     view: &ProgressView,
 ) -> Result<v1::CreateJobResponse, Failure> {
-    let model = &prepared.model;
-    view.line(&format!(
-        "  Model    {}  {}  sha256:{}",
-        model.name,
-        model.size,
-        short(model.sha256.as_str())
-    ));
-    artifact::upload(client, &prepared.model).await?;
+    if let Some(endpoint) = prepared.spec.endpoint() {
+        view.line(&format!("  Endpoint {endpoint}, as it runs"));
+    }
+    if let Some(model) = &prepared.model {
+        view.line(&format!(
+            "  Model    {}  {}  sha256:{}",
+            model.name,
+            model.size,
+            short(model.sha256.as_str())
+        ));
+        artifact::upload(client, model).await?;
+    }
     artifact::upload(client, &prepared.payload).await?;
     let limit = prepared.spec.max_duration;
     let request = v1::CreateJobRequest { spec: Some(prepared.spec.into()) };

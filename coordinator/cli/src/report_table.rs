@@ -81,7 +81,7 @@ fn row(entry: &Entry, meets: &str, scored: bool, wide: bool) -> Vec<Cell> {
             if entry.tied_with.is_empty() { rank.to_string() } else { format!("{rank}=") }
         })),
         format!("{}{star}", entry.instance_type),
-        entry.configuration.as_ref().map(ToString::to_string).unwrap_or_default(),
+        entry.serving().unwrap_or_default(),
     ];
     if scored {
         cells.push(or_dash(entry.score.map(|score| format!("{score:.1}"))));
@@ -127,7 +127,7 @@ fn recommendation(text: &mut String, report: &JobReport) {
         }
         return;
     };
-    let configuration = best.configuration.as_ref().map(ToString::to_string).unwrap_or_default();
+    let configuration = best.serving().unwrap_or_default();
     let _ = writeln!(text, "  Recommendation  {}, {configuration}", best.instance_type);
     if let Some(cost) = best.cost_per_million_usd {
         let _ = write!(text, "    ${} per million inferences", figures::significant(cost));
@@ -165,7 +165,7 @@ fn left_out(text: &mut String, report: &JobReport) {
     let all = report.rejected.iter().chain(&report.failed);
     for entry in all {
         let configuration =
-            entry.configuration.as_ref().map_or_else(String::new, |c| format!(" {c}"));
+            entry.serving().map_or_else(String::new, |serving| format!(" {serving}"));
         let reason = entry.reason.as_deref().unwrap_or("no reason was recorded");
         let _ = writeln!(text, "  {}{configuration}: {reason}", entry.instance_type);
         let detail = entry.detail.as_deref().and_then(|detail| detail.lines().last());

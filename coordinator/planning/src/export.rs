@@ -39,7 +39,7 @@ pub fn steps_csv(report: &JobReport) -> Result<String, csv::Error> {
 #[must_use]
 pub fn markdown(report: &JobReport) -> String {
     let mut text =
-        format!("# {}\n\nModel `{}`, status {}.\n", report.name, report.model.name, report.status);
+        format!("# {}\n\nModel `{}`, status {}.\n", report.name, report.about(), report.status);
     if !report.ranking.is_empty() {
         text.push_str(
             "\n| # | Instance type | Configuration | Score | $/1M | $/hour | p95 | Max inv/min | CPU | Tied with |\n\
@@ -146,7 +146,7 @@ impl<'a> CandidateRow<'a> {
             score: entry.score,
             instance_type: &entry.instance_type,
             emulated: entry.emulated,
-            configuration: entry.configuration.as_ref().map(ToString::to_string),
+            configuration: entry.serving(),
             usd_per_hour: entry.price.as_ref().map(|price| price.usd_per_hour),
             price_estimate: entry.price.as_ref().map(|price| price.estimate),
             cost_per_hour_usd: entry.cost_per_hour_usd,
@@ -199,7 +199,7 @@ impl<'a> StepRow<'a> {
         Self {
             job,
             instance_type: &entry.instance_type,
-            configuration: entry.configuration.as_ref().map(ToString::to_string),
+            configuration: entry.serving(),
             step: number,
             purpose: step.purpose.word(),
             users: step.users,
@@ -236,7 +236,7 @@ fn markdown_row(entry: &Entry) -> String {
         entry.rank.map_or(String::new(), |rank| rank.to_string()),
         cell(&entry.instance_type),
         if entry.emulated { "\\*" } else { "" },
-        cell(&entry.configuration.as_ref().map(ToString::to_string).unwrap_or_default()),
+        cell(&entry.serving().unwrap_or_default()),
         number(entry.score, 1),
         number(entry.cost_per_million_usd, 3),
         number(entry.cost_per_hour_usd, 4),
@@ -247,8 +247,8 @@ fn markdown_row(entry: &Entry) -> String {
 }
 
 fn described(entry: &Entry) -> String {
-    match &entry.configuration {
-        Some(configuration) => cell(&format!("{}, {configuration}", entry.instance_type)),
+    match entry.serving() {
+        Some(serving) => cell(&format!("{}, {serving}", entry.instance_type)),
         None => cell(&entry.instance_type),
     }
 }

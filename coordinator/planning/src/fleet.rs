@@ -1,8 +1,10 @@
 //! What the planner sees of the agents: a snapshot, without connections.
 
+use std::collections::BTreeSet;
+
 use assay_measure::{
     hardware::HostFacts,
-    ids::{AgentName, HostFingerprint, InstanceTypeName},
+    ids::{AgentName, EndpointName, HostFingerprint, InstanceTypeName},
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,4 +25,7 @@ pub struct AgentView {
     pub draining: bool,
     /// Smaller instance types may be emulated on it.
     pub may_emulate: bool,
+    /// Running servers that it may load.
+    #[serde(default)]
+    pub endpoints: BTreeSet<EndpointName>,
 }

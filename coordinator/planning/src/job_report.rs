@@ -73,18 +73,19 @@ pub fn build(facts: &JobFacts, overrides: Overrides) -> JobReport {
     let (ranked_by, ranking) = ranked(facts, goals, &mut lists);
     let reason = remarks::no_recommendation(facts, &ranking, &lists);
     let warnings = remarks::of_job(facts, ranked_by, &ranking, &lists);
-    let model = &facts.spec.model;
+    let model = facts.spec.model().map(|model| ModelReport {
+        name: model.name.clone(),
+        sha256: model.sha256.to_string(),
+        size_bytes: model.size_bytes.count(),
+    });
     JobReport {
         schema: SCHEMA.to_owned(),
         name: facts.spec.name.to_string(),
         status: facts.status,
         created_at: facts.created_at,
         finished_at: facts.finished_at,
-        model: ModelReport {
-            name: model.name.clone(),
-            sha256: model.sha256.to_string(),
-            size_bytes: model.size_bytes.count(),
-        },
+        model,
+        endpoint: facts.spec.endpoint().map(ToString::to_string),
         goals,
         constraints: facts.spec.constraints.clone(),
         ranked_by,
@@ -199,7 +200,7 @@ fn judge_measured(
     entry.meets = true;
     let metric = facts.spec.constraints.first().map_or(SloMetric::P95, |slo| slo.metric());
     let contender = Contender {
-        name: format!("{} {}", candidate.instance_type, candidate.configuration),
+        name: format!("{} {}", candidate.instance_type, candidate.serving),
         per_hour: entry::endpoint_price(facts, &candidate.instance_type),
         capacity,
         latency_us: constraints::figure(metric, &measurement.latency),

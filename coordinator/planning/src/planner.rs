@@ -5,33 +5,39 @@
 //! for all of the job. Emulated types with the same number of processors share one trial per
 //! configuration, held to the smallest memory among them; should that run out, the larger ones get
 //! a trial of their own ([`Plan::after_outcome`]).
+//!
+//! A running endpoint is one more candidate, on the machine of an agent that offers it. It has no
+//! configuration to vary, and no rivals: it is measured once, before all others.
 
 use std::time::Duration;
 
 use assay_measure::{
     configuration::Configuration,
     hardware::Shape,
-    ids::{HostFingerprint, InstanceTypeName, JobName, TrialId},
-    job::JobSpec,
+    ids::{EndpointName, HostFingerprint, InstanceTypeName, JobName, SpecificationName, TrialId},
+    job::{CandidateType, JobSpec},
     outcome::{Failure, FailureKind, TrialOutcome},
     search::{Mode, SearchPlan},
     stepped_load::{SteppedLoad, SteppedLoadError},
-    trial::{TrialSpec, Work},
+    trial::{ArtifactRef, ServedModel, TrialSpec, TrialSubject, Work},
 };
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::{
     catalogue::{Catalogue, UnknownInstanceType},
     fleet::AgentView,
-    sweep::{self, EnvironmentConflict, EnvironmentSweep},
+    sweep::{self, EnvironmentSweep},
 };
 
+mod endpoint;
+mod error;
 mod limit;
 mod race;
 mod sites;
 mod timing;
 
+pub use endpoint::Serving;
+pub use error::PlanError;
 pub use race::Stage;
 use sites::{Site, Sites};
 
@@ -63,8 +69,12 @@ pub struct Candidate {
     pub shape: Shape,
     /// It is measured on another machine, held to that shape.
     pub emulated: bool,
-    /// How the model is served.
-    pub configuration: Configuration,
+    /// How it answers.
+    #[serde(flatten)]
+    pub serving: Serving,
+    /// The description of the model that the configuration begins with, if it is not the job's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specification: Option<SpecificationName>,
     /// The trial that measures it; the last one decides.
     pub trial: TrialId,
     /// Whether it is measured once, or quickly first.
@@ -93,6 +103,13 @@ pub enum Placement {
     Native(InstanceTypeName),
     /// On this machine, held to a smaller shape.
     Emulated(HostFingerprint),
+    /// On any machine of this type whose agent offers the endpoint.
+    Endpoint {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// The type that it was planned, and is priced, on.
+        instance_type: InstanceTypeName,
+    },
 }
 
 impl Placement {
@@ -102,6 +119,9 @@ impl Placement {
         match self {
             Self::Native(instance_type) => agent.instance_type == *instance_type,
             Self::Emulated(fingerprint) => agent.may_emulate && agent.fingerprint == *fingerprint,
+            Self::Endpoint { endpoint, instance_type } => {
+                agent.instance_type == *instance_type && agent.endpoints.contains(endpoint)
+            }
         }
     }
 }
@@ -117,55 +137,6 @@ pub struct Rejection {
     pub reason: String,
 }
 
-/// There is no plan.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum PlanError {
-    /// An instance type that nobody knows.
-    #[error(transparent)]
-    UnknownInstanceType(#[from] UnknownInstanceType),
-    /// No agent offers anything to measure on; try again when one has connected.
-    #[error("no agent is connected, so there is nothing to measure on")]
-    NoAgents,
-    /// The environment of a candidate contradicts itself or the sweep.
-    #[error("the environment of {instance_type} cannot be tried: {conflict}")]
-    Environment {
-        /// The candidate.
-        instance_type: InstanceTypeName,
-        /// What contradicts what.
-        conflict: EnvironmentConflict,
-    },
-    /// The load with its stopping conditions cannot be held.
-    #[error(transparent)]
-    SteppedLoad(#[from] SteppedLoadError),
-    /// The sweep multiplies out to too many.
-    #[error("the sweep makes {count} candidates; at most {MOST_CANDIDATES} can be planned")]
-    TooMany {
-        /// How many.
-        count: usize,
-    },
-}
-
-impl PlanError {
-    /// One thing to do next.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::UnknownInstanceType(unknown) => unknown.hint(),
-            Self::NoAgents => {
-                "start `assay-agent run --server URL` on a candidate machine".to_owned()
-            }
-            Self::Environment { .. } => {
-                "give every setting once: by an environment variable or by the sweep".to_owned()
-            }
-            Self::SteppedLoad(_) => {
-                "give phases of users with stopping conditions, or leave the conditions out"
-                    .to_owned()
-            }
-            Self::TooMany { .. } => "sweep fewer settings at a time".to_owned(),
-        }
-    }
-}
-
 /// Plans a job over the agents that are connected now.
 ///
 /// # Errors
@@ -175,19 +146,36 @@ pub fn plan(job: &JobSpec, catalogue: &Catalogue, fleet: &[AgentView]) -> Result
     check_instance_types(job, catalogue, fleet)?;
     let work = work(job)?;
     let sites = Sites::new(job, catalogue, fleet);
-    let wanted = sites.wanted();
-    if wanted.is_empty() || (job.emulate && sites.nobody_is_there()) {
-        return Err(PlanError::NoAgents);
+    let mut plan = Plan::default();
+    if let Some(endpoint) = job.endpoint() {
+        plan.add_endpoint(job, &work, endpoint, sites.offering(endpoint)?);
     }
+    if let Some(model) = job.model() {
+        plan.add_model(job, model, &work, &sites)?;
+    }
+    plan.keep_to_limit(job);
+    plan.begin_race(job);
+    plan.share_out_time(job, fleet);
+    Ok(plan)
+}
+
+/// What to try on a type: its environments with the sweep that each makes.
+fn sweeps(
+    job: &JobSpec,
+    wanted: &[CandidateType],
+) -> Result<Vec<Vec<EnvironmentSweep>>, PlanError> {
     let mut count: usize = 0;
     let mut sweeps = Vec::new();
-    for candidate_type in &wanted {
-        let swept = sweep::with_environment(&job.sweep, &candidate_type.environment).map_err(
-            |conflict| PlanError::Environment {
-                instance_type: candidate_type.name.clone(),
-                conflict,
-            },
-        )?;
+    for candidate_type in wanted {
+        let swept = sweep::with_environment(
+            &job.sweep,
+            candidate_type.specification.as_ref().map_or(&job.environment, |one| &one.environment),
+            &candidate_type.environment,
+        )
+        .map_err(|conflict| PlanError::Environment {
+            instance_type: candidate_type.name.clone(),
+            conflict,
+        })?;
         let bounds = swept.iter().map(|(_, sweep)| sweep::upper_bound(sweep));
         count = bounds.fold(count, usize::saturating_add);
         sweeps.push(swept);
@@ -195,21 +183,7 @@ pub fn plan(job: &JobSpec, catalogue: &Catalogue, fleet: &[AgentView]) -> Result
     if count > MOST_CANDIDATES {
         return Err(PlanError::TooMany { count });
     }
-    let mut plan = Plan::default();
-    for (candidate_type, sweeps) in wanted.iter().zip(&sweeps) {
-        match sites.find(candidate_type) {
-            Ok(site) => sweeps.iter().for_each(|swept| plan.add_site(job, &work, &site, swept)),
-            Err(reason) => plan.reject(Rejection {
-                instance_type: candidate_type.name.clone(),
-                configuration: None,
-                reason,
-            }),
-        }
-    }
-    plan.keep_to_limit(job);
-    plan.begin_race(job);
-    plan.share_out_time(job, fleet);
-    Ok(plan)
+    Ok(sweeps)
 }
 
 /// Refuses instance types that neither the catalogue nor the fleet knows and that come without a shape.
@@ -266,7 +240,7 @@ impl Plan {
             return Vec::new();
         };
         let Some(exhausted) = self.trial(id).cloned() else { return Vec::new() };
-        let Some(limit) = exhausted.spec.emulated else { return Vec::new() };
+        let Some(limit) = exhausted.spec.emulated() else { return Vec::new() };
         let larger = |candidate: &Candidate| {
             candidate.trial == *id && candidate.shape.memory_bytes > limit.memory_bytes
         };
@@ -278,7 +252,9 @@ impl Plan {
         let memory_bytes = next.shape.memory_bytes;
         let mut again = exhausted;
         again.spec.id = self.next_id(&id.job());
-        again.spec.emulated = Some(Shape { memory_bytes, ..limit });
+        if let Some(served) = again.spec.served_mut() {
+            served.emulated = Some(Shape { memory_bytes, ..limit });
+        }
         again.spec.instance_type = next.instance_type.clone();
         for candidate in self.candidates.iter_mut().filter(|candidate| larger(candidate)) {
             candidate.trial = again.spec.id.clone();
@@ -298,9 +274,37 @@ impl Plan {
         TrialId::of(job, u32::try_from(self.trials.len()).unwrap_or(u32::MAX).saturating_add(1))
     }
 
+    /// A model on every type that is wanted.
+    fn add_model(
+        &mut self,
+        job: &JobSpec,
+        model: &ArtifactRef,
+        work: &Work,
+        sites: &Sites<'_>,
+    ) -> Result<(), PlanError> {
+        let wanted = sites.wanted();
+        if wanted.is_empty() || (job.emulate && sites.nobody_is_there()) {
+            return Err(PlanError::NoAgents);
+        }
+        for (candidate_type, sweeps) in wanted.iter().zip(sweeps(job, &wanted)?) {
+            match sites.find(candidate_type) {
+                Ok(site) => {
+                    sweeps.iter().for_each(|swept| self.add_site(job, model, work, &site, swept));
+                }
+                Err(reason) => self.reject(Rejection {
+                    instance_type: candidate_type.name.clone(),
+                    configuration: None,
+                    reason,
+                }),
+            }
+        }
+        Ok(())
+    }
+
     fn add_site(
         &mut self,
         job: &JobSpec,
+        model: &ArtifactRef,
         work: &Work,
         site: &Site,
         (variables, sweep): &EnvironmentSweep,
@@ -326,22 +330,33 @@ impl Plan {
         for configuration in swept.configurations {
             // A type that is listed again may repeat a combination of variables.
             let is_same = |known: &Candidate| {
-                known.instance_type == site.name && known.configuration == configuration
+                known.instance_type == site.name
+                    && known.serving.configuration() == Some(&configuration)
+                    && known.specification == site.specification
             };
             if self.candidates.iter().any(is_same) {
                 continue;
             }
             let trial = self.shared_trial(site, &configuration).unwrap_or_else(|| {
                 let id = self.next_id(&job.name);
-                let trial = planned_trial(job, work.clone(), site, configuration.clone());
-                self.trials.push(trial.named(id.clone()));
+                let served = ServedModel {
+                    emulated: site.is_emulated().then_some(site.shape),
+                    configuration: configuration.clone(),
+                    model: model.clone(),
+                    ready_within: timing::ready_within(model),
+                };
+                let subject = TrialSubject::Served(served);
+                let spec = trial_spec(job, id.clone(), site.name.clone(), subject, work.clone());
+                let placement = site.placement.clone();
+                self.trials.push(PlannedTrial { spec, placement, expected: Duration::ZERO });
                 id
             });
             self.candidates.push(Candidate {
                 instance_type: site.name.clone(),
                 shape: site.shape,
                 emulated: site.is_emulated(),
-                configuration,
+                serving: Serving::Configured(configuration),
+                specification: site.specification.clone(),
                 trial,
                 stage: Stage::Single,
                 foreign_architecture: site.foreign_architecture,
@@ -355,12 +370,18 @@ impl Plan {
         if !site.may_share_trials() {
             return None;
         }
+        let candidates = &self.candidates;
+        let is_described_alike = |trial: &TrialId| {
+            let mut of_trial = candidates.iter().filter(|candidate| candidate.trial == *trial);
+            of_trial.all(|candidate| candidate.specification == site.specification)
+        };
         let shared = self.trials.iter_mut().find(|trial| {
-            trial.placement == site.placement
-                && trial.spec.configuration == *configuration
-                && trial.spec.emulated.is_some_and(|shape| shape.vcpus == site.shape.vcpus)
+            is_described_alike(&trial.spec.id)
+                && trial.placement == site.placement
+                && trial.spec.served().is_some_and(|served| served.configuration == *configuration)
+                && trial.spec.emulated().is_some_and(|shape| shape.vcpus == site.shape.vcpus)
         })?;
-        if let Some(shape) = &mut shared.spec.emulated {
+        if let Some(shape) = shared.spec.served_mut().and_then(|served| served.emulated.as_mut()) {
             shape.memory_bytes = shape.memory_bytes.min(site.shape.memory_bytes);
         }
         Some(shared.spec.id.clone())
@@ -403,31 +424,21 @@ fn work(job: &JobSpec) -> Result<Work, SteppedLoadError> {
     SteppedLoad::new(phases, stopping).map(Work::Stepped)
 }
 
-fn planned_trial(
+fn trial_spec(
     job: &JobSpec,
+    id: TrialId,
+    instance_type: InstanceTypeName,
+    subject: TrialSubject,
     work: Work,
-    site: &Site,
-    configuration: Configuration,
-) -> PlannedTrial {
-    let spec = TrialSpec {
-        id: TrialId::of(&job.name, 0),
-        instance_type: site.name.clone(),
-        emulated: site.is_emulated().then_some(site.shape),
-        configuration,
-        model: job.model.clone(),
+) -> TrialSpec {
+    TrialSpec {
+        id,
+        instance_type,
+        subject,
         payload: job.payload.clone(),
         inputs: job.inputs.clone(),
         work,
-        ready_within: timing::ready_within(&job.model),
         request_timeout: timing::request_timeout(&job.constraints),
-    };
-    PlannedTrial { spec, placement: site.placement.clone(), expected: Duration::ZERO }
-}
-
-impl PlannedTrial {
-    fn named(mut self, id: TrialId) -> Self {
-        self.spec.id = id;
-        self
     }
 }
 

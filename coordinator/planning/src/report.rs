@@ -39,8 +39,12 @@ pub struct JobReport {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Timestamp>,
-    /// The model.
-    pub model: ModelReport,
+    /// The model; absent when only an endpoint is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelReport>,
+    /// The running server that is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// Goals; absent ranks by cost per inference alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goals: Option<Goals>,
@@ -85,6 +89,25 @@ pub struct ProgressReport {
     pub ended: u32,
 }
 
+impl JobReport {
+    /// What it is about, for people: the model's file, the endpoint, or both.
+    #[must_use]
+    pub fn about(&self) -> String {
+        let model = self.model.iter().map(|model| model.name.clone());
+        let endpoint = self.endpoint.iter().map(|name| format!("endpoint {name}"));
+        model.chain(endpoint).collect::<Vec<_>>().join(" and ")
+    }
+}
+
+impl Entry {
+    /// How it answers, for people: the configuration, or `endpoint NAME`.
+    #[must_use]
+    pub fn serving(&self) -> Option<String> {
+        let configuration = self.configuration.as_ref().map(ToString::to_string);
+        configuration.or_else(|| self.endpoint.as_ref().map(|name| format!("endpoint {name}")))
+    }
+}
+
 /// A candidate in one of the three lists.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -118,9 +141,12 @@ pub struct Entry {
     pub limits_in_force: Vec<LimitInForce>,
     /// Instances of the endpoint.
     pub instance_count: u32,
-    /// How the model was served; absent when the type fails with every configuration.
+    /// How the model was served; absent when the type fails with every configuration, and for an endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configuration: Option<Configuration>,
+    /// The running server that was measured instead of a model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
     /// The price; absent when unpriced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<PriceReport>,

@@ -9,17 +9,18 @@
 //! not change their outputs, which every trial checks. Precision changes them, so another one than
 //! float32 is tried only where the user lists it.
 //!
-//! A candidate with environment variables is one configuration per combination of their values: the
-//! variables that name a setting decide it, every other setting takes its default ([`with_environment`]).
+//! What environment variables make of a sweep stands in [`with_environment`].
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::num::NonZeroU32;
 
 use assay_measure::{
     configuration::{Configuration, Device, Graph, Precision},
-    environment::{EnvironmentError, EnvironmentRanges, settings_of},
     job::Sweep,
 };
-use thiserror::Error;
+
+mod environment;
+
+pub use self::environment::{EnvironmentConflict, EnvironmentSweep, with_environment};
 
 /// What configurations must fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,57 +51,6 @@ struct Threads {
 
 /// The graphs to try where the user names none.
 const GRAPHS: [Graph; 2] = [Graph::Plain, Graph::Optimized];
-
-/// Environment variables and the sweep contradict each other, or a value is none.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum EnvironmentConflict {
-    /// Among the variables themselves.
-    #[error(transparent)]
-    Environment(#[from] EnvironmentError),
-    /// A variable sets what the sweep lists as well.
-    #[error("an environment variable and the sweep both set {0}")]
-    Sweep(&'static str),
-}
-
-/// A combination of variables, and the sweep with what they ask for.
-pub type EnvironmentSweep = (BTreeMap<String, String>, Sweep);
-
-/// A sweep once per combination of environment variables, with the settings that they ask for.
-///
-/// # Errors
-/// [`EnvironmentConflict`] when a setting is asked for twice, or a variable has a value that is none.
-pub fn with_environment(
-    sweep: &Sweep,
-    environment: &EnvironmentRanges,
-) -> Result<Vec<EnvironmentSweep>, EnvironmentConflict> {
-    if environment.is_empty() {
-        return Ok(vec![(BTreeMap::new(), sweep.clone())]);
-    }
-    let with = |variables: BTreeMap<String, String>| {
-        let settings = settings_of(&variables)?;
-        let mut sweep = Sweep { defaults_only: true, ..sweep.clone() };
-        decide(&mut sweep.workers, settings.workers, "workers")?;
-        decide(&mut sweep.intra_op_threads, settings.intra_op_threads, "intra-op threads")?;
-        decide(&mut sweep.max_batch, settings.max_batch, "max-batch")?;
-        let delay = settings.max_batch_delay_us;
-        decide(&mut sweep.max_batch_delay_us, delay, "max-batch-delay-us")?;
-        Ok((variables, sweep))
-    };
-    environment.combinations().into_iter().map(with).collect()
-}
-
-fn decide<T>(
-    swept: &mut Vec<T>,
-    asked: Option<T>,
-    setting: &'static str,
-) -> Result<(), EnvironmentConflict> {
-    let Some(asked) = asked else { return Ok(()) };
-    if !swept.is_empty() {
-        return Err(EnvironmentConflict::Sweep(setting));
-    }
-    swept.push(asked);
-    Ok(())
-}
 
 /// Multiplies a sweep out.
 #[must_use]
@@ -370,45 +320,6 @@ mod tests {
             shown(&configurations(&sweep(&["graph=optimized"]), room(1)).configurations),
             ["workers=1 intra-op=1 graph=optimized"]
         );
-    }
-
-    fn environment(pairs: &[(&str, &[&str])]) -> EnvironmentRanges {
-        let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
-        let pairs = pairs.iter().map(|(name, list)| ((*name).to_owned(), values(list)));
-        EnvironmentRanges::new(pairs.collect()).unwrap()
-    }
-
-    #[test]
-    fn every_combination_of_variables_is_one_configuration() {
-        let ranges = environment(&[("OMP_NUM_THREADS", &["1", "2"]), ("KMP_BLOCKTIME", &["0"])]);
-        let swept = with_environment(&Sweep::default(), &ranges).unwrap();
-        let shown: Vec<String> = swept
-            .iter()
-            .flat_map(|(_, sweep)| shown(&configurations(sweep, room(4)).configurations))
-            .collect();
-        assert_eq!(shown, ["workers=4 intra-op=1", "workers=2 intra-op=2"]);
-        assert_eq!(swept[0].0["OMP_NUM_THREADS"], "1");
-        assert!(swept.iter().all(|(variables, sweep)| {
-            variables["KMP_BLOCKTIME"] == "0" && upper_bound(sweep) == 1
-        }));
-        let batch = environment(&[
-            ("ASSAY_MAX_BATCH", &["8"]),
-            ("ASSAY_MAX_BATCH_DELAY_US", &["500"]),
-            ("SAGEMAKER_MODEL_SERVER_WORKERS", &["2"]),
-        ]);
-        let swept = with_environment(&Sweep::default(), &batch).unwrap();
-        assert_eq!(
-            self::shown(&configurations(&swept[0].1, room(2)).configurations),
-            ["workers=2 intra-op=1 max-batch=8 delay=500us"]
-        );
-    }
-
-    #[test]
-    fn a_setting_asked_for_by_variable_and_by_sweep_is_refused() {
-        let ranges = environment(&[("SAGEMAKER_MODEL_SERVER_WORKERS", &["2"])]);
-        let conflict = with_environment(&sweep(&["workers=1"]), &ranges).unwrap_err();
-        assert_eq!(conflict.to_string(), "an environment variable and the sweep both set workers");
-        assert!(with_environment(&sweep(&["intra-op=1"]), &ranges).is_ok());
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Jobs, agents and measurements for the tests of this crate.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use assay_measure::{
     configuration::{Configuration, Graph},
+    environment::BaseEnvironment,
     hardware::{HostFacts, Utilization},
     ids::Sha256,
-    job::{JobSpec, ResourceLimits, Sweep},
+    job::{JobSpec, JobSubject, ResourceLimits, Sweep},
     outcome::{Failure, FailureKind, HarnessFigures, LatencyFigures, Measurement, TrialOutcome},
     search::{Answer, Confirmation, Estimate, LimitedBy, Mode},
     trial::{ArtifactRef, Payload},
@@ -25,13 +26,14 @@ pub(crate) fn job(types: &[&str]) -> JobSpec {
     };
     JobSpec {
         name: "demo".parse().unwrap(),
-        model: artifact.clone(),
+        subject: JobSubject::Model { model: artifact.clone() },
         payload: Payload {
             artifact,
             is_archive: false,
             content_type: "application/x-npy".to_owned(),
         },
         inputs: Vec::new(),
+        environment: BaseEnvironment::default(),
         instance_types: types.iter().map(|text| text.parse().unwrap()).collect(),
         emulate: true,
         // Candidates are counted by their threads.
@@ -61,6 +63,7 @@ pub(crate) fn agent(name: &str, instance_type: &str, vcpus: u32, memory: Bytes) 
         busy: false,
         draining: false,
         may_emulate: true,
+        endpoints: BTreeSet::new(),
     }
 }
 
@@ -116,7 +119,7 @@ pub(crate) fn measurement(per_minute: f64, half_width: f64) -> Measurement {
         validity: Validity::from_findings(Vec::new()),
         host: host(2, Bytes::mib(7800)),
         limits_in_force: Vec::new(),
-        configuration: Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN),
+        configuration: Some(Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN)),
         harness: HarnessFigures { cpu_share_pct: 0.8, ..HarnessFigures::default() },
         energy_j_per_inference: None,
         output_deviation: None,

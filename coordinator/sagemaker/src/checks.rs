@@ -95,9 +95,7 @@ pub fn job(request: &CreateInferenceRecommendationsJobRequest) -> Result<(), Api
             return refuse("ModelLatencyThresholds: ValueInMilliseconds must be specified.");
         }
     }
-    if input.endpoints.iter().flatten().any(|endpoint| endpoint.endpoint_name.is_none()) {
-        return refuse("Endpoints: EndpointName must be specified.");
-    }
+    existing_endpoints(input)?;
     tags(request.tags.as_deref().unwrap_or_default())
 }
 
@@ -116,6 +114,20 @@ fn model_of(input: &InputConfig) -> Result<(), ApiError> {
         }
         (None, Some(_)) | (Some(_), None) => Ok(()),
     }
+}
+
+/// An existing endpoint is measured as it runs: there is nothing to configure.
+fn existing_endpoints(input: &InputConfig) -> Result<(), ApiError> {
+    let endpoints = input.endpoints.as_deref().unwrap_or_default();
+    if endpoints.iter().any(|endpoint| endpoint.endpoint_name.is_none()) {
+        return refuse("Endpoints: EndpointName must be specified.");
+    }
+    if !endpoints.is_empty() && input.endpoint_configurations.is_some() {
+        return refuse(
+            "InputConfig must have either Endpoints or EndpointConfigurations, not both.",
+        );
+    }
+    Ok(())
 }
 
 fn endpoint_configuration(endpoint: &EndpointInputConfiguration) -> Result<(), ApiError> {

@@ -1,7 +1,7 @@
 //! Environment variables: those of a request that are to be tried, and those of a result that say how the
 //! model was served.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_measure::{
     configuration::{Allocator, Configuration, Device, Graph, Precision},
@@ -48,18 +48,29 @@ pub fn ranges(
 }
 
 /// How a model was served, as environment variables: first those that were asked for, then what the
-/// configuration adds. Variables beyond the tenth are left out; none that drives our host is among them
-/// unless a request asked for more than five of its own.
+/// configuration adds. What the model brings along and nothing varies is not repeated; only a setting of the
+/// host is, under the name that the model knows it by. Variables beyond the tenth are left out; none that
+/// drives our host is among them unless a request asked for more than five of its own.
 #[must_use]
-pub fn parameters(configuration: &Configuration) -> Vec<EnvironmentParameter> {
+pub fn parameters(
+    configuration: &Configuration,
+    brought_along: &BTreeSet<String>,
+) -> Vec<EnvironmentParameter> {
     let asked = &configuration.environment;
-    let settings = settings(configuration);
+    let own_name = |name: &'static str| {
+        let others = name == MODEL_SERVER_WORKERS && brought_along.contains(TORCHSERVE_WORKERS);
+        if others { TORCHSERVE_WORKERS } else { name }
+    };
+    let settings = settings(configuration).into_iter().map(|(name, value)| (own_name(name), value));
     let is_said = |name: &str| {
         asked.contains_key(name)
             || (name == MODEL_SERVER_WORKERS && asked.contains_key(TORCHSERVE_WORKERS))
     };
-    let added = settings.into_iter().filter(|(name, _)| !is_said(name));
-    let asked = asked.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    let added = settings.filter(|(name, _)| !is_said(name));
+    let asked = asked
+        .iter()
+        .filter(|(name, _)| !brought_along.contains(*name))
+        .map(|(name, value)| (name.as_str(), value.clone()));
     asked
         .chain(added)
         .take(MOST_PARAMETERS)
@@ -69,6 +80,15 @@ pub fn parameters(configuration: &Configuration) -> Vec<EnvironmentParameter> {
             value,
         })
         .collect()
+}
+
+/// What tells a configuration from every other one: its settings, then all of its variables.
+#[must_use]
+pub fn identity(configuration: &Configuration) -> Vec<String> {
+    let settings = settings(configuration).into_iter();
+    let variables =
+        configuration.environment.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    settings.chain(variables).map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// Workers and threads always, the rest where it is not the default.
@@ -110,7 +130,13 @@ mod tests {
     use crate::shapes::jobs::EnvironmentParameterRanges;
 
     fn shown(configuration: &Configuration) -> Vec<String> {
-        parameters(configuration).iter().map(|one| format!("{}={}", one.key, one.value)).collect()
+        told(configuration, &[])
+    }
+
+    fn told(configuration: &Configuration, brought_along: &[&str]) -> Vec<String> {
+        let brought_along = brought_along.iter().map(|name| (*name).to_owned()).collect();
+        let parameters = parameters(configuration, &brought_along);
+        parameters.iter().map(|one| format!("{}={}", one.key, one.value)).collect()
     }
 
     fn cpu() -> Configuration {
@@ -140,6 +166,39 @@ mod tests {
             shown(&configuration),
             ["KMP_BLOCKTIME=0", "TS_DEFAULT_WORKERS_PER_MODEL=4", "OMP_NUM_THREADS=2"]
         );
+    }
+
+    #[test]
+    fn what_a_model_brings_along_is_not_repeated_but_a_setting_keeps_its_name() {
+        let mut configuration = cpu();
+        for (name, value) in [("LABELS", "cat,dog"), ("KMP_BLOCKTIME", "0")] {
+            configuration.environment.insert(name.to_owned(), value.to_owned());
+        }
+        assert_eq!(
+            told(&configuration, &["LABELS", "TS_DEFAULT_WORKERS_PER_MODEL", "OMP_NUM_THREADS"]),
+            ["KMP_BLOCKTIME=0", "TS_DEFAULT_WORKERS_PER_MODEL=4", "OMP_NUM_THREADS=2"]
+        );
+    }
+
+    #[test]
+    fn whatever_differs_between_two_configurations_differs_in_their_identity() {
+        let mut all = vec![identity(&cpu())];
+        let mut differs = |change: fn(&mut Configuration)| {
+            let mut changed = cpu();
+            change(&mut changed);
+            assert!(!all.contains(&identity(&changed)), "{changed:?}");
+            all.push(identity(&changed));
+        };
+        differs(|one| one.workers = NonZeroU32::MIN);
+        differs(|one| one.intra_op_threads = NonZeroU32::MIN);
+        differs(|one| one.max_batch = NonZeroU32::new(8).unwrap());
+        differs(|one| one.max_batch_delay_us = 5);
+        differs(|one| one.device = Device::Cuda(0));
+        differs(|one| one.dtype = Precision::Float16);
+        differs(|one| one.graph = Graph::Optimized);
+        differs(|one| one.allocator = Allocator::Default);
+        differs(|one| drop(one.environment.insert(TORCHSERVE_WORKERS.into(), "4".into())));
+        differs(|one| drop(one.environment.insert(MODEL_SERVER_WORKERS.into(), "4".into())));
     }
 
     #[test]

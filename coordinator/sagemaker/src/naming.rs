@@ -1,7 +1,7 @@
 //! Names that are derived from a job: recommendations, endpoints, log streams.
 //!
-//! The same trial gives the same names for ever: they are hashes, not counters, so that neither the order
-//! of a list nor a restart changes them.
+//! The same candidate gives the same recommendation and the same trial the same endpoint for ever: names are
+//! hashes, not counters, so that neither the order of a list nor a restart changes them.
 
 /// The log group of all jobs.
 pub const LOG_GROUP: &str = "/aws/sagemaker/InferenceRecommendationsJobs";
@@ -16,7 +16,7 @@ const WORD_LENGTH: usize = 8;
 
 /// `<job>/<8 word characters>`, which is what the SDK's `deploy()` accepts.
 ///
-/// `parts` are what tells one candidate from the others: its trial and its instance type.
+/// `parts` are what tells one candidate from the others: its instance type and how the model is served.
 #[must_use]
 pub fn recommendation_id(owner: &str, parts: &[&str]) -> String {
     format!("{owner}/{}", word(parts))
@@ -31,7 +31,8 @@ pub fn split_recommendation_id(id: &str) -> Option<(&str, &str)> {
         .then_some((owner, word))
 }
 
-/// The name of the endpoint that a candidate was measured as.
+/// The name of the endpoint that a candidate was measured as: one measured twice was two endpoints, so the
+/// trial is a part of it.
 #[must_use]
 pub fn endpoint(job: &str, parts: &[&str]) -> String {
     let kept: String = job.chars().take(KEPT_OF_JOB_NAME).collect();

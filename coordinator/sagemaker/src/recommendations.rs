@@ -7,10 +7,17 @@
 //! - `ModelLatency` is the percentile that the job's threshold names, p95 without one: microseconds, or
 //!   milliseconds rounded up.
 
-use std::{cmp::Ordering, collections::BTreeMap, str::FromStr};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use assay_measure::configuration::{Configuration, UnknownWord};
-use assay_planning::report::{Entry, JobReport, LatencyReport};
+use assay_planning::{
+    planner::Candidate,
+    report::{Entry, JobReport, LatencyReport},
+};
 
 use crate::{
     environment, naming,
@@ -119,10 +126,16 @@ impl FromStr for LatencyUnit {
 }
 
 /// What a report does not hold of a trial.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TrialRecord {
     /// Where it stands.
     pub status: Status,
+    /// How the model was to be served. What the host said of itself afterwards may differ.
+    pub configuration: Option<Configuration>,
+    /// The inference specification that the model was served by, if it was an additional one.
+    pub specification: Option<String>,
+    /// The variables of the model's own that nothing varies.
+    pub brought_along: BTreeSet<String>,
     /// When load began and ended; absent while it has not.
     pub invocations: Option<(Timestamp, Timestamp)>,
 }
@@ -143,7 +156,8 @@ pub struct Results<'a> {
 }
 
 impl Results<'_> {
-    /// The ten cheapest of the ranking; empty when there is none, and then the member is left out.
+    /// The ten cheapest of the ranking; empty when there is none, and then the member is left out. An existing
+    /// endpoint is no recommendation: its figures stand in [`Results::endpoint_performance`].
     #[must_use]
     pub fn recommendations(&self, order: ListOrder) -> Vec<InferenceRecommendation> {
         let found = self.report.ranking.iter();
@@ -158,7 +172,7 @@ impl Results<'_> {
     }
 
     /// One step per candidate that came to an end, in the order of the report; candidates that are still
-    /// waiting or running come from [`unfinished_step`].
+    /// waiting or running come from [`Results::unfinished_step`].
     #[must_use]
     pub fn steps(&self) -> Vec<JobStep> {
         let report = self.report;
@@ -171,18 +185,22 @@ impl Results<'_> {
     pub fn endpoint_performance(&self, endpoint_name: &str) -> Option<EndpointPerformance> {
         let report = self.report;
         let mut entries = report.ranking.iter().chain(&report.rejected);
-        let metrics = entries.find_map(|entry| self.endpoint_metrics(entry))?;
+        let measured = entries.find(|entry| entry.endpoint.as_deref() == Some(endpoint_name))?;
+        let metrics = self.endpoint_metrics(measured)?;
         let endpoint_info = EndpointInfo { endpoint_name: Some(endpoint_name.to_owned()) };
         Some(EndpointPerformance { metrics, endpoint_info })
     }
 
     fn recommendation(&self, entry: &Entry) -> Option<InferenceRecommendation> {
+        if entry.endpoint.is_some() {
+            return None;
+        }
         let (metrics, instances) = self.metrics(entry)?;
         let times = self.times(entry);
         Some(InferenceRecommendation {
             endpoint_configuration: self.endpoint(entry, instances),
-            model_configuration: model_configuration(entry.configuration.as_ref()),
-            recommendation_id: Some(recommendation_id(&self.report.name, entry)),
+            model_configuration: self.model_configuration(entry),
+            recommendation_id: Some(self.recommendation_id(entry)),
             metrics: Some(metrics),
             invocation_start_time: times.map(|(start, _)| start),
             invocation_end_time: times.map(|(_, end)| end),
@@ -190,9 +208,11 @@ impl Results<'_> {
     }
 
     fn step(&self, entry: &Entry) -> JobStep {
-        let metrics = self.metrics(entry);
-        let record = entry.trial.as_ref().and_then(|trial| self.trials.get(trial));
-        let by_figures = if metrics.is_some() { Status::Completed } else { Status::Failed };
+        let metrics = self.metrics(entry).filter(|_| entry.endpoint.is_none());
+        let endpoint_metrics = self.endpoint_metrics(entry).filter(|_| entry.endpoint.is_some());
+        let record = self.record(entry);
+        let is_measured = metrics.is_some() || endpoint_metrics.is_some();
+        let by_figures = if is_measured { Status::Completed } else { Status::Failed };
         let status = record.map_or(by_figures, |record| record.status);
         let reason = entry.reason.as_deref().filter(|_| status != Status::Completed);
         let times = self.times(entry);
@@ -202,9 +222,9 @@ impl Results<'_> {
             job_name: self.report.name.clone(),
             status,
             inference_benchmark: Some(InferenceBenchmark {
-                model_configuration: model_configuration(entry.configuration.as_ref()),
+                model_configuration: self.model_configuration(entry),
                 metrics: metrics.map(|(metrics, _)| metrics),
-                endpoint_metrics: None,
+                endpoint_metrics,
                 endpoint_configuration: Some(self.endpoint(entry, instances)),
                 failure_reason: reason.map(status::cut),
                 invocation_start_time: times.map(|(start, _)| start),
@@ -213,13 +233,64 @@ impl Results<'_> {
         }
     }
 
+    /// The id of a candidate's recommendation: the same for ever, whichever of its trials counts.
+    fn recommendation_id(&self, entry: &Entry) -> String {
+        let record = self.record(entry);
+        let asked = record.and_then(|record| record.configuration.as_ref());
+        let configuration = asked.or(entry.configuration.as_ref());
+        let settings = configuration.map(environment::identity).unwrap_or_default();
+        let specification = record.and_then(|record| record.specification.as_deref());
+        let parts: Vec<&str> = [entry.instance_type.as_str()]
+            .into_iter()
+            .chain(settings.iter().map(String::as_str))
+            .chain(specification)
+            .collect();
+        naming::recommendation_id(&self.report.name, &parts)
+    }
+
+    fn record(&self, entry: &Entry) -> Option<&TrialRecord> {
+        self.trials.get(entry.trial.as_ref()?)
+    }
+
+    fn model_configuration(&self, entry: &Entry) -> ModelConfiguration {
+        model_configuration(entry.configuration.as_ref(), self.record(entry))
+    }
+
+    /// The step of a candidate that has not come to an end.
+    #[must_use]
+    pub fn unfinished_step(&self, candidate: &Candidate) -> JobStep {
+        let (job, trial) = (&self.report.name, candidate.trial.as_str());
+        let record = self.trials.get(trial);
+        let instance_type = candidate.instance_type.as_str();
+        JobStep {
+            step_type: StepType::Benchmark,
+            job_name: job.clone(),
+            status: record.map_or(Status::Pending, |record| record.status),
+            inference_benchmark: Some(InferenceBenchmark {
+                model_configuration: model_configuration(candidate.serving.configuration(), record),
+                metrics: None,
+                endpoint_metrics: None,
+                endpoint_configuration: Some(endpoint_configuration(
+                    endpoint_name(job, trial, candidate),
+                    instance_type,
+                    1,
+                )),
+                failure_reason: None,
+                invocation_start_time: None,
+                invocation_end_time: None,
+            }),
+        }
+    }
+
     fn times(&self, entry: &Entry) -> Option<(Timestamp, Timestamp)> {
-        self.trials.get(entry.trial.as_ref()?)?.invocations
+        self.record(entry)?.invocations
     }
 
     fn endpoint(&self, entry: &Entry, instances: i32) -> EndpointOutputConfiguration {
         let trial = entry.trial.as_deref().unwrap_or_default();
-        endpoint(&self.report.name, trial, &entry.instance_type, instances)
+        let made_up = || naming::endpoint(&self.report.name, &[trial, &entry.instance_type]);
+        let name = entry.endpoint.clone().unwrap_or_else(made_up);
+        endpoint_configuration(name, &entry.instance_type, instances)
     }
 
     /// The figures of the whole endpoint, and of how many instances that is.
@@ -263,38 +334,6 @@ impl Results<'_> {
     }
 }
 
-/// The step of a candidate that has not come to an end.
-#[must_use]
-pub fn unfinished_step(
-    job: &str,
-    trial: &str,
-    instance_type: &str,
-    configuration: &Configuration,
-    status: Status,
-) -> JobStep {
-    JobStep {
-        step_type: StepType::Benchmark,
-        job_name: job.to_owned(),
-        status,
-        inference_benchmark: Some(InferenceBenchmark {
-            model_configuration: model_configuration(Some(configuration)),
-            metrics: None,
-            endpoint_metrics: None,
-            endpoint_configuration: Some(endpoint(job, trial, instance_type, 1)),
-            failure_reason: None,
-            invocation_start_time: None,
-            invocation_end_time: None,
-        }),
-    }
-}
-
-/// The id of a candidate's recommendation: the same for ever.
-#[must_use]
-pub fn recommendation_id(job: &str, entry: &Entry) -> String {
-    let trial = entry.trial.as_deref().unwrap_or_default();
-    naming::recommendation_id(job, &[trial, &entry.instance_type])
-}
-
 /// `f32(cost per hour / (60 × invocations per minute))`; none when nothing is carried.
 #[must_use]
 pub fn per_inference(cost_per_hour: WideFloat, max_invocations: i32) -> Option<WideFloat> {
@@ -317,14 +356,22 @@ fn whole_below(per_minute: f64) -> i32 {
     whole.max(0)
 }
 
-fn endpoint(
-    job: &str,
-    trial: &str,
+/// The name of the endpoint that a trial measured a candidate as: its own if it is one.
+#[must_use]
+pub fn endpoint_name(job: &str, trial: &str, candidate: &Candidate) -> String {
+    match candidate.serving.endpoint() {
+        Some(existing) => existing.to_string(),
+        None => naming::endpoint(job, &[trial, candidate.instance_type.as_str()]),
+    }
+}
+
+fn endpoint_configuration(
+    endpoint_name: String,
     instance_type: &str,
     instances: i32,
 ) -> EndpointOutputConfiguration {
     EndpointOutputConfiguration {
-        endpoint_name: naming::endpoint(job, &[trial, instance_type]),
+        endpoint_name,
         variant_name: naming::VARIANT.to_owned(),
         instance_type: Some(instance_type.to_owned()),
         initial_instance_count: Some(instances),
@@ -332,9 +379,16 @@ fn endpoint(
     }
 }
 
-fn model_configuration(configuration: Option<&Configuration>) -> ModelConfiguration {
+fn model_configuration(
+    configuration: Option<&Configuration>,
+    record: Option<&TrialRecord>,
+) -> ModelConfiguration {
+    let nothing = BTreeSet::new();
+    let brought_along = record.map_or(&nothing, |record| &record.brought_along);
     ModelConfiguration {
-        environment_parameters: configuration.map(environment::parameters),
+        inference_specification_name: record.and_then(|record| record.specification.clone()),
+        environment_parameters: configuration
+            .map(|configuration| environment::parameters(configuration, brought_along)),
         compiled: Some(false),
         ..ModelConfiguration::default()
     }

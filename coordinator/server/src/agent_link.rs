@@ -1,10 +1,13 @@
 //! The conversation between coordinator and agent, in domain types: two closed sets of messages.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use assay_measure::{
     hardware::HostFacts,
-    ids::{AgentName, HostFingerprint, InstanceTypeName, LeaseToken, TrialId},
+    ids::{AgentName, EndpointName, HostFingerprint, InstanceTypeName, LeaseToken, TrialId},
     outcome::{Progress, StepReport, TrialOutcome},
     trial::TrialSpec,
 };
@@ -29,6 +32,9 @@ pub(crate) struct AgentFacts {
     pub(crate) labels: BTreeMap<String, String>,
     /// Instance types may be emulated on it.
     pub(crate) emulates: bool,
+    /// Running servers that it may load, as its operator named them.
+    #[serde(default)]
+    pub(crate) endpoints: BTreeSet<EndpointName>,
 }
 
 /// A trial that an agent holds, with its proof.

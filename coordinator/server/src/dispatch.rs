@@ -184,8 +184,8 @@ pub(crate) enum Effect {
 /// The files of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Supply {
-    /// The model.
-    pub(crate) model: ArtifactRef,
+    /// The model; absent for a job on an endpoint alone.
+    pub(crate) model: Option<ArtifactRef>,
     /// What is sent to it.
     pub(crate) payload: Payload,
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use assay_measure::{
-    configuration::Configuration,
     ids::{AgentName, InstanceTypeName, TrialId},
     job::JobStatus,
     outcome::{Progress, StepReport, TrialOutcome},
+    trial::TrialSubject,
 };
-use assay_planning::planner::{Plan, PlannedTrial};
+use assay_planning::planner::{Plan, PlannedTrial, Serving};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -78,8 +78,9 @@ pub(crate) struct TrialBrief {
     pub(crate) id: TrialId,
     /// The instance types that share it.
     pub(crate) instance_types: Vec<InstanceTypeName>,
-    /// How the model is served.
-    pub(crate) configuration: Configuration,
+    /// How the model is served, or what is loaded instead.
+    #[serde(flatten)]
+    pub(crate) serving: Serving,
     /// It runs on another machine, held to the type's shape.
     pub(crate) emulated: bool,
     /// Roughly how long it takes.
@@ -93,8 +94,11 @@ impl TrialBrief {
         Self {
             id: trial.spec.id.clone(),
             instance_types: shared_by.map(|candidate| candidate.instance_type.clone()).collect(),
-            configuration: trial.spec.configuration.clone(),
-            emulated: trial.spec.emulated.is_some(),
+            serving: match &trial.spec.subject {
+                TrialSubject::Served(served) => Serving::Configured(served.configuration.clone()),
+                TrialSubject::Endpoint { endpoint } => Serving::Endpoint(endpoint.clone()),
+            },
+            emulated: trial.spec.emulated().is_some(),
             expected: trial.expected,
         }
     }

@@ -25,8 +25,8 @@ pub(crate) enum NotRemoved {
 
 /// What a job refers to, without what it still waits for.
 pub(crate) fn of(spec: &JobSpec) -> Vec<Sha256> {
-    let files = [&spec.model, &spec.payload.artifact];
-    files.into_iter().filter(|file| !file.is_awaited()).map(|file| file.sha256.clone()).collect()
+    let files = spec.model().into_iter().chain([&spec.payload.artifact]);
+    files.filter(|file| !file.is_awaited()).map(|file| file.sha256.clone()).collect()
 }
 
 /// Removes those of a deleted job's files that nobody else needs.
@@ -52,7 +52,7 @@ pub(crate) async fn remove_unneeded(
 mod tests {
     use std::pin::pin;
 
-    use assay_measure::units::Bytes;
+    use assay_measure::{job::JobSubject, trial::ArtifactRef, units::Bytes};
     use assay_planning::job_state::JobState;
     use futures_util::poll;
     use tempfile::TempDir;
@@ -119,7 +119,7 @@ mod tests {
     fn a_job_that_waits_for_its_files_refers_to_none() {
         let mut spec = job_spec("waiting", &["ml.c5.large"]);
         assert_eq!(of(&spec).len(), 2);
-        spec.model = assay_measure::trial::ArtifactRef::awaited("model.pt");
+        spec.subject = JobSubject::Model { model: ArtifactRef::awaited("model.pt") };
         assert_eq!(of(&spec), [artifact(PAYLOAD).sha256]);
     }
 }

@@ -155,7 +155,7 @@ impl From<Measurement> for v1::Measurement {
                 .iter()
                 .map(|limit| limit.word().to_owned())
                 .collect(),
-            configuration: Some(measurement.configuration.into()),
+            configuration: measurement.configuration.map(Into::into),
             harness: Some(measurement.harness.into()),
             energy_j_per_inference: measurement.energy_j_per_inference,
             output_deviation: measurement
@@ -188,7 +188,7 @@ impl TryFrom<v1::Measurement> for Measurement {
                 .iter()
                 .map(|word| limit(word))
                 .collect::<Result<_, _>>()?,
-            configuration: required("configuration", wire.configuration)?,
+            configuration: optional("configuration", wire.configuration)?,
             harness: required("harness", wire.harness)?,
             energy_j_per_inference: figure("energy_j_per_inference", wire.energy_j_per_inference)?,
             output_deviation: optional("output_deviation", wire.output_deviation)?,

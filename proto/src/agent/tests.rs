@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use assay_measure::{
     configuration::Configuration,
-    hardware::{GpuUtilization, HostFacts, LimitInForce, Utilization},
+    hardware::{GpuUtilization, HostFacts, LimitInForce, Shape, Utilization},
     outcome::{HarnessFigures, LatencyFigures, Measurement, OutputDeviation, TrialOutcome},
     schedule::{Arrivals, Load, Phase},
     search::{Answer, Confirmation, Drift, Estimate, LimitedBy, Mode, SearchPlan},
     stepped_load::{FlatInvocations, SteppedLoad, StopCause, StoppingConditions},
-    trial::{ArtifactRef, Payload, TrialSpec, Work},
+    trial::{ArtifactRef, Payload, ServedModel, TrialSpec, TrialSubject, Work},
     units::{Bytes, Rate},
     validity::{Finding, FindingName, Validity, Verdict},
 };
@@ -30,9 +30,12 @@ fn spec(work: Work) -> TrialSpec {
     TrialSpec {
         id: "demo/0".parse().unwrap(),
         instance_type: "ml.c5.large".parse().unwrap(),
-        emulated: Some(assay_measure::hardware::Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }),
-        configuration,
-        model: artifact("resnet18.pt"),
+        subject: TrialSubject::Served(ServedModel {
+            emulated: Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }),
+            configuration,
+            model: artifact("resnet18.pt"),
+            ready_within: Duration::from_secs(60),
+        }),
         payload: Payload {
             artifact: artifact("input.npy"),
             is_archive: false,
@@ -40,9 +43,23 @@ fn spec(work: Work) -> TrialSpec {
         },
         inputs: vec!["float32[1,3,224,224]".parse().unwrap()],
         work,
-        ready_within: Duration::from_secs(60),
         request_timeout: Duration::from_secs(30),
     }
+}
+
+fn of_endpoint() -> TrialSpec {
+    let subject = TrialSubject::Endpoint { endpoint: "mine".parse().unwrap() };
+    TrialSpec { subject, ..spec(search()) }
+}
+
+#[test]
+fn a_trial_of_an_endpoint_survives_the_wire_without_a_model() {
+    let wire = v1::TrialSpec::from(of_endpoint());
+    assert!(wire.model.is_none() && wire.configuration.is_none() && wire.emulated.is_none());
+    assert_eq!(TrialSpec::try_from(wire).unwrap(), of_endpoint());
+    let measured = Measurement { configuration: None, ..measurement() };
+    let wire = v1::Measurement::from(measured.clone());
+    assert_eq!(Measurement::try_from(wire).unwrap(), measured);
 }
 
 fn search() -> Work {
@@ -120,6 +137,14 @@ fn broken_specs_are_refused_with_the_field() {
         environment.insert("LD_PRELOAD".to_owned(), "/tmp/evil.so".to_owned());
     };
     assert!(break_it(&preload).contains("LD_PRELOAD cannot be set"));
+    let both = |w: &mut v1::TrialSpec| w.endpoint = Some("mine".to_owned());
+    assert!(break_it(&both).contains("together with a model"));
+    let hostile = |w: &mut v1::TrialSpec| {
+        *w = v1::TrialSpec::from(of_endpoint());
+        w.endpoint = Some("http://10.0.0.1/".to_owned());
+    };
+    assert!(break_it(&hostile).contains("not a valid endpoint name"));
+    assert!(break_it(&|w| w.model = None).contains("model"));
 }
 
 fn measurement() -> Measurement {
@@ -180,7 +205,7 @@ fn measurement() -> Measurement {
             ..HostFacts::default()
         },
         limits_in_force: LimitInForce::ALL.to_vec(),
-        configuration: Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN),
+        configuration: Some(Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN)),
         harness: HarnessFigures {
             cpu_share_pct: 1.0,
             lag_p50_us: 5,

@@ -9,7 +9,7 @@ use assay_measure::{
     schedule::{Arrivals, Load, Phase},
     search::SearchPlan,
     stepped_load::{SteppedLoad, StoppingConditions},
-    trial::{ArtifactRef, Payload, TrialSpec, Work},
+    trial::{ArtifactRef, Payload, ServedModel, TrialSpec, TrialSubject, Work},
     units::{Bytes, Rate},
 };
 
@@ -20,12 +20,18 @@ use crate::v1;
 
 impl From<TrialSpec> for v1::TrialSpec {
     fn from(spec: TrialSpec) -> Self {
+        let (served, endpoint) = match spec.subject {
+            TrialSubject::Served(served) => (Some(served), None),
+            TrialSubject::Endpoint { endpoint } => (None, Some(endpoint.to_string())),
+        };
         Self {
             id: spec.id.to_string(),
             instance_type: spec.instance_type.to_string(),
-            emulated: spec.emulated.map(Into::into),
-            configuration: Some(spec.configuration.into()),
-            model: Some(spec.model.into()),
+            emulated: served.as_ref().and_then(|served| served.emulated).map(Into::into),
+            ready_within_us: served.as_ref().map_or(0, |served| micros(served.ready_within)),
+            configuration: served.as_ref().map(|served| served.configuration.clone().into()),
+            model: served.map(|served| served.model.into()),
+            endpoint,
             payload: Some(spec.payload.into()),
             inputs: texts(&spec.inputs),
             work: Some(match spec.work {
@@ -33,7 +39,6 @@ impl From<TrialSpec> for v1::TrialSpec {
                 Work::Fixed(phases) => v1::trial_spec::Work::Fixed(fixed_load(phases)),
                 Work::Stepped(load) => v1::trial_spec::Work::Stepped(load.into()),
             }),
-            ready_within_us: micros(spec.ready_within),
             request_timeout_us: micros(spec.request_timeout),
         }
     }
@@ -47,19 +52,36 @@ impl TryFrom<v1::TrialSpec> for TrialSpec {
             v1::trial_spec::Work::Fixed(load) => Work::Fixed(phases(load)?),
             v1::trial_spec::Work::Stepped(load) => Work::Stepped(load.try_into()?),
         };
+        let subject = match &wire.endpoint {
+            Some(name) => endpoint(name, &wire.model, &wire.configuration)?,
+            None => TrialSubject::Served(ServedModel {
+                emulated: optional("emulated", wire.emulated)?,
+                configuration: required("configuration", wire.configuration)?,
+                model: required("model", wire.model)?,
+                ready_within: duration("ready_within_us", wire.ready_within_us)?,
+            }),
+        };
         Ok(Self {
             id: parse("id", &wire.id)?,
             instance_type: parse("instance_type", &wire.instance_type)?,
-            emulated: optional("emulated", wire.emulated)?,
-            configuration: required("configuration", wire.configuration)?,
-            model: required("model", wire.model)?,
+            subject,
             payload: required("payload", wire.payload)?,
             inputs: parse_all("inputs", &wire.inputs)?,
             work,
-            ready_within: duration("ready_within_us", wire.ready_within_us)?,
             request_timeout: duration("request_timeout_us", wire.request_timeout_us)?,
         })
     }
+}
+
+fn endpoint(
+    name: &str,
+    model: &Option<v1::ArtifactRef>,
+    configuration: &Option<v1::Configuration>,
+) -> Result<TrialSubject, Malformed> {
+    if model.is_some() || configuration.is_some() {
+        return Err(Malformed::new("endpoint", "cannot be measured together with a model"));
+    }
+    Ok(TrialSubject::Endpoint { endpoint: parse("endpoint", name)? })
 }
 
 pub(crate) fn fixed_load(phases: Vec<Phase>) -> v1::FixedLoad {

@@ -8,7 +8,8 @@ use super::*;
 
 fn request(model: &Path) -> JobRequest {
     JobRequest {
-        model: model.to_owned(),
+        model: Some(model.to_owned()),
+        endpoint: None,
         inputs: vec!["float32[1,4]".parse().unwrap()],
         payload: None,
         content_type: None,
@@ -57,7 +58,8 @@ fn what_is_wrong_is_named() {
         change(&mut request);
         request.prepare(dir.path()).unwrap_err().to_string()
     };
-    assert!(error(&|r| r.model = dir.path().join("gone.pt")).contains("cannot read"));
+    assert!(error(&|r| r.model = Some(dir.path().join("gone.pt"))).contains("cannot read"));
+    assert!(error(&|r| r.model = None).contains("nothing to measure"));
     assert!(error(&|r| r.inputs.clear()).contains("nothing says what the model takes"));
     assert!(error(&|r| r.sweep = vec!["wrkers=2".to_owned()]).contains("wrkers"));
     assert!(error(&|r| r.load = Some("users:none".to_owned())).contains("users:none"));
@@ -65,6 +67,21 @@ fn what_is_wrong_is_named() {
     assert!(error(&|r| r.prices = Some(dir.path().join("gone.csv"))).contains("price file"));
     fs::write(dir.path().join("blob"), b"x").unwrap();
     assert!(error(&|r| r.payload = Some(dir.path().join("blob"))).contains("--content-type"));
+}
+
+#[test]
+fn a_job_may_be_on_a_model_on_an_endpoint_or_on_both() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("job.toml");
+    fs::write(&path, "endpoint = \"prod\"\ninput = [\"float32[1,4]\"]\n").unwrap();
+    let alone = read_job_file(&path).unwrap().prepare(dir.path()).unwrap();
+    assert_eq!(alone.spec.subject, JobSubject::Endpoint { endpoint: "prod".parse().unwrap() });
+    assert!(alone.model.is_none());
+    assert!(alone.spec.name.as_str().starts_with("prod-"), "{}", alone.spec.name);
+    let mut both = request(&model_in(dir.path()));
+    both.endpoint = Some("prod".parse().unwrap());
+    let both = both.prepare(dir.path()).unwrap();
+    assert_eq!(both.spec.about(), "resnet18.pt and endpoint prod");
 }
 
 #[test]
@@ -112,7 +129,7 @@ fn a_job_file_reads_like_the_flags_and_refuses_unknown_keys() {
     )
     .unwrap();
     let request = read_job_file(&path).unwrap();
-    assert_eq!(request.model, dir.path().join("resnet18.pt"));
+    assert_eq!(request.model, Some(dir.path().join("resnet18.pt")));
     assert_eq!(request.max_duration, Duration::from_secs(600));
     fs::write(&path, "model = \"x\"\nslos = []\n").unwrap();
     let error = read_job_file(&path).unwrap_err().to_string();

@@ -49,7 +49,8 @@ pub(super) fn without_figures(
         trial: Some(candidate.trial.to_string()),
         emulated: candidate.emulated,
         shared_trial_with: shared_with(facts, candidate),
-        configuration: Some(candidate.configuration.clone()),
+        configuration: candidate.serving.configuration().cloned(),
+        endpoint: candidate.serving.endpoint().map(ToString::to_string),
         steps: trial.steps.iter().map(StepEntry::from).collect(),
         mode: mode_of(facts, candidate),
         ..blank(facts, &candidate.instance_type)
@@ -82,7 +83,7 @@ pub(super) fn of_measurement(
     Entry {
         host: Some(measurement.host.clone()),
         limits_in_force: measurement.limits_in_force.clone(),
-        configuration: Some(measurement.configuration.clone()),
+        configuration: measurement.configuration.clone(),
         cost_per_inference_usd: cost.map(|cost| cost.per_inference_usd),
         cost_per_inference_ci95: cost.filter(|_| answer.is_some()).and_then(|cost| {
             let (low, high) = cost.per_inference_ci95;
@@ -148,6 +149,7 @@ fn blank(facts: &JobFacts, name: &InstanceTypeName) -> Entry {
         limits_in_force: Vec::new(),
         instance_count: INSTANCE_COUNT,
         configuration: None,
+        endpoint: None,
         price: facts.prices.get(name).map(PriceReport::from),
         cost_per_hour_usd: endpoint_price(facts, name).map(PricePerHour::as_usd),
         cost_per_inference_usd: None,

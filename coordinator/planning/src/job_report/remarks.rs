@@ -1,8 +1,9 @@
 //! What people should know before they act on a report, in sentences.
 
 use assay_measure::{
-    configuration::Precision,
+    configuration::{Configuration, Precision},
     hardware::LimitInForce,
+    ids::EndpointName,
     job::JobStatus,
     outcome::Measurement,
     search::{Confirmation, Mode},
@@ -15,7 +16,7 @@ use super::{JobFacts, Lists, TrialFacts, WhyFailed, entry};
 use crate::{
     catalogue,
     constraints::{self, shown_latency},
-    planner::{Candidate, Stage},
+    planner::{Candidate, Serving, Stage},
     ranking::RankedBy,
     report::{Entry, emulation_note},
 };
@@ -70,8 +71,12 @@ pub(super) fn of_candidate(
             measurement.failed_calls, measurement.calls
         ));
     }
-    if measurement.configuration != candidate.configuration {
-        warnings.push(format!("the model host was asked for {}", candidate.configuration));
+    match &candidate.serving {
+        Serving::Endpoint(name) => warnings.push(about_the_endpoint(candidate, name)),
+        Serving::Configured(asked) if measurement.configuration.as_ref() != Some(asked) => {
+            warnings.push(format!("the model host was asked for {asked}"));
+        }
+        Serving::Configured(_) => {}
     }
     if trial.repeats > 0 {
         warnings.push(format!(
@@ -120,6 +125,15 @@ fn about_the_race(facts: &JobFacts, candidate: &Candidate) -> String {
             "measured quickly so far; a full search may follow".to_owned()
         }
     }
+}
+
+/// What nobody can see from outside.
+fn about_the_endpoint(candidate: &Candidate, name: &EndpointName) -> String {
+    format!(
+        "endpoint {name} was measured from outside, as it runs: its instance type and price are those of \
+         the agent that offers it, {}",
+        candidate.instance_type
+    )
 }
 
 fn about_emulation(candidate: &Candidate, measurement: &Measurement, warnings: &mut Vec<String>) {
@@ -182,7 +196,8 @@ fn about_outputs(measurement: &Measurement, warnings: &mut Vec<String>) {
         warnings.push(format!("outputs were not compared with plain float32: {why}"));
     }
     let Some(deviation) = measurement.output_deviation else { return };
-    if measurement.configuration.dtype != Precision::Float32 {
+    let is_float32 = |used: &Configuration| used.dtype == Precision::Float32;
+    if !measurement.configuration.as_ref().is_none_or(is_float32) {
         warnings.push(format!(
             "outputs differ from plain float32 by up to {} (mean {})",
             per_cent(deviation.max),
@@ -308,7 +323,7 @@ pub(super) fn no_recommendation(
         return Some(format!(
             "no candidate meets the constraints; the closest is {}{}: {reason}",
             closest.instance_type,
-            closest.configuration.as_ref().map(|used| format!(", {used}")).unwrap_or_default()
+            closest.serving().map(|used| format!(", {used}")).unwrap_or_default()
         ));
     }
     if !facts.status.is_final() {

@@ -1,9 +1,10 @@
 //! Jobs as they may end, for the tests of reports and exports.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use assay_measure::{
     hardware::{GpuFacts, GpuUtilization, Utilization},
+    job::JobSubject,
     search::Purpose,
     units::{Bytes, Rate},
 };
@@ -30,7 +31,8 @@ pub(crate) fn facts(types: &[&str], outcomes: Vec<TrialOutcome>) -> JobFacts {
     assert_eq!(plan.trials.len(), outcomes.len(), "one outcome per trial");
     let ended = |(trial, mut outcome): (&PlannedTrial, TrialOutcome)| {
         if let TrialOutcome::Measured(measurement) = &mut outcome {
-            measurement.configuration = trial.spec.configuration.clone();
+            measurement.configuration =
+                trial.spec.served().map(|served| served.configuration.clone());
         }
         let end = Some(TrialEnd::Reported { outcome });
         (trial.spec.id.clone(), TrialFacts { end, steps: vec![step(1, 61_000)], repeats: 0 })
@@ -92,7 +94,33 @@ pub(crate) fn of_every_kind() -> Vec<JobFacts> {
         facts(&["ml.c6i.24xlarge"], Vec::new()),
         with_constraint,
         running,
+        of_an_endpoint(),
     ]
+}
+
+/// A running server, measured with nothing beside it.
+pub(crate) fn of_an_endpoint() -> JobFacts {
+    let mut spec = testing::job(&[]);
+    spec.subject = JobSubject::Endpoint { endpoint: "mine".parse().unwrap() };
+    let mut agent = local();
+    agent.instance_type = "ml.c5.large".parse().unwrap();
+    agent.endpoints.insert("mine".parse().unwrap());
+    let plan = planner::plan(&spec, Catalogue::builtin(), &[agent]).unwrap();
+    let names: Vec<InstanceTypeName> =
+        plan.candidates.iter().map(|each| each.instance_type.clone()).collect();
+    let prices = Prices::builtin().freeze(&spec, &names);
+    let mut figures = measurement(600.0, 5.0);
+    figures.configuration = None;
+    let end = Some(TrialEnd::Reported { outcome: measured(figures) });
+    let ended = TrialFacts { end, steps: vec![step(1, 61_000)], repeats: 0 };
+    let trials = BTreeMap::from([(plan.trials[0].spec.id.clone(), ended)]);
+    JobFacts {
+        spec,
+        plan,
+        prices,
+        trials,
+        ..facts(&["own.a=1x1GiB@1"], vec![measured(measurement(1.0, 0.1))])
+    }
 }
 
 fn with_a_gpu() -> assay_measure::outcome::Measurement {

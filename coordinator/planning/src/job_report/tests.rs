@@ -280,14 +280,14 @@ fn the_deviation_of_outputs_stands_beside_the_figures_of_another_precision() {
     };
     let deviation = OutputDeviation { max: 0.0083, mean: 0.00052 };
     let rounded = warnings(&|figures| {
-        figures.configuration.dtype = Precision::Bfloat16;
+        figures.configuration.as_mut().unwrap().dtype = Precision::Bfloat16;
         figures.output_deviation = Some(deviation);
     });
     assert_eq!(rounded.output_deviation, Some(deviation));
     let told = "outputs differ from plain float32 by up to 0.83 % (mean 0.052 %)";
     assert!(has(&rounded.warnings, told), "{:?}", rounded.warnings);
     let optimized = warnings(&|figures| {
-        figures.configuration.graph = Graph::Optimized;
+        figures.configuration.as_mut().unwrap().graph = Graph::Optimized;
         figures.output_deviation = Some(OutputDeviation { max: 2e-6, mean: 3e-7 });
     });
     assert!(optimized.output_deviation.is_some());
@@ -433,4 +433,16 @@ fn full_figures_count_once_they_are_there_and_quick_ones_until_then() {
     }
     let crashed = testing::failed(FailureKind::HostCrashed, "x");
     assert_eq!(types(&reported(&raced(end(crashed))).failed), ["own.a"]);
+}
+
+#[test]
+fn an_endpoint_is_ranked_and_priced_by_the_type_of_its_agent_and_has_no_configuration() {
+    let report = build(&samples::of_an_endpoint(), Overrides::default());
+    let best = report.recommendation.as_ref().unwrap();
+    assert_eq!((best.endpoint.as_deref(), &best.configuration), (Some("mine"), &None));
+    assert_eq!(best.serving().as_deref(), Some("endpoint mine"));
+    assert_eq!(best.instance_type, "ml.c5.large");
+    assert!(best.cost_per_inference_usd.is_some());
+    assert!(best.warnings.iter().any(|told| told.contains("measured from outside")), "{best:?}");
+    assert_eq!((report.about(), report.model), ("endpoint mine".to_owned(), None));
 }

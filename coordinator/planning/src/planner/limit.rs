@@ -29,7 +29,7 @@ impl Plan {
         for candidate in beyond {
             self.reject(Rejection {
                 instance_type: candidate.instance_type,
-                configuration: Some(candidate.configuration),
+                configuration: candidate.serving.configuration().cloned(),
                 reason: format!("not measured: the job may run at most {most} trials"),
             });
         }
@@ -90,7 +90,7 @@ mod tests {
         let shown: Vec<String> = plan
             .candidates
             .iter()
-            .map(|each| format!("{} {} {}", each.instance_type, each.configuration, each.trial))
+            .map(|each| format!("{} {} {}", each.instance_type, each.serving, each.trial))
             .collect();
         // The two small ones share a trial.
         assert_eq!(

@@ -55,6 +55,16 @@ impl Stage {
     }
 }
 
+impl Candidate {
+    /// Both are ways to serve the model on one type, itself included. An endpoint is no such way: whoever
+    /// compares with it wants its figures in full.
+    fn is_rival_of(&self, other: &Self) -> bool {
+        self.instance_type == other.instance_type
+            && self.serving.configuration().is_some()
+            && other.serving.configuration().is_some()
+    }
+}
+
 impl Plan {
     /// Makes quick trials of those whose candidates have rivals of the same instance type.
     pub(super) fn begin_race(&mut self, job: &JobSpec) {
@@ -62,11 +72,7 @@ impl Plan {
             return;
         }
         let has_rivals = |candidate: &&Candidate| {
-            self.candidates
-                .iter()
-                .filter(|other| other.instance_type == candidate.instance_type)
-                .count()
-                > 1
+            self.candidates.iter().filter(|other| other.is_rival_of(candidate)).count() > 1
         };
         let heats: BTreeSet<TrialId> = self
             .candidates
@@ -110,8 +116,12 @@ impl Plan {
         let first_new = self.trials.len();
         let mut decided = false;
         for instance_type in racing {
+            let is_racing = |candidate: &Candidate| {
+                candidate.instance_type == instance_type
+                    && candidate.serving.configuration().is_some()
+            };
             let rivals: Vec<usize> = (0..self.candidates.len())
-                .filter(|&index| self.candidates[index].instance_type == instance_type)
+                .filter(|&index| is_racing(&self.candidates[index]))
                 .collect();
             let ended: Option<Vec<TrialOutcome>> =
                 rivals.iter().map(|&index| outcome(&self.candidates[index].trial)).collect();

@@ -4,12 +4,12 @@ use std::num::NonZeroU32;
 
 use assay_measure::{
     hardware::{HostFacts, Shape},
-    ids::InstanceTypeName,
+    ids::{EndpointName, InstanceTypeName, SpecificationName},
     job::{CandidateType, JobSpec},
     units::Bytes,
 };
 
-use super::Placement;
+use super::{Placement, PlanError};
 use crate::{
     catalogue::{Accelerators, Catalogue},
     fleet::AgentView,
@@ -23,6 +23,7 @@ pub(super) struct Site {
     pub(super) placement: Placement,
     pub(super) foreign_architecture: bool,
     pub(super) warning: Option<String>,
+    pub(super) specification: Option<SpecificationName>,
     cuda_gpus: u32,
 }
 
@@ -46,6 +47,8 @@ impl Site {
 pub(super) struct Sites<'a> {
     job: &'a JobSpec,
     catalogue: &'a Catalogue,
+    fleet: &'a [AgentView],
+    /// Those that take trials.
     agents: Vec<&'a AgentView>,
 }
 
@@ -53,7 +56,7 @@ impl<'a> Sites<'a> {
     pub(super) fn new(job: &'a JobSpec, catalogue: &'a Catalogue, fleet: &'a [AgentView]) -> Self {
         let mut agents: Vec<_> = fleet.iter().filter(|agent| !agent.draining).collect();
         agents.sort_by_key(|agent| &agent.name);
-        Self { job, catalogue, agents }
+        Self { job, catalogue, fleet, agents }
     }
 
     pub(super) fn nobody_is_there(&self) -> bool {
@@ -72,7 +75,9 @@ impl<'a> Sites<'a> {
         let mut once: Vec<CandidateType> = Vec::new();
         for candidate_type in asked {
             let is_same = |known: &CandidateType| {
-                known.name == candidate_type.name && known.environment == candidate_type.environment
+                known.name == candidate_type.name
+                    && known.environment == candidate_type.environment
+                    && known.specification == candidate_type.specification
             };
             if !once.iter().any(is_same) {
                 once.push(candidate_type);
@@ -90,6 +95,15 @@ impl<'a> Sites<'a> {
             Some(agent) => self.emulated(wanted, agent),
             None => self.waiting(wanted),
         }
+    }
+
+    /// An agent that may load an endpoint, one that takes trials rather than one that is draining.
+    pub(super) fn offering(&self, endpoint: &EndpointName) -> Result<&'a AgentView, PlanError> {
+        let offering = self.fleet.iter().filter(|agent| agent.endpoints.contains(endpoint));
+        offering.min_by_key(|agent| (agent.draining, &agent.name)).ok_or_else(|| {
+            let offered = self.fleet.iter().flat_map(|agent| agent.endpoints.iter().cloned());
+            PlanError::NoSuchEndpoint { endpoint: endpoint.clone(), offered: offered.collect() }
+        })
     }
 
     /// The largest machine that may emulate: the same one for every type of the job, so that shapes
@@ -129,6 +143,7 @@ impl<'a> Sites<'a> {
             placement: Placement::Emulated(agent.fingerprint.clone()),
             foreign_architecture: foreign,
             warning: None,
+            specification: specification_of(wanted),
             cuda_gpus: accelerators.map_or(0, |accelerators| accelerators.count),
         })
     }
@@ -145,11 +160,16 @@ impl<'a> Sites<'a> {
                 "no agent of type {} is connected; its trials wait for one",
                 wanted.name
             )),
+            specification: specification_of(wanted),
             cuda_gpus: accelerators
                 .filter(|found| found.are_cuda_gpus())
                 .map_or(0, |found| found.count),
         })
     }
+}
+
+fn specification_of(wanted: &CandidateType) -> Option<SpecificationName> {
+    wanted.specification.as_ref().map(|one| one.name.clone())
 }
 
 fn native(wanted: &CandidateType, host: &HostFacts) -> Site {
@@ -159,6 +179,7 @@ fn native(wanted: &CandidateType, host: &HostFacts) -> Site {
         placement: Placement::Native(wanted.name.clone()),
         foreign_architecture: false,
         warning: None,
+        specification: specification_of(wanted),
         cuda_gpus: u32::try_from(host.gpus.len()).unwrap_or(u32::MAX),
     }
 }

@@ -35,16 +35,22 @@ fn emulated_types_of_the_same_shape_share_one_trial_per_configuration() {
     let first = &plan.trials[0].spec;
     assert_eq!((first.id.as_str(), first.instance_type.as_str()), ("demo/1", "ml.c5.large"));
     // ml.c5.large has 4 GiB, ml.m5.large has 8 GiB: the smaller one is in force.
-    assert_eq!(first.emulated, Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }));
+    assert_eq!(first.emulated(), Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }));
     let plan = planned(&testing::job(&["ml.m5.large", "ml.c5.large"]), &[local()]);
-    assert_eq!(plan.trials[0].spec.emulated, Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }));
+    assert_eq!(
+        plan.trials[0].spec.emulated(),
+        Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) })
+    );
 }
 
 #[test]
 fn types_with_other_processors_do_not_share_a_trial() {
     let plan = planned(&testing::job(&["onprem.small=1x2GiB@0.05", "ml.c5.large"]), &[local()]);
     assert_eq!((plan.candidates.len(), plan.trials.len()), (3, 3));
-    assert_eq!(plan.trials[0].spec.emulated, Some(Shape { vcpus: 1, memory_bytes: Bytes::gib(2) }));
+    assert_eq!(
+        plan.trials[0].spec.emulated(),
+        Some(Shape { vcpus: 1, memory_bytes: Bytes::gib(2) })
+    );
 }
 
 #[test]
@@ -59,7 +65,7 @@ fn a_shared_trial_that_runs_out_of_memory_is_run_again_for_the_larger_types() {
     assert_eq!(added, ["demo/3".parse().unwrap()]);
     assert_eq!(plan.trials.len(), trials + 1);
     let again = plan.trial(&added[0]).unwrap();
-    assert_eq!(again.spec.emulated, Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(8) }));
+    assert_eq!(again.spec.emulated(), Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(8) }));
     assert_eq!(again.spec.instance_type.as_str(), "ml.m5.large");
     let moved: Vec<&str> =
         plan.candidates_of(&added[0]).map(|member| member.instance_type.as_str()).collect();
@@ -101,7 +107,7 @@ fn an_own_type_is_known_by_its_shape_or_by_an_agent_of_it() {
     assert_eq!(planned(&testing::job(&["onprem.a=2x4GiB"]), &[local()]).trials.len(), 2);
     let own = testing::agent("own", "onprem.a", 4, Bytes::gib(8));
     let plan = planned(&testing::job(&["onprem.a"]), &[own]);
-    assert!(plan.trials.iter().all(|trial| trial.spec.emulated.is_none()));
+    assert!(plan.trials.iter().all(|trial| trial.spec.emulated().is_none()));
 }
 
 #[test]
@@ -297,7 +303,7 @@ fn every_type_is_tried_with_the_environments_given_for_it() {
     let shown: Vec<String> = planned
         .candidates
         .iter()
-        .map(|each| format!("{} {}", each.instance_type, each.configuration))
+        .map(|each| format!("{} {}", each.instance_type, each.serving))
         .collect();
     assert_eq!(
         shown,
@@ -308,7 +314,7 @@ fn every_type_is_tried_with_the_environments_given_for_it() {
             "own.a workers=1 intra-op=1 KMP_BLOCKTIME=0"
         ]
     );
-    let first = &planned.trials[0].spec.configuration;
+    let first = &planned.trials[0].spec.served().unwrap().configuration;
     assert_eq!(first.environment["OMP_NUM_THREADS"], "1");
     assert_eq!(planned.trials.len(), 4);
 }

@@ -55,6 +55,7 @@ pub(super) fn longest_queue(trials: &[PlannedTrial], fleet: &[AgentView]) -> u32
             (Some(host), _) => format!("host {host}"),
             (None, Placement::Native(name)) => format!("type {name}"),
             (None, Placement::Emulated(fingerprint)) => format!("host {fingerprint}"),
+            (None, Placement::Endpoint { endpoint, .. }) => format!("endpoint {endpoint}"),
         };
         *queues.entry(queue).or_default() += count.div_ceil(hosts.len().max(1));
     }

@@ -93,6 +93,17 @@ fn the_rules_between_members_of_a_job() {
             "A has the value \"1\" twice",
         ),
         (with_input(&json!({"Endpoints": [{}]})), "EndpointName must be specified"),
+        (with_input(&json!({"Endpoints": [{"EndpointName": "mine"}]})), "accepted"),
+        (
+            with_input(&json!({"Endpoints": [{"EndpointName": "a"}, {"EndpointName": "b"}]})),
+            "less than or equal to 1",
+        ),
+        (
+            with_input(
+                &json!({"Endpoints": [{"EndpointName": "mine"}], "EndpointConfigurations": [{"InstanceType": "ml.c5.large"}]}),
+            ),
+            "either Endpoints or EndpointConfigurations, not both",
+        ),
     ] {
         let found = refusal(&document);
         assert!(found.contains(expected), "{document}: {found}");

@@ -41,6 +41,16 @@ fn of_the_page() -> [Value; 3] {
     ]
 }
 
+fn ended(status: Status) -> TrialRecord {
+    TrialRecord {
+        status,
+        configuration: None,
+        specification: None,
+        brought_along: BTreeSet::new(),
+        invocations: None,
+    }
+}
+
 struct Case {
     report: JobReport,
     trials: BTreeMap<String, TrialRecord>,
@@ -94,8 +104,9 @@ fn the_published_rows_come_out_to_the_last_bit() {
 fn a_recommendation_reads_like_the_page() {
     let case = Case::new(report(&of_the_page()[..1], &[], &[]));
     let found = case.results().recommendations(ListOrder::CheapestFirst);
-    let id = found[0].recommendation_id.clone().unwrap();
-    let endpoint = id.replace("demo/", "demo-");
+    // For ever: scripts keep them.
+    let id = "demo/5c2wlmur";
+    let endpoint = naming::endpoint("demo", &["demo/ml.c5.xlarge", "ml.c5.xlarge"]);
     assert_eq!(
         serde_json::to_value(&found).unwrap(),
         json!([{
@@ -228,7 +239,7 @@ fn steps_tell_what_failed_and_why() {
     let mut case = Case::new(report(&of_the_page()[..1], &[too_slow], &[failed, stopped]));
     let at = |text: &str| Timestamp::new(text.parse().unwrap());
     let times = (at("2026-11-22T14:00:00Z"), at("2026-11-22T14:01:00Z"));
-    let record = |status, invocations| TrialRecord { status, invocations };
+    let record = |status, invocations| TrialRecord { invocations, ..ended(status) };
     case.trials.insert("demo/ml.c5.xlarge".to_owned(), record(Status::Completed, Some(times)));
     case.trials.insert("demo/9".to_owned(), record(Status::Stopped, None));
     let steps = case.results().steps();
@@ -255,27 +266,77 @@ fn steps_tell_what_failed_and_why() {
 
 #[test]
 fn a_step_keeps_its_endpoint_from_the_queue_to_the_end() {
-    let case = Case::new(report(&of_the_page()[..1], &[], &[]));
+    let mut measured = of_the_page()[0].clone();
+    measured["trial"] = json!("demo/7");
+    let case = Case::new(report(&[measured], &[], &[]));
     let ended = case.results().steps().remove(0).inference_benchmark.unwrap();
-    let configuration = case.report.ranking[0].configuration.clone().unwrap();
-    let waiting = unfinished_step(
-        "demo",
-        "demo/ml.c5.xlarge",
-        "ml.c5.xlarge",
-        &configuration,
-        Status::Pending,
-    );
+    let candidate: Candidate = serde_json::from_value(json!({
+        "instance_type": "ml.c5.xlarge", "shape": {"vcpus": 4, "memory_bytes": 8}, "emulated": false,
+        "configuration": case.report.ranking[0].configuration, "trial": "demo/7",
+        "foreign_architecture": false,
+    }))
+    .unwrap();
+    let waiting = case.results().unfinished_step(&candidate);
     let waiting = waiting.inference_benchmark.unwrap();
     assert_eq!(waiting.endpoint_configuration, ended.endpoint_configuration);
     assert_eq!(waiting.model_configuration, ended.model_configuration);
 }
 
+/// An existing endpoint as a report holds it.
+fn existing(name: &str, rate: f64, p95_us: u64) -> Value {
+    let mut entry = entry("own.a", None, rate, p95_us);
+    entry.as_object_mut().unwrap().remove("configuration");
+    entry["endpoint"] = json!(name);
+    entry
+}
+
 #[test]
 fn an_existing_endpoint_has_its_two_figures() {
-    let case = Case::new(report(&[entry("own.a", None, 171.9, 1312)], &[], &[]));
+    let ranking = [entry("own.a", Some(0.1), 500.0, 9), existing("mine", 171.9, 1312)];
+    let case = Case::new(report(&ranking, &[], &[]));
     assert_eq!(
         serde_json::to_value(case.results().endpoint_performance("mine")).unwrap(),
         json!({"Metrics": {"MaxInvocations": 171, "ModelLatency": 1312}, "EndpointInfo": {"EndpointName": "mine"}})
     );
-    assert!(Case::new(report(&[], &[], &[])).results().endpoint_performance("mine").is_none());
+    assert!(case.results().endpoint_performance("other").is_none());
+    // Without a price it is rejected by us, and still it has been measured.
+    let unpriced = Case::new(report(&[], &[existing("mine", 171.9, 1312)], &[]));
+    assert!(unpriced.results().endpoint_performance("mine").is_some());
+}
+
+#[test]
+fn an_existing_endpoint_is_a_step_of_the_job_and_no_recommendation() {
+    let ranking = [existing("mine", 171.9, 1312), entry("own.a", Some(0.1), 500.0, 9)];
+    let case = Case::new(report(&ranking, &[], &[]));
+    let found = case.results().recommendations(ListOrder::CheapestFirst);
+    assert_eq!(found.len(), 1);
+    assert_eq!(metrics(&found[0]).max_invocations, Some(500));
+    let step = serde_json::to_value(&case.results().steps()[0]).unwrap();
+    assert_eq!(step["Status"], "COMPLETED");
+    let benchmark = &step["InferenceBenchmark"];
+    assert_eq!(benchmark["EndpointMetrics"], json!({"MaxInvocations": 171, "ModelLatency": 1312}));
+    assert_eq!(benchmark["EndpointConfiguration"]["EndpointName"], "mine");
+    assert_eq!(benchmark["ModelConfiguration"], json!({"Compiled": false}));
+    assert!(benchmark.get("Metrics").is_none());
+}
+
+#[test]
+fn a_recommendation_keeps_its_id_when_another_trial_of_its_candidate_counts() {
+    let id = |entry: Value, trials: BTreeMap<String, TrialRecord>| {
+        let case = Case { report: report(&[entry], &[], &[]), trials };
+        case.results().recommendations(ListOrder::CheapestFirst)[0].recommendation_id.clone()
+    };
+    let quick = entry("ml.c5.large", Some(0.1), 100.0, 1);
+    let mut full = quick.clone();
+    full["trial"] = json!("demo/9");
+    full["max_invocations_per_min"] = json!(120.0);
+    let first_shown = id(quick.clone(), BTreeMap::new());
+    assert_eq!(first_shown, id(full.clone(), BTreeMap::new()));
+
+    // The host had no tuned allocator: what was asked for is still the same.
+    let asked = serde_json::from_value(full["configuration"].clone()).unwrap();
+    full["configuration"]["allocator"] = json!("default");
+    let record = TrialRecord { configuration: Some(asked), ..ended(Status::Completed) };
+    assert_eq!(first_shown, id(full.clone(), BTreeMap::from([("demo/9".to_owned(), record)])));
+    assert_ne!(first_shown, id(full, BTreeMap::new()), "another configuration has another id");
 }

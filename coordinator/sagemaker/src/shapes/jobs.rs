@@ -435,3 +435,12 @@ shapes! {
         ..
     }
 }
+
+impl CreateInferenceRecommendationsJobRequest {
+    /// A load test of an endpoint that exists serves no model; a Default job measures both.
+    #[must_use]
+    pub fn is_on_an_endpoint_alone(&self) -> bool {
+        let has_endpoint = self.input_config.endpoints.iter().flatten().next().is_some();
+        has_endpoint && self.job_type == RecommendationJobType::Advanced
+    }
+}

@@ -194,6 +194,7 @@ impl State {
                 busy: holds_trial || agent.resting_until.is_some() || agent.session.is_none(),
                 draining: agent.draining,
                 may_emulate: agent.facts.emulates,
+                endpoints: agent.facts.endpoints.clone(),
             })
         };
         self.agents.values().filter_map(view).collect()

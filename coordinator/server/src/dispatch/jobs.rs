@@ -107,8 +107,8 @@ impl ActiveJob {
         };
         let best = job_report::build(&facts, Overrides::default()).recommendation?;
         Some(Recommended {
+            configuration: best.serving().unwrap_or_default(),
             instance_type: best.instance_type,
-            configuration: best.configuration.map(|how| how.to_string()).unwrap_or_default(),
             cost_per_inference_usd: best.cost_per_inference_usd,
         })
     }
@@ -242,7 +242,9 @@ impl State {
     pub(super) fn plan_job(&mut self, index: usize, fleet: &[AgentView], now: Timestamp) {
         let spec = &self.jobs[index].spec;
         if spec.awaits_files() {
-            let reason = format!("fetching {} and {}", spec.model.name, spec.payload.artifact.name);
+            let files = spec.model().into_iter().chain([&spec.payload.artifact]);
+            let names: Vec<&str> = files.map(|file| file.name.as_str()).collect();
+            let reason = format!("fetching {}", names.join(" and "));
             return self.give_reason(index, reason, now);
         }
         match planner::plan(spec, Catalogue::builtin(), fleet) {
@@ -251,6 +253,10 @@ impl State {
             Ok(plan) => self.found_impossible(index, rejections(&plan), now),
             Err(PlanError::NoAgents) => {
                 self.give_reason(index, "no agent is connected".to_owned(), now)
+            }
+            // It was offered when the job was created, so its agent may come back.
+            Err(error @ PlanError::NoSuchEndpoint { .. }) => {
+                self.give_reason(index, error.to_string(), now)
             }
             Err(error) => self.found_impossible(index, error.to_string(), now),
         }
@@ -301,9 +307,12 @@ impl State {
             let open = || job.trials.iter().filter(|active| active.trial.end().is_none());
             let mut reason = String::new();
             if !open().any(can_run) {
-                let types: BTreeSet<&str> = open()
+                let types: BTreeSet<String> = open()
                     .flat_map(|active| planned.plan.candidates_of(&active.id))
-                    .map(|candidate| candidate.instance_type.as_str())
+                    .map(|candidate| match candidate.serving.endpoint() {
+                        Some(name) => format!("endpoint {name} on {}", candidate.instance_type),
+                        None => candidate.instance_type.to_string(),
+                    })
                     .collect();
                 reason = format!("no agent can measure {}", Vec::from_iter(types).join(", "));
             }

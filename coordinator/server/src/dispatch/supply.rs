@@ -17,7 +17,7 @@ impl State {
         let index = self.waiting_job(name)?;
         let Some(index) = index else { return Ok(()) };
         let job = &mut self.jobs[index];
-        job.spec.model = files.model;
+        job.spec.subject = job.spec.subject.clone().with_model(files.model);
         job.spec.payload = files.payload;
         let spec = Box::new(job.spec.clone());
         self.store(Change::JobSupplied { spec });

@@ -218,6 +218,7 @@ impl World {
             host: host(),
             labels: BTreeMap::new(),
             emulates: true,
+            endpoints: BTreeSet::new(),
         }
     }
 

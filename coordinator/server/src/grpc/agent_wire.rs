@@ -1,7 +1,9 @@
 //! `AgentService` messages to and from [`crate::agent_link`].
 
+use std::collections::BTreeSet;
+
 use assay_measure::{
-    ids::{BadId, InstanceTypeName},
+    ids::{BadId, EndpointName, InstanceTypeName},
     outcome::{Failure, FailureKind, TrialOutcome},
     units::as_micros,
 };
@@ -13,6 +15,9 @@ use crate::{
     agent_link::{AgentCommand, AgentFacts, AgentReport, Held, ReportKind},
     dispatch::Registration,
 };
+
+/// More than this are no endpoints of one machine.
+const MOST_ENDPOINTS: usize = 32;
 
 /// What an agent registers with, from its first message.
 pub(super) fn registration(first: Option<v1::AgentMessage>) -> Result<Registration, Status> {
@@ -44,8 +49,20 @@ pub(super) fn registration(first: Option<v1::AgentMessage>) -> Result<Registrati
         host: host.try_into()?,
         labels: register.labels.into_iter().collect(),
         emulates: register.emulates,
+        endpoints: endpoints(&register.endpoints)?,
     };
     Ok(Registration { facts, held })
+}
+
+/// Names only: an agent is never told an address, and tells none.
+fn endpoints(names: &[String]) -> Result<BTreeSet<EndpointName>, Status> {
+    if names.len() > MOST_ENDPOINTS {
+        return Err(Status::invalid_argument(format!(
+            "the agent offers {} endpoints; at most {MOST_ENDPOINTS} are taken",
+            names.len()
+        )));
+    }
+    names.iter().map(|name| name.parse().map_err(bad_id)).collect()
 }
 
 /// What an agent reports; `None` for what is of no use and does no harm. A message that nobody can

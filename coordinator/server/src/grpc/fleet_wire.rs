@@ -20,5 +20,6 @@ pub(super) fn agent(status: AgentStatus) -> v1::Agent {
         labels: facts.labels.into_iter().collect(),
         agent_version: facts.version,
         host_fingerprint: facts.fingerprint.to_string(),
+        endpoints: facts.endpoints.iter().map(ToString::to_string).collect(),
     }
 }

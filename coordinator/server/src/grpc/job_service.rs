@@ -114,7 +114,9 @@ impl JobService for Jobs {
             return Err(refuse(Code::InvalidArgument, what, hint));
         }
         let hold = Some(self.shared.artifacts.hold().await);
-        self.check_artifact("model", &spec.model)?;
+        if let Some(model) = spec.model() {
+            self.check_artifact("model", model)?;
+        }
         self.check_artifact("payload", &spec.payload.artifact)?;
         let name = spec.name.clone();
         let files = job_files::of(&spec);

@@ -29,11 +29,13 @@ pub(super) fn job(summary: JobSummary) -> v1::Job {
         }
     }
     let best = summary.recommended;
+    let model = summary.spec.model().cloned();
     v1::Job {
         name: summary.spec.name.to_string(),
         status: v1::JobStatus::from(summary.status).into(),
-        model_name: summary.spec.model.name,
-        model_sha256: summary.spec.model.sha256.to_string(),
+        endpoint: summary.spec.endpoint().map(ToString::to_string),
+        model_sha256: model.as_ref().map(|model| model.sha256.to_string()).unwrap_or_default(),
+        model_name: model.map(|model| model.name).unwrap_or_default(),
         created_at: Some(timestamp(summary.created_at)),
         finished_at: summary.finished_at.map(timestamp),
         trials_total: u32::try_from(plan.trials.len()).unwrap_or(u32::MAX),
@@ -51,7 +53,8 @@ pub(super) fn planned_trial(brief: &TrialBrief) -> v1::PlannedTrial {
     v1::PlannedTrial {
         trial_id: brief.id.to_string(),
         instance_types: brief.instance_types.iter().map(ToString::to_string).collect(),
-        configuration: Some(brief.configuration.clone().into()),
+        configuration: brief.serving.configuration().cloned().map(Into::into),
+        endpoint: brief.serving.endpoint().map(ToString::to_string),
         emulated: brief.emulated,
         expected_us: as_micros(brief.expected),
     }

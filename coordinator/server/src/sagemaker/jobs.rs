@@ -11,7 +11,10 @@ mod spec;
 use std::sync::Arc;
 
 use assay_measure::{ids::JobName, job::JobStatus};
-use assay_planning::job_report::{self, Overrides};
+use assay_planning::{
+    job_report::{self, Overrides},
+    planner::PlanError,
+};
 use assay_sagemaker::{
     arn::Resource as Named,
     error::{ApiError, ErrorCode},
@@ -103,6 +106,9 @@ async fn accept(
 fn refused(name: &JobName, error: &Refused) -> ApiError {
     match error {
         Refused::NameTaken(_) => name_taken(name),
+        Refused::Plan(error @ PlanError::NoSuchEndpoint { endpoint, .. }) => {
+            ApiError::validation(format!("Could not find endpoint \"{endpoint}\": {error}."))
+        }
         Refused::NoSuchJob(_)
         | Refused::Plan(_)
         | Refused::JobEnded(_)
@@ -139,12 +145,15 @@ pub(crate) async fn describe(
     caller: &Caller,
 ) -> Result<DescribeInferenceRecommendationsJobResponse, ApiError> {
     let job = Shown::find(api, &request.job_name).await?;
-    let found = if job.summary.status.is_final() && job.summary.planned.is_some() {
+    let (mut found, mut performance) = (Vec::new(), None);
+    if job.summary.status.is_final() && job.summary.planned.is_some() {
         let order = api.settings.order.for_user_agent(&caller.user_agent);
-        job.results(api).await?.as_results(api, &job).recommendations(order)
-    } else {
-        Vec::new()
-    };
+        let results = job.results(api).await?;
+        let results = results.as_results(api, &job);
+        found = results.recommendations(order);
+        let endpoint = job.summary.spec.endpoint();
+        performance = endpoint.and_then(|name| results.endpoint_performance(name.as_str()));
+    }
     let request = job.request();
     let summary = &job.summary;
     Ok(DescribeInferenceRecommendationsJobResponse {
@@ -155,7 +164,7 @@ pub(crate) async fn describe(
         completion_time: summary.finished_at.map(Timestamp::new),
         failure_reason: failure_reason(summary.status, &summary.reason),
         inference_recommendations: Some(found).filter(|found| !found.is_empty()),
-        endpoint_performances: None,
+        endpoint_performances: performance.map(|one| vec![one]),
         job_name: request.job_name,
         job_type: request.job_type,
         role_arn: request.role_arn,
@@ -279,7 +288,8 @@ impl Shown {
         let facts = facts.ok_or_else(|| no_such_job(name.as_str()))?;
         let report = job_report::build(&facts, Overrides::default());
         let trials = api.store.trials(name).await.map_err(store_failed)?;
-        let trials = trials.into_iter().map(shown::trial).collect();
+        let trials =
+            trials.into_iter().map(|one| shown::trial((&facts.spec, &facts.plan), one)).collect();
         Ok(Found { facts, report, trials })
     }
 }

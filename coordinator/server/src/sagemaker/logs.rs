@@ -11,6 +11,7 @@ use assay_planning::trial_state::TrialState;
 use assay_sagemaker::{
     error::{ApiError, ErrorCode},
     naming,
+    recommendations::endpoint_name,
     shapes::logs::{
         DescribeLogStreamsRequest, DescribeLogStreamsResponse, GetLogEventsRequest,
         GetLogEventsResponse, LogStream, OutputLogEvent, StreamOrder,
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::lines::Line;
 use super::{Api, jobs::Shown, paging, store_failed};
 use crate::{
-    job_event::JobEvent,
+    job_event::{JobEvent, TrialBrief},
     store::job_list::{JobLine, JobListQuery},
 };
 
@@ -234,7 +235,7 @@ async fn streams_of(api: &Api, line: &JobLine) -> Result<Vec<LogStream>, ApiErro
             | TrialState::Cancelling { .. } => line.modified_at,
         };
         for candidate in plan.candidates_of(&record.id) {
-            let endpoint = endpoint_of(&line.name, record.id.as_str(), &candidate.instance_type);
+            let endpoint = endpoint_name(&line.name, record.id.as_str(), candidate);
             let name = naming::endpoint_stream(&line.name, &endpoint);
             streams.push(stream(api, name, began_at, last));
         }
@@ -242,8 +243,16 @@ async fn streams_of(api: &Api, line: &JobLine) -> Result<Vec<LogStream>, ApiErro
     Ok(streams)
 }
 
-fn endpoint_of(job: &str, trial: &str, instance_type: &InstanceTypeName) -> String {
-    naming::endpoint(job, &[trial, instance_type.as_str()])
+/// The endpoints that a trial measures.
+fn endpoints_of(job: &str, trial: &TrialBrief) -> Vec<String> {
+    match trial.serving.endpoint() {
+        Some(existing) => vec![existing.to_string()],
+        None => {
+            let made_up =
+                |of: &InstanceTypeName| naming::endpoint(job, &[trial.id.as_str(), of.as_str()]);
+            trial.instance_types.iter().map(made_up).collect()
+        }
+    }
 }
 
 fn stream(api: &Api, name: String, first: Timestamp, last: Timestamp) -> LogStream {

@@ -72,8 +72,8 @@ impl Found {
         let of_candidate = self.facts.plan.candidates.iter().find_map(|candidate| {
             let trials = candidate.stage.heat().into_iter().chain([&candidate.trial]);
             let mut trials = trials.filter(|trial| {
-                let parts = [trial.as_str(), candidate.instance_type.as_str()];
-                assay_sagemaker::naming::endpoint(job, &parts) == endpoint
+                assay_sagemaker::recommendations::endpoint_name(job, trial.as_str(), candidate)
+                    == endpoint
             });
             trials.next()
         });

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use assay_planning::planner::Candidate;
 use assay_sagemaker::{
     error::ApiError,
-    naming,
-    recommendations::unfinished_step,
+    recommendations::endpoint_name,
     shapes::jobs::{
         JobStep, ListInferenceRecommendationsJobStepsRequest,
         ListInferenceRecommendationsJobStepsResponse, RecommendationJobStatus as Status,
@@ -54,12 +53,13 @@ fn in_order(api: &Api, job: &Shown, found: &Found) -> Vec<JobStep> {
     let mut place_of = BTreeMap::new();
     for (place, candidate) in plan.candidates.iter().enumerate() {
         for trial in trials_of(candidate) {
-            place_of.insert(endpoint(name, trial, candidate), place);
+            place_of.insert(endpoint_name(name, trial, candidate), place);
         }
     }
     let mut placed: BTreeMap<usize, JobStep> = BTreeMap::new();
     let mut beyond = Vec::new();
-    for step in found.as_results(api, job).steps() {
+    let results = found.as_results(api, job);
+    for step in results.steps() {
         let benchmark = step.inference_benchmark.as_ref();
         let endpoint = benchmark.and_then(|one| one.endpoint_configuration.as_ref());
         match endpoint.and_then(|endpoint| place_of.get(&endpoint.endpoint_name)) {
@@ -68,12 +68,7 @@ fn in_order(api: &Api, job: &Shown, found: &Found) -> Vec<JobStep> {
         }
     }
     for (place, candidate) in plan.candidates.iter().enumerate() {
-        placed.entry(place).or_insert_with(|| {
-            let trial = candidate.trial.as_str();
-            let status = found.trials.get(trial).map_or(Status::Pending, |record| record.status);
-            let instance_type = candidate.instance_type.as_str();
-            unfinished_step(name, trial, instance_type, &candidate.configuration, status)
-        });
+        placed.entry(place).or_insert_with(|| results.unfinished_step(candidate));
     }
     placed.into_values().chain(beyond).collect()
 }
@@ -81,8 +76,4 @@ fn in_order(api: &Api, job: &Shown, found: &Found) -> Vec<JobStep> {
 /// A candidate that is measured quickly first has two, and either may be the one that counts.
 fn trials_of(candidate: &Candidate) -> impl Iterator<Item = &str> {
     candidate.stage.heat().into_iter().chain([&candidate.trial]).map(|trial| trial.as_str())
-}
-
-fn endpoint(job: &str, trial: &str, candidate: &Candidate) -> String {
-    naming::endpoint(job, &[trial, candidate.instance_type.as_str()])
 }

@@ -1,5 +1,7 @@
 //! The SageMaker API as its clients see it: JSON over HTTP, on a free port.
 
+mod endpoints;
+mod environment;
 mod front;
 mod measured;
 mod packages;

@@ -66,7 +66,7 @@ impl Bench {
         answer
     }
 
-    async fn refused(&self, operation: &str, body: Value) -> (String, String) {
+    pub(super) async fn refused(&self, operation: &str, body: Value) -> (String, String) {
         let (status, answer) = self.call(operation, body).await;
         assert_eq!(status, 400, "{operation}: {answer}");
         let text = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
@@ -96,7 +96,7 @@ impl Bench {
         self.ok("DescribeInferenceRecommendationsJob", json!({"JobName": name})).await
     }
 
-    async fn reaches(&self, name: &str, status: &str) -> Value {
+    pub(super) async fn reaches(&self, name: &str, status: &str) -> Value {
         within("a status", async {
             loop {
                 let job = self.describe(name).await;
@@ -371,7 +371,8 @@ async fn lists_are_filtered_sorted_and_paged() {
 async fn an_empty_model_cannot_be_uploaded_as_one() {
     let bench = Bench::start().await;
     let mut spec = job_spec("empty", &["ml.c5.large"]);
-    spec.model = assay_measure::trial::ArtifactRef::awaited("model.pt");
+    let model = assay_measure::trial::ArtifactRef::awaited("model.pt");
+    spec.subject = assay_measure::job::JobSubject::Model { model };
     let refused = bench.coordinator.create(spec).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     assert!(refused.message().contains("is empty"), "{}", refused.message());

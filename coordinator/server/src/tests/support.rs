@@ -4,8 +4,9 @@ use std::{collections::HashMap, future::Future, num::NonZeroU32, path::PathBuf, 
 
 use assay_measure::{
     configuration::{Configuration, Graph},
+    environment::BaseEnvironment,
     hardware::{HostFacts, Utilization},
-    job::{CandidateType, JobSpec, ResourceLimits, Sweep},
+    job::{CandidateType, JobSpec, JobSubject, ResourceLimits, Sweep},
     outcome::{HarnessFigures, LatencyFigures, Measurement, StepReport, TrialOutcome},
     search::{Answer, Confirmation, Estimate, LimitedBy, Mode, Purpose},
     trial::{ArtifactRef, Payload},
@@ -193,13 +194,14 @@ pub(crate) fn job_spec(name: &str, instance_types: &[&str]) -> JobSpec {
     let candidate = |name: &&str| CandidateType::named(name.parse().unwrap());
     JobSpec {
         name: name.parse().unwrap(),
-        model: artifact(MODEL),
+        subject: JobSubject::Model { model: artifact(MODEL) },
         payload: Payload {
             artifact: artifact(PAYLOAD),
             is_archive: false,
             content_type: "application/octet-stream".to_owned(),
         },
         inputs: Vec::new(),
+        environment: BaseEnvironment::default(),
         instance_types: instance_types.iter().map(candidate).collect(),
         emulate: true,
         sweep: Sweep {
@@ -245,6 +247,7 @@ pub(crate) fn registration(name: &str) -> v1::Register {
         labels: HashMap::new(),
         running: None,
         emulates: true,
+        endpoints: Vec::new(),
     }
 }
 
@@ -448,7 +451,7 @@ fn measured_with(validity: Validity) -> TrialOutcome {
         validity,
         host: host(),
         limits_in_force: Vec::new(),
-        configuration: Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN),
+        configuration: Some(Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN)),
         harness: HarnessFigures::default(),
         energy_j_per_inference: None,
         output_deviation: None,

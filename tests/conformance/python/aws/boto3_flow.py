@@ -45,7 +45,14 @@ def by_model_package() -> None:
         Task="IMAGE_CLASSIFICATION",
         SamplePayloadUrl=s3_payload,
         InferenceSpecification={
-            "Containers": [{"Image": flow.IMAGE, "ModelDataUrl": s3_model, "Framework": "PYTORCH"}],
+            "Containers": [
+                {
+                    "Image": flow.IMAGE,
+                    "ModelDataUrl": s3_model,
+                    "Framework": "PYTORCH",
+                    "Environment": {"SAGEMAKER_MODEL_SERVER_WORKERS": "1", "MODEL_LABELS": "cat,dog"},
+                }
+            ],
             "SupportedContentTypes": ["application/x-npy"],
             "SupportedResponseMIMETypes": ["application/json"],
             "SupportedRealtimeInferenceInstanceTypes": ["ml.c5.large"],
@@ -66,6 +73,8 @@ def by_model_package() -> None:
     response = flow.until(lambda: describe(job_name), {"COMPLETED", "FAILED"})
     assert response["InputConfig"]["ModelPackageVersionArn"] == model_package_arn
     assert response["RoleArn"] == flow.ROLE and response["CompletionTime"] >= response["CreationTime"]
+    shown = flow.assay(assay, url, "jobs", "describe", job_name, "-o", "json")
+    assert '"MODEL_LABELS": "cat,dog"' in shown, shown
     check_steps(job_name, response)
     check_logs(job_name, response["Status"])
     if not check_recommendations(job_name, response):
@@ -193,6 +202,45 @@ def by_model_name() -> None:
     assert describe(job_name)["Status"] == "STOPPED"
 
 
+def by_existing_endpoint() -> None:
+    """`running` is a model host that this test has started, offered by the agent under that name."""
+    job_name = "by-endpoint"
+    stairs = {"DurationInSeconds": 120, "NumberOfSteps": 20, "UsersPerStep": 1}
+    request = {
+        "JobType": "Advanced",
+        "RoleArn": flow.ROLE,
+        "InputConfig": {
+            "ModelName": "page-model",
+            "ContainerConfig": flow.container_config(file_payload),
+            "Endpoints": [{"EndpointName": "running"}],
+            "TrafficPattern": {"TrafficType": "STAIRS", "Stairs": stairs},
+        },
+        # Enough is carried on the first stair.
+        "StoppingConditions": {"MaxInvocations": 1},
+    }
+    sm.create_inference_recommendations_job(JobName=job_name, **request)
+    response = flow.until(lambda: describe(job_name), {"COMPLETED", "FAILED"})
+    assert response["InputConfig"]["Endpoints"] == [{"EndpointName": "running"}], response
+    assert "InferenceRecommendations" not in response, response
+    [step] = steps_of(job_name)
+    benchmark = step["InferenceBenchmark"]
+    assert benchmark["EndpointConfiguration"]["EndpointName"] == "running", step
+    found = response.get("EndpointPerformances")
+    if not found:
+        assert flow.is_disturbed(benchmark.get("FailureReason")), (response, step)
+        print("disturbed:", benchmark["FailureReason"])
+    else:
+        [one] = found
+        assert one["EndpointInfo"] == {"EndpointName": "running"}, one
+        assert one["Metrics"]["MaxInvocations"] > 60 and one["Metrics"]["ModelLatency"] > 0, one
+        assert benchmark["EndpointMetrics"] == one["Metrics"], step
+    unknown = {**request["InputConfig"], "Endpoints": [{"EndpointName": "nobody"}]}
+    refused("ValidationException", 'Could not find endpoint "nobody"', sm.create_inference_recommendations_job,
+            JobName="no-endpoint", **{**request, "InputConfig": unknown})
+    shown = flow.assay(assay, url, "agents", "list", "-o", "json")
+    assert '"running"' in shown and "127.0.0.1" not in shown, shown
+
+
 def stopped_by_assay() -> None:
     job_name = "stopped-by-assay"
     sm.create_inference_recommendations_job(
@@ -298,6 +346,7 @@ def listing() -> None:
 made_by_assay()
 by_model_package()
 by_model_name()
+by_existing_endpoint()
 stopped_by_assay()
 data_that_cannot_be_had()
 what_is_refused()

@@ -78,7 +78,10 @@ pub(crate) fn begin(api: &Arc<Api>, job: JobName, subject: Subject) {
 async fn supply(api: &Api, job: &JobName, fetched: Fetched) -> Result<(), Vec<String>> {
     let Fetched { model, payload, content_type } = fetched;
     let hold = api.artifacts.hold().await;
-    let model = keep(api, model).await.map_err(|cause| vec![no_model(&cause)])?;
+    let model = match model {
+        Some(model) => Some(keep(api, model).await.map_err(|cause| vec![no_model(&cause)])?),
+        None => None,
+    };
     let artifact = keep(api, payload).await.map_err(|cause| vec![no_payload(&cause)])?;
     let payload = Payload { artifact, is_archive: true, content_type };
     let supplied = |answer| Event::SupplyJob {
@@ -125,16 +128,21 @@ async fn is_ending(api: &Api, job: &JobName) {
     }
 }
 
-/// Both files, whole and looked into, and not kept yet.
+/// All files, whole and looked into, and not kept yet.
 struct Fetched {
-    model: Received,
+    /// Absent for an endpoint, which has its model already.
+    model: Option<Received>,
     payload: Received,
     content_type: String,
 }
 
-/// Both files; when either cannot be had, everything that is wrong with them.
+/// All files; when one cannot be had, everything that is wrong with them.
 async fn fetch(api: &Api, subject: &Subject) -> Result<Fetched, Vec<String>> {
-    let (model, payload) = tokio::join!(model(api, subject), payload(api, subject));
+    let model = async {
+        let is_wanted = !subject.model_url.is_empty();
+        if is_wanted { model(api, subject).await.map(Some) } else { Ok(None) }
+    };
+    let (model, payload) = tokio::join!(model, payload(api, subject));
     match (model, payload) {
         (Ok(model), Ok((payload, content_type))) => Ok(Fetched { model, payload, content_type }),
         (model, payload) => Err(model.err().into_iter().chain(payload.err()).collect()),

@@ -2,14 +2,20 @@
 //!
 //! Model and package are looked up when the job is created: what happens to them later changes nothing.
 
+use std::collections::BTreeMap;
+
 use assay_sagemaker::{
     arn::Resource as Named,
     error::ApiError,
     shapes::{
-        jobs::{ContainerConfig, CreateInferenceRecommendationsJobRequest, InputConfig},
+        jobs::{
+            ContainerConfig, CreateInferenceRecommendationsJobRequest, EndpointInputConfiguration,
+            InputConfig,
+        },
         models::{ContainerDefinition, CreateModelRequest, ModelDataSource},
         packages::{
-            CreateModelPackageRequest, InferenceSpecification, ModelPackageContainerDefinition,
+            AdditionalInferenceSpecificationDefinition, CreateModelPackageRequest,
+            InferenceSpecification, ModelPackageContainerDefinition,
         },
     },
 };
@@ -33,7 +39,7 @@ pub(crate) struct Intake {
 /// What is measured, and with what; the request's own words win over the package's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Subject {
-    /// Where the model is.
+    /// Where the model is; empty when none is served.
     pub(crate) model_url: String,
     /// Where the archive of payloads is.
     pub(crate) payload_url: String,
@@ -43,8 +49,12 @@ pub(crate) struct Subject {
     pub(crate) data_input_config: Option<String>,
     /// Instance types that the job is narrowed to; empty is no narrowing.
     pub(crate) instance_types: Vec<String>,
-    /// The model's own environment is not passed on; said in the job's log.
-    pub(crate) has_environment: bool,
+    /// The environment of the model's container, as it came.
+    #[serde(default)]
+    pub(crate) environment: BTreeMap<String, String>,
+    /// The same of the additional inference specifications that the request names.
+    #[serde(default)]
+    pub(crate) specifications: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// One model with what is known of it, from either kind of resource.
@@ -55,7 +65,11 @@ struct Found {
     content_type: Option<String>,
     data_input_config: Option<String>,
     instance_types: Vec<String>,
-    has_environment: bool,
+    environment: BTreeMap<String, String>,
+    /// What the model says beside its package.
+    own_environment: BTreeMap<String, String>,
+    /// Other ways to serve the same package.
+    additional: Vec<AdditionalInferenceSpecificationDefinition>,
 }
 
 impl Intake {
@@ -67,24 +81,33 @@ impl Intake {
         let input = &request.input_config;
         let found = found(api, input).await?;
         let given = input.container_config.clone().unwrap_or_default();
-        let subject = subject(found, given)?;
+        let configurations = input.endpoint_configurations.as_deref().unwrap_or_default();
+        let specifications = specifications(&found, configurations)?;
+        let serves_model = !request.is_on_an_endpoint_alone();
+        let subject = Subject { specifications, ..subject(found, given, serves_model)? };
         Ok(Self { request, subject })
     }
 }
 
 async fn found(api: &Api, input: &InputConfig) -> Result<Found, ApiError> {
     match (&input.model_package_version_arn, &input.model_name) {
-        (Some(arn), _) => of_package(&package(api, arn).await?),
+        (Some(arn), _) => of_package(&package(api, arn).await?, None),
         (None, Some(name)) => of_model(api, name).await,
         (None, None) => Err(ApiError::validation("InputConfig names no model.")),
     }
 }
 
-fn subject(found: Found, given: ContainerConfig) -> Result<Subject, ApiError> {
+fn subject(found: Found, given: ContainerConfig, serves_model: bool) -> Result<Subject, ApiError> {
     let payload = given.payload_config.unwrap_or_default();
-    let model_url = found.model_url.ok_or_else(|| {
-        ApiError::validation("The model has no ModelDataUrl, so there is nothing to measure.")
-    })?;
+    let model_url = match found.model_url.filter(|_| serves_model) {
+        Some(url) => url,
+        None if serves_model => {
+            return Err(ApiError::validation(
+                "The model has no ModelDataUrl, so there is nothing to measure.",
+            ));
+        }
+        None => String::new(),
+    };
     let payload_url = payload.sample_payload_url.or(found.payload_url).ok_or_else(|| {
         ApiError::validation(
             "SamplePayloadUrl must be specified, in the model package or in \
@@ -100,7 +123,42 @@ fn subject(found: Found, given: ContainerConfig) -> Result<Subject, ApiError> {
             .supported_instance_types
             .filter(|types| !types.is_empty())
             .unwrap_or(found.instance_types),
-        has_environment: found.has_environment,
+        environment: found.environment,
+        specifications: BTreeMap::new(),
+    })
+}
+
+/// The environments of the additional inference specifications that are named. They serve the one model of
+/// the job, so model data of their own cannot be measured with it.
+fn specifications(
+    found: &Found,
+    configurations: &[EndpointInputConfiguration],
+) -> Result<BTreeMap<String, BTreeMap<String, String>>, ApiError> {
+    let names = configurations.iter().filter_map(|one| one.inference_specification_name.as_ref());
+    let environment = |name: &String| {
+        let container = only(additional(&found.additional, name)?.containers, "specification")?;
+        let url = data_url(container.model_data_url, container.model_data_source)?;
+        if url.is_some() && url != found.model_url {
+            return Err(ApiError::validation(format!(
+                "InferenceSpecificationName: {name} has another ModelDataUrl than the model package. One job \
+                 measures one model: create a model of it and a job of its own."
+            )));
+        }
+        let mut environment = container.environment.unwrap_or_default();
+        environment.extend(found.own_environment.clone());
+        Ok((name.clone(), environment))
+    };
+    names.map(environment).collect()
+}
+
+fn additional(
+    known: &[AdditionalInferenceSpecificationDefinition],
+    name: &str,
+) -> Result<AdditionalInferenceSpecificationDefinition, ApiError> {
+    known.iter().find(|one| one.name == name).cloned().ok_or_else(|| {
+        ApiError::validation(format!(
+            "InferenceSpecificationName: the model package has no additional inference specification \"{name}\"."
+        ))
     })
 }
 
@@ -125,12 +183,14 @@ async fn from_model(api: &Api, model: CreateModelRequest) -> Result<Found, ApiEr
         (None, Some(containers)) => only(containers, "model")?,
         (None, None) => ContainerDefinition::default(),
     };
-    let has_environment = container.environment.is_some_and(|variables| !variables.is_empty());
+    let named = container.inference_specification_name.as_deref();
     let mut found = match &container.model_package_name {
-        Some(package_name) => of_package(&package(api, package_name).await?)?,
+        Some(package_name) => of_package(&package(api, package_name).await?, named)?,
         None => Found::default(),
     };
-    found.has_environment |= has_environment;
+    // What the model says for itself wins over its package.
+    found.own_environment = container.environment.unwrap_or_default();
+    found.environment.extend(found.own_environment.clone());
     let own = data_url(container.model_data_url, container.model_data_source)?;
     found.model_url = own.or(found.model_url);
     Ok(found)
@@ -149,11 +209,17 @@ async fn package(api: &Api, name_or_arn: &str) -> Result<CreateModelPackageReque
     read(api, Kind::Package, &name).await?.ok_or_else(missing)
 }
 
-fn of_package(package: &CreateModelPackageRequest) -> Result<Found, ApiError> {
-    let specification: InferenceSpecification = package
-        .inference_specification
-        .clone()
-        .ok_or_else(|| ApiError::validation("The model package has no InferenceSpecification."))?;
+/// A package as one of its specifications describes it: its own, or the additional one of this name.
+fn of_package(package: &CreateModelPackageRequest, named: Option<&str>) -> Result<Found, ApiError> {
+    let specification = match named {
+        Some(name) => {
+            let known = package.additional_inference_specifications.as_deref().unwrap_or_default();
+            of_additional(additional(known, name)?)
+        }
+        None => package.inference_specification.clone().ok_or_else(|| {
+            ApiError::validation("The model package has no InferenceSpecification.")
+        })?,
+    };
     let container: ModelPackageContainerDefinition =
         only(specification.containers, "model package")?;
     Ok(Found {
@@ -164,8 +230,21 @@ fn of_package(package: &CreateModelPackageRequest) -> Result<Found, ApiError> {
         instance_types: specification
             .supported_realtime_inference_instance_types
             .unwrap_or_default(),
-        has_environment: container.environment.is_some_and(|variables| !variables.is_empty()),
+        environment: container.environment.unwrap_or_default(),
+        own_environment: BTreeMap::new(),
+        additional: package.additional_inference_specifications.clone().unwrap_or_default(),
     })
+}
+
+fn of_additional(one: AdditionalInferenceSpecificationDefinition) -> InferenceSpecification {
+    InferenceSpecification {
+        containers: one.containers,
+        supported_transform_instance_types: one.supported_transform_instance_types,
+        supported_realtime_inference_instance_types: one
+            .supported_realtime_inference_instance_types,
+        supported_content_types: one.supported_content_types,
+        supported_response_mime_types: one.supported_response_mime_types,
+    }
 }
 
 fn data_url(
@@ -238,12 +317,12 @@ mod tests {
                 "SupportedRealtimeInferenceInstanceTypes": ["ml.c5.large"],
             },
         });
-        of_package(&serde_json::from_value(document).unwrap()).unwrap()
+        of_package(&serde_json::from_value(document).unwrap(), None).unwrap()
     }
 
     #[test]
     fn what_the_container_config_says_wins_over_the_package() {
-        let of_package = subject(package(), ContainerConfig::default()).unwrap();
+        let of_package = subject(package(), ContainerConfig::default(), true).unwrap();
         assert_eq!(of_package.payload_url, "s3://bucket/of-the-package.tar.gz");
         assert_eq!(of_package.content_type.as_deref(), Some("image/png"));
         assert_eq!(of_package.instance_types, ["ml.c5.large"]);
@@ -256,7 +335,7 @@ mod tests {
             supported_instance_types: Some(vec!["onprem.h200".to_owned()]),
             ..ContainerConfig::default()
         };
-        let subject = subject(package(), given).unwrap();
+        let subject = subject(package(), given, true).unwrap();
         assert_eq!(subject.model_url, "s3://bucket/model.tar.gz");
         assert_eq!(subject.payload_url, "s3://bucket/given.tar.gz");
         assert_eq!(subject.content_type.as_deref(), Some("image/jpeg"));
@@ -266,9 +345,14 @@ mod tests {
 
     #[test]
     fn a_model_or_payload_that_nobody_named_is_asked_for() {
-        let without = |found| subject(found, ContainerConfig::default()).unwrap_err().message;
+        let without = |found| subject(found, ContainerConfig::default(), true).unwrap_err().message;
         assert!(without(Found::default()).contains("ModelDataUrl"));
         let found = Found { payload_url: None, ..package() };
         assert!(without(found).contains("SamplePayloadUrl must be specified"));
+        // An endpoint has its model already: no file of it is wanted, whether there is one or not.
+        for found in [package(), Found { model_url: None, ..package() }] {
+            let subject = subject(found, ContainerConfig::default(), false).unwrap();
+            assert_eq!(subject.model_url, "");
+        }
     }
 }

@@ -1,14 +1,23 @@
 //! A job as this API shows it: the request that it came from, or one that says the same about a job that came
 //! another way.
 
-use assay_measure::{ids::JobName, validity::Verdict};
-use assay_planning::trial_state::{TrialEnd, TrialState};
+use std::collections::BTreeSet;
+
+use assay_measure::{
+    ids::{JobName, SpecificationName},
+    job::JobSpec,
+    validity::Verdict,
+};
+use assay_planning::{
+    planner::Plan,
+    trial_state::{TrialEnd, TrialState},
+};
 use assay_sagemaker::{
     arn::Resource as Named,
     error::ApiError,
     recommendations::TrialRecord as TrialShown,
     shapes::jobs::{
-        CreateInferenceRecommendationsJobRequest, InputConfig, LatencyPercentile,
+        CreateInferenceRecommendationsJobRequest, EndpointInfo, InputConfig, LatencyPercentile,
         RecommendationJobStatus, RecommendationJobType,
     },
     status,
@@ -43,7 +52,12 @@ impl Shown {
         let summary = summary.ok_or_else(|| no_such_job(name))?;
         let kept = api.registry.resource(Kind::Job, name).await.map_err(store_failed)?;
         let intake = kept.map(|resource| parsed(resource.document)).transpose()?;
-        let made_up = made_up(name, &summary.spec.model.name, api);
+        let model = summary.spec.model().map_or("", |model| model.name.as_str());
+        let mut made_up = made_up(name, model, api);
+        made_up.input_config.endpoints = summary
+            .spec
+            .endpoint()
+            .map(|endpoint| vec![EndpointInfo { endpoint_name: Some(endpoint.to_string()) }]);
         Ok(Self { summary, intake, made_up })
     }
 
@@ -97,8 +111,9 @@ pub(super) fn made_up(
     }
 }
 
-/// A trial by its id: where it stands, and when it was under load.
+/// A trial by its id: where it stands, how it serves the model, and when it was under load.
 pub(super) fn trial(
+    (spec, plan): (&JobSpec, &Plan),
     (record, began_at): (TrialRecord, Option<jiff::Timestamp>),
 ) -> (String, TrialShown) {
     let ended_at = match &record.trial.state {
@@ -118,11 +133,34 @@ pub(super) fn trial(
     if unbelievable && status == RecommendationJobStatus::Completed {
         status = RecommendationJobStatus::Failed;
     }
+    let specification =
+        plan.candidates_of(&record.id).find_map(|candidate| candidate.specification.as_ref());
     let shown = TrialShown {
         status,
+        configuration: plan
+            .trial(&record.id)
+            .and_then(|trial| trial.spec.served())
+            .map(|served| served.configuration.clone()),
+        brought_along: brought_along(spec, specification),
+        specification: specification.map(SpecificationName::to_string),
         invocations: began_at
             .zip(ended_at)
             .map(|(began, ended)| (Timestamp::new(began), Timestamp::new(ended))),
     };
     (record.id.to_string(), shown)
+}
+
+/// The variables of the model's own that no instance type varies.
+fn brought_along(spec: &JobSpec, by: Option<&SpecificationName>) -> BTreeSet<String> {
+    let is_varied = |name: &str| {
+        let mut varied = spec.instance_types.iter().flat_map(|one| one.environment.iter());
+        varied.any(|(known, _)| known == name)
+    };
+    let mut described = spec.instance_types.iter().filter_map(|one| one.specification.as_ref());
+    let environment = match by {
+        Some(name) => described.find(|one| one.name == *name).map(|one| &one.environment),
+        None => Some(&spec.environment),
+    };
+    let names = environment.into_iter().flat_map(|one| one.variables().keys());
+    names.filter(|name| !is_varied(name)).cloned().collect()
 }

@@ -1,10 +1,13 @@
 //! From a request to our own job. Nothing is fetched and nothing is looked up here.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use assay_measure::{
+    environment::BaseEnvironment,
     input_spec::{DType, InputSpec},
-    job::{CandidateType, Demand, JobSpec, ResourceLimits, Sweep},
+    job::{
+        CandidateType, Demand, InferenceSpecification, JobSpec, JobSubject, ResourceLimits, Sweep,
+    },
     search::Mode,
     slo::{Slo, SloMetric},
     stepped_load::{FlatInvocations, StoppingConditions},
@@ -38,7 +41,6 @@ const SEED: u64 = 1;
 pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiError> {
     let request = &intake.request;
     let input = &request.input_config;
-    refuse_what_is_not_measured(input)?;
     let is_default = request.job_type == RecommendationJobType::Default;
     let fixed_load = input
         .traffic_pattern
@@ -59,13 +61,14 @@ pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiErro
     let endpoints = input.endpoint_configurations.as_deref().unwrap_or_default();
     Ok(JobSpec {
         name: request.job_name.parse().map_err(refused)?,
-        model: ArtifactRef::awaited(file_name(&intake.subject.model_url)),
+        subject: job_subject(intake)?,
         payload: Payload {
             artifact: ArtifactRef::awaited(file_name(&intake.subject.payload_url)),
             is_archive: true,
             content_type: intake.subject.content_type.clone().unwrap_or_default(),
         },
         inputs: inputs(intake),
+        environment: container_environment(&intake.subject.environment)?,
         instance_types: instance_types(intake, endpoints)?,
         emulate: true,
         // A load test measures what it names; only a Default job looks for configurations by itself.
@@ -85,21 +88,26 @@ pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiErro
     })
 }
 
-fn refuse_what_is_not_measured(input: &jobs::InputConfig) -> Result<(), ApiError> {
-    if input.endpoints.as_ref().is_some_and(|endpoints| !endpoints.is_empty()) {
-        return Err(ApiError::validation(
-            "Endpoints: an existing endpoint cannot be measured by name here, because this server has no \
-             endpoints; `assay-agent capacity --target URL` measures one by its address.",
-        ));
-    }
-    let mut endpoints = input.endpoint_configurations.iter().flatten();
-    if endpoints.any(|endpoint| endpoint.inference_specification_name.is_some()) {
-        return Err(ApiError::validation(
-            "EndpointConfigurations: InferenceSpecificationName cannot be specified: \
-             additional inference specifications are kept and not measured.",
-        ));
-    }
-    Ok(())
+/// What reaches the model host, under the rules of variables that are tried.
+fn container_environment(given: &BTreeMap<String, String>) -> Result<BaseEnvironment, ApiError> {
+    BaseEnvironment::new(given.clone()).map_err(|error| {
+        ApiError::validation(format!("The Environment of the model's container: {error}."))
+    })
+}
+
+/// The model of the request, the endpoint of the request, or both.
+fn job_subject(intake: &Intake) -> Result<JobSubject, ApiError> {
+    let endpoints = intake.request.input_config.endpoints.iter().flatten();
+    let name = endpoints.filter_map(|endpoint| endpoint.endpoint_name.as_ref()).next();
+    let endpoint = name.map(|name| name.parse().map_err(refused)).transpose()?;
+    let model = || ArtifactRef::awaited(file_name(&intake.subject.model_url));
+    Ok(match endpoint {
+        Some(endpoint) if intake.request.is_on_an_endpoint_alone() => {
+            JobSubject::Endpoint { endpoint }
+        }
+        Some(endpoint) => JobSubject::ModelAndEndpoint { model: model(), endpoint },
+        None => JobSubject::Model { model: model() },
+    })
 }
 
 fn instance_types(
@@ -116,9 +124,24 @@ fn instance_types(
     let configured = |endpoint: &EndpointInputConfiguration| {
         let name = endpoint.instance_type.as_deref().unwrap_or_default();
         let environment = environment::ranges(endpoint)?.try_into().map_err(refused)?;
-        Ok(CandidateType { environment, ..CandidateType::named(name.parse().map_err(refused)?) })
+        let specification = endpoint.inference_specification_name.as_deref();
+        Ok(CandidateType {
+            environment,
+            specification: specification.map(|name| specification_of(intake, name)).transpose()?,
+            ..CandidateType::named(name.parse().map_err(refused)?)
+        })
     };
     endpoints.iter().map(configured).collect()
+}
+
+/// The additional inference specification, which was looked up with the model.
+fn specification_of(intake: &Intake, name: &str) -> Result<InferenceSpecification, ApiError> {
+    let nothing = BTreeMap::new();
+    let environment = intake.subject.specifications.get(name).unwrap_or(&nothing);
+    Ok(InferenceSpecification {
+        name: name.parse().map_err(refused)?,
+        environment: container_environment(environment)?,
+    })
 }
 
 fn thresholds(conditions: Option<&jobs::StoppingConditions>) -> Result<Vec<Slo>, ApiError> {

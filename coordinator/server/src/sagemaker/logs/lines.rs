@@ -1,14 +1,18 @@
 //! A job's record in lines. Each entry gives the same lines whenever it is told.
 
+use std::collections::BTreeMap;
+
 use assay_measure::{
-    ids::TrialId,
+    environment::is_known,
+    ids::{InstanceTypeName, TrialId},
     job::JobStatus,
     outcome::{LatencyFigures, Measurement, StepReport, TrialOutcome},
 };
+use assay_planning::planner::Serving;
 use assay_sagemaker::{checks, naming, traffic};
 use jiff::Timestamp;
 
-use super::{Shown, endpoint_of};
+use super::{Shown, endpoints_of};
 use crate::job_event::{Happening, JobEvent, TrialBrief};
 
 /// A line of a stream.
@@ -48,31 +52,38 @@ pub(super) fn of_execution(job: &Shown, events: &[JobEvent]) -> Vec<Line> {
 /// The stream of one candidate, from the beginning of its trial; empty when there is no such candidate.
 pub(super) fn of_endpoint(job: &Shown, events: &[JobEvent], endpoint: &str) -> Vec<Line> {
     let name = job.summary.spec.name.as_str();
-    let mut ours: Option<&TrialId> = None;
+    let mut ours: Option<&TrialBrief> = None;
+    let is_ours =
+        |ours: Option<&TrialBrief>, trial: &TrialId| ours.is_some_and(|brief| brief.id == *trial);
+    // What was there before stays there.
+    let deleted = |ours: Option<&TrialBrief>| match ours.map(|brief| &brief.serving) {
+        Some(Serving::Configured(_)) => format!(" Endpoint {endpoint} deleted."),
+        Some(Serving::Endpoint(_)) | None => String::new(),
+    };
     let mut lines = Vec::new();
     for event in events {
         let message = match &event.what {
             Happening::TrialStarted { trial, agent } => {
-                let is_meant = trial
-                    .instance_types
-                    .iter()
-                    .any(|of| endpoint_of(name, trial.id.as_str(), of) == endpoint);
-                if !is_meant {
+                if !endpoints_of(name, trial).iter().any(|one| one == endpoint) {
                     continue;
                 }
-                ours = Some(&trial.id);
-                format!(
-                    "Endpoint {endpoint} created on agent {agent}: {}, expected to take {} s.",
-                    trial.configuration,
-                    trial.expected.as_secs()
-                )
+                ours = Some(trial);
+                let begun = match &trial.serving {
+                    Serving::Configured(configuration) => {
+                        format!("Endpoint {endpoint} created on agent {agent}: {configuration}")
+                    }
+                    Serving::Endpoint(_) => {
+                        format!("Load test of {endpoint} by agent {agent} began")
+                    }
+                };
+                format!("{begun}, expected to take {} s.", trial.expected.as_secs())
             }
-            Happening::StepFinished { trial, step } if ours == Some(trial) => step_line(step),
-            Happening::TrialEnded { trial, outcome } if ours == Some(trial) => {
-                format!("Load test {} Endpoint {endpoint} deleted.", ended(outcome))
+            Happening::StepFinished { trial, step } if is_ours(ours, trial) => step_line(step),
+            Happening::TrialEnded { trial, outcome } if is_ours(ours, trial) => {
+                format!("Load test {}{}", ended(outcome), deleted(ours))
             }
-            Happening::TrialReturned { trial, reason } if ours == Some(trial) => {
-                format!("Endpoint {endpoint} deleted; its load test waits again: {reason}.")
+            Happening::TrialReturned { trial, reason } if is_ours(ours, trial) => {
+                format!("The load test waits again: {reason}.{}", deleted(ours))
             }
             Happening::StatusChanged { .. }
             | Happening::StepFinished { .. }
@@ -94,25 +105,44 @@ fn introduction(job: &Shown) -> Vec<String> {
     };
     let request = &intake.request;
     let mut lines = vec![format!(
-        "Inference Recommendations job {name} of type {} was created. Model: {}. Payload: {}.",
+        "Inference Recommendations job {name} of type {} was created. {}Payload: {}.",
         request.job_type,
-        shown_url(&intake.subject.model_url),
+        about_the_model(&intake.subject.model_url),
         shown_url(&intake.subject.payload_url)
     )];
+    let endpoint = job.summary.spec.endpoint();
+    lines.extend(endpoint.map(|name| format!("Endpoint {name} is measured as it runs.")));
     let input = &request.input_config;
     let pattern = input.traffic_pattern.as_ref();
     if let Some(Ok(parts)) = pattern.map(|one| traffic::parts(one, input.job_duration_in_seconds)) {
         lines.push(format!("Traffic: {}.", traffic::described(&parts)));
     }
-    if intake.subject.has_environment {
-        lines.push(
-            "The environment of the model's own container is kept and not passed on: \
-             the model is served by Assay's model host."
-                .to_owned(),
-        );
-    }
+    lines.extend(about_the_environment(&intake.subject.environment));
     lines.extend(checks::notices(request));
     lines
+}
+
+/// A load test of an endpoint alone has none.
+fn about_the_model(url: &str) -> String {
+    if url.is_empty() { String::new() } else { format!("Model: {}. ", shown_url(url)) }
+}
+
+/// Names only: values stand with the configuration of each benchmark.
+fn about_the_environment(variables: &BTreeMap<String, String>) -> Option<String> {
+    let (known, others): (Vec<&str>, Vec<&str>) =
+        variables.keys().map(String::as_str).partition(|name| is_known(name));
+    let mut parts = Vec::new();
+    if !others.is_empty() {
+        parts.push(format!("{} reach the model host", others.join(", ")));
+    }
+    if !known.is_empty() {
+        parts.push(format!(
+            "{} set it where no range and no tuning says otherwise",
+            known.join(", ")
+        ));
+    }
+    (!parts.is_empty())
+        .then(|| format!("Environment of the model's container: {}.", parts.join("; ")))
 }
 
 /// Without what may be a signature.
@@ -138,13 +168,13 @@ fn known(job: &str, trials: &[&TrialBrief], id: &TrialId) -> String {
 }
 
 fn described(job: &str, trial: &TrialBrief) -> String {
-    let endpoint = |of| {
-        let endpoint = endpoint_of(job, trial.id.as_str(), of);
-        format!("{of} (log stream {})", naming::endpoint_stream(job, &endpoint))
+    let endpoint = |(of, name): (&InstanceTypeName, String)| {
+        format!("{of} (log stream {})", naming::endpoint_stream(job, &name))
     };
-    let endpoints: Vec<String> = trial.instance_types.iter().map(endpoint).collect();
+    let of_types = trial.instance_types.iter().zip(endpoints_of(job, trial));
+    let endpoints: Vec<String> = of_types.map(endpoint).collect();
     let emulated = if trial.emulated { ", emulated" } else { "" };
-    format!("of {} with {}{emulated}", endpoints.join(" and "), trial.configuration)
+    format!("of {} with {}{emulated}", endpoints.join(" and "), trial.serving)
 }
 
 fn ended(outcome: &TrialOutcome) -> String {

@@ -67,7 +67,7 @@ fn select(query: &JobListQuery) -> String {
     format!(
         "with listed as (
              select job.name, job.number, job.created_at_us, job.finished_at_us, job.reason,
-                    job.state_json, job.spec_json ->> '$.model.name' as model,
+                    job.state_json, coalesce(job.spec_json ->> '$.model.name', '') as model,
                     {STATUS} as status_word, {MODIFIED_AT} as modified_at_us,
                     aws_resource.document_json as intake_json
              from job left join aws_resource

@@ -1,6 +1,6 @@
 //! What earlier jobs tell about a model.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -16,13 +16,30 @@ async fn with_completed_job(change: impl FnOnce(&mut Value)) -> Bench {
     let mut request = bench.request("demo");
     change(&mut request);
     bench.ok("CreateInferenceRecommendationsJob", request).await;
-    while bench.describe("demo").await["Status"] != "COMPLETED" {
+    complete(&bench, &mut agent, "demo").await;
+    bench
+}
+
+/// Measures whatever a job still tries.
+async fn complete(bench: &Bench, agent: &mut FakeAgent, job: &str) {
+    while bench.describe(job).await["Status"] != "COMPLETED" {
         let next = tokio::time::timeout(Duration::from_millis(200), agent.expect_start()).await;
         if let Ok(start) = next {
             agent.finish(&held(&start), measured()).await;
         }
     }
-    bench
+}
+
+/// The ids of a job's recommendations without the job.
+async fn words(bench: &Bench, job: &str) -> BTreeSet<String> {
+    let described = bench.describe(job).await;
+    let found = described["InferenceRecommendations"].as_array().unwrap();
+    let word = |one: &Value| {
+        let (owner, word) = one["RecommendationId"].as_str().unwrap().split_once('/').unwrap();
+        assert_eq!(owner, job);
+        word.to_owned()
+    };
+    found.iter().map(word).collect()
 }
 
 async fn recommended(bench: &Bench, model: &str) -> Value {
@@ -75,4 +92,37 @@ async fn measured_models_are_listed_as_their_requests_described_them() {
     }
     let none = bench.ok("ListModelMetadata", filter("Task", "IMAGE_CLASSIFICATION")).await;
     assert_eq!(none, json!({"ModelMetadataSummaries": []}));
+}
+
+#[tokio::test]
+async fn a_recommendation_keeps_its_id_while_a_full_trial_replaces_the_quick_one() {
+    let bench = Bench::start().await;
+    let mut agent = FakeAgent::attach(&bench.coordinator, "a").await;
+    bench.ok("CreateInferenceRecommendationsJob", bench.request("quick")).await;
+    complete(&bench, &mut agent, "quick").await;
+    let quick = words(&bench, "quick").await;
+    assert_eq!(quick.len(), 4, "two numbers of workers, the graph both ways");
+
+    // Long enough for a race: four quick trials, then the full one of the leader.
+    let mut request = bench.request("race");
+    request["InputConfig"]["JobDurationInSeconds"] = json!(1200);
+    bench.ok("CreateInferenceRecommendationsJob", request).await;
+    for _ in 0..quick.len() {
+        let quick_one = held(&agent.expect_start().await);
+        agent.finish(&quick_one, measured()).await;
+    }
+    let full = agent.expect_start().await;
+    assert_eq!(full.spec.as_ref().unwrap().id, "race/5");
+    for word in &quick {
+        // It is known by then; that nothing was reported step by step is another matter.
+        let scaling = json!({
+            "InferenceRecommendationsJobName": "race",
+            "RecommendationId": format!("race/{word}"),
+        });
+        let operation = "GetScalingConfigurationRecommendation";
+        assert_eq!(bench.refused(operation, scaling).await.0, "ValidationException", "{word}");
+    }
+    agent.finish(&held(&full), measured()).await;
+    complete(&bench, &mut agent, "race").await;
+    assert_eq!(words(&bench, "race").await, quick);
 }

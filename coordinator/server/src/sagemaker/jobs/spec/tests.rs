@@ -27,7 +27,7 @@ fn spec(intake: &Intake) -> JobSpec {
 fn a_default_job_looks_for_configurations_on_whatever_the_fleet_offers() {
     let spec = spec(&intake("Default", json!({"ModelName": "m"}), json!({})));
     assert!(spec.awaits_files());
-    assert_eq!(spec.model.name, "model.tar.gz");
+    assert_eq!(spec.model().unwrap().name, "model.tar.gz");
     assert_eq!(spec.payload.content_type, "application/x-npy");
     assert!(spec.payload.is_archive && spec.instance_types.is_empty());
     assert!(!spec.sweep.defaults_only && spec.fixed_load.is_none() && spec.stopping.is_none());
@@ -93,24 +93,33 @@ fn without_traffic_a_threshold_constrains_the_search() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_refused_with_a_word_on_what_can() {
-    for (input, text) in [
-        (json!({"ModelName": "m", "Endpoints": [{"EndpointName": "e"}]}), "capacity --target"),
-        (
-            json!({"ModelName": "m", "EndpointConfigurations":
-                [{"InstanceType": "ml.c5.large", "InferenceSpecificationName": "other"}]}),
-            "InferenceSpecificationName",
-        ),
-        (
-            json!({"ModelName": "m", "EndpointConfigurations": [{"InstanceType": "ml.c5.large",
-                "EnvironmentParameterRanges": {"CategoricalParameterRanges":
-                    [{"Name": "LD_PRELOAD", "Value": ["/tmp/x.so"]}]}}]}),
-            "LD_PRELOAD",
-        ),
-    ] {
-        let refused = job_spec(&intake("Advanced", input, json!({})), "us-east-1").unwrap_err();
-        assert!(refused.message.contains(text), "{refused}");
-    }
+fn a_variable_that_changes_which_code_runs_is_refused_by_name() {
+    let ranges =
+        json!({"CategoricalParameterRanges": [{"Name": "LD_PRELOAD", "Value": ["/tmp/x.so"]}]});
+    let configuration =
+        json!({"InstanceType": "ml.c5.large", "EnvironmentParameterRanges": ranges});
+    let input = json!({"ModelName": "m", "EndpointConfigurations": [configuration]});
+    let refused = job_spec(&intake("Advanced", input, json!({})), "us-east-1").unwrap_err();
+    assert!(refused.message.contains("LD_PRELOAD"), "{refused}");
+}
+
+#[test]
+fn a_load_test_of_an_endpoint_measures_nothing_else_and_a_default_job_the_model_as_well() {
+    let input = json!({
+        "ModelName": "m", "Endpoints": [{"EndpointName": "mine"}],
+        "TrafficPattern": {"TrafficType": "STAIRS",
+            "Stairs": {"DurationInSeconds": 240, "NumberOfSteps": 2, "UsersPerStep": 2}},
+    });
+    let conditions = json!({"MaxInvocations": 500});
+    let alone = spec(&intake("Advanced", input, conditions));
+    assert_eq!(alone.subject, JobSubject::Endpoint { endpoint: "mine".parse().unwrap() });
+    assert!(alone.awaits_files(), "its payload");
+    assert_eq!(alone.fixed_load.as_ref().unwrap().len(), 2);
+    assert!(alone.stopping.unwrap().max_invocations.is_some());
+    let input = json!({"ModelName": "m", "Endpoints": [{"EndpointName": "mine"}]});
+    let beside = spec(&intake("Default", input, json!({})));
+    assert_eq!(beside.endpoint().unwrap().as_str(), "mine");
+    assert_eq!(beside.model().unwrap().name, "model.tar.gz");
 }
 
 #[test]

@@ -1,0 +1,200 @@
+//! A trial on an endpoint: a server that runs already is loaded as it is, and seen from outside only.
+//!
+//! Its address is the operator's, given to this agent by name: a coordinator can ask for a name and never
+//! for an address. Nothing of it is started, limited or stopped here.
+
+use std::{sync::Arc, time::Duration};
+
+use assay_measure::{
+    hardware::{GpuUtilization, Utilization},
+    ids::EndpointName,
+    outcome::{FailureKind, Stage, TrialOutcome},
+    schedule::Load,
+    search::{Purpose, StepPlan},
+};
+
+use super::{
+    CHECK_AT_MOST, COOL_DOWN, Trial,
+    comparison::Outputs,
+    failure::{Stop, failed},
+    measurement,
+    measuring::{self, Problem, told},
+};
+use crate::{
+    hardware::{facts::host_facts, sampler::Sampler},
+    load::{Generator, figures::StepEnd},
+    model_host::client::HostStatistics,
+    target::{Address, Target, TargetError},
+};
+
+/// How much of what is loaded can be seen on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// Its process: what it uses is told from what others use.
+    Process,
+    /// The machine that it runs on, and not which of the processes it is.
+    Machine,
+    /// Nothing: it runs elsewhere.
+    Nothing,
+}
+
+impl Sight {
+    fn of(address: &Address) -> Self {
+        if address.is_on_this_machine() { Self::Machine } else { Self::Nothing }
+    }
+
+    /// What a sample of this machine says of what is loaded.
+    pub(super) fn narrowed(self, sampled: Utilization) -> Utilization {
+        match self {
+            Self::Process => sampled,
+            Self::Machine => Utilization {
+                other_cpu_pct: None,
+                other_runnable_tasks: None,
+                gpus: sampled.gpus.into_iter().map(without_processes).collect(),
+                ..sampled
+            },
+            Self::Nothing => Utilization::default(),
+        }
+    }
+}
+
+fn without_processes(gpu: GpuUtilization) -> GpuUtilization {
+    GpuUtilization { shared_with_others: None, other_processes: None, ..gpu }
+}
+
+impl Trial {
+    /// The whole trial.
+    pub(super) async fn perform_on_endpoint(
+        &mut self,
+        name: &EndpointName,
+    ) -> Result<TrialOutcome, Stop> {
+        let Some(target) = self.runner.endpoints.get(name).cloned() else {
+            let message = format!("this agent offers no endpoint {name}");
+            return Err(Stop::of_endpoint(message));
+        };
+        let payload_name = self.spec.payload.artifact.name.clone();
+        self.progress(Stage::Fetching, format!("fetching {payload_name}"), 0.0);
+        let payload = self.read_payload().await?;
+        self.progress(Stage::Starting, format!("connecting to endpoint {name}"), 0.02);
+        let address = reach(&target)
+            .await?
+            .map_err(|error| failed(FailureKind::EndpointUnavailable, &error))?;
+        let sight = Sight::of(&address);
+        let (cpus, memory) = (self.runner.machine.cpus.clone(), self.runner.machine.memory);
+        let sampler = Sampler::start(self.clock, cpus, memory)
+            .map_err(|error| failed(FailureKind::Internal, &error))?;
+        let sampler = Arc::new(sampler);
+        self.sampler = Some(Arc::clone(&sampler));
+        self.progress(Stage::WarmingUp, "checking the payload".to_owned(), 0.04);
+        let record = self
+            .load(measuring::Settings {
+                spec: Arc::clone(&self.spec),
+                target: target.clone(),
+                address,
+                payload,
+                tries_bodies: true,
+                spare_cpus: Vec::new(),
+                clock: self.clock,
+                sampler: Arc::clone(&sampler),
+                sight,
+                events: self.events.clone(),
+                batch_log: None,
+            })
+            .await?;
+        // A short load can be over before anybody is missed.
+        reach(&target).await?.map_err(|error| {
+            Stop::of_endpoint(format!("endpoint {name} went away under load: {}", told(&error)))
+        })?;
+        self.progress(Stage::CoolingDown, "watching the machine without load".to_owned(), 0.97);
+        let from_ns = sampler.mark();
+        tokio::time::sleep(COOL_DOWN).await;
+        let idle = self.window_until_now(&sampler, from_ns).await;
+        let context = measurement::Context {
+            spec: &self.spec,
+            host: host_facts(&self.runner.machine),
+            limits_in_force: Vec::new(),
+            statistics: HostStatistics::default(),
+            idle,
+            outputs: Outputs::default(),
+            ready_after: Duration::ZERO,
+            took: Duration::from_nanos(self.clock.now_ns()),
+            sampler: &sampler,
+            sight,
+            model_vcpus: self.runner.machine.cpus.len(),
+            shares_cores: sight != Sight::Nothing,
+        };
+        Ok(TrialOutcome::Measured(Box::new(measurement::measurement(record, context))))
+    }
+}
+
+/// An address that accepts connections, looked for where blocking is allowed.
+async fn reach(target: &Target) -> Result<Result<Address, TargetError>, Stop> {
+    let target = target.clone();
+    let reached = tokio::task::spawn_blocking(move || target.reach()).await;
+    reached.map_err(|error| failed(FailureKind::Internal, &error))
+}
+
+/// Sends bodies one at a time, each once: what an endpoint does not take is told before any load.
+pub(super) fn try_bodies(
+    generator: &mut Generator,
+    bodies: usize,
+    timeout: Duration,
+) -> Result<(), Problem> {
+    let broken = |error: &dyn std::error::Error| Problem::Generator(told(error));
+    for number in 0..bodies {
+        if Duration::from_nanos(generator.clock().now_ns()) > CHECK_AT_MOST {
+            tracing::info!(
+                number,
+                of = bodies,
+                "the rest of the payload is not checked one by one"
+            );
+            return Ok(());
+        }
+        let step = StepPlan {
+            index: u32::try_from(number).unwrap_or(u32::MAX),
+            purpose: Purpose::WarmUp,
+            load: Load::Replay { at_us: vec![0] },
+            duration: Duration::from_millis(1),
+            continues: false,
+            // Beyond it the request has failed.
+            verdict_after: timeout + Duration::from_secs(1),
+        };
+        generator.submit(&step).map_err(|error| broken(&error))?;
+        let result = generator.wait_next().map_err(|error| broken(&error))?;
+        let gone = || Problem::Generator("the load was cancelled".to_owned());
+        let result = result.ok_or_else(gone)?;
+        match result.end {
+            StepEnd::Complete => {}
+            StepEnd::Cancelled => return Err(gone()),
+            StepEnd::TargetLost { reason } => return Err(Problem::TargetLost { reason }),
+        }
+        if let Some(failure) = result.figures.first_failure {
+            return Err(Problem::BodyRefused { number, failure: Box::new(failure) });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_use_is_not_known_where_the_endpoint_is_one_of_them() {
+        let sampled = Utilization {
+            cpu_pct: Some(90.0),
+            steal_pct: Some(0.5),
+            other_cpu_pct: Some(80.0),
+            other_runnable_tasks: Some(3.0),
+            gpus: vec![GpuUtilization { other_processes: Some(1), ..GpuUtilization::default() }],
+            samples: 9,
+            ..Utilization::default()
+        };
+        let seen = Sight::Machine.narrowed(sampled.clone());
+        assert_eq!((seen.cpu_pct, seen.steal_pct), (Some(90.0), Some(0.5)));
+        assert_eq!((seen.other_cpu_pct, seen.other_runnable_tasks), (None, None));
+        assert_eq!(seen.gpus[0].other_processes, None);
+        assert_eq!(Sight::Nothing.narrowed(sampled.clone()), Utilization::default());
+        assert_eq!(Sight::Process.narrowed(sampled.clone()), sampled);
+    }
+}

@@ -1,0 +1,77 @@
+//! Why there is no plan.
+
+use std::collections::BTreeSet;
+
+use assay_measure::{
+    ids::{EndpointName, InstanceTypeName},
+    stepped_load::SteppedLoadError,
+};
+use thiserror::Error;
+
+use super::MOST_CANDIDATES;
+use crate::{catalogue::UnknownInstanceType, sweep::EnvironmentConflict};
+
+/// There is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// An instance type that nobody knows.
+    #[error(transparent)]
+    UnknownInstanceType(#[from] UnknownInstanceType),
+    /// No agent offers anything to measure on; try again when one has connected.
+    #[error("no agent is connected, so there is nothing to measure on")]
+    NoAgents,
+    /// No agent offers the endpoint; try again when one does.
+    #[error("no agent offers endpoint {endpoint}{}", among(.offered))]
+    NoSuchEndpoint {
+        /// The endpoint.
+        endpoint: EndpointName,
+        /// Those that are offered.
+        offered: BTreeSet<EndpointName>,
+    },
+    /// The environment of a candidate contradicts itself or the sweep.
+    #[error("the environment of {instance_type} cannot be tried: {conflict}")]
+    Environment {
+        /// The candidate.
+        instance_type: InstanceTypeName,
+        /// What contradicts what.
+        conflict: EnvironmentConflict,
+    },
+    /// The load with its stopping conditions cannot be held.
+    #[error(transparent)]
+    SteppedLoad(#[from] SteppedLoadError),
+    /// The sweep multiplies out to too many.
+    #[error("the sweep makes {count} candidates; at most {MOST_CANDIDATES} can be planned")]
+    TooMany {
+        /// How many.
+        count: usize,
+    },
+}
+
+fn among(endpoints: &BTreeSet<EndpointName>) -> String {
+    let names: Vec<&str> = endpoints.iter().map(EndpointName::as_str).collect();
+    if names.is_empty() { String::new() } else { format!("; offered are {}", names.join(", ")) }
+}
+
+impl PlanError {
+    /// One thing to do next.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::UnknownInstanceType(unknown) => unknown.hint(),
+            Self::NoAgents => {
+                "start `assay-agent run --server URL` on a candidate machine".to_owned()
+            }
+            Self::NoSuchEndpoint { endpoint, .. } => format!(
+                "start the agent beside it with `assay-agent run --endpoint {endpoint}=http://HOST:PORT/PATH`"
+            ),
+            Self::Environment { .. } => {
+                "give every setting once: by an environment variable or by the sweep".to_owned()
+            }
+            Self::SteppedLoad(_) => {
+                "give phases of users with stopping conditions, or leave the conditions out"
+                    .to_owned()
+            }
+            Self::TooMany { .. } => "sweep fewer settings at a time".to_owned(),
+        }
+    }
+}
