@@ -2,7 +2,7 @@
 
 use assay_sagemaker::{
     error::{ApiError, ErrorCode},
-    recommendations::ListOrder,
+    recommendations::{ListOrder, Results},
     scaling::{self, Measured},
     shapes::{
         jobs::InferenceRecommendation,
@@ -26,21 +26,34 @@ pub(crate) async fn recommend(
     let job = Shown::find(api, &request.inference_recommendations_job_name).await?;
     let found = job.results(api).await?;
     let results = found.as_results(api, &job);
-    let recommended = results.recommendations(ListOrder::CheapestFirst);
-    let chosen = recommended.iter().find(|one| is_meant(request, one));
-    let chosen = chosen.ok_or_else(|| no_such_recommendation(request))?;
-    let metrics = chosen.metrics.as_ref();
-    let endpoint = &chosen.endpoint_configuration.endpoint_name;
-    let steps = found.steps_of(job.summary.spec.name.as_str(), endpoint);
+    let (endpoint, max_invocations) =
+        meant(&results, request).ok_or_else(|| no_such_recommendation(request))?;
+    let steps = found.steps_of(job.summary.spec.name.as_str(), &endpoint);
     scaling::recommend(
         request,
         &Measured {
             steps,
-            endpoint_max_invocations: metrics.and_then(|one| one.max_invocations).unwrap_or(0),
+            endpoint_max_invocations: max_invocations,
             percentile: job.percentile(),
             latency_unit: api.settings.latency_unit,
         },
     )
+}
+
+/// The endpoint that is meant, a recommended one or one that existed, and the invocations it carries.
+fn meant(
+    results: &Results<'_>,
+    request: &GetScalingConfigurationRecommendationRequest,
+) -> Option<(String, i32)> {
+    let recommended = results.recommendations(ListOrder::CheapestFirst);
+    if let Some(chosen) = recommended.into_iter().find(|one| is_meant(request, one)) {
+        let carried = chosen.metrics.and_then(|metrics| metrics.max_invocations);
+        return Some((chosen.endpoint_configuration.endpoint_name, carried.unwrap_or(0)));
+    }
+    let existing =
+        request.endpoint_name.as_ref().filter(|_| request.recommendation_id.is_none())?;
+    let performance = results.endpoint_performance(existing)?;
+    Some((existing.clone(), performance.metrics.max_invocations))
 }
 
 fn is_meant(

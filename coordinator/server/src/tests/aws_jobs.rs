@@ -119,6 +119,13 @@ impl Bench {
         request["InputConfig"]["EndpointConfigurations"] = json!([endpoint]);
         self.ok("CreateInferenceRecommendationsJob", request).await;
         let trial = held(&agent.expect_start().await);
+        Self::report_curve(&mut agent, &trial).await;
+        agent.finish(&trial, measured()).await;
+        self.reaches(name, "COMPLETED").await
+    }
+
+    /// Two steps: 1 200 per minute at 25 % of the processors, and twice that.
+    pub(super) async fn report_curve(agent: &mut FakeAgent, trial: &v1::HeldTrial) {
         for (index, per_second, cpu_pct) in [(0, 20.0, 25.0), (1, 40.0, 50.0)] {
             let mut report = step(index);
             report.achieved = Rate::per_second(per_second).unwrap();
@@ -131,8 +138,6 @@ impl Bench {
             agent.say(agent_message::Message::StepFinished(what)).await;
             agent.expect_acknowledge().await;
         }
-        agent.finish(&trial, measured()).await;
-        self.reaches(name, "COMPLETED").await
     }
 
     async fn names(&self, filters: Value) -> Vec<String> {

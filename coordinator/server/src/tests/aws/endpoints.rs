@@ -109,6 +109,7 @@ async fn a_load_test_of_an_endpoint_takes_its_traffic_and_no_file_of_a_model() {
         (&["p99<=100ms".to_owned()][..], "continue")
     );
     assert!(stopping.max_invocations_per_s.is_some());
+    Bench::report_curve(&mut agent, &held(&start)).await;
     agent.finish(&held(&start), measured_from_outside()).await;
     let job = bench.reaches("demo", "COMPLETED").await;
     // The percentile of the threshold.
@@ -118,6 +119,11 @@ async fn a_load_test_of_an_endpoint_takes_its_traffic_and_no_file_of_a_model() {
     let described = bench.ok("DescribeModel", json!({"ModelName": "gone"})).await;
     let instant = &described["DeploymentRecommendation"]["RecommendationStatus"];
     assert_eq!(instant, "NOT_APPLICABLE", "nothing was measured of the model");
+    let scaling = |endpoint: &str| json!({"InferenceRecommendationsJobName": "demo", "EndpointName": endpoint, "TargetCpuUtilizationPerCore": 40});
+    let operation = "GetScalingConfigurationRecommendation";
+    let scaled = bench.ok(operation, scaling("mine")).await;
+    assert_eq!(scaled["Metric"]["InvocationsPerInstance"], 1920);
+    assert_eq!(bench.refused(operation, scaling("other")).await.0, "ResourceNotFound");
 }
 
 #[tokio::test]
