@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use crate::{checkout::Checkout, console::Console, demo, libtorch, process};
 
 mod agreement;
+mod api;
 mod figures;
 mod host;
 mod known;
@@ -43,6 +44,8 @@ enum Subject {
     Recommend,
     /// What sampling the hardware costs.
     Sampler,
+    /// Two hundred boto3 clients at once, and what is left of their jobs after a crash.
+    Api,
     /// How soon a host is ready, and what an idle agent costs.
     Startup,
     /// How close the capacity search comes, beside the search rules of other tools.
@@ -106,6 +109,7 @@ pub(crate) fn run(
             Subject::Load => load::measure(checkout, console, arguments)?,
             Subject::Agreement => agreement::measure(checkout, console, arguments)?,
             Subject::Sampler => sampler::measure(checkout, console, arguments)?,
+            Subject::Api => api::measure(checkout, console, arguments)?,
             Subject::Startup => startup::measure(checkout, console, arguments)?,
             Subject::Search => search::measure(checkout, console)?,
         };

@@ -236,6 +236,11 @@ impl Received {
         self.file.path()
     }
 
+    /// What it is.
+    pub(crate) fn artifact(&self) -> &ArtifactRef {
+        &self.artifact
+    }
+
     /// Keeps it under its checksum.
     pub(crate) async fn keep(self) -> Result<ArtifactRef, ArtifactError> {
         let Self { file, target, artifact } = self;

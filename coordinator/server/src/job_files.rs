@@ -50,18 +50,20 @@ pub(crate) async fn remove_unneeded(
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::{pin::pin, time::Duration};
 
     use assay_measure::{job::JobSubject, trial::ArtifactRef, units::Bytes};
     use assay_planning::job_state::JobState;
-    use futures_util::poll;
     use tempfile::TempDir;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::{
         store::{JobRecord, sqlite::SqliteStore},
         tests::support::{MODEL, PAYLOAD, artifact, job_spec},
     };
+
+    const HEAD_START: Duration = Duration::from_millis(300);
 
     async fn files_without_a_job() -> (TempDir, Artifacts, SqliteStore) {
         let scratch = tempfile::tempdir().unwrap();
@@ -93,7 +95,8 @@ mod tests {
         let files = of(&spec);
         let hold = artifacts.hold().await;
         let mut removing = pin!(remove_unneeded(&files, &artifacts, &store, Timestamp::UNIX_EPOCH));
-        assert!(poll!(removing.as_mut()).is_pending());
+        // Enough for whoever does not wait.
+        assert!(timeout(HEAD_START, removing.as_mut()).await.is_err());
         store.commit(vec![created(spec)]).await.unwrap();
         drop(hold);
         removing.await.unwrap();

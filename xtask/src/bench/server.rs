@@ -53,6 +53,12 @@ impl Server {
         bail!("`{}` ended before it listened", shown(command));
     }
 
+    /// Ends it without asking, as a crash would.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill().and_then(|()| self.child.wait()).context("cannot end a server")?;
+        Ok(())
+    }
+
     /// Its process.
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
@@ -85,8 +91,11 @@ fn usage_of(stat: &str, status: &str) -> Option<Usage> {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        // Ask first, so that it ends its own children; it may also have ended by itself.
+        // Ask first, so that it ends its own children.
         let asked = pid.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
         let ended =
             asked && wait_for("the end of a server", LIMIT, || Ok(self.child.try_wait()?)).is_ok();
@@ -119,6 +128,16 @@ mod tests {
         assert_eq!(url, "http://127.0.0.1:1");
         assert!(server.usage().unwrap().resident_bytes > 0);
         drop(server);
+        assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn a_killed_server_is_gone_at_once_and_dropped_in_peace() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' TERM; echo listening http://127.0.0.1:1; exec sleep 600"]);
+        let (mut server, _, _) = Server::listening(&mut command).unwrap();
+        let pid = server.process_id();
+        server.kill().unwrap();
         assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
     }
 

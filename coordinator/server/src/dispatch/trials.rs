@@ -277,11 +277,16 @@ impl State {
     }
 
     pub(super) fn hand_out_trials(&mut self, now: Timestamp) {
+        let fleet = self.fleet();
+        // Most events find every agent at work; looking through all that waits would be in vain.
+        if !fleet.iter().any(|agent| !agent.busy && !agent.draining) {
+            return;
+        }
         let waiting: Vec<WaitingTrial> = self.waiting_trials();
         if waiting.is_empty() {
             return;
         }
-        for assignment in assign(&waiting, &self.fleet()) {
+        for assignment in assign(&waiting, &fleet) {
             let token = (self.tokens)();
             let granted = TrialEvent::Granted { agent: assignment.agent, token };
             if let Err(denied) = self.move_trial(&assignment.trial, granted, now) {

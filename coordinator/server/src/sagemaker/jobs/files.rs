@@ -201,7 +201,11 @@ async fn checked<T: Send + 'static>(
     .await
 }
 
+/// A file that is there already, of another job with the same model say, is not written again.
 async fn keep(api: &Api, received: Received) -> Result<ArtifactRef, String> {
+    if api.artifacts.holds(received.artifact()) {
+        return Ok(received.artifact().clone());
+    }
     let artifact = received.keep().await.map_err(not_kept)?;
     let stored = Change::ArtifactStored { artifact: artifact.clone(), at: api.clock.now() };
     api.store.commit(vec![stored]).await.map_err(not_kept)?;

@@ -64,23 +64,35 @@ fn select(query: &JobListQuery) -> String {
         JobSortKey::CreationTime => "cast(created_at_us as text)",
         JobSortKey::Status => "status_word",
     };
+    // Only the names of the page are sorted: what a page shows is read for its entries alone.
     format!(
-        "with listed as (
-             select job.name, job.number, job.created_at_us, job.finished_at_us, job.reason,
-                    job.state_json, coalesce(job.spec_json ->> '$.model.name', '') as model,
-                    {STATUS} as status_word, {MODIFIED_AT} as modified_at_us,
-                    aws_resource.document_json as intake_json
-             from job left join aws_resource
-               on aws_resource.kind = $1 and aws_resource.name = job.name)
-         select *, {key} as sort_key from listed
-         where ($2 is null or created_at_us > $2) and ($3 is null or created_at_us < $3)
-           and ($4 is null or modified_at_us > $4) and ($5 is null or modified_at_us < $5)
-           and ($6 is null or instr(name, $6) > 0)
-           and ($7 is null or status_word = $7)
-           and ($8 is null or intake_json ->> '$.request.InputConfig.ModelName' = $8)
-           and ($9 is null or intake_json ->> '$.request.InputConfig.ModelPackageVersionArn' = $9)
-           and ($10 is null or ({key}, number) {comparison} ($11, $10))
-         order by {key} {direction}, number {direction} limit $12"
+        "with page as (
+             select job.number as page_number, {key} as sort_key
+             from (select *, {STATUS} as status_word from job) as job
+             where ($2 is null or created_at_us > $2) and ($3 is null or created_at_us < $3)
+               and ($4 is null or {MODIFIED_AT} > $4) and ($5 is null or {MODIFIED_AT} < $5)
+               and ($6 is null or instr(name, $6) > 0)
+               and ($7 is null or status_word = $7)
+               and ($8 is null or {model_name} = $8)
+               and ($9 is null or {package_arn} = $9)
+               and ($10 is null or ({key}, number) {comparison} ($11, $10))
+             order by sort_key {direction}, number {direction} limit $12)
+         select sort_key, job.name, job.number, job.created_at_us, job.finished_at_us, job.reason,
+                job.state_json, coalesce(job.spec_json ->> '$.model.name', '') as model,
+                {MODIFIED_AT} as modified_at_us, aws_resource.document_json as intake_json
+         from page join job on job.number = page_number
+         left join aws_resource on aws_resource.kind = $1 and aws_resource.name = job.name
+         order by sort_key {direction}, job.number {direction}",
+        model_name = requested("ModelName"),
+        package_arn = requested("ModelPackageVersionArn"),
+    )
+}
+
+/// What the request behind a job says of its input.
+fn requested(member: &str) -> String {
+    format!(
+        "(select document_json ->> '$.request.InputConfig.{member}' from aws_resource
+          where kind = $1 and aws_resource.name = job.name)"
     )
 }
 
