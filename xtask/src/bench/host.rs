@@ -54,7 +54,7 @@ const INTRA_OP_THREADS: &str = "1";
 const INPUT: &str = "float32[1,3,224,224]";
 const SHAPE: [usize; 4] = [1, 3, 224, 224];
 /// Two for each worker: none waits while an answer travels.
-const USERS: &str = "4";
+const USERS: u32 = 4;
 const SLICE: &str = "4s";
 
 /// All rounds of one model, in invocations per minute.
@@ -134,10 +134,8 @@ fn bare_loop(checkout: &Checkout, model: &Path, allocator: &str) -> Result<f64> 
 }
 
 fn through_host(checkout: &Checkout, url: &str, body: &Path) -> Result<f64> {
-    let mut load = checkout.program("assay-agent");
-    load.arg("load").arg("--target").arg(format!("{url}/invocations"));
-    load.arg("--payload").arg(body).args(["--content-type", payload::CONTENT_TYPE]);
-    load.args(["--users", USERS, "--duration", SLICE, "-o", "json"]);
+    let target = format!("{url}/invocations");
+    let mut load = payload::closed_loop(checkout, &target, body, USERS, SLICE);
     Ok(60.0 * number(&capture(&mut load)?, "/achieved_per_s")?)
 }
 

@@ -4,6 +4,8 @@
 //! either end. That is the machine's and the generator's part, not the host's, so the same body goes to
 //! a server that answers at once as well, in turns, and is subtracted.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::{
@@ -67,9 +69,12 @@ pub(super) fn measure(
     );
     let mut served = Figure::default();
     for case in &CASES {
+        let file = demo::reference_model(checkout, console, case.model)?;
+        let body = file.with_extension("npy");
+        payload::write_npy(&body, case.shape)?;
         let mut all = Rounds::default();
         for _ in 1..=arguments.rounds.get() {
-            measure_once(checkout, console, arguments, case, &mut all, &mut served)?;
+            measure_once(checkout, (&file, &body), arguments, case, &mut all, &mut served)?;
         }
         console.say(&format!("{}: {} µs by the host", case.model, all.by_the_host.shown(0)));
         text.push_str(&row(case, &all));
@@ -83,21 +88,16 @@ pub(super) fn measure(
 
 fn measure_once(
     checkout: &Checkout,
-    console: Console,
+    (file, body): (&Path, &Path),
     arguments: &Arguments,
     case: &Case,
     all: &mut Rounds,
     served: &mut Figure,
 ) -> Result<()> {
-    let file = demo::reference_model(checkout, console, case.model)?;
-    let body = file.with_extension("npy");
-    payload::write_npy(&body, case.shape)?;
     let seconds = format!("{}s", arguments.seconds);
     let load = |target: &str, users: u32, figure: &str| -> Result<f64> {
-        let mut load = checkout.program("assay-agent");
-        load.args(["load", "--target", target, "--users", &users.to_string(), "-o", "json"]);
-        load.arg("--payload").arg(&body).args(["--content-type", payload::CONTENT_TYPE]);
-        number(&capture(&mut pin_client(load.args(["--duration", &seconds])))?, figure)
+        let load = payload::closed_loop(checkout, target, body, users, &seconds);
+        number(&capture(&mut pin_client(&load))?, figure)
     };
     let wire = {
         let mut echo = checkout.program("examples/echo_server");
@@ -105,11 +105,11 @@ fn measure_once(
         load(&url, 1, MEDIAN)?
     };
     let mut bare = checkout.program("assay-host");
-    bare.arg("bench-loop").arg(&file).args(["--input", case.input, "-o", "json"]);
+    bare.arg("bench-loop").arg(file).args(["--input", case.input, "-o", "json"]);
     bare.args(["--duration", &seconds]);
     let forward = 60e6 / number(&capture(&mut pin_server(&bare))?, "/forwards_per_min")?;
     let mut serve = checkout.program("assay-host");
-    serve.arg("serve").arg(&file).args(["--listen", "127.0.0.1:0", "--input", case.input]);
+    serve.arg("serve").arg(file).args(["--listen", "127.0.0.1:0", "--input", case.input]);
     serve.args(["--workers", "1", "--intra-op-threads", "1"]);
     let (_server, url, _) = Server::listening(&mut pin_server(&serve))?;
     let invocations = format!("{url}/invocations");

@@ -1,11 +1,27 @@
 //! A request body for the reference models: one seeded image tensor as `.npy`.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result};
 
+use crate::checkout::Checkout;
+
 /// What the body is, for the server that decodes it.
 pub(crate) const CONTENT_TYPE: &str = "application/x-npy";
+
+/// `assay-agent load` with so many users in a closed loop, each sending that body; prints JSON.
+pub(crate) fn closed_loop(
+    checkout: &Checkout,
+    target: &str,
+    body: &Path,
+    users: u32,
+    duration: &str,
+) -> Command {
+    let mut load = checkout.program("assay-agent");
+    load.args(["load", "--target", target, "--content-type", CONTENT_TYPE, "--payload"]).arg(body);
+    load.args(["--users", &users.to_string(), "--duration", duration, "-o", "json"]);
+    load
+}
 
 /// Writes a float32 tensor of that shape with values in [0, 1), the same ones every time.
 pub(crate) fn write_npy(path: &Path, shape: &[usize]) -> Result<()> {

@@ -17,7 +17,7 @@ const MODEL: &str = "mlp";
 const INPUT: &str = "float32[1,64]";
 const SHAPE: [usize; 2] = [1, 64];
 const SAMPLES: &str = "200";
-const USERS: &str = "4";
+const USERS: u32 = 4;
 
 /// The cost of a sample, and a model's throughput with and without a sampler beside it.
 pub(crate) fn measure(
@@ -33,10 +33,8 @@ pub(crate) fn measure(
     let (server, url, _) = Server::listening(&mut serve)?;
     let process = server.process_id().to_string();
     let throughput = || -> Result<f64> {
-        let mut load = checkout.program("assay-agent");
-        load.args(["load", "--target", &format!("{url}/invocations"), "--payload"]).arg(&body);
-        load.args(["--content-type", payload::CONTENT_TYPE, "--users", USERS, "-o", "json"]);
-        load.args(["--duration", &format!("{}s", arguments.seconds)]);
+        let (target, duration) = (format!("{url}/invocations"), format!("{}s", arguments.seconds));
+        let mut load = payload::closed_loop(checkout, &target, &body, USERS, &duration);
         number(&capture(&mut load)?, "/achieved_per_s")
     };
     // The first of all runs also warms the model up.
