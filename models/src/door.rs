@@ -20,7 +20,7 @@ pub trait Infer: Send + Sync + 'static {
     fn facts(&self) -> &ModelFacts;
     /// How it is run.
     fn settings(&self) -> &EngineSettings;
-    /// Queues a request; never blocks, and calls `reply` once from any thread.
+    /// Queues a request; does not wait for others, and calls `reply` once from any thread, this one included.
     fn submit(&self, inputs: Vec<WireTensor>, reply: Reply);
 }
 

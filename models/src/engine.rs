@@ -5,6 +5,7 @@
 //! and answering over the network are the server's business; here tensors come in and go out.
 
 mod batch;
+mod caller_runs;
 mod devices;
 mod fit;
 mod nan;
@@ -17,7 +18,7 @@ pub mod batch_log;
 pub(crate) mod lone;
 
 use std::{
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -30,6 +31,7 @@ use thiserror::Error;
 
 use self::{
     batch_log::BatchLog,
+    caller_runs::CallerRuns,
     fit::Signature,
     queue::{Queue, Refusal},
     rehearsal::Rehearsal,
@@ -65,6 +67,8 @@ pub struct EngineSettings {
     pub allocator: Allocator,
     /// Requests that may wait; more are refused with [`InferError::Overloaded`].
     pub queue_limit: usize,
+    /// Processors that this process may use.
+    pub processors: NonZeroUsize,
 }
 
 /// What is known about the model that is being served.
@@ -208,6 +212,7 @@ pub struct Engine {
     settings: EngineSettings,
     signature: Signature,
     queue: Arc<Queue<Request>>,
+    caller_runs: Option<CallerRuns>,
     workers: Mutex<Option<Team>>,
 }
 
@@ -258,6 +263,7 @@ impl Engine {
             settings: settings.clone(),
             signature,
             queue,
+            caller_runs: CallerRuns::new(settings, team.shared()),
             workers: Mutex::new(Some(team)),
         })
     }
@@ -280,14 +286,24 @@ impl Engine {
         self.queue.len()
     }
 
-    /// Queues a request; never blocks. `reply` is called exactly once, from another thread or, when the
+    /// Queues a request; does not block. `reply` is called exactly once, from another thread or, when the
     /// request is refused at once, from this one.
+    ///
+    /// With one processor, a request that nobody is ahead of is run here and now, if the last took no
+    /// longer than handing it over would.
     pub fn submit(&self, inputs: Vec<WireTensor>, reply: Reply) {
         let inputs = match self.signature.fit(inputs) {
             Ok(inputs) => inputs,
             Err(message) => return reply(Err(InferError::Rejected { message })),
         };
-        if let Err((refusal, request)) = self.queue.push(Request::new(inputs, reply)) {
+        let mut request = Request::new(inputs, reply);
+        if let Some(here) = &self.caller_runs {
+            match here.run(&self.queue, request) {
+                Ok(()) => return,
+                Err(back) => request = back,
+            }
+        }
+        if let Err((refusal, request)) = self.queue.push(request) {
             request.refuse(match refusal {
                 Refusal::Full => InferError::Overloaded { limit: self.settings.queue_limit },
                 Refusal::Closed => InferError::Stopping,

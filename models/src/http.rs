@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -23,6 +23,7 @@ use crate::{
     tensor::WireTensor,
 };
 
+const INVOCATIONS: &str = "/invocations";
 /// For answers of bare elements: what they are.
 const OUTPUTS_HEADER: HeaderName = HeaderName::from_static("x-assay-outputs");
 
@@ -30,7 +31,10 @@ const OUTPUTS_HEADER: HeaderName = HeaderName::from_static("x-assay-outputs");
 pub fn router(door: Arc<Door>) -> Router {
     Router::new()
         .route("/ping", get(ping))
-        .route("/invocations", post(invocations))
+        .route(
+            INVOCATIONS,
+            post(|State(door), request| async move { invocations(&door, request).await }),
+        )
         .merge(oip_http::router())
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(door)
@@ -63,9 +67,15 @@ async fn ping(State(door): State<Arc<Door>>) -> Response {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the model host is stopping").into_response()
 }
 
-async fn invocations(State(door): State<Arc<Door>>, request: Request) -> Response {
+/// Whether a request is one for [`invocations`].
+pub(crate) fn is_invocation(request: &Request) -> bool {
+    request.method() == Method::POST && request.uri().path() == INVOCATIONS
+}
+
+/// Decodes a payload, runs the model and encodes what it returns.
+pub(crate) async fn invocations(door: &Arc<Door>, request: Request) -> Response {
     let mut counted = door.statistics().request_arrived();
-    match invoke(&door, request, &mut counted).await {
+    match invoke(door, request, &mut counted).await {
         Ok(response) => {
             counted.answered();
             response

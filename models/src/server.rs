@@ -5,16 +5,24 @@
 //! threads. On SIGTERM or Ctrl-C no more connections are taken, what is in flight gets five seconds, and
 //! a second signal ends even that.
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use assay_proto::{
     FILE_DESCRIPTOR_SET, inference::grpc_inference_service_server::GrpcInferenceServiceServer,
 };
-use axum::Router;
+use axum::{Router, body::Body, extract::Request, response::Response};
+use hyper::{body::Incoming, service::Service};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
-    service::TowerToHyperService,
 };
 use thiserror::Error;
 use tokio::{
@@ -26,6 +34,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tower::ServiceExt;
 
 use crate::{
     door::{Door, Infer},
@@ -170,7 +179,7 @@ pub async fn serve_until(
     stop: Stop,
 ) -> Result<(), ServeError> {
     let door = Arc::new(Door::new(engine, settings.decode.clone(), settings.max_payload_bytes));
-    let router = router(Arc::clone(&door)).await?;
+    let front = Front { router: router(Arc::clone(&door)).await?, door: Arc::clone(&door) };
     let address = bound.first().map(Bound::url).unwrap_or_default();
     let mut listeners = JoinSet::new();
     for bound in bound {
@@ -180,11 +189,11 @@ pub async fn serve_until(
         match bound {
             Bound::Tcp { listener, .. } => {
                 let listener = TcpListener::from_std(listener).map_err(failed)?;
-                listeners.spawn(accept_tcp(listener, router.clone(), stop.clone()));
+                listeners.spawn(accept_tcp(listener, front.clone(), stop.clone()));
             }
             Bound::Unix { listener, file } => {
                 let listener = UnixListener::from_std(listener).map_err(failed)?;
-                listeners.spawn(accept_unix(listener, file, router.clone(), stop.clone()));
+                listeners.spawn(accept_unix(listener, file, front.clone(), stop.clone()));
             }
         }
     }
@@ -224,8 +233,8 @@ async fn router(door: Arc<Door>) -> Result<Router, ServeError> {
     Ok(grpc.fallback(http::not_found).merge(http::router(door)).with_state(()))
 }
 
-async fn accept_tcp(listener: TcpListener, router: Router, stop: Stop) {
-    let mut connections = Connections::new(router, stop.clone());
+async fn accept_tcp(listener: TcpListener, front: Front, stop: Stop) {
+    let mut connections = Connections::new(front, stop.clone());
     loop {
         tokio::select! {
             () = stop.gently.cancelled() => break,
@@ -244,8 +253,8 @@ async fn accept_tcp(listener: TcpListener, router: Router, stop: Stop) {
     connections.drain().await;
 }
 
-async fn accept_unix(listener: UnixListener, file: listen::SocketFile, router: Router, stop: Stop) {
-    let mut connections = Connections::new(router, stop.clone());
+async fn accept_unix(listener: UnixListener, file: listen::SocketFile, front: Front, stop: Stop) {
+    let mut connections = Connections::new(front, stop.clone());
     loop {
         tokio::select! {
             () = stop.gently.cancelled() => break,
@@ -267,16 +276,39 @@ async fn rest_after(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
+/// What a connection is served by: the path that carries the load directly, every other by the router,
+/// whose layers cost a small model's request a microsecond or two.
+#[derive(Clone)]
+struct Front {
+    door: Arc<Door>,
+    router: Router,
+}
+
+impl Service<Request<Incoming>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let request = request.map(Body::new);
+        if http::is_invocation(&request) {
+            let door = Arc::clone(&self.door);
+            return Box::pin(async move { Ok(http::invocations(&door, request).await) });
+        }
+        Box::pin(self.router.clone().oneshot(request))
+    }
+}
+
 /// The connections of one listener.
 struct Connections {
     tasks: JoinSet<()>,
     builder: Builder<TokioExecutor>,
-    router: Router,
+    front: Front,
     stop: Stop,
 }
 
 impl Connections {
-    fn new(router: Router, stop: Stop) -> Self {
+    fn new(front: Front, stop: Stop) -> Self {
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT);
         builder
@@ -287,12 +319,12 @@ impl Connections {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(MAX_CONCURRENT_STREAMS);
-        Self { tasks: JoinSet::new(), builder, router, stop }
+        Self { tasks: JoinSet::new(), builder, front, stop }
     }
 
     fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&mut self, stream: S) {
         let (builder, stop) = (self.builder.clone(), self.stop.gently.clone());
-        let service = TowerToHyperService::new(self.router.clone());
+        let service = self.front.clone();
         self.tasks.spawn(async move {
             let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
             let ended = tokio::select! {

@@ -2,8 +2,10 @@
 
 use std::{
     io::{self, Write},
+    num::NonZeroUsize,
     path::Path,
     sync::Arc,
+    thread,
 };
 
 use assay_measure::configuration::Allocator;
@@ -82,6 +84,7 @@ fn engine_settings(
         graph: arguments.engine.graph,
         allocator,
         queue_limit: arguments.queue_limit,
+        processors: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
     }
 }
 

@@ -131,6 +131,16 @@ impl<R: Queued> Queue<R> {
         state
     }
 
+    /// Takes the place of a worker with nothing to do while no request waits; `None` when there is none.
+    pub(super) fn take_turn(&self) -> Option<Turn<'_, R>> {
+        let mut state = self.lock();
+        let free = state.open && state.waiting.is_empty() && state.idle > 0;
+        free.then(|| {
+            state.idle -= 1;
+            Turn(self)
+        })
+    }
+
     /// Refuses new requests; workers finish those that wait.
     pub(super) fn close(&self) {
         self.lock().open = false;
@@ -141,6 +151,20 @@ impl<R: Queued> Queue<R> {
     /// Requests that wait.
     pub(super) fn len(&self) -> usize {
         self.lock().waiting.len()
+    }
+}
+
+/// The place of a worker that sleeps: until this is dropped, none is woken for it.
+pub(super) struct Turn<'a, R: Queued>(&'a Queue<R>);
+
+impl<R: Queued> Drop for Turn<'_, R> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.idle += 1;
+        // What came meanwhile woke nobody.
+        if !state.waiting.is_empty() {
+            self.0.work.notify_one();
+        }
     }
 }
 
@@ -225,6 +249,39 @@ mod tests {
         queue.push(Item('a', clock::now())).unwrap();
         queue.push(Item('a', clock::now())).unwrap();
         assert_eq!(gatherer.join().unwrap(), "aaa");
+    }
+
+    #[test]
+    fn a_turn_is_a_sleeping_workers_and_what_comes_meanwhile_wakes_it_afterwards() {
+        let queue = Arc::new(filled(""));
+        assert!(queue.take_turn().is_none(), "no worker sleeps");
+        let worker = thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || kinds(queue.next(1, Duration::ZERO))
+        });
+        let turn = loop {
+            match queue.take_turn() {
+                Some(turn) => break turn,
+                None => thread::yield_now(),
+            }
+        };
+        assert!(queue.take_turn().is_none(), "one worker, one turn");
+        queue.push(Item('a', clock::now())).unwrap();
+        thread::sleep(Duration::from_millis(20));
+        assert!(!worker.is_finished() && queue.len() == 1, "the turn is taken");
+        drop(turn);
+        assert_eq!(worker.join().unwrap(), "a");
+    }
+
+    #[test]
+    fn there_is_no_turn_in_a_closed_queue_nor_past_those_that_wait() {
+        let queue = filled("a");
+        queue.lock().idle = 1;
+        assert!(queue.take_turn().is_none());
+        queue.next(1, Duration::ZERO);
+        assert!(queue.take_turn().is_some());
+        queue.close();
+        assert!(queue.take_turn().is_none());
     }
 
     #[test]

@@ -3,7 +3,11 @@
 use std::{
     num::NonZeroU32,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -21,16 +25,19 @@ use crate::torch::{self, Module};
 
 pub(super) struct Team {
     threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
     /// Disconnected when the last worker has ended.
     ended: mpsc::Receiver<()>,
 }
 
 /// What all workers share.
-struct Shared {
+pub(super) struct Shared {
     module: Arc<Module>,
     queue: Arc<Queue<Request>>,
     trust: BatchTrust,
     batch_log: Option<BatchLog>,
+    /// Greater than any real one until there was one.
+    last_pass_us: AtomicU64,
     rehearsal: Rehearsal,
     settings: EngineSettings,
 }
@@ -52,12 +59,13 @@ impl Team {
             queue: Arc::clone(queue),
             trust: BatchTrust::default(),
             batch_log,
+            last_pass_us: AtomicU64::new(u64::MAX),
             rehearsal,
             settings: settings.clone(),
         });
         let (alive, ended) = mpsc::channel();
         let (ready, readiness) = mpsc::channel();
-        let mut team = Self { threads: Vec::new(), ended };
+        let mut team = Self { threads: Vec::new(), shared: Arc::clone(&shared), ended };
         let mut outputs = Vec::new();
         let outcome = (|| {
             team.add(&shared, 0, &alive, &ready)?;
@@ -76,6 +84,11 @@ impl Team {
                 Err(error)
             }
         }
+    }
+
+    /// What the workers share, for whoever works in a worker's place.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     fn add(
@@ -116,14 +129,19 @@ impl Team {
 }
 
 impl Shared {
-    fn worker(&self) -> Worker<'_> {
+    pub(super) fn worker(&self) -> Worker<'_> {
         Worker {
             module: &self.module,
             trust: &self.trust,
             batch_log: self.batch_log.as_ref(),
+            last_pass_us: &self.last_pass_us,
             most: usize::try_from(self.settings.max_batch.get()).unwrap_or(usize::MAX),
             delay: self.settings.max_batch_delay,
         }
+    }
+
+    pub(super) fn last_pass_us(&self) -> u64 {
+        self.last_pass_us.load(Ordering::Relaxed)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The engine on small models compiled from source, and against libtorch's own answers.
 
-use std::sync::mpsc;
+use std::{sync::mpsc, thread};
 
 use assay_measure::{
     batch_log::{RECORD_BYTES, Reader, Record},
@@ -29,6 +29,7 @@ fn settings(workers: u32, max_batch: u32) -> EngineSettings {
         graph: Graph::Plain,
         allocator: Allocator::Default,
         queue_limit: 1000,
+        processors: NonZeroUsize::new(2).unwrap(),
     }
 }
 
@@ -369,4 +370,63 @@ def forward(self, x: Tensor) -> Tensor:
         (infer(&plain, vec![input.clone()]).unwrap(), infer(&optimized, vec![input]).unwrap());
     assert_eq!(values(&one.outputs[0]), values(&other.outputs[0]));
     assert_eq!(optimized.facts().outputs[0].shape, [-1, 2]);
+}
+
+/// The thread on which the answer to one more request came.
+fn answering_thread(engine: &Engine, inputs: Vec<WireTensor>) -> thread::ThreadId {
+    let (sender, receiver) = mpsc::channel();
+    engine.submit(
+        inputs,
+        Box::new(move |answer| sender.send((thread::current().id(), answer)).unwrap()),
+    );
+    let (thread, answer) = receiver.recv().unwrap();
+    assert_eq!(values(&answer.unwrap().outputs[0]).len(), 2);
+    thread
+}
+
+fn on_one_processor(max_batch: u32) -> EngineSettings {
+    EngineSettings { processors: NonZeroUsize::MIN, ..settings(1, max_batch) }
+}
+
+/// How many of 200 short passes the thread ran that asked for them.
+fn run_by_the_caller(settings: &EngineSettings, source: &str) -> usize {
+    let engine = started(source, settings, &["float32[1,2]"]);
+    let here = thread::current().id();
+    (0..200).filter(|_| answering_thread(&engine, vec![row(&[1.0, 2.0])]) == here).count()
+}
+
+#[test]
+fn with_one_processor_short_passes_run_where_the_request_came_and_otherwise_never() {
+    // The first pass is a worker's, which tells how long it takes; a busy machine may hand back others.
+    let alone = run_by_the_caller(&on_one_processor(1), DOUBLE);
+    assert!((1..200).contains(&alone), "{alone} of 200");
+    assert_eq!(run_by_the_caller(&settings(1, 1), DOUBLE), 0, "two processors");
+    assert_eq!(run_by_the_caller(&on_one_processor(8), DOUBLE), 0, "batches are gathered");
+}
+
+#[test]
+fn a_pass_that_takes_long_is_a_workers() {
+    let engine = started(SLOW, &on_one_processor(1), &["float32[1,2]"]);
+    for _ in 0..5 {
+        let thread = answering_thread(&engine, vec![row(&[1.0, 2.0])]);
+        assert_ne!(thread, thread::current().id());
+    }
+}
+
+#[test]
+fn a_model_that_raises_where_the_request_came_is_an_error_and_no_end() {
+    let raising = "
+def forward(self, x: Tensor) -> Tensor:
+  assert bool(x[0, 0] <= 1), 'too much'
+  return x
+";
+    let engine = started(raising, &on_one_processor(1), &[]);
+    for _ in 0..20 {
+        let refused = infer(&engine, vec![row(&[2.0, 0.0])]).unwrap_err();
+        assert!(matches!(refused, InferError::ModelRaised { .. }), "{refused}");
+        assert_eq!(values(&infer(&engine, vec![row(&[1.0, 0.0])]).unwrap().outputs[0]), [1.0, 0.0]);
+    }
+    engine.shut_down();
+    let refused = infer(&engine, vec![row(&[1.0, 0.0])]).unwrap_err();
+    assert_eq!(refused, InferError::Stopping);
 }

@@ -3,7 +3,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -107,6 +107,8 @@ pub(super) struct Worker<'a> {
     pub(super) module: &'a Module,
     pub(super) trust: &'a BatchTrust,
     pub(super) batch_log: Option<&'a BatchLog>,
+    /// How long the last forward pass of any worker took, in microseconds.
+    pub(super) last_pass_us: &'a AtomicU64,
     pub(super) most: usize,
     pub(super) delay: Duration,
 }
@@ -117,10 +119,14 @@ impl Worker<'_> {
         loop {
             let most = if self.trust.is_refuted() { 1 } else { self.most };
             let Some(requests) = queue.next(most, self.delay) else { return };
-            // The requests answer for themselves when dropped, so a panic costs one batch and not the worker.
-            if catch_unwind(AssertUnwindSafe(|| self.serve(requests))).is_err() {
-                tracing::error!("a worker panicked; its requests were answered with an error");
-            }
+            self.serve_surely(requests);
+        }
+    }
+
+    /// The requests answer for themselves when dropped, so a panic costs one batch and not the worker.
+    pub(super) fn serve_surely(&self, requests: Vec<Request>) {
+        if catch_unwind(AssertUnwindSafe(|| self.serve(requests))).is_err() {
+            tracing::error!("a worker panicked; its requests were answered with an error");
         }
     }
 
@@ -159,6 +165,7 @@ impl Worker<'_> {
     }
 
     fn tell(&self, pass: &Pass) {
+        self.last_pass_us.store(micros(pass.compute), Ordering::Relaxed);
         if let Some(log) = self.batch_log {
             log.tell(pass);
         }

@@ -1,4 +1,8 @@
-use std::{num::NonZeroU32, sync::mpsc, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    sync::mpsc,
+    time::Duration,
+};
 
 use assay_measure::{
     configuration::{Allocator, Device, Graph, Precision},
@@ -52,6 +56,7 @@ fn through_the_engine(path: &Path, declared: &[&str], input: WireTensor) -> Wire
         graph: Graph::Plain,
         allocator: Allocator::Default,
         queue_limit: 1,
+        processors: NonZeroUsize::MIN,
     };
     let engine = Engine::start(&artifact, &declared, &settings).unwrap();
     let (sender, receiver) = mpsc::channel();

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    num::NonZeroU32,
+    num::{NonZeroU32, NonZeroUsize},
     path::Path,
     sync::{Arc, Mutex, mpsc},
     thread::JoinHandle,
@@ -183,6 +183,7 @@ pub(crate) fn settings(name: &str) -> EngineSettings {
         graph: Graph::Plain,
         allocator: Allocator::Default,
         queue_limit: 64,
+        processors: NonZeroUsize::MIN,
     }
 }
 
