@@ -12,6 +12,7 @@ use crate::{checkout::Checkout, console::Console, demo, libtorch, process};
 
 mod agreement;
 mod api;
+mod batching;
 mod figures;
 mod host;
 mod known;
@@ -62,7 +63,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
     /// Reference models that `host` is measured with.
-    #[arg(long, value_delimiter = ',', default_value = "resnet18")]
+    #[arg(long, value_delimiter = ',', default_value = "resnet18,mobilenet_v2")]
     models: Vec<host::Model>,
     /// How long each run of a load generator takes, in seconds.
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(2..=600))]

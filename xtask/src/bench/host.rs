@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use super::{
-    Arguments,
+    Arguments, batching,
     figures::{Figure, number, verdict},
     overhead, payload,
     report::Section,
@@ -85,6 +85,7 @@ pub(crate) fn measure(
         arguments.rounds
     ));
     body.push_str(&overhead::measure(checkout, console, arguments)?);
+    body.push_str(&batching::measure(checkout, console, arguments)?);
     Ok(Section { name: "host", title: "The model host against a bare loop", body })
 }
 
