@@ -203,7 +203,7 @@ pub enum EngineError {
     Thread(String),
 }
 
-/// Receives the answer to one request, on a worker's thread: it must not block.
+/// Receives the answer to one request, on a worker's thread or the one that submitted it: it must not block.
 pub type Reply = Box<dyn FnOnce(Result<Inferred, InferError>) + Send>;
 
 /// A loaded model with its workers.

@@ -17,7 +17,7 @@ use super::{
     report::Section,
     server::Server,
 };
-use crate::{checkout::Checkout, console::Console, demo, process::capture};
+use crate::{checkout::Checkout, console::Console, process::capture};
 
 const MODEL: &str = "resnet18";
 const INPUT: &str = "float32[1,3,224,224]";
@@ -35,9 +35,7 @@ pub(crate) fn measure(
 ) -> Result<Section> {
     let peers = Peers::ensure(checkout, console, false);
     peers.perf_analyzer.as_ref().context("perf_analyzer cannot be installed here")?;
-    let file = demo::reference_model(checkout, console, MODEL)?;
-    let body = file.with_extension("npy");
-    payload::write_npy(&body, &SHAPE)?;
+    let (file, body) = payload::model_and_body(checkout, console, MODEL, &SHAPE)?;
     let mut serve = checkout.program("assay-host");
     serve.arg("serve").arg(&file).args(["--listen", "127.0.0.1:0", "--input", INPUT]);
     serve.args(["--workers", "1", "--intra-op-threads", "1"]);

@@ -11,10 +11,11 @@ use super::{
     Arguments,
     figures::{Figure, number, verdict},
     load::{pin_client, pin_server},
+    overhead::one_worker,
     payload,
     server::Server,
 };
-use crate::{checkout::Checkout, console::Console, demo, process::capture};
+use crate::{checkout::Checkout, console::Console, process::capture};
 
 /// A model, its input, how many wait for it at a time, and what batches must make of it.
 struct Case {
@@ -61,9 +62,7 @@ pub(super) fn measure(
         "\n\n| model | users | one by one | batches of up to 8 | batches / one by one | goal |\n|---|---|---|---|---|---|\n",
     );
     for case in &CASES {
-        let file = demo::reference_model(checkout, console, case.model)?;
-        let body = file.with_extension("npy");
-        payload::write_npy(&body, case.shape)?;
+        let (file, body) = payload::model_and_body(checkout, console, case.model, case.shape)?;
         let (mut alone, mut batched, mut ratio) =
             (Figure::default(), Figure::default(), Figure::default());
         for _ in 1..=arguments.rounds.get() {
@@ -90,9 +89,8 @@ impl Case {
         max_batch: &str,
         arguments: &Arguments,
     ) -> Result<f64> {
-        let mut serve = checkout.program("assay-host");
-        serve.arg("serve").arg(file).args(["--listen", "127.0.0.1:0", "--input", self.input]);
-        serve.args(["--workers", "1", "--intra-op-threads", "1", "--max-batch", max_batch]);
+        let mut serve = one_worker(checkout, file, self.input);
+        serve.args(["--max-batch", max_batch]);
         let (_server, url, _) = Server::listening(&mut pin_server(&serve))?;
         let target = format!("{url}/invocations");
         let seconds = format!("{}s", SLICES_OF_SECONDS * arguments.seconds);

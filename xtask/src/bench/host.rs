@@ -17,7 +17,7 @@ use super::{
     report::Section,
     server::Server,
 };
-use crate::{checkout::Checkout, console::Console, demo, process::capture};
+use crate::{checkout::Checkout, console::Console, process::capture};
 
 /// Reference models that take one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -95,9 +95,7 @@ fn measure_model(
     model: Model,
     rounds: u32,
 ) -> Result<Rounds> {
-    let file = demo::reference_model(checkout, console, model.name())?;
-    let body = file.with_extension("npy");
-    payload::write_npy(&body, &SHAPE)?;
+    let (file, body) = payload::model_and_body(checkout, console, model.name(), &SHAPE)?;
     let mut serve = checkout.program("assay-host");
     serve.arg("serve").arg(&file).args(["--listen", "127.0.0.1:0", "--input", INPUT]);
     serve.args(["--workers", WORKERS, "--intra-op-threads", INTRA_OP_THREADS]);

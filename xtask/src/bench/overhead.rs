@@ -4,7 +4,7 @@
 //! either end. That is the machine's and the generator's part, not the host's, so the same body goes to
 //! a server that answers at once as well, in turns, and is subtracted.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use anyhow::Result;
 
@@ -15,7 +15,7 @@ use super::{
     payload,
     server::Server,
 };
-use crate::{checkout::Checkout, console::Console, demo, process::capture};
+use crate::{checkout::Checkout, console::Console, process::capture};
 
 /// A model that computes next to nothing, and what may be added to it.
 struct Case {
@@ -69,9 +69,7 @@ pub(super) fn measure(
     );
     let mut served = Figure::default();
     for case in &CASES {
-        let file = demo::reference_model(checkout, console, case.model)?;
-        let body = file.with_extension("npy");
-        payload::write_npy(&body, case.shape)?;
+        let (file, body) = payload::model_and_body(checkout, console, case.model, case.shape)?;
         let mut all = Rounds::default();
         for _ in 1..=arguments.rounds.get() {
             measure_once(checkout, (&file, &body), arguments, case, &mut all, &mut served)?;
@@ -84,6 +82,14 @@ pub(super) fn measure(
         served.shown(0),
         verdict(served.median() >= LEAST_PER_S)
     ))
+}
+
+/// `assay-host serve` with one worker of one thread.
+pub(super) fn one_worker(checkout: &Checkout, file: &Path, input: &str) -> Command {
+    let mut serve = checkout.program("assay-host");
+    serve.arg("serve").arg(file).args(["--listen", "127.0.0.1:0", "--input", input]);
+    serve.args(["--workers", "1", "--intra-op-threads", "1"]);
+    serve
 }
 
 fn measure_once(
@@ -108,9 +114,7 @@ fn measure_once(
     bare.arg("bench-loop").arg(file).args(["--input", case.input, "-o", "json"]);
     bare.args(["--duration", &seconds]);
     let forward = 60e6 / number(&capture(&mut pin_server(&bare))?, "/forwards_per_min")?;
-    let mut serve = checkout.program("assay-host");
-    serve.arg("serve").arg(file).args(["--listen", "127.0.0.1:0", "--input", case.input]);
-    serve.args(["--workers", "1", "--intra-op-threads", "1"]);
+    let serve = one_worker(checkout, file, case.input);
     let (_server, url, _) = Server::listening(&mut pin_server(&serve))?;
     let invocations = format!("{url}/invocations");
     let http = load(&invocations, 1, MEDIAN)?;

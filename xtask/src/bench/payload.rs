@@ -1,13 +1,30 @@
 //! A request body for the reference models: one seeded image tensor as `.npy`.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 
-use crate::checkout::Checkout;
+use crate::{checkout::Checkout, console::Console, demo};
 
 /// What the body is, for the server that decodes it.
 pub(crate) const CONTENT_TYPE: &str = "application/x-npy";
+
+/// A reference model's file, and beside it a body of that shape.
+pub(crate) fn model_and_body(
+    checkout: &Checkout,
+    console: Console,
+    model: &str,
+    shape: &[usize],
+) -> Result<(PathBuf, PathBuf)> {
+    let file = demo::reference_model(checkout, console, model)?;
+    let body = file.with_extension("npy");
+    write_npy(&body, shape)?;
+    Ok((file, body))
+}
 
 /// `assay-agent load` with so many users in a closed loop, each sending that body; prints JSON.
 pub(crate) fn closed_loop(

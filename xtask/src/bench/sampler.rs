@@ -11,7 +11,7 @@ use super::{
     report::Section,
     server::Server,
 };
-use crate::{checkout::Checkout, console::Console, demo, process::capture};
+use crate::{checkout::Checkout, console::Console, process::capture};
 
 const MODEL: &str = "mlp";
 const INPUT: &str = "float32[1,64]";
@@ -25,9 +25,7 @@ pub(crate) fn measure(
     console: Console,
     arguments: &Arguments,
 ) -> Result<Section> {
-    let file = demo::reference_model(checkout, console, MODEL)?;
-    let body = file.with_extension("npy");
-    payload::write_npy(&body, &SHAPE)?;
+    let (file, body) = payload::model_and_body(checkout, console, MODEL, &SHAPE)?;
     let mut serve = checkout.program("assay-host");
     serve.arg("serve").arg(&file).args(["--listen", "127.0.0.1:0", "--input", INPUT]);
     let (server, url, _) = Server::listening(&mut serve)?;
