@@ -120,7 +120,8 @@ struct ServeArguments {
     /// The model's name in the Open Inference Protocol; the file's stem if not given
     #[arg(long)]
     model_name: Option<String>,
-    /// The largest number of requests joined into one forward pass
+    /// The largest number of requests joined into one forward pass; less where the warm-up with the
+    /// declared inputs shows that larger passes take more time per request
     #[arg(long, default_value_t = NonZeroU32::MIN)]
     max_batch: NonZeroU32,
     /// How long a worker waits for a batch to fill, such as 2ms

@@ -5,6 +5,7 @@
 //! and answering over the network are the server's business; here tensors come in and go out.
 
 mod batch;
+mod batch_limit;
 mod caller_runs;
 mod devices;
 mod fit;
@@ -29,12 +30,13 @@ use assay_measure::{
 };
 use thiserror::Error;
 
+pub use self::caller_runs::LONGEST_CALLER_PASS;
 use self::{
     batch_log::BatchLog,
     caller_runs::CallerRuns,
     fit::Signature,
     queue::{Queue, Refusal},
-    rehearsal::Rehearsal,
+    rehearsal::{Rehearsal, Rehearsed},
     team::Team,
     worker::Request,
 };
@@ -53,7 +55,8 @@ pub struct EngineSettings {
     pub workers: NonZeroU32,
     /// OpenMP threads inside one forward pass.
     pub intra_op_threads: NonZeroU32,
-    /// The largest number of requests joined into one forward pass; 1 is no batching.
+    /// The largest number of requests joined into one forward pass; 1 is no batching. See
+    /// [`ModelFacts::batch_limit`].
     pub max_batch: NonZeroU32,
     /// How long a worker waits for a batch to fill.
     pub max_batch_delay: Duration,
@@ -69,6 +72,9 @@ pub struct EngineSettings {
     pub queue_limit: usize,
     /// Processors that this process may use.
     pub processors: NonZeroUsize,
+    /// With one processor, a pass is run by the thread that brings the request if the last one took no
+    /// longer; [`LONGEST_CALLER_PASS`] is what handing it over costs.
+    pub longest_caller_pass: Duration,
 }
 
 /// What is known about the model that is being served.
@@ -84,6 +90,9 @@ pub struct ModelFacts {
     pub inputs: Vec<InputFacts>,
     /// The outputs, as the warm-up run with the declared inputs returned them; empty when no input was declared.
     pub outputs: Vec<OutputFacts>,
+    /// How many requests share a forward pass at most: [`EngineSettings::max_batch`], or less if the
+    /// warm-up run found that larger batches take more time per request.
+    pub batch_limit: NonZeroU32,
     /// The number of parameters (elements, buffers left out).
     pub parameters: u64,
     /// `forward(x: Tensor) -> Tensor`.
@@ -245,14 +254,22 @@ impl Engine {
         let (module, description, signature) = load_callable(artifact, declared, how)?;
         let queue = Arc::new(Queue::new(settings.queue_limit));
         let rehearsal = Rehearsal::new(&signature, declared)?;
-        let (team, outputs) =
-            Team::start(Arc::new(module), &queue, settings, rehearsal, batch_log)?;
+        let team = Team::start(Arc::new(module), &queue, settings, rehearsal, batch_log)?;
+        let shared = team.shared();
+        let (outputs, batch_limit) = match shared.rehearsed() {
+            Some(Rehearsed { outputs, batch_limit }) => (outputs.clone(), *batch_limit),
+            None => (Vec::new(), settings.max_batch),
+        };
+        if batch_limit < settings.max_batch {
+            tracing::info!(asked = %settings.max_batch, pays = %batch_limit, "larger batches take more time per request");
+        }
         let facts = ModelFacts {
             name: settings.name.clone(),
             sha256: artifact.sha256().to_owned(),
             size_bytes: artifact.size_bytes(),
             inputs: signature.inputs().to_vec(),
             outputs,
+            batch_limit,
             parameters: description.parameters,
             signature: description.signature(),
             declared: declared.to_vec(),
@@ -263,7 +280,7 @@ impl Engine {
             settings: settings.clone(),
             signature,
             queue,
-            caller_runs: CallerRuns::new(settings, team.shared()),
+            caller_runs: CallerRuns::new(settings, shared),
             workers: Mutex::new(Some(team)),
         })
     }

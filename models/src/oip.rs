@@ -193,7 +193,7 @@ pub(crate) fn model_config(door: &Door) -> ModelConfig {
         input: door.expected().iter().enumerate().map(input).collect(),
         output: facts.outputs.iter().map(output).collect(),
         dynamic_batching: (settings.max_batch.get() > 1).then(|| ModelDynamicBatching {
-            preferred_batch_size: Vec::new(),
+            preferred_batch_size: vec![i32::try_from(facts.batch_limit.get()).unwrap_or(i32::MAX)],
             max_queue_delay_microseconds: u64::try_from(settings.max_batch_delay.as_micros())
                 .unwrap_or(u64::MAX),
         }),

@@ -117,8 +117,10 @@ async fn config(State(door): Shared, Path(path): Path<ModelPath>) -> Result<Json
         "output": config.output.iter().map(|t| tensor(&t.name, t.data_type, &t.dims)).collect::<Vec<_>>(),
     });
     if let Some(batching) = config.dynamic_batching {
-        value["dynamic_batching"] =
-            json!({"max_queue_delay_microseconds": batching.max_queue_delay_microseconds});
+        value["dynamic_batching"] = json!({
+            "preferred_batch_size": batching.preferred_batch_size,
+            "max_queue_delay_microseconds": batching.max_queue_delay_microseconds,
+        });
     }
     Ok(Json(value))
 }

@@ -12,7 +12,7 @@ use assay_measure::configuration::Allocator;
 
 use super::ServeArguments;
 use crate::{
-    engine::{Engine, EngineError, EngineSettings, batch_log::BatchLog},
+    engine::{Engine, EngineError, EngineSettings, LONGEST_CALLER_PASS, batch_log::BatchLog},
     failure::Failure,
     payload::{DecodeSettings, ImageSettings},
     server::{self, BindError, Bound, ServerSettings},
@@ -85,6 +85,7 @@ fn engine_settings(
         allocator,
         queue_limit: arguments.queue_limit,
         processors: thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        longest_caller_pass: LONGEST_CALLER_PASS,
     }
 }
 

@@ -5,18 +5,22 @@
 //! buys the next request's decoding meanwhile; where there is none, it buys only a server that goes on
 //! answering during the pass, and such a pass is over before anybody would have noticed.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use assay_measure::configuration::Device;
 
 use super::{EngineSettings, queue::Queue, team::Shared, worker::Request};
 use crate::torch;
 
-/// A pass that took longer than this the last time is a worker's: as long as a dozen system calls.
-const LONGEST_PASS_US: u64 = 50;
+/// As long as a dozen system calls take.
+pub const LONGEST_CALLER_PASS: Duration = Duration::from_micros(50);
 
 /// Works in a worker's place.
-pub(super) struct CallerRuns(Arc<Shared>);
+pub(super) struct CallerRuns {
+    shared: Arc<Shared>,
+    /// Not after a pass that took longer.
+    longest_pass: Duration,
+}
 
 impl CallerRuns {
     /// `None` where handing over is better: with processors to spare, batches to gather, several
@@ -26,17 +30,18 @@ impl CallerRuns {
             && settings.max_batch.get() == 1
             && settings.intra_op_threads.get() == 1
             && settings.device == Device::Cpu;
-        one.then_some(Self(shared))
+        let longest_pass = settings.longest_caller_pass;
+        one.then_some(Self { shared, longest_pass })
     }
 
     /// Runs the request on this thread, or gives it back.
     pub(super) fn run(&self, queue: &Queue<Request>, request: Request) -> Result<(), Request> {
-        if self.0.last_pass_us() > LONGEST_PASS_US {
+        if self.shared.last_pass() > self.longest_pass {
             return Err(request);
         }
         let Some(_turn) = queue.take_turn() else { return Err(request) };
         use_one_thread();
-        self.0.worker().serve_surely(vec![request]);
+        self.shared.worker().serve_surely(vec![request]);
         Ok(())
     }
 }

@@ -2,14 +2,18 @@
 //! makes its OpenMP threads. They are had before the first request, with made-up inputs of the declared
 //! shapes.
 
+use std::{iter, num::NonZeroU32, time::Duration};
+
 use assay_measure::input_spec::InputSpec;
 
 use super::{
     EngineError, InferError, OutputFacts,
     batch::{self, Inputs},
+    batch_limit,
     fit::Signature,
 };
 use crate::{
+    clock,
     sample::random_input,
     tensor::WireTensor,
     torch::{CallError, Module},
@@ -20,6 +24,14 @@ const FIRST_WORKER_RUNS: usize = 3;
 
 pub(super) struct Rehearsal {
     inputs: Option<Inputs>,
+}
+
+/// What the first worker learns of the model.
+#[derive(Clone, Debug)]
+pub(super) struct Rehearsed {
+    pub(super) outputs: Vec<OutputFacts>,
+    /// How many requests to join, at most.
+    pub(super) batch_limit: NonZeroU32,
 }
 
 impl Rehearsal {
@@ -35,13 +47,16 @@ impl Rehearsal {
         }
     }
 
-    /// The first worker's runs: fails if the model cannot run at all, and tells what it returns.
+    /// The first worker's runs: fails if the model cannot run at all, tells what it returns and how many
+    /// requests are worth joining.
     pub(super) fn first_worker(
         &self,
         module: &Module,
-        batching: bool,
-    ) -> Result<Vec<OutputFacts>, EngineError> {
-        let Some(inputs) = &self.inputs else { return Ok(Vec::new()) };
+        max_batch: NonZeroU32,
+    ) -> Result<Rehearsed, EngineError> {
+        let Some(inputs) = &self.inputs else {
+            return Ok(Rehearsed { outputs: Vec::new(), batch_limit: max_batch });
+        };
         let outputs = run(module, inputs).map_err(|error| EngineError::WarmUp {
             source: match error {
                 CallError::Refused(message) => InferError::Rejected { message },
@@ -51,8 +66,15 @@ impl Rehearsal {
         for _ in 1..FIRST_WORKER_RUNS {
             self.again(module);
         }
-        let free_first = batching && self.first_is_free(module, inputs, &outputs);
-        Ok(outputs.into_iter().map(|output| facts(output, free_first)).collect())
+        let batching = max_batch > NonZeroU32::MIN;
+        let free_first = batching && first_is_free(module, inputs, &outputs);
+        let outputs = outputs.into_iter().map(|output| facts(output, free_first)).collect();
+        let batch_limit = if free_first {
+            batch_limit::find(max_batch, |size| run_together(module, inputs, size))
+        } else {
+            max_batch
+        };
+        Ok(Rehearsed { outputs, batch_limit })
     }
 
     /// A further run. A model that ran once and raises now may be served: its requests will say so.
@@ -63,14 +85,29 @@ impl Rehearsal {
             tracing::warn!(%error, "the model ran once with the declared inputs and raised when run again");
         }
     }
+}
 
-    /// Whether twice the rows give outputs with twice the rows; compiles that shape too.
-    fn first_is_free(&self, module: &Module, inputs: &Inputs, outputs: &[WireTensor]) -> bool {
-        let Some(rows) = batch::rows(inputs) else { return false };
-        let doubled = batch::joined(&[inputs, inputs]);
-        run(module, &doubled).ok().and_then(|double| batch::split(&double, &[rows, rows])).is_some()
-            && batch::split(outputs, &[rows]).is_some()
+/// Whether twice the rows give outputs with twice the rows; compiles that shape too.
+fn first_is_free(module: &Module, inputs: &Inputs, outputs: &[WireTensor]) -> bool {
+    let Some(rows) = batch::rows(inputs) else { return false };
+    let doubled = batch::joined(&[inputs, inputs]);
+    run(module, &doubled).ok().and_then(|double| batch::split(&double, &[rows, rows])).is_some()
+        && batch::split(outputs, &[rows]).is_some()
+}
+
+/// How long so many requests take that share a forward pass, as a worker serves them.
+fn run_together(module: &Module, inputs: &Inputs, size: NonZeroU32) -> Option<Duration> {
+    let size = usize::try_from(size.get()).ok()?;
+    let rows = batch::rows(inputs)?;
+    let started = clock::now();
+    if size == 1 {
+        run(module, inputs).ok()?;
+    } else {
+        let requests: Vec<&Inputs> = iter::repeat_n(inputs, size).collect();
+        let outputs = run(module, &batch::joined(&requests)).ok()?;
+        batch::split(&outputs, &vec![rows; size])?;
     }
+    Some(started.elapsed())
 }
 
 fn run(module: &Module, inputs: &Inputs) -> Result<Vec<WireTensor>, CallError> {

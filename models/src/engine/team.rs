@@ -4,7 +4,7 @@ use std::{
     num::NonZeroU32,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
         mpsc,
     },
@@ -15,10 +15,10 @@ use std::{
 use assay_measure::configuration::Device;
 
 use super::{
-    EngineError, EngineSettings, OutputFacts,
+    EngineError, EngineSettings,
     batch_log::BatchLog,
     queue::Queue,
-    rehearsal::Rehearsal,
+    rehearsal::{Rehearsal, Rehearsed},
     worker::{BatchTrust, Request, Worker},
 };
 use crate::torch::{self, Module};
@@ -39,10 +39,12 @@ pub(super) struct Shared {
     /// Greater than any real one until there was one.
     last_pass_us: AtomicU64,
     rehearsal: Rehearsal,
+    /// There once the first worker is ready.
+    rehearsed: OnceLock<Rehearsed>,
     settings: EngineSettings,
 }
 
-type Ready = Result<Option<Vec<OutputFacts>>, EngineError>;
+type Ready = Result<(), EngineError>;
 
 impl Team {
     /// Starts the workers, one module between them: its weights are then in memory and in the cache once.
@@ -53,7 +55,7 @@ impl Team {
         settings: &EngineSettings,
         rehearsal: Rehearsal,
         batch_log: Option<BatchLog>,
-    ) -> Result<(Self, Vec<OutputFacts>), EngineError> {
+    ) -> Result<Self, EngineError> {
         let shared = Arc::new(Shared {
             module,
             queue: Arc::clone(queue),
@@ -61,23 +63,23 @@ impl Team {
             batch_log,
             last_pass_us: AtomicU64::new(u64::MAX),
             rehearsal,
+            rehearsed: OnceLock::new(),
             settings: settings.clone(),
         });
         let (alive, ended) = mpsc::channel();
         let (ready, readiness) = mpsc::channel();
         let mut team = Self { threads: Vec::new(), shared: Arc::clone(&shared), ended };
-        let mut outputs = Vec::new();
         let outcome = (|| {
             team.add(&shared, 0, &alive, &ready)?;
-            outputs = wait(&readiness)?.unwrap_or_default();
+            wait(&readiness)?;
             for index in 1..settings.workers.get() {
                 team.add(&shared, index, &alive, &ready)?;
             }
-            (1..settings.workers.get()).try_for_each(|_| wait(&readiness).map(drop))
+            (1..settings.workers.get()).try_for_each(|_| wait(&readiness))
         })();
         drop(alive);
         match outcome {
-            Ok(()) => Ok((team, outputs)),
+            Ok(()) => Ok(team),
             Err(error) => {
                 queue.close();
                 team.join(super::GRACE);
@@ -135,13 +137,22 @@ impl Shared {
             trust: &self.trust,
             batch_log: self.batch_log.as_ref(),
             last_pass_us: &self.last_pass_us,
-            most: usize::try_from(self.settings.max_batch.get()).unwrap_or(usize::MAX),
+            most: usize::try_from(self.batch_limit().get()).unwrap_or(usize::MAX),
             delay: self.settings.max_batch_delay,
         }
     }
 
-    pub(super) fn last_pass_us(&self) -> u64 {
-        self.last_pass_us.load(Ordering::Relaxed)
+    /// The first worker's findings; nobody else works before they are there.
+    pub(super) fn rehearsed(&self) -> Option<&Rehearsed> {
+        self.rehearsed.get()
+    }
+
+    fn batch_limit(&self) -> NonZeroU32 {
+        self.rehearsed().map_or(self.settings.max_batch, |rehearsed| rehearsed.batch_limit)
+    }
+
+    pub(super) fn last_pass(&self) -> Duration {
+        Duration::from_micros(self.last_pass_us.load(Ordering::Relaxed))
     }
 }
 
@@ -161,9 +172,11 @@ fn prepare(shared: &Shared, index: u32) -> Ready {
         })?;
     }
     if index == 0 {
-        let batching = shared.settings.max_batch > NonZeroU32::MIN;
-        return shared.rehearsal.first_worker(&shared.module, batching).map(Some);
+        let max_batch = shared.settings.max_batch;
+        let rehearsed = shared.rehearsal.first_worker(&shared.module, max_batch)?;
+        shared.rehearsed.get_or_init(|| rehearsed);
+    } else {
+        shared.rehearsal.again(&shared.module);
     }
-    shared.rehearsal.again(&shared.module);
-    Ok(None)
+    Ok(())
 }

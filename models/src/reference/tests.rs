@@ -57,6 +57,7 @@ fn through_the_engine(path: &Path, declared: &[&str], input: WireTensor) -> Wire
         allocator: Allocator::Default,
         queue_limit: 1,
         processors: NonZeroUsize::MIN,
+        longest_caller_pass: crate::engine::LONGEST_CALLER_PASS,
     };
     let engine = Engine::start(&artifact, &declared, &settings).unwrap();
     let (sender, receiver) = mpsc::channel();

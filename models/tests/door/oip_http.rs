@@ -54,6 +54,15 @@ fn health_and_metadata_are_served() {
     let config = host.get("/v2/models/multi/config").json();
     assert_eq!(config["input"][1], json!({"name": "right", "data_type": "TYPE_FP32", "dims": [4]}));
     assert_eq!(config["max_batch_size"], 1);
+    assert_eq!(config["dynamic_batching"], Value::Null);
+}
+
+#[test]
+fn the_configuration_tells_what_batches_were_allowed_and_what_batches_are_made() {
+    let host = Host::of(StandIn::batching(8, 2));
+    let config = host.get("/v2/models/stand-in/config").json();
+    let expected = json!({"preferred_batch_size": [2], "max_queue_delay_microseconds": 0});
+    assert_eq!(config["dynamic_batching"], expected, "{config}");
 }
 
 #[test]

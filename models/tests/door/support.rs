@@ -13,7 +13,10 @@ use std::{
 use assay_host::{
     artifact::{Artifact, DEFAULT_UNPACKED_LIMIT},
     door::Infer,
-    engine::{Engine, EngineSettings, InferError, Inferred, InputFacts, ModelFacts, Reply},
+    engine::{
+        Engine, EngineSettings, InferError, Inferred, InputFacts, LONGEST_CALLER_PASS, ModelFacts,
+        Reply,
+    },
     reference,
     server::{self, Bound, ListenAddress, ServerSettings, Stop},
     tensor::WireTensor,
@@ -184,6 +187,7 @@ pub(crate) fn settings(name: &str) -> EngineSettings {
         allocator: Allocator::Default,
         queue_limit: 64,
         processors: NonZeroUsize::MIN,
+        longest_caller_pass: LONGEST_CALLER_PASS,
     }
 }
 
@@ -221,12 +225,22 @@ impl StandIn {
             size_bytes: 0,
             inputs: inputs.collect(),
             outputs: Vec::new(),
+            batch_limit: NonZeroU32::MIN,
             parameters: 0,
             signature: String::new(),
             declared: declared.clone(),
             allocator: Allocator::Default,
         };
         Arc::new(Self { facts, settings: settings("stand-in"), behaviour })
+    }
+
+    /// One that was allowed batches of up to `asked` and makes them of up to `limit`.
+    pub(crate) fn batching(asked: u32, limit: u32) -> Arc<Self> {
+        let plain = Self::new(&["float32[1,4]"], Behaviour::Echo);
+        let mut batching = Arc::into_inner(plain).expect("nobody else has it");
+        batching.settings.max_batch = NonZeroU32::new(asked).unwrap();
+        batching.facts.batch_limit = NonZeroU32::new(limit).unwrap();
+        Arc::new(batching)
     }
 }
 

@@ -45,6 +45,11 @@ pub(crate) fn body(
         "\nMedian (least–greatest) of {} runs of {} s each, in turns; generator on one core, a server that answers at once on the other. CPU: the generator's whole process. perf_analyzer's figures are its own, over windows it chooses. In gRPC, h2load gets as many connections and streams as ours uses. Peers: {versions}.",
         arguments.rounds, arguments.seconds
     ));
+    let rows = closed.iter().chain(open).chain(grpc);
+    text.extend(rows.filter(|row| row.repeated > 0).map(|row| {
+        let (tool, load) = (row.tool.name(), row.offered.in_words());
+        format!(" Repeated, as it failed or did not end: {tool}, {load}, {} ×.", row.repeated)
+    }));
     text
 }
 
