@@ -7,14 +7,15 @@
 
 use std::{iter, num::NonZeroU32, time::Duration};
 
-/// A smaller batch is preferred if a request in it takes at most so much longer than in the best.
-const TOLERANCE: f64 = 0.02;
+/// A smaller batch is preferred if a request in it takes at most so much longer than in the best: less is
+/// what two looks at the same size differ by, and a larger batch makes its requests wait.
+const TOLERANCE: f64 = 0.05;
 /// Larger passes are not tried: starting would take too long.
 const LONGEST_PASS: Duration = Duration::from_secs(1);
 /// The executor records the types of a new shape in its first pass and compiles in the second.
 const PASSES_TO_COMPILE: u32 = 2;
 /// The least time that a size took in so many rounds is what it takes: interruptions only add.
-const FEWEST_ROUNDS: u32 = 3;
+const FEWEST_ROUNDS: u32 = 5;
 /// Short passes are tried more often.
 const MOST_ROUNDS: u32 = 20;
 /// No round begins after so much time, but for the first few.
@@ -54,6 +55,7 @@ fn try_sizes(
         }
         for (size, least) in &mut tried {
             let took = pass(*size)?;
+            tracing::debug!(%size, ?took, round, "tried");
             spent += took;
             *least = took.min(*least);
         }
@@ -109,7 +111,7 @@ mod tests {
         assert_eq!(found(8, |size| 1000 * u64::from(size)), 1, "nothing is gained");
         assert_eq!(found(8, |size| 1000 * u64::from(size) + 50 * u64::from(size)), 1);
         assert_eq!(found(8, |size| if size > 2 { 1200 } else { 900 } * u64::from(size) + 500), 2);
-        assert_eq!(found(8, |size| 1000 * u64::from(size) + 10), 1, "one per cent is nothing");
+        assert_eq!(found(8, |size| 1000 * u64::from(size) + 10), 1, "one per cent decides nothing");
     }
 
     #[test]
