@@ -74,9 +74,6 @@ pub(crate) struct Arguments {
     /// `repeat` with a constraint as well.
     #[arg(long)]
     constrained: bool,
-    /// Also build those peers that come as source.
-    #[arg(long)]
-    all_peers: bool,
     /// Measure the programs as they were built before.
     #[arg(long)]
     no_build: bool,

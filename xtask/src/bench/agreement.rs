@@ -33,7 +33,7 @@ pub(crate) fn measure(
     console: Console,
     arguments: &Arguments,
 ) -> Result<Section> {
-    let peers = Peers::ensure(checkout, console, false);
+    let peers = Peers::perf_analyzer_alone(checkout, console);
     peers.perf_analyzer.as_ref().context("perf_analyzer cannot be installed here")?;
     let (file, body) = payload::model_and_body(checkout, console, MODEL, &SHAPE)?;
     let mut serve = checkout.program("assay-host");

@@ -57,7 +57,7 @@ pub(crate) fn measure(
     console: Console,
     arguments: &Arguments,
 ) -> Result<Section> {
-    let peers = Peers::ensure(checkout, console, arguments.all_peers);
+    let peers = Peers::ensure(checkout, console);
     let bench = Bench { checkout, console, peers, arguments };
     let closed_tools = [Tool::Assay, Tool::Wrk, Tool::Oha, Tool::Hey, Tool::H2load];
     let offered = [Offered::Closed(16), Offered::Closed(64)];

@@ -1,7 +1,7 @@
 //! Other load generators: where they are, and how they get here.
 //!
 //! `wrk`, `hey`, `h2load` and a library of `perf_analyzer`'s are Debian packages; `perf_analyzer` itself
-//! comes inside a wheel of NVIDIA's; `oha` is built, which takes minutes and is done only when asked for.
+//! comes inside a wheel of NVIDIA's; `oha` is built, which takes minutes the first time.
 //! A peer that cannot be had is left out and named, and its goals stay open.
 
 use std::{
@@ -47,24 +47,22 @@ pub(crate) struct PerfAnalyzer {
 }
 
 impl Peers {
-    /// Finds peers, and installs those that are missing as far as this user may. `build` also has those
-    /// built that come as source.
-    pub(crate) fn ensure(checkout: &Checkout, console: Console, build: bool) -> Self {
-        let folder = checkout.target_dir().join("peers");
-        let oha = folder.join("bin/oha");
-        if build && !oha.exists() {
-            console.say("building oha, which takes some minutes");
-            let mut install = checkout.cargo();
-            install.args(["install", OHA, "--locked", "--root"]).arg(&folder);
-            said(console, "oha", run(&mut install));
-        }
+    /// Finds peers, and installs those that are missing as far as this user may.
+    pub(crate) fn ensure(checkout: &Checkout, console: Console) -> Self {
         Self {
             wrk: packaged(console, "wrk", "wrk"),
             hey: packaged(console, "hey", "hey"),
             h2load: packaged(console, "h2load", "nghttp2-client"),
-            oha: on_path("oha").or_else(|| oha.exists().then_some(oha)),
-            perf_analyzer: perf_analyzer(&folder.join("venv"), console),
+            oha: on_path("oha").or_else(|| built_oha(checkout, console)),
+            ..Self::perf_analyzer_alone(checkout, console)
         }
+    }
+
+    /// The others are left alone: they say nothing about a server.
+    pub(crate) fn perf_analyzer_alone(checkout: &Checkout, console: Console) -> Self {
+        let venv = checkout.target_dir().join("peers/venv");
+        let perf_analyzer = perf_analyzer(&venv, console);
+        Self { wrk: None, hey: None, h2load: None, oha: None, perf_analyzer }
     }
 
     /// One line that names every peer with its version, and those that are missing.
@@ -119,6 +117,18 @@ fn packaged(console: Console, name: &str, package: &str) -> Option<PathBuf> {
         install_package(console, package);
     }
     on_path(name)
+}
+
+fn built_oha(checkout: &Checkout, console: Console) -> Option<PathBuf> {
+    let folder = checkout.target_dir().join("peers");
+    let program = folder.join("bin/oha");
+    if !program.exists() {
+        console.say("building oha, which takes some minutes");
+        let mut install = checkout.cargo();
+        install.args(["install", OHA, "--locked", "--root"]).arg(&folder);
+        said(console, "oha", run(&mut install));
+    }
+    program.exists().then_some(program)
 }
 
 fn install_package(console: Console, package: &str) {
