@@ -254,12 +254,8 @@ impl Engine {
         let (module, description, signature) = load_callable(artifact, declared, how)?;
         let queue = Arc::new(Queue::new(settings.queue_limit));
         let rehearsal = Rehearsal::new(&signature, declared)?;
-        let team = Team::start(Arc::new(module), &queue, settings, rehearsal, batch_log)?;
-        let shared = team.shared();
-        let (outputs, batch_limit) = match shared.rehearsed() {
-            Some(Rehearsed { outputs, batch_limit }) => (outputs.clone(), *batch_limit),
-            None => (Vec::new(), settings.max_batch),
-        };
+        let (team, Rehearsed { outputs, batch_limit }) =
+            Team::start(Arc::new(module), &queue, settings, rehearsal, batch_log)?;
         if batch_limit < settings.max_batch {
             tracing::info!(asked = %settings.max_batch, pays = %batch_limit, "larger batches take more time per request");
         }
@@ -280,7 +276,7 @@ impl Engine {
             settings: settings.clone(),
             signature,
             queue,
-            caller_runs: CallerRuns::new(settings, shared),
+            caller_runs: CallerRuns::new(settings, team.shared()),
             workers: Mutex::new(Some(team)),
         })
     }

@@ -1,5 +1,5 @@
 //! What is set for the whole process: the memory allocator before anything else runs, and how to leave.
-#![expect(unsafe_code, reason = "mallopt and _exit are C functions")]
+#![expect(unsafe_code, reason = "mallopt, malloc_trim and _exit are C functions")]
 
 use std::{
     io::{self, Write},
@@ -48,6 +48,12 @@ pub fn set_allocator(allocator: Allocator) -> Vec<MallocSetting> {
         })
         .collect(),
     }
+}
+
+/// Returns free memory to the system, which those settings keep from happening by itself.
+pub fn give_back_free_memory() {
+    // SAFETY: malloc_trim takes a plain integer and may be called at any time.
+    unsafe { libc::malloc_trim(0) };
 }
 
 /// Ends the process at once, output flushed. Returning from `main` would run libtorch's destructors

@@ -26,12 +26,23 @@ pub(super) struct Rehearsal {
     inputs: Option<Inputs>,
 }
 
-/// What the first worker learns of the model.
-#[derive(Clone, Debug)]
+/// What warming up tells of the model.
 pub(super) struct Rehearsed {
     pub(super) outputs: Vec<OutputFacts>,
     /// How many requests to join, at most.
     pub(super) batch_limit: NonZeroU32,
+}
+
+impl Rehearsed {
+    /// Without batches there is nothing more to learn.
+    pub(super) fn one_by_one(outputs: Vec<WireTensor>) -> Self {
+        Self::new(outputs, false, NonZeroU32::MIN)
+    }
+
+    fn new(outputs: Vec<WireTensor>, free_first: bool, batch_limit: NonZeroU32) -> Self {
+        let outputs = outputs.into_iter().map(|output| facts(output, free_first)).collect();
+        Self { outputs, batch_limit }
+    }
 }
 
 impl Rehearsal {
@@ -47,16 +58,9 @@ impl Rehearsal {
         }
     }
 
-    /// The first worker's runs: fails if the model cannot run at all, tells what it returns and how many
-    /// requests are worth joining.
-    pub(super) fn first_worker(
-        &self,
-        module: &Module,
-        max_batch: NonZeroU32,
-    ) -> Result<Rehearsed, EngineError> {
-        let Some(inputs) = &self.inputs else {
-            return Ok(Rehearsed { outputs: Vec::new(), batch_limit: max_batch });
-        };
+    /// The first worker's runs: fails if the model cannot run at all, and tells what it returns.
+    pub(super) fn first_worker(&self, module: &Module) -> Result<Vec<WireTensor>, EngineError> {
+        let Some(inputs) = &self.inputs else { return Ok(Vec::new()) };
         let outputs = run(module, inputs).map_err(|error| EngineError::WarmUp {
             source: match error {
                 CallError::Refused(message) => InferError::Rejected { message },
@@ -66,15 +70,25 @@ impl Rehearsal {
         for _ in 1..FIRST_WORKER_RUNS {
             self.again(module);
         }
-        let batching = max_batch > NonZeroU32::MIN;
-        let free_first = batching && first_is_free(module, inputs, &outputs);
-        let outputs = outputs.into_iter().map(|output| facts(output, free_first)).collect();
-        let batch_limit = if free_first {
-            batch_limit::find(max_batch, |size| run_together(module, inputs, size))
-        } else {
-            max_batch
-        };
-        Ok(Rehearsed { outputs, batch_limit })
+        Ok(outputs)
+    }
+
+    /// Whether requests can be joined, and how many are worth it; `outputs` are those of one.
+    pub(super) fn batches(
+        &self,
+        module: &Module,
+        outputs: Vec<WireTensor>,
+        max_batch: NonZeroU32,
+    ) -> Rehearsed {
+        let inputs = self.inputs.as_ref();
+        match inputs.filter(|inputs| first_is_free(module, inputs, &outputs)) {
+            Some(inputs) => {
+                let together = |size| run_together(module, inputs, size);
+                Rehearsed::new(outputs, true, batch_limit::find(max_batch, together))
+            }
+            // The first batch of requests will show whether they can be joined.
+            None => Rehearsed::new(outputs, false, max_batch),
+        }
     }
 
     /// A further run. A model that ran once and raises now may be served: its requests will say so.

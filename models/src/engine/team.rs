@@ -4,8 +4,8 @@ use std::{
     num::NonZeroU32,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
@@ -21,7 +21,11 @@ use super::{
     rehearsal::{Rehearsal, Rehearsed},
     worker::{BatchTrust, Request, Worker},
 };
-use crate::torch::{self, Module};
+use crate::{
+    process,
+    tensor::WireTensor,
+    torch::{self, Module},
+};
 
 pub(super) struct Team {
     threads: Vec<JoinHandle<()>>,
@@ -38,32 +42,32 @@ pub(super) struct Shared {
     batch_log: Option<BatchLog>,
     /// Greater than any real one until there was one.
     last_pass_us: AtomicU64,
+    /// How many requests to join, at most.
+    batch_limit: AtomicU32,
     rehearsal: Rehearsal,
-    /// There once the first worker is ready.
-    rehearsed: OnceLock<Rehearsed>,
     settings: EngineSettings,
 }
 
-type Ready = Result<(), EngineError>;
+type Ready = Result<Vec<WireTensor>, EngineError>;
 
 impl Team {
     /// Starts the workers, one module between them: its weights are then in memory and in the cache once.
-    /// The first compiles it; the others run it once each, at the same time.
+    /// The first compiles it; the others run it once each, at the same time. Then it is tried with batches.
     pub(super) fn start(
         module: Arc<Module>,
         queue: &Arc<Queue<Request>>,
         settings: &EngineSettings,
         rehearsal: Rehearsal,
         batch_log: Option<BatchLog>,
-    ) -> Result<Self, EngineError> {
+    ) -> Result<(Self, Rehearsed), EngineError> {
         let shared = Arc::new(Shared {
             module,
             queue: Arc::clone(queue),
             trust: BatchTrust::default(),
             batch_log,
             last_pass_us: AtomicU64::new(u64::MAX),
+            batch_limit: AtomicU32::new(settings.max_batch.get()),
             rehearsal,
-            rehearsed: OnceLock::new(),
             settings: settings.clone(),
         });
         let (alive, ended) = mpsc::channel();
@@ -71,15 +75,16 @@ impl Team {
         let mut team = Self { threads: Vec::new(), shared: Arc::clone(&shared), ended };
         let outcome = (|| {
             team.add(&shared, 0, &alive, &ready)?;
-            wait(&readiness)?;
+            let outputs = wait(&readiness)?;
             for index in 1..settings.workers.get() {
                 team.add(&shared, index, &alive, &ready)?;
             }
-            (1..settings.workers.get()).try_for_each(|_| wait(&readiness))
+            (1..settings.workers.get()).try_for_each(|_| wait(&readiness).map(drop))?;
+            shared.rehearse_batches(outputs)
         })();
         drop(alive);
         match outcome {
-            Ok(()) => Ok(team),
+            Ok(rehearsed) => Ok((team, rehearsed)),
             Err(error) => {
                 queue.close();
                 team.join(super::GRACE);
@@ -103,8 +108,7 @@ impl Team {
         let (shared, alive, ready) = (Arc::clone(shared), alive.clone(), ready.clone());
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let outcome = catch_unwind(AssertUnwindSafe(|| prepare(&shared, index)));
-            let outcome =
-                outcome.unwrap_or_else(|_| Err(EngineError::Thread("it panicked".to_owned())));
+            let outcome = outcome.unwrap_or_else(|_| Err(thread_failure("it panicked")));
             let failed = outcome.is_err();
             // Nobody listens only when another worker failed to start, and then the queue is closed.
             if ready.send(outcome).is_ok() && !failed {
@@ -112,7 +116,7 @@ impl Team {
             }
             drop(alive);
         });
-        self.threads.push(thread.map_err(|error| EngineError::Thread(error.to_string()))?);
+        self.threads.push(thread.map_err(thread_failure)?);
         Ok(())
     }
 
@@ -137,18 +141,30 @@ impl Shared {
             trust: &self.trust,
             batch_log: self.batch_log.as_ref(),
             last_pass_us: &self.last_pass_us,
-            most: usize::try_from(self.batch_limit().get()).unwrap_or(usize::MAX),
+            batch_limit: &self.batch_limit,
             delay: self.settings.max_batch_delay,
         }
     }
 
-    /// The first worker's findings; nobody else works before they are there.
-    pub(super) fn rehearsed(&self) -> Option<&Rehearsed> {
-        self.rehearsed.get()
-    }
-
-    fn batch_limit(&self) -> NonZeroU32 {
-        self.rehearsed().map_or(self.settings.max_batch, |rehearsed| rehearsed.batch_limit)
+    /// On a thread of its own, whose memory goes with it: what large batches leave behind in a worker's
+    /// heap spreads the tensors of all later passes, and cost `MobileNetV2` a tenth of its rate.
+    fn rehearse_batches(&self, outputs: Vec<WireTensor>) -> Result<Rehearsed, EngineError> {
+        let max_batch = self.settings.max_batch;
+        if max_batch == NonZeroU32::MIN {
+            return Ok(Rehearsed::one_by_one(outputs));
+        }
+        let rehearse = || {
+            set_up(self)?;
+            Ok(self.rehearsal.batches(&self.module, outputs, max_batch))
+        };
+        let rehearsed = thread::scope(|scope| {
+            let thread = thread::Builder::new().name("rehearsal".to_owned());
+            let thread = thread.spawn_scoped(scope, rehearse).map_err(thread_failure)?;
+            thread.join().unwrap_or_else(|_| Err(thread_failure("it panicked")))
+        })?;
+        self.batch_limit.store(rehearsed.batch_limit.get(), Ordering::Relaxed);
+        process::give_back_free_memory();
+        Ok(rehearsed)
     }
 
     pub(super) fn last_pass(&self) -> Duration {
@@ -157,26 +173,29 @@ impl Shared {
 }
 
 fn wait(readiness: &mpsc::Receiver<Ready>) -> Ready {
-    readiness
-        .recv()
-        .unwrap_or_else(|_| Err(EngineError::Thread("it ended before it was ready".to_owned())))
+    readiness.recv().unwrap_or_else(|_| Err(thread_failure("it ended before it was ready")))
+}
+
+fn thread_failure(what: impl ToString) -> EngineError {
+    EngineError::Thread(what.to_string())
 }
 
 /// Sets up the calling thread and warms it.
 fn prepare(shared: &Shared, index: u32) -> Ready {
-    torch::set_intra_op_threads(shared.settings.intra_op_threads.get());
-    if let Device::Cuda(device) = shared.settings.device {
-        torch::use_own_stream(device).map_err(|error| EngineError::Device {
-            device: shared.settings.device,
-            message: error.to_string(),
-        })?;
-    }
+    set_up(shared)?;
     if index == 0 {
-        let max_batch = shared.settings.max_batch;
-        let rehearsed = shared.rehearsal.first_worker(&shared.module, max_batch)?;
-        shared.rehearsed.get_or_init(|| rehearsed);
-    } else {
-        shared.rehearsal.again(&shared.module);
+        return shared.rehearsal.first_worker(&shared.module);
     }
-    Ok(())
+    shared.rehearsal.again(&shared.module);
+    Ok(Vec::new())
+}
+
+/// What libtorch keeps for each thread.
+fn set_up(shared: &Shared) -> Result<(), EngineError> {
+    torch::set_intra_op_threads(shared.settings.intra_op_threads.get());
+    let Device::Cuda(index) = shared.settings.device else { return Ok(()) };
+    torch::use_own_stream(index).map_err(|error| EngineError::Device {
+        device: shared.settings.device,
+        message: error.to_string(),
+    })
 }

@@ -3,7 +3,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicU8, AtomicU64, Ordering},
+    sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -109,7 +109,8 @@ pub(super) struct Worker<'a> {
     pub(super) batch_log: Option<&'a BatchLog>,
     /// How long the last forward pass of any worker took, in microseconds.
     pub(super) last_pass_us: &'a AtomicU64,
-    pub(super) most: usize,
+    /// How many requests to join, at most.
+    pub(super) batch_limit: &'a AtomicU32,
     pub(super) delay: Duration,
 }
 
@@ -117,10 +118,14 @@ impl Worker<'_> {
     /// Works until the queue is closed and empty.
     pub(super) fn run(&self, queue: &Queue<Request>) {
         loop {
-            let most = if self.trust.is_refuted() { 1 } else { self.most };
+            let most = if self.trust.is_refuted() { 1 } else { self.batch_limit() };
             let Some(requests) = queue.next(most, self.delay) else { return };
             self.serve_surely(requests);
         }
+    }
+
+    fn batch_limit(&self) -> usize {
+        usize::try_from(self.batch_limit.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
     /// The requests answer for themselves when dropped, so a panic costs one batch and not the worker.
