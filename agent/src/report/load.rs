@@ -207,7 +207,7 @@ impl LoadReport {
         );
         self.phase_table(&mut text);
         if self.generator.saturated {
-            text.push_str("\n  warning: the load generator itself was the limit; the figures are not the target's\n");
+            text.push_str("\n  warning: the load generator was the limit, not the target\n");
         }
         text
     }
