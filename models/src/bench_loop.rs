@@ -150,10 +150,7 @@ fn work(
     start: &Barrier,
     settings: &BenchSettings,
 ) -> Result<(u64, Duration), BenchError> {
-    torch::set_intra_op_threads(settings.intra_op_threads.get());
-    if let Device::Cuda(index) = settings.device {
-        torch::use_own_stream(index)?;
-    }
+    engine::set_up_thread(settings.device, settings.intra_op_threads)?;
     let inputs: Vec<Option<&WireTensor>> = inputs.iter().map(Some).collect();
     let warmed = module.run_in_a_loop(&inputs, WARM_UP_RUNS, Duration::ZERO);
     // Before the error is looked at: the others wait for this worker.

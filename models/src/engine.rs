@@ -31,6 +31,7 @@ use assay_measure::{
 use thiserror::Error;
 
 pub use self::caller_runs::LONGEST_CALLER_PASS;
+pub(crate) use self::devices::set_up_thread;
 use self::{
     batch_log::BatchLog,
     caller_runs::CallerRuns,
@@ -43,7 +44,7 @@ use self::{
 use crate::{
     artifact::Artifact,
     tensor::WireTensor,
-    torch::{self, Module, TorchError, description::Description},
+    torch::{self, CallError, Module, TorchError, description::Description},
 };
 
 /// How the engine runs the model.
@@ -166,6 +167,15 @@ pub enum InferError {
     /// The engine is shutting down.
     #[error("the model host is stopping")]
     Stopping,
+}
+
+impl From<CallError> for InferError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Refused(message) => Self::Rejected { message },
+            CallError::Raised(message) => Self::ModelRaised { message },
+        }
+    }
 }
 
 /// Why a model cannot be served.

@@ -21,6 +21,11 @@ pub(super) fn rows(inputs: &Inputs) -> Option<i64> {
     found
 }
 
+/// The same, lent to a forward pass.
+pub(super) fn borrowed(inputs: &Inputs) -> Vec<Option<&WireTensor>> {
+    inputs.iter().map(Option::as_ref).collect()
+}
+
 /// Whether two requests differ in nothing but rows and values.
 pub(super) fn alike(one: &Inputs, other: &Inputs) -> bool {
     one.len() == other.len()

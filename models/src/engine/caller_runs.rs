@@ -16,11 +16,7 @@ use crate::torch;
 pub const LONGEST_CALLER_PASS: Duration = Duration::from_micros(50);
 
 /// Works in a worker's place.
-pub(super) struct CallerRuns {
-    shared: Arc<Shared>,
-    /// Not after a pass that took longer.
-    longest_pass: Duration,
-}
+pub(super) struct CallerRuns(Arc<Shared>);
 
 impl CallerRuns {
     /// `None` where handing over is better: with processors to spare, batches to gather, several
@@ -30,18 +26,17 @@ impl CallerRuns {
             && settings.max_batch.get() == 1
             && settings.intra_op_threads.get() == 1
             && settings.device == Device::Cpu;
-        let longest_pass = settings.longest_caller_pass;
-        one.then_some(Self { shared, longest_pass })
+        one.then_some(Self(shared))
     }
 
     /// Runs the request on this thread, or gives it back.
     pub(super) fn run(&self, queue: &Queue<Request>, request: Request) -> Result<(), Request> {
-        if self.shared.last_pass() > self.longest_pass {
+        if !self.0.last_pass_was_short() {
             return Err(request);
         }
         let Some(_turn) = queue.take_turn() else { return Err(request) };
         use_one_thread();
-        self.shared.worker().serve_surely(vec![request]);
+        self.0.worker().serve_surely(vec![request]);
         Ok(())
     }
 }

@@ -7,12 +7,12 @@ use assay_measure::{
     input_spec::InputSpec,
 };
 
-use super::{EngineError, InferError, fit::Signature, load_callable};
+use super::{EngineError, InferError, batch, fit::Signature, load_callable};
 use crate::{
     artifact::Artifact,
     payload::{self, ExpectedInput},
     tensor::WireTensor,
-    torch::{self, CallError, Module},
+    torch::{self, Module},
 };
 
 /// A loaded and prepared module with what it expects.
@@ -46,10 +46,6 @@ impl Lone {
     pub(crate) fn call(&self, tensors: Vec<WireTensor>) -> Result<Vec<WireTensor>, InferError> {
         let inputs =
             self.signature.fit(tensors).map_err(|message| InferError::Rejected { message })?;
-        let given: Vec<Option<&WireTensor>> = inputs.iter().map(Option::as_ref).collect();
-        self.module.call(&given).map_err(|error| match error {
-            CallError::Refused(message) => InferError::Rejected { message },
-            CallError::Raised(message) => InferError::ModelRaised { message },
-        })
+        Ok(self.module.call(&batch::borrowed(&inputs))?)
     }
 }

@@ -76,8 +76,9 @@ impl<R: Queued> Queue<R> {
     }
 
     /// Waits for requests and returns one, or up to `most` that join it, waiting for these until the first
-    /// one is `delay` old. `None` once the queue is closed and empty.
-    pub(super) fn next(&self, most: usize, delay: Duration) -> Option<Vec<R>> {
+    /// one is `delay` old. `None` once the queue is closed and empty. `most` is asked when there is a
+    /// first one: it may have changed during the wait.
+    pub(super) fn next(&self, most: impl FnOnce() -> usize, delay: Duration) -> Option<Vec<R>> {
         let mut state = self.lock();
         let first = loop {
             if let Some(first) = state.waiting.pop_front() {
@@ -91,6 +92,7 @@ impl<R: Queued> Queue<R> {
             state.idle -= 1;
         };
         let mut batch = vec![first];
+        let most = most();
         if most > 1 {
             take_joining(&mut state.waiting, &mut batch, most);
             if !delay.is_zero() {
@@ -183,7 +185,13 @@ fn take_joining<R: Queued>(waiting: &mut VecDeque<R>, batch: &mut Vec<R>, most: 
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, thread};
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        thread,
+    };
 
     use super::*;
 
@@ -214,11 +222,30 @@ mod tests {
     #[test]
     fn a_batch_takes_only_requests_that_join_it_and_keeps_the_order_of_the_rest() {
         let queue = filled("abaab");
-        assert_eq!(kinds(queue.next(8, Duration::ZERO)), "aaa");
-        assert_eq!(kinds(queue.next(8, Duration::ZERO)), "bb");
+        assert_eq!(kinds(queue.next(|| 8, Duration::ZERO)), "aaa");
+        assert_eq!(kinds(queue.next(|| 8, Duration::ZERO)), "bb");
         let queue = filled("aaa");
-        assert_eq!(kinds(queue.next(2, Duration::ZERO)), "aa");
-        assert_eq!(kinds(queue.next(1, Duration::from_secs(600))), "a");
+        assert_eq!(kinds(queue.next(|| 2, Duration::ZERO)), "aa");
+        assert_eq!(kinds(queue.next(|| 1, Duration::from_secs(600))), "a");
+    }
+
+    #[test]
+    fn a_batch_is_as_large_as_allowed_when_its_first_request_came() {
+        let queue = Arc::new(filled(""));
+        let most = Arc::new(AtomicUsize::new(8));
+        let worker = thread::spawn({
+            let (queue, most) = (Arc::clone(&queue), Arc::clone(&most));
+            move || kinds(queue.next(|| most.load(Ordering::Relaxed), Duration::ZERO))
+        });
+        while queue.lock().idle == 0 {
+            thread::yield_now();
+        }
+        most.store(2, Ordering::Relaxed);
+        let mut state = queue.lock();
+        state.waiting.extend(['a'; 5].map(|kind| Item(kind, clock::now())));
+        drop(state);
+        queue.work.notify_one();
+        assert_eq!(worker.join().unwrap(), "aa");
     }
 
     #[test]
@@ -234,9 +261,9 @@ mod tests {
         let queue = filled("ab");
         queue.close();
         assert_eq!(queue.push(Item('c', clock::now())).unwrap_err().0, Refusal::Closed);
-        assert_eq!(kinds(queue.next(1, Duration::ZERO)), "a");
-        assert_eq!(kinds(queue.next(8, Duration::from_secs(600))), "b");
-        assert!(queue.next(1, Duration::ZERO).is_none());
+        assert_eq!(kinds(queue.next(|| 1, Duration::ZERO)), "a");
+        assert_eq!(kinds(queue.next(|| 8, Duration::from_secs(600))), "b");
+        assert!(queue.next(|| 1, Duration::ZERO).is_none());
     }
 
     #[test]
@@ -244,7 +271,7 @@ mod tests {
         let queue = Arc::new(filled("a"));
         let gatherer = thread::spawn({
             let queue = Arc::clone(&queue);
-            move || kinds(queue.next(3, Duration::from_secs(600)))
+            move || kinds(queue.next(|| 3, Duration::from_secs(600)))
         });
         queue.push(Item('a', clock::now())).unwrap();
         queue.push(Item('a', clock::now())).unwrap();
@@ -257,7 +284,7 @@ mod tests {
         assert!(queue.take_turn().is_none(), "no worker sleeps");
         let worker = thread::spawn({
             let queue = Arc::clone(&queue);
-            move || kinds(queue.next(1, Duration::ZERO))
+            move || kinds(queue.next(|| 1, Duration::ZERO))
         });
         let turn = loop {
             match queue.take_turn() {
@@ -278,7 +305,7 @@ mod tests {
         let queue = filled("a");
         queue.lock().idle = 1;
         assert!(queue.take_turn().is_none());
-        queue.next(1, Duration::ZERO);
+        queue.next(|| 1, Duration::ZERO);
         assert!(queue.take_turn().is_some());
         queue.close();
         assert!(queue.take_turn().is_none());
@@ -291,7 +318,7 @@ mod tests {
             let queue = Arc::clone(&queue);
             move || {
                 let mut seen = String::new();
-                while let Some(batch) = queue.next(1, Duration::ZERO) {
+                while let Some(batch) = queue.next(|| 1, Duration::ZERO) {
                     seen += &kinds(Some(batch));
                 }
                 seen

@@ -21,6 +21,8 @@ use crate::{
 
 /// The profiling executor records types in the first run, compiles in the second, and is at speed in the third.
 const FIRST_WORKER_RUNS: usize = 3;
+/// The smallest batch.
+const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
 pub(super) struct Rehearsal {
     inputs: Option<Inputs>,
@@ -61,12 +63,8 @@ impl Rehearsal {
     /// The first worker's runs: fails if the model cannot run at all, and tells what it returns.
     pub(super) fn first_worker(&self, module: &Module) -> Result<Vec<WireTensor>, EngineError> {
         let Some(inputs) = &self.inputs else { return Ok(Vec::new()) };
-        let outputs = run(module, inputs).map_err(|error| EngineError::WarmUp {
-            source: match error {
-                CallError::Refused(message) => InferError::Rejected { message },
-                CallError::Raised(message) => InferError::ModelRaised { message },
-            },
-        })?;
+        let outputs =
+            run(module, inputs).map_err(|error| EngineError::WarmUp { source: error.into() })?;
         for _ in 1..FIRST_WORKER_RUNS {
             self.again(module);
         }
@@ -103,10 +101,8 @@ impl Rehearsal {
 
 /// Whether twice the rows give outputs with twice the rows; compiles that shape too.
 fn first_is_free(module: &Module, inputs: &Inputs, outputs: &[WireTensor]) -> bool {
-    let Some(rows) = batch::rows(inputs) else { return false };
-    let doubled = batch::joined(&[inputs, inputs]);
-    run(module, &doubled).ok().and_then(|double| batch::split(&double, &[rows, rows])).is_some()
-        && batch::split(outputs, &[rows]).is_some()
+    let follows = |rows| batch::split(outputs, &[rows]).is_some();
+    batch::rows(inputs).is_some_and(follows) && run_together(module, inputs, TWO).is_some()
 }
 
 /// How long so many requests take that share a forward pass, as a worker serves them.
@@ -125,7 +121,7 @@ fn run_together(module: &Module, inputs: &Inputs, size: NonZeroU32) -> Option<Du
 }
 
 fn run(module: &Module, inputs: &Inputs) -> Result<Vec<WireTensor>, CallError> {
-    module.call(&inputs.iter().map(Option::as_ref).collect::<Vec<_>>())
+    module.call(&batch::borrowed(inputs))
 }
 
 fn facts(output: WireTensor, free_first: bool) -> OutputFacts {

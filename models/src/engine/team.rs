@@ -12,20 +12,15 @@ use std::{
     time::Duration,
 };
 
-use assay_measure::configuration::Device;
-
 use super::{
     EngineError, EngineSettings,
     batch_log::BatchLog,
+    devices,
     queue::Queue,
     rehearsal::{Rehearsal, Rehearsed},
     worker::{BatchTrust, Request, Worker},
 };
-use crate::{
-    process,
-    tensor::WireTensor,
-    torch::{self, Module},
-};
+use crate::{process, tensor::WireTensor, torch::Module};
 
 pub(super) struct Team {
     threads: Vec<JoinHandle<()>>,
@@ -154,7 +149,7 @@ impl Shared {
             return Ok(Rehearsed::one_by_one(outputs));
         }
         let rehearse = || {
-            set_up(self)?;
+            self.set_up_thread()?;
             Ok(self.rehearsal.batches(&self.module, outputs, max_batch))
         };
         let rehearsed = thread::scope(|scope| {
@@ -167,8 +162,16 @@ impl Shared {
         Ok(rehearsed)
     }
 
-    pub(super) fn last_pass(&self) -> Duration {
-        Duration::from_micros(self.last_pass_us.load(Ordering::Relaxed))
+    fn set_up_thread(&self) -> Result<(), EngineError> {
+        let device = self.settings.device;
+        devices::set_up_thread(device, self.settings.intra_op_threads)
+            .map_err(|error| EngineError::Device { device, message: error.to_string() })
+    }
+
+    /// Whether the next pass is likely to take no longer than handing its request over.
+    pub(super) fn last_pass_was_short(&self) -> bool {
+        let took = Duration::from_micros(self.last_pass_us.load(Ordering::Relaxed));
+        took <= self.settings.longest_caller_pass
     }
 }
 
@@ -182,20 +185,10 @@ fn thread_failure(what: impl ToString) -> EngineError {
 
 /// Sets up the calling thread and warms it.
 fn prepare(shared: &Shared, index: u32) -> Ready {
-    set_up(shared)?;
+    shared.set_up_thread()?;
     if index == 0 {
         return shared.rehearsal.first_worker(&shared.module);
     }
     shared.rehearsal.again(&shared.module);
     Ok(Vec::new())
-}
-
-/// What libtorch keeps for each thread.
-fn set_up(shared: &Shared) -> Result<(), EngineError> {
-    torch::set_intra_op_threads(shared.settings.intra_op_threads.get());
-    let Device::Cuda(index) = shared.settings.device else { return Ok(()) };
-    torch::use_own_stream(index).map_err(|error| EngineError::Device {
-        device: shared.settings.device,
-        message: error.to_string(),
-    })
 }

@@ -14,11 +14,7 @@ use super::{
     nan,
     queue::{Queue, Queued},
 };
-use crate::{
-    clock,
-    tensor::WireTensor,
-    torch::{CallError, Module},
-};
+use crate::{clock, tensor::WireTensor, torch::Module};
 
 /// A request on its way through the queue.
 pub(super) struct Request {
@@ -118,13 +114,16 @@ impl Worker<'_> {
     /// Works until the queue is closed and empty.
     pub(super) fn run(&self, queue: &Queue<Request>) {
         loop {
-            let most = if self.trust.is_refuted() { 1 } else { self.batch_limit() };
-            let Some(requests) = queue.next(most, self.delay) else { return };
+            let Some(requests) = queue.next(|| self.most(), self.delay) else { return };
             self.serve_surely(requests);
         }
     }
 
-    fn batch_limit(&self) -> usize {
+    /// The requests that may share a forward pass as things stand.
+    fn most(&self) -> usize {
+        if self.trust.is_refuted() {
+            return 1;
+        }
         usize::try_from(self.batch_limit.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
@@ -158,14 +157,13 @@ impl Worker<'_> {
 
     fn serve_alone(&self, request: Request) {
         let started = clock::now();
-        let answer = self.module.call(&borrowed(&request.inputs));
+        let answer = self.module.call(&batch::borrowed(&request.inputs));
         let compute = started.elapsed();
         let waited = started.duration_since(request.submitted);
         self.tell(&Pass { started, compute, requests: 1, waited });
         request.reply.send(match answer {
             Ok(outputs) => Ok(inferred(outputs, 1, waited, compute)),
-            Err(CallError::Refused(message)) => Err(InferError::Rejected { message }),
-            Err(CallError::Raised(message)) => Err(InferError::ModelRaised { message }),
+            Err(error) => Err(error.into()),
         });
     }
 
@@ -182,7 +180,7 @@ impl Worker<'_> {
         let rows: Vec<i64> = requests.iter().map(|request| request.rows).collect::<Option<_>>()?;
         let joined = batch::joined(&inputs);
         // A model that raises for the whole may raise because of one: each alone finds out which.
-        let outputs = self.module.call(&borrowed(&joined)).ok()?;
+        let outputs = self.module.call(&batch::borrowed(&joined)).ok()?;
         let Some(answers) = batch::split(&outputs, &rows) else {
             self.trust.set(false);
             return None;
@@ -202,15 +200,11 @@ impl Worker<'_> {
 
     /// Whether a request alone gets what it got in company, but for rounding.
     fn agrees_alone(&self, inputs: &Inputs, in_company: &[WireTensor]) -> bool {
-        self.module.call(&borrowed(inputs)).is_ok_and(|alone| {
+        self.module.call(&batch::borrowed(inputs)).is_ok_and(|alone| {
             alone.len() == in_company.len()
                 && alone.iter().zip(in_company).all(|(a, b)| nan::nearly_equal(a, b))
         })
     }
-}
-
-fn borrowed(inputs: &Inputs) -> Vec<Option<&WireTensor>> {
-    inputs.iter().map(Option::as_ref).collect()
 }
 
 fn inferred(

@@ -15,7 +15,7 @@ use super::{
     },
     payload,
     report::Section,
-    server::Server,
+    server::{Server, one_worker},
 };
 use crate::{checkout::Checkout, console::Console, process::capture};
 
@@ -36,9 +36,7 @@ pub(crate) fn measure(
     let peers = Peers::perf_analyzer_alone(checkout, console);
     peers.perf_analyzer.as_ref().context("perf_analyzer cannot be installed here")?;
     let (file, body) = payload::model_and_body(checkout, console, MODEL, &SHAPE)?;
-    let mut serve = checkout.program("assay-host");
-    serve.arg("serve").arg(&file).args(["--listen", "127.0.0.1:0", "--input", INPUT]);
-    serve.args(["--workers", "1", "--intra-op-threads", "1"]);
+    let serve = one_worker(checkout, &file, INPUT);
     let (_server, url, _) = Server::listening(&mut pin_server(&serve))?;
     let address = url.trim_start_matches("http://");
     let calls = Calls {

@@ -11,9 +11,8 @@ use super::{
     Arguments,
     figures::{Figure, number, verdict},
     load::{pin_client, pin_server},
-    overhead::one_worker,
     payload,
-    server::Server,
+    server::{Server, one_worker},
 };
 use crate::{checkout::Checkout, console::Console, process::capture};
 

@@ -15,7 +15,7 @@ use super::{
     figures::{Figure, number, verdict},
     overhead, payload,
     report::Section,
-    server::Server,
+    server::{Server, model_host},
 };
 use crate::{checkout::Checkout, console::Console, process::capture};
 
@@ -96,8 +96,7 @@ fn measure_model(
     rounds: u32,
 ) -> Result<Rounds> {
     let (file, body) = payload::model_and_body(checkout, console, model.name(), &SHAPE)?;
-    let mut serve = checkout.program("assay-host");
-    serve.arg("serve").arg(&file).args(["--listen", "127.0.0.1:0", "--input", INPUT]);
+    let mut serve = model_host(checkout, &file, INPUT);
     serve.args(["--workers", WORKERS, "--intra-op-threads", INTRA_OP_THREADS]);
     let (_server, url, _) = Server::listening(&mut serve)?;
     let tuned_loop = || bare_loop(checkout, &file, "tuned");

@@ -4,7 +4,7 @@
 //! either end. That is the machine's and the generator's part, not the host's, so the same body goes to
 //! a server that answers at once as well, in turns, and is subtracted.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -13,7 +13,7 @@ use super::{
     figures::{Figure, number, verdict},
     load::{pin_client, pin_server},
     payload,
-    server::Server,
+    server::{Server, one_worker},
 };
 use crate::{checkout::Checkout, console::Console, process::capture};
 
@@ -82,14 +82,6 @@ pub(super) fn measure(
         served.shown(0),
         verdict(served.median() >= LEAST_PER_S)
     ))
-}
-
-/// `assay-host serve` with one worker of one thread.
-pub(super) fn one_worker(checkout: &Checkout, file: &Path, input: &str) -> Command {
-    let mut serve = checkout.program("assay-host");
-    serve.arg("serve").arg(file).args(["--listen", "127.0.0.1:0", "--input", input]);
-    serve.args(["--workers", "1", "--intra-op-threads", "1"]);
-    serve
 }
 
 fn measure_once(

@@ -9,7 +9,7 @@ use super::{
     figures::{Figure, number},
     payload,
     report::Section,
-    server::Server,
+    server::{Server, model_host},
 };
 use crate::{checkout::Checkout, console::Console, process::capture};
 
@@ -26,8 +26,7 @@ pub(crate) fn measure(
     arguments: &Arguments,
 ) -> Result<Section> {
     let (file, body) = payload::model_and_body(checkout, console, MODEL, &SHAPE)?;
-    let mut serve = checkout.program("assay-host");
-    serve.arg("serve").arg(&file).args(["--listen", "127.0.0.1:0", "--input", INPUT]);
+    let mut serve = model_host(checkout, &file, INPUT);
     let (server, url, _) = Server::listening(&mut serve)?;
     let process = server.process_id().to_string();
     let throughput = || -> Result<f64> {

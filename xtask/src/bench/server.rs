@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -10,9 +11,26 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::process::{shown, wait_for};
+use crate::{
+    checkout::Checkout,
+    process::{shown, wait_for},
+};
 
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// `assay-host serve` on a port of its own choice, for [`Server::listening`].
+pub(crate) fn model_host(checkout: &Checkout, file: &Path, input: &str) -> Command {
+    let mut serve = checkout.program("assay-host");
+    serve.arg("serve").arg(file).args(["--listen", "127.0.0.1:0", "--input", input]);
+    serve
+}
+
+/// The same with one worker of one thread.
+pub(crate) fn one_worker(checkout: &Checkout, file: &Path, input: &str) -> Command {
+    let mut serve = model_host(checkout, file, input);
+    serve.args(["--workers", "1", "--intra-op-threads", "1"]);
+    serve
+}
 
 /// A running program of ours.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use super::{
     Arguments,
     figures::{Figure, verdict},
     report::Section,
-    server::Server,
+    server::{Server, model_host},
 };
 use crate::{
     checkout::Checkout,
@@ -78,9 +78,7 @@ fn host_ready(checkout: &Checkout, console: Console, rounds: u32) -> Result<Figu
     let model = demo::reference_model(checkout, console, "mlp")?;
     let mut ready = Figure::default();
     for _ in 0..rounds {
-        let mut serve = checkout.program("assay-host");
-        serve.arg("serve").arg(&model).args(["--listen", "127.0.0.1:0", "--input", MLP_INPUT]);
-        let (_server, _, took) = Server::listening(&mut serve)?;
+        let (_server, _, took) = Server::listening(&mut model_host(checkout, &model, MLP_INPUT))?;
         ready.add(took.as_secs_f64() * 1000.0);
     }
     console.say(&format!("the host is ready after {} ms", ready.shown(0)));
