@@ -204,7 +204,7 @@ pub enum EngineError {
         message: String,
     },
     /// The declared inputs do not fit `forward`, or the warm-up run with them failed.
-    #[error("the model does not run with the declared inputs: {source}")]
+    #[error("the model does not run with the declared inputs")]
     WarmUp {
         /// What happened.
         source: InferError,

@@ -329,7 +329,9 @@ fn a_model_that_cannot_run_with_the_declared_inputs_does_not_start() {
     let source =
         "def forward(self, x: Tensor) -> Tensor:\n  return torch.matmul(x, torch.ones([3, 3]))\n";
     let error = started_with(source, &[], &settings(2, 1), &["float32[1,2]"]).err().unwrap();
-    assert!(error.to_string().contains("mat1 and mat2 shapes"), "{error}");
+    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(cause.contains("mat1 and mat2 shapes"), "{error}: {cause}");
+    assert!(!error.to_string().contains(&cause), "told twice: {error}");
     let error =
         started_with(source, &[], &settings(1, 1), &["float32[1,3]", "float32[1]"]).err().unwrap();
     assert!(matches!(error, EngineError::Signature { .. }), "{error}");
