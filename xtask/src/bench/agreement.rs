@@ -45,6 +45,7 @@ pub(crate) fn measure(
         content_type: payload::CONTENT_TYPE,
         input: None,
         message: None,
+        analyzer_per_s: None,
     };
     let (mut p50, mut p99) = (Pair::default(), Pair::default());
     for round in 1..=arguments.rounds.get() {

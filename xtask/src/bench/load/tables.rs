@@ -42,7 +42,7 @@ pub(crate) fn body(
     goals.into_iter().flatten().for_each(|goal| text.push_str(&goal));
     open.iter().filter(|row| row.tool == Tool::Assay).for_each(|row| text.push_str(&lag(row)));
     text.push_str(&format!(
-        "\nMedian (least–greatest) of {} runs of {} s each, in turns; generator on one core, a server that answers at once on the other. CPU: the generator's whole process. perf_analyzer's figures are its own, over windows it chooses. In gRPC, h2load gets as many connections and streams as ours uses. Peers: {versions}.",
+        "\nMedian (least–greatest) of {} runs of {} s each, in turns; generator on one core, a server that answers at once on the other. CPU: the generator's whole process. perf_analyzer is given a number of requests, about what it can send in that time, and its rate is the calls at a time by its mean latency (it rounds times to whole seconds). In gRPC, h2load gets as many connections and streams as ours uses. Peers: {versions}.",
         arguments.rounds, arguments.seconds
     ));
     let rows = closed.iter().chain(open).chain(grpc);

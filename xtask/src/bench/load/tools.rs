@@ -49,6 +49,8 @@ pub(crate) struct Calls<'a> {
     pub(crate) input: Option<&'a str>,
     /// A whole gRPC message, for generators that know HTTP/2 only.
     pub(crate) message: Option<&'a Path>,
+    /// How many per second keep perf_analyzer busy; without, it loads for a time, not for a number.
+    pub(crate) analyzer_per_s: Option<u32>,
 }
 
 /// Closed or open loop.
@@ -207,18 +209,25 @@ fn perf_analyzer(peers: &Peers, load: &Load<'_>) -> Option<Command> {
     let (Protocol::Grpc(calls), Offered::Closed(users)) = (load.protocol, load.offered) else {
         return None;
     };
-    // A thread for each call at a time: with more of them on one processor it does not come to an end.
+    // A thread for each call at a time: with more of them on one processor it often does not end.
     let tool = peers.perf_analyzer.as_ref().filter(|_| users <= PERF_ANALYZER_THREADS)?;
-    let window = (load.duration / WINDOWS).as_millis();
-    // Its threads starve the one that ends a window, for up to a minute, and at times all do nothing.
-    // It is to report, not to judge whether it is content.
+    // At times all its threads do nothing.
     let mut command = Command::new("timeout");
-    command.arg((load.duration * 4 + Duration::from_secs(120)).as_secs().to_string());
+    command.arg((load.duration * 4 + Duration::from_secs(60)).as_secs().to_string());
     command.arg(&tool.program).env("LD_LIBRARY_PATH", &tool.libraries);
     command.args(["-m", calls.model, "-u", load.server, "-i", "grpc"]);
     command.args(["--concurrency-range", &users.to_string()]);
-    command.args(["--measurement-interval", &window.to_string()]);
-    command.args(["--max-trials", &WINDOWS.to_string(), "--stability-percentage", "999"]);
+    if let Some(per_s) = calls.analyzer_per_s {
+        // A fast server keeps all threads busy: on one processor they then starve the one that ends a
+        // window of time, for minutes. A number of requests needs no such thread.
+        let requests = u64::from(per_s) * load.duration.as_secs();
+        command.args(["--request-count", &requests.to_string()]);
+    } else {
+        // It is to report, not to judge whether it is content.
+        let window = (load.duration / WINDOWS).as_millis();
+        command.args(["--measurement-interval", &window.to_string()]);
+        command.args(["--max-trials", &WINDOWS.to_string(), "--stability-percentage", "999"]);
+    }
     Some(command)
 }
 
@@ -268,11 +277,13 @@ fn read_h2load(printed: &str) -> Option<Said> {
 }
 
 fn read_perf_analyzer(printed: &str) -> Option<Said> {
-    let percentile = |name: &str| after(printed, name)?.parse::<f64>().ok();
+    let figure = |name: &str| after(printed, name)?.parse::<f64>().ok();
+    // Its throughput divides by whole seconds; by Little's law it is this, or a little less.
+    let users = figure("Request concurrency:")?;
     Some(Said {
-        per_s: after(printed, "Throughput:")?.parse().ok()?,
-        p50_us: Some(percentile("p50 latency:")?),
-        p99_us: Some(percentile("p99 latency:")?),
+        per_s: users / figure("Avg latency:")? * 1e6,
+        p50_us: Some(figure("p50 latency:")?),
+        p99_us: Some(figure("p99 latency:")?),
         ..Said::default()
     })
 }
@@ -310,9 +321,9 @@ mod tests {
         assert_eq!((hey.per_s, hey.p50_us), (32812.1262, Some(400.0)));
         let h2load = "finished in 2.00s, 287656.00 req/s, 31.82MB/s\nrequests: 575312 total\n";
         assert!((Tool::H2load.read(h2load).unwrap().per_s - 287_656.0).abs() < 1e-9);
-        let analyzer = "    Throughput: 27561.4 infer/sec\n    p50 latency: 449 usec\n    p99 latency: 4193 usec\n";
+        let analyzer = "Request concurrency: 16\n    Throughput: 24985 infer/sec\n    Avg latency: 500 usec (standard deviation 323 usec)\n    p50 latency: 449 usec\n    p99 latency: 4193 usec\n";
         let analyzer = Tool::PerfAnalyzer.read(analyzer).unwrap();
-        assert_eq!((analyzer.per_s, analyzer.p99_us), (27561.4, Some(4193.0)));
+        assert_eq!((analyzer.per_s, analyzer.p99_us), (32_000.0, Some(4193.0)));
         let oha = "{\"summary\": {\"requestsPerSec\": 2000.5}, \"latencyPercentiles\": {\"p50\": 0.000125, \"p99\": 0.002}}";
         assert_eq!(Tool::Oha.read(oha).unwrap().p50_us, Some(125.0));
     }
