@@ -15,6 +15,7 @@ mod api;
 mod batching;
 mod figures;
 mod host;
+mod judged;
 mod known;
 mod load;
 mod overhead;

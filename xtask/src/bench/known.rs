@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{
     Arguments,
     figures::{Figure, number, verdict},
+    judged::{ATTEMPTS, Judged, Judgement, until_valid},
     report::Section,
     server::Server,
 };
@@ -51,10 +52,6 @@ const CASES: [Case; 3] = [
 const ROUNDS_AT_ONCE: usize = 2;
 /// Of the runs, how many must come within that.
 const GOAL_SHARE: f64 = 0.9;
-/// A run that says of itself that it was disturbed is measured again, as the product does with a trial
-/// that it calls invalid: so often in all.
-const ATTEMPTS: usize = 3;
-
 /// What the runs of one case found.
 #[derive(Debug, Default)]
 struct Found {
@@ -72,8 +69,13 @@ struct Search {
     per_s: f64,
     ci95: (f64, f64),
     seconds: f64,
-    verdict: String,
-    findings: String,
+    judgement: Judgement,
+}
+
+impl Judged for Search {
+    fn judgement(&self) -> &Judgement {
+        &self.judgement
+    }
 }
 
 /// Every case, one table row each.
@@ -106,11 +108,10 @@ pub(crate) fn measure(
             for search in found[case].add(CASES[case], exact[case], searches?) {
                 let off = off_percent(search.per_s, exact[case]);
                 console.say(&format!(
-                    "round {round}: {}: {off:+.2} % in {:.0} s, {}{}",
+                    "round {round}: {}: {off:+.2} % in {:.0} s, {}",
                     CASES[case].name(),
                     search.seconds,
-                    search.verdict,
-                    search.findings
+                    search.judgement.in_words()
                 ));
             }
         }
@@ -145,13 +146,7 @@ impl Case {
 
     /// Searches, each against a server of its own, until one calls itself valid.
     fn searched(&self, checkout: &Checkout, seed: u32, quick: bool) -> Result<Vec<Search>> {
-        let mut searches = Vec::new();
-        while searches.last().is_none_or(|last: &Search| last.verdict != "valid")
-            && searches.len() < ATTEMPTS
-        {
-            searches.push(Search::read(&self.search(checkout, seed, quick)?)?);
-        }
-        Ok(searches)
+        until_valid(|| Search::read(&self.search(checkout, seed, quick)?))
     }
 
     /// The JSON of one search.
@@ -191,24 +186,11 @@ impl Search {
     fn read(json: &str) -> Result<Self> {
         let per_second = |pointer: &str| Ok::<f64, anyhow::Error>(number(json, pointer)? / 60.0);
         let report: Value = serde_json::from_str(json)?;
-        let findings = report.pointer("/validity/findings").and_then(Value::as_array);
-        let findings = findings.into_iter().flatten().map(|finding| {
-            let name = finding.pointer("/name").and_then(Value::as_str).unwrap_or("?");
-            format!(
-                ", {name} {:.3}",
-                finding.pointer("/value").and_then(Value::as_f64).unwrap_or(0.0)
-            )
-        });
         Ok(Self {
             per_s: per_second("/max_invocations_per_min")?,
             ci95: (per_second("/ci95/0")?, per_second("/ci95/1")?),
             seconds: number(json, "/duration_s").context("how long the search took")?,
-            verdict: report
-                .pointer("/validity/verdict")
-                .and_then(Value::as_str)
-                .context("no verdict")?
-                .to_owned(),
-            findings: findings.collect(),
+            judgement: Judgement::read(&report)?,
         })
     }
 }
@@ -252,7 +234,7 @@ mod tests {
         let mut found = Found::default();
         let told =
             found.add(CASES[0], 70.0, vec![search(3000.0, "suspect"), search(4230.0, "valid")]);
-        assert_eq!(told[0].findings, ", drift -2.500");
+        assert_eq!(told[0].judgement.in_words(), "suspect, drift -2.500");
         assert_eq!((found.runs, found.within, found.covered, found.repeated), (1, 1, 1, 1));
         assert!((found.per_s.median() - 70.5).abs() < 1e-9);
         found.add(CASES[0], 70.0, (0..3).map(|_| search(3000.0, "suspect")).collect());
