@@ -79,5 +79,7 @@ fn start_logging(verbose: u8) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // It takes the colours out where nobody sees them.
+    let stderr = || anstream::stderr().lock();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).init();
 }

@@ -46,7 +46,7 @@ async fn output(child: Child) -> Output {
 }
 
 #[tokio::test]
-async fn sigterm_ends_the_program_with_success() {
+async fn sigterm_ends_the_program_with_success_and_its_log_is_plain_in_a_pipe() {
     let coordinator = TestCoordinator::start().await;
     let folder = tempfile::tempdir().unwrap();
     let child = agent(&coordinator.url, folder.path()).spawn().unwrap();
@@ -57,7 +57,10 @@ async fn sigterm_ends_the_program_with_success() {
         "a machine of a known type emulates only when told to"
     );
     kill_process(process(&child), Signal::TERM).unwrap();
-    assert_eq!(output(child).await.status.code(), Some(0));
+    let ended = output(child).await;
+    assert_eq!(ended.status.code(), Some(0));
+    let log = String::from_utf8(ended.stderr).unwrap();
+    assert!(log.contains("INFO") && !log.contains('\x1b'), "{log:?}");
 }
 
 #[tokio::test]

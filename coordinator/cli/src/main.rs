@@ -139,5 +139,7 @@ fn listen_to_log(settings: &Settings) {
         (false, _) => "debug",
     };
     let filter = EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // It takes the colours out where nobody sees them.
+    let stderr = || anstream::stderr().lock();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).init();
 }

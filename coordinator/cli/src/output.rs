@@ -91,7 +91,7 @@ impl Listing {
         for row in &self.rows {
             table.add_row(row);
         }
-        table.to_string()
+        table.trim_fmt()
     }
 
     fn csv(&self) -> Result<String, Failure> {

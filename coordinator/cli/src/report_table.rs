@@ -27,7 +27,7 @@ pub(crate) fn render(report: &JobReport, layout: Layout) -> String {
         .map(|entry| (entry, if entry.meets { "yes" } else { "no" }));
     let rows: Vec<(&Entry, &str)> = ranked.into_iter().chain(measured_but_rejected).collect();
     if !rows.is_empty() {
-        let _ = writeln!(text, "{}", table(&rows, report, layout));
+        let _ = writeln!(text, "{}", table(&rows, report, layout).trim_fmt());
         if let Some((emulated, _)) = rows.iter().find(|(entry, _)| entry.emulated) {
             let _ = writeln!(text, "  * {}", emulation_note(emulated.host.as_ref()));
         }
