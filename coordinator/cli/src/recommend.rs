@@ -101,14 +101,13 @@ pub(crate) async fn create(
     let limit = prepared.spec.max_duration;
     let request = v1::CreateJobRequest { spec: Some(prepared.spec.into()) };
     let created = client.jobs.create_job(request).await?.into_inner();
-    let expected = created.trials.iter().map(|trial| trial.expected_us).sum();
     let types = created.job.as_ref().map_or(0, |job| job.instance_types.len());
     view.line(&format!(
         "  Plan     {types} instance type{}, {} trial{}, about {} (limit {})",
         plural(types),
         created.trials.len(),
         plural(created.trials.len()),
-        figures::clock(std::time::Duration::from_micros(expected)),
+        figures::clock(std::time::Duration::from_micros(created.expected_us)),
         figures::clock(limit),
     ));
     for warning in &created.warnings {

@@ -219,17 +219,21 @@ impl Plan {
             .filter(move |candidate| candidate.trial == *id || candidate.stage.heat() == Some(id))
     }
 
-    /// Roughly how long the whole plan takes, given that machines work side by side.
+    /// Roughly how long the whole plan takes, given that machines work side by side and that one
+    /// configuration of each racing instance type is measured in full.
     #[must_use]
-    pub fn expected(&self) -> Duration {
+    pub fn expected(&self, job: &JobSpec) -> Duration {
+        let finals = self.heat_of_each_type().map(|heat| (heat, timing::usual_final(job)));
+        let all = self.trials.iter().map(|trial| (trial, trial.expected)).chain(finals);
         let mut by_place: Vec<(&Placement, Duration)> = Vec::new();
-        for trial in &self.trials {
+        for (trial, expected) in all {
             match by_place.iter_mut().find(|(place, _)| *place == &trial.placement) {
-                Some((_, sum)) => *sum += trial.expected,
-                None => by_place.push((&trial.placement, trial.expected)),
+                Some((_, sum)) => *sum += expected,
+                None => by_place.push((&trial.placement, expected)),
             }
         }
-        by_place.into_iter().map(|(_, sum)| sum).max().unwrap_or_default()
+        let longest = by_place.into_iter().map(|(_, sum)| sum).max().unwrap_or_default();
+        longest.min(job.max_duration)
     }
 
     /// Takes in how a trial ended: when a shared one ran out of memory, the candidates with more

@@ -197,6 +197,8 @@ pub(crate) struct Created {
     pub(crate) trials: Vec<TrialBrief>,
     /// What people should know.
     pub(crate) warnings: Vec<String>,
+    /// Roughly how long all of it takes.
+    pub(crate) expected: Duration,
 }
 
 /// An agent as clients see it.

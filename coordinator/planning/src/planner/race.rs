@@ -9,7 +9,10 @@
 //! so types are compared by full figures. The quick trials of a race do not look for heat: the burn-in of
 //! the full one on the same machine does.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use assay_measure::{
     ids::{InstanceTypeName, TrialId},
@@ -94,6 +97,15 @@ impl Plan {
                 search.skip_heat_check = true;
             }
         }
+    }
+
+    /// One quick trial of each instance type that is still racing; types that share theirs have one.
+    pub(super) fn heat_of_each_type(&self) -> impl Iterator<Item = &PlannedTrial> {
+        let heats = self.candidates.iter().filter(|candidate| candidate.stage == Stage::Heat);
+        let by_type: BTreeMap<&InstanceTypeName, &TrialId> =
+            heats.map(|candidate| (&candidate.instance_type, &candidate.trial)).collect();
+        let heats: BTreeSet<&TrialId> = by_type.into_values().collect();
+        heats.into_iter().filter_map(|id| self.trial(id))
     }
 
     /// Adds the full trials that are worth it in those instance types whose trials have all ended,

@@ -213,7 +213,7 @@ fn every_candidate_gets_the_same_arrivals_and_an_equal_share_of_the_time() {
         assert_eq!(trial.spec.request_timeout, Duration::from_secs(5));
     }
     assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
-    assert_eq!(plan.expected(), Duration::from_secs(3 * 50));
+    assert_eq!(plan.expected(&job), Duration::from_secs(3 * 65));
     job.max_duration = Duration::from_secs(150);
     assert_eq!(
         search_of(&planned(&job, &[local()]).trials[0]).max_duration,
@@ -226,6 +226,21 @@ fn every_candidate_gets_the_same_arrivals_and_an_equal_share_of_the_time() {
     let times = hurried.trials.iter().map(|trial| search_of(trial).max_duration.as_secs());
     assert_eq!(times.collect::<Vec<_>>(), [20, 20, 45 + 60]);
     assert!(hurried.warnings[0].contains("the last may not begin"), "{:?}", hurried.warnings);
+}
+
+#[test]
+fn a_full_job_is_expected_to_take_a_full_trial_per_type_after_its_quick_ones() {
+    let mut job = testing::job(&["ml.c5.large", "onprem.small=1x2GiB"]);
+    job.mode = Mode::Full;
+    // Two quick trials race for ml.c5.large, and one of them is followed by a full one.
+    let plan = planned(&job, &[local()]);
+    assert_eq!(plan.expected(&job), Duration::from_secs(2 * 65 + 160 + 160));
+    // Both types are the same shape, so they share their trials.
+    let shared = testing::job(&["ml.c5.large", "onprem.same=2x4GiB"]);
+    let shared = JobSpec { mode: Mode::Full, ..shared };
+    assert_eq!(planned(&shared, &[local()]).expected(&shared), Duration::from_secs(2 * 65 + 160));
+    job.max_duration = Duration::from_secs(300);
+    assert_eq!(planned(&job, &[local()]).expected(&job), job.max_duration, "it ends there");
 }
 
 #[test]
@@ -252,7 +267,7 @@ fn a_fixed_load_takes_the_place_of_the_search() {
     job.fixed_load = Some(phases.clone());
     let plan = planned(&job, &[local()]);
     assert_eq!(plan.trials[0].spec.work, Work::Fixed(phases));
-    assert_eq!(plan.expected(), Duration::from_secs(30));
+    assert_eq!(plan.expected(&job), Duration::from_secs(30));
 }
 
 #[test]

@@ -23,7 +23,7 @@ struct Bounds {
 
 const fn bounds(mode: Mode) -> Bounds {
     let (usual, least, most) = match mode {
-        Mode::Quick => (40, 20, 75),
+        Mode::Quick => (55, 20, 75),
         Mode::Full => (150, 45, 240),
     };
     Bounds {
@@ -101,6 +101,11 @@ pub(super) fn give(trial: &mut PlannedTrial, longest_queue: u32, time: Duration)
         }
     };
     trial.expected = AROUND_A_SEARCH + load;
+}
+
+/// Roughly what the full trial of a configuration takes that won its race.
+pub(super) fn usual_final(job: &JobSpec) -> Duration {
+    AROUND_A_SEARCH + bounds(Mode::Full).usual + job.soak.unwrap_or_default()
 }
 
 /// A minute, and a second for every 16 MiB of model.

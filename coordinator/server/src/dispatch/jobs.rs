@@ -1,6 +1,9 @@
 //! Jobs: accepted, planned, stopped, concluded, deleted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use assay_measure::{
     ids::JobName,
@@ -182,7 +185,11 @@ impl State {
     fn created(&self, index: usize) -> Created {
         let job = &self.jobs[index];
         let Some(Planned { plan, .. }) = &job.planned else {
-            return Created { trials: Vec::new(), warnings: vec![job.reason.clone()] };
+            return Created {
+                trials: Vec::new(),
+                warnings: vec![job.reason.clone()],
+                expected: Duration::ZERO,
+            };
         };
         let rejected = plan.rejections.iter().map(|rejected| {
             format!("{} will not be measured: {}", rejected.instance_type, rejected.reason)
@@ -190,6 +197,7 @@ impl State {
         Created {
             trials: plan.trials.iter().map(|trial| TrialBrief::of(plan, trial)).collect(),
             warnings: plan.warnings.iter().cloned().chain(rejected).collect(),
+            expected: plan.expected(&job.spec),
         }
     }
 

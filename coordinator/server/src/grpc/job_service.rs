@@ -6,6 +6,7 @@ use assay_measure::{
     ids::{BadId, JobName},
     job::{JobSpec, JobStatus},
     trial::ArtifactRef,
+    units::as_micros,
 };
 use assay_planning::job_report::{self, Overrides};
 use assay_proto::v1::{self, job_service_server::JobService, upload_artifact_request::Part};
@@ -129,6 +130,7 @@ impl JobService for Jobs {
             job: Some(job_wire::job(self.summary(&name).await?)),
             trials: created.trials.iter().map(job_wire::planned_trial).collect(),
             warnings: created.warnings,
+            expected_us: as_micros(created.expected),
         }))
     }
 
