@@ -38,7 +38,7 @@ mod timing;
 
 pub use endpoint::Serving;
 pub use error::PlanError;
-pub use race::Stage;
+pub use race::{EndedTrial, Stage};
 use sites::{Site, Sites};
 
 /// More candidates than this are a mistake in the sweep.
@@ -400,7 +400,7 @@ impl Plan {
         let queue = timing::longest_queue(&self.trials, fleet);
         self.warnings.extend(timing::warning(job, mode, queue, time));
         for trial in &mut self.trials {
-            timing::give(trial, queue, time);
+            timing::give(trial, queue, time, Duration::ZERO);
         }
     }
 }

@@ -92,7 +92,7 @@ mod tests {
 
     use assay_measure::{job::JobSubject, search::Mode, units::Bytes};
 
-    use super::*;
+    use super::{super::EndedTrial, *};
     use crate::{
         catalogue::Catalogue,
         planner::{PlanError, plan},
@@ -173,10 +173,11 @@ mod tests {
         let fleet = [offering("a", &["mine"])];
         let mut plan = planned(&job, &fleet);
         let endpoint = plan.candidates[0].trial.clone();
-        let outcome = |trial: &assay_measure::ids::TrialId| {
-            (*trial != endpoint).then(|| testing::measured(testing::measurement(600.0, 5.0)))
+        let ended = |trial: &assay_measure::ids::TrialId| {
+            let outcome = testing::measured(testing::measurement(600.0, 5.0));
+            (*trial != endpoint).then_some(EndedTrial { outcome, repeats: 0 })
         };
-        let added = plan.advance_race(&job, &fleet, outcome, Duration::from_secs(600));
+        let added = plan.advance_race(&job, &fleet, ended, Duration::from_secs(600));
         assert_eq!(added.map(|added| added.len()), Some(1), "though the endpoint still runs");
         assert_eq!(plan.candidates[0].stage, Stage::Single);
     }

@@ -7,10 +7,12 @@
 //! it would not change what the user pays. Under goals latency counts too, so everything that the
 //! quick intervals leave in the race is measured in full. Of every type at least one configuration is,
 //! so types are compared by full figures. The quick trials of a race do not look for heat: the burn-in of
-//! the full one on the same machine does.
+//! the full one on the same machine does. What quick trials cost that had to be measured again, the full
+//! ones of their type make up for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    iter,
     time::Duration,
 };
 
@@ -27,6 +29,23 @@ use serde::{Deserialize, Serialize};
 
 use super::{Candidate, Plan, PlannedTrial, timing};
 use crate::{constraints, fleet::AgentView};
+
+/// A trial that has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndedTrial {
+    /// How.
+    pub outcome: TrialOutcome,
+    /// How often it was measured again before.
+    pub repeats: u32,
+}
+
+impl EndedTrial {
+    /// What its repeats took.
+    fn took_again(&self) -> Duration {
+        measurement(&self.outcome)
+            .map_or(Duration::ZERO, |last| last.took.saturating_mul(self.repeats))
+    }
+}
 
 /// How a candidate comes to its figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,12 +130,12 @@ impl Plan {
     /// Adds the full trials that are worth it in those instance types whose trials have all ended,
     /// within the time left. Returns the names of new trials, `None` when nothing was decided.
     ///
-    /// `outcome` tells how a trial ended, `None` while it has not.
+    /// `ended` tells how a trial ended, `None` while it has not.
     pub fn advance_race(
         &mut self,
         job: &JobSpec,
         fleet: &[AgentView],
-        outcome: impl Fn(&TrialId) -> Option<TrialOutcome>,
+        ended: impl Fn(&TrialId) -> Option<EndedTrial>,
         time_left: Duration,
     ) -> Option<Vec<TrialId>> {
         let racing: BTreeSet<InstanceTypeName> = self
@@ -126,6 +145,7 @@ impl Plan {
             .map(|candidate| candidate.instance_type.clone())
             .collect();
         let first_new = self.trials.len();
+        let mut makes_up_for: Vec<Duration> = Vec::new();
         let mut decided = false;
         for instance_type in racing {
             let is_racing = |candidate: &Candidate| {
@@ -135,10 +155,12 @@ impl Plan {
             let rivals: Vec<usize> = (0..self.candidates.len())
                 .filter(|&index| is_racing(&self.candidates[index]))
                 .collect();
-            let ended: Option<Vec<TrialOutcome>> =
-                rivals.iter().map(|&index| outcome(&self.candidates[index].trial)).collect();
+            let ended: Option<Vec<EndedTrial>> =
+                rivals.iter().map(|&index| ended(&self.candidates[index].trial)).collect();
             let Some(ended) = ended else { continue };
             decided = true;
+            let again: Duration = ended.iter().map(EndedTrial::took_again).sum();
+            let ended: Vec<TrialOutcome> = ended.into_iter().map(|one| one.outcome).collect();
             let stages: Vec<&Stage> =
                 rivals.iter().map(|&index| &self.candidates[index].stage).collect();
             for (&index, turn) in rivals.iter().zip(turns(job, &stages, &ended)) {
@@ -148,11 +170,13 @@ impl Plan {
                     Turn::Wait => {}
                 }
             }
+            let sent = self.trials.len() - first_new - makes_up_for.len();
+            makes_up_for.extend(iter::repeat_n(again.div_f64(sent.max(1) as f64), sent));
         }
         let finals = &mut self.trials[first_new..];
         let queue = timing::longest_queue(finals, fleet);
-        for trial in finals.iter_mut() {
-            timing::give(trial, queue, time_left);
+        for (trial, makes_up_for) in finals.iter_mut().zip(makes_up_for) {
+            timing::give(trial, queue, time_left, makes_up_for);
         }
         decided.then(|| finals.iter().map(|trial| trial.spec.id.clone()).collect())
     }

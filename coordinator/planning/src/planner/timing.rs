@@ -63,10 +63,20 @@ pub(super) fn longest_queue(trials: &[PlannedTrial], fleet: &[AgentView]) -> u32
 }
 
 /// What a search may take, without its soak, so that the longest queue ends within the time given.
-fn per_search(mode: Mode, soak: Duration, longest_queue: u32, time: Duration) -> Duration {
+///
+/// Time to make up for is taken off what a search may take at most, but not off what it usually takes:
+/// what lies between the two narrows the interval on a restless machine, and is the first to go.
+fn per_search(
+    mode: Mode,
+    soak: Duration,
+    longest_queue: u32,
+    time: Duration,
+    makes_up_for: Duration,
+) -> Duration {
     let bounds = bounds(mode);
+    let most = bounds.most.saturating_sub(makes_up_for).max(bounds.usual);
     let share = (time / longest_queue).saturating_sub(AROUND_A_SEARCH + soak);
-    share.clamp(bounds.least, bounds.most)
+    share.clamp(bounds.least, most)
 }
 
 /// That the time given may be too short for searches in this mode.
@@ -77,7 +87,7 @@ pub(super) fn warning(
     time: Duration,
 ) -> Option<String> {
     let soak = job.soak.filter(|_| mode == job.mode).unwrap_or_default();
-    let each = per_search(mode, soak, longest_queue, time) + AROUND_A_SEARCH + soak;
+    let each = per_search(mode, soak, longest_queue, time, Duration::ZERO) + AROUND_A_SEARCH + soak;
     let needed = each.saturating_mul(longest_queue);
     (job.fixed_load.is_none() && needed > time).then(|| {
         format!(
@@ -88,14 +98,19 @@ pub(super) fn warning(
     })
 }
 
-/// Gives a trial its share of the time for a queue.
-pub(super) fn give(trial: &mut PlannedTrial, longest_queue: u32, time: Duration) {
+/// Gives a trial its share of the time for a queue, less what it makes up for.
+pub(super) fn give(
+    trial: &mut PlannedTrial,
+    longest_queue: u32,
+    time: Duration,
+    makes_up_for: Duration,
+) {
     let load = match &mut trial.spec.work {
         Work::Fixed(phases) => phases.iter().map(|phase| phase.duration).sum(),
         Work::Stepped(load) => load.duration(),
         Work::Search(search) => {
             let soak = search.soak.unwrap_or_default();
-            let own = per_search(search.mode, soak, longest_queue, time);
+            let own = per_search(search.mode, soak, longest_queue, time, makes_up_for);
             search.max_duration = own + soak;
             (bounds(search.mode).usual + soak).min(search.max_duration)
         }

@@ -12,6 +12,7 @@ use assay_measure::{
 use assay_planning::{
     dispatch::{WaitingTrial, assign},
     job_state::JobEvent as JobChange,
+    planner::EndedTrial,
     trial_state::{Trial, TrialEffect, TrialEnd, TrialEvent, TrialEventDenied, TrialState},
 };
 use jiff::Timestamp;
@@ -419,8 +420,8 @@ impl State {
         };
         let mut added = planned.plan.after_outcome(&id, &outcome);
         let ended = |trial: &TrialId| {
-            let active = trials.iter().find(|active| active.id == *trial)?;
-            active.trial.end().map(outcome_of)
+            let trial = &trials.iter().find(|active| active.id == *trial)?.trial;
+            Some(EndedTrial { outcome: outcome_of(trial.end()?), repeats: trial.repeats })
         };
         let decided = planned.plan.advance_race(spec, &fleet, ended, time_left);
         if added.is_empty() && decided.is_none() {

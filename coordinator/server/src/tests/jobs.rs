@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use assay_measure::outcome::{Failure, FailureKind, TrialOutcome};
-use assay_proto::v1::{self, JobStatus, job_event};
+use assay_measure::{
+    configuration::Graph,
+    outcome::{Failure, FailureKind, TrialOutcome},
+    search::Mode,
+};
+use assay_proto::v1::{self, JobStatus, job_event, trial_spec::Work};
 use tonic::Code;
 
 use super::support::{Coordinator, FakeAgent, held, invalid, job_spec, measured};
@@ -169,6 +173,35 @@ async fn an_invalid_trial_is_measured_again_twice_and_then_stands_without_a_reco
     assert_eq!(report["failed"].as_array().unwrap().len(), 1);
     // Steps of the discarded runs are in the record, not in the report.
     assert_eq!(report["failed"][0]["steps"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_full_trial_of_a_type_makes_up_for_its_quick_trials_that_were_measured_again() {
+    let coordinator = Coordinator::start().await;
+    let mut agent = FakeAgent::attach(&coordinator, "a").await;
+    let mut given = Vec::new();
+    for (name, first) in [("undisturbed", measured()), ("disturbed", invalid())] {
+        let mut spec = job_spec(name, &["ml.c5.large"]);
+        spec.mode = Mode::Full;
+        spec.sweep.graph = vec![Graph::Plain, Graph::Optimized];
+        coordinator.create(spec).await.unwrap();
+        let trial = held(&agent.expect_start().await);
+        let is_repeated = first == invalid();
+        agent.finish(&trial, first).await;
+        for _ in 0..=u32::from(is_repeated) {
+            let trial = held(&agent.expect_start().await);
+            agent.finish(&trial, measured()).await;
+        }
+        let full = agent.expect_start().await;
+        let Some(Work::Search(search)) = full.spec.as_ref().unwrap().work.clone() else {
+            panic!("no search: {full:?}")
+        };
+        given.push(Duration::from_micros(search.max_duration_us));
+        agent.finish(&held(&full), measured()).await;
+        coordinator.reaches(name, JobStatus::Completed).await;
+    }
+    let TrialOutcome::Measured(repeated) = measured() else { panic!("not measured") };
+    assert_eq!(given[0] - given[1], repeated.took);
 }
 
 #[tokio::test]

@@ -32,8 +32,21 @@ fn mode_of(plan: &Plan, id: &TrialId) -> Mode {
 
 /// Ends the trials of a plan in order and advances the race; says what was added.
 fn advance(plan: &mut Plan, job: &JobSpec, outcomes: Vec<TrialOutcome>) -> Vec<TrialId> {
-    let ended: BTreeMap<TrialId, TrialOutcome> =
-        plan.trials.iter().map(|trial| trial.spec.id.clone()).zip(outcomes).collect();
+    advance_after_repeats(plan, job, outcomes, 0)
+}
+
+/// The same, the first trial having been measured again so often.
+fn advance_after_repeats(
+    plan: &mut Plan,
+    job: &JobSpec,
+    outcomes: Vec<TrialOutcome>,
+    of_the_first: u32,
+) -> Vec<TrialId> {
+    let repeats = iter::once(of_the_first).chain(iter::repeat(0));
+    let ended = outcomes.into_iter().zip(repeats);
+    let ended = ended.map(|(outcome, repeats)| EndedTrial { outcome, repeats });
+    let ended: BTreeMap<TrialId, EndedTrial> =
+        plan.trials.iter().map(|trial| trial.spec.id.clone()).zip(ended).collect();
     let time_left = Duration::from_secs(3600);
     plan.advance_race(job, &[local()], |id| ended.get(id).cloned(), time_left).unwrap_or_default()
 }
@@ -81,6 +94,31 @@ fn only_what_the_quick_intervals_leave_in_the_race_is_measured_in_full() {
     assert_eq!(advance(&mut plan, &job, both()), [], "each type is decided once");
     let Work::Search(search) = &plan.trial(&added[0]).unwrap().spec.work else { panic!() };
     assert_eq!(search.max_duration, Duration::from_secs(240));
+}
+
+#[test]
+fn the_full_trial_makes_up_for_quick_ones_measured_again_until_it_is_as_long_as_usual() {
+    let job = full_job(&["ml.c5.large"]);
+    for (repeats, seconds) in [(0, 240), (1, 190), (2, 150)] {
+        let mut plan = planned(&job);
+        let both = vec![measured(measurement(2000.0, 50.0)), measured(measurement(2200.0, 60.0))];
+        let added = advance_after_repeats(&mut plan, &job, both, repeats);
+        let given = search_of(&plan, &added[0]).max_duration;
+        assert_eq!(given, Duration::from_secs(seconds), "after {repeats}");
+    }
+}
+
+#[test]
+fn full_trials_of_one_type_share_what_they_make_up_for() {
+    let mut job = full_job(&["ml.c5.large"]);
+    job.goals = Some("cost=low,latency=high".parse().unwrap());
+    let mut faster = measurement(1000.0, 20.0);
+    faster.latency = testing::latency(30_000);
+    let mut plan = planned(&job);
+    let both = vec![measured(faster), measured(measurement(2000.0, 20.0))];
+    let added = advance_after_repeats(&mut plan, &job, both, 1);
+    let given = added.iter().map(|id| search_of(&plan, id).max_duration.as_secs());
+    assert_eq!(given.collect::<Vec<_>>(), [215, 215]);
 }
 
 #[test]
