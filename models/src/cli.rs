@@ -378,10 +378,9 @@ fn log_to_stderr() {
     use tracing_subscriber::{EnvFilter, fmt};
     let filter = EnvFilter::try_from_env("ASSAY_LOG")
         .unwrap_or_else(|_| EnvFilter::new("warn,assay_host=info"));
-    let colour =
-        io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    let logger =
-        fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour).with_target(false);
+    // It takes the colours out where nobody sees them.
+    let stderr = || anstream::stderr().lock();
+    let logger = fmt().with_env_filter(filter).with_writer(stderr).with_target(false);
     // Fails only when a logger is set already, as in tests.
     drop(logger.try_init());
 }

@@ -9,7 +9,7 @@
 //! A running endpoint is one more candidate, on the machine of an agent that offers it. It has no
 //! configuration to vary, and no rivals: it is measured once, before all others.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use assay_measure::{
     configuration::Configuration,
@@ -96,7 +96,7 @@ pub struct PlannedTrial {
 }
 
 /// Where a trial may run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Placement {
     /// On any machine of this type.
@@ -225,14 +225,11 @@ impl Plan {
     pub fn expected(&self, job: &JobSpec) -> Duration {
         let finals = self.heat_of_each_type().map(|heat| (heat, timing::usual_final(job)));
         let all = self.trials.iter().map(|trial| (trial, trial.expected)).chain(finals);
-        let mut by_place: Vec<(&Placement, Duration)> = Vec::new();
+        let mut by_place: BTreeMap<&Placement, Duration> = BTreeMap::new();
         for (trial, expected) in all {
-            match by_place.iter_mut().find(|(place, _)| *place == &trial.placement) {
-                Some((_, sum)) => *sum += expected,
-                None => by_place.push((&trial.placement, expected)),
-            }
+            *by_place.entry(&trial.placement).or_default() += expected;
         }
-        let longest = by_place.into_iter().map(|(_, sum)| sum).max().unwrap_or_default();
+        let longest = by_place.into_values().max().unwrap_or_default();
         longest.min(job.max_duration)
     }
 

@@ -41,6 +41,19 @@ impl Figure {
         }
     }
 
+    /// The mean of all rounds.
+    pub(crate) fn mean(&self) -> f64 {
+        self.rounds.iter().sum::<f64>() / self.rounds.len() as f64
+    }
+
+    /// The coefficient of variation in per cent: (sample) standard deviation ÷ mean.
+    pub(crate) fn variation_percent(&self) -> f64 {
+        let mean = self.mean();
+        let squares: f64 = self.rounds.iter().map(|value| (value - mean).powi(2)).sum();
+        let degrees_of_freedom = (self.rounds.len() as f64 - 1.0).max(1.0);
+        (squares / degrees_of_freedom).sqrt() / mean * 100.0
+    }
+
     /// The median with the least and the greatest round, each with that many decimals.
     pub(crate) fn shown(&self, decimals: usize) -> String {
         let least = self.rounds.iter().copied().fold(f64::INFINITY, f64::min);
@@ -77,6 +90,14 @@ mod tests {
         assert!((Figure::from_iter([3.0, 1.0, 2.0]).median() - 2.0).abs() < 1e-12);
         assert!((Figure::from_iter([4.0, 1.0, 2.0, 3.0]).median() - 2.5).abs() < 1e-12);
         assert_eq!(Figure::from_iter([3.0, 1.0, 2.0]).shown(1), "2.0 (1.0–3.0)");
+    }
+
+    #[test]
+    fn variation_is_the_sample_standard_deviation_as_a_share_of_the_mean() {
+        let figure = Figure::from_iter([98.0, 100.0, 102.0]);
+        assert!((figure.mean() - 100.0).abs() < 1e-12);
+        assert!((figure.variation_percent() - 2.0).abs() < 1e-12);
+        assert!(Figure::from_iter([100.0]).variation_percent().abs() < 1e-12);
     }
 
     #[test]

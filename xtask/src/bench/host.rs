@@ -99,14 +99,14 @@ fn measure_model(
     let mut serve = model_host(checkout, &file, INPUT);
     serve.args(["--workers", WORKERS, "--intra-op-threads", INTRA_OP_THREADS]);
     let (_server, url, _) = Server::listening(&mut serve)?;
-    let tuned_loop = || bare_loop(checkout, &file, "tuned");
+    let tuned_loop = || bare_loop(checkout, &file, "tuned", SLICE);
     let through_host = || through_host(checkout, &url, &body);
     // The first requests size the allocator's arenas and choose libtorch's kernels.
     through_host()?;
     let mut all = Rounds::default();
     for round in 1..=rounds {
         let (tuned_before, host_before) = (tuned_loop()?, through_host()?);
-        let default = bare_loop(checkout, &file, "default")?;
+        let default = bare_loop(checkout, &file, "default", SLICE)?;
         let (host_after, tuned_after) = (through_host()?, tuned_loop()?);
         let tuned = f64::midpoint(tuned_before, tuned_after);
         let host = f64::midpoint(host_before, host_after);
@@ -123,11 +123,17 @@ fn measure_model(
     Ok(all)
 }
 
-fn bare_loop(checkout: &Checkout, model: &Path, allocator: &str) -> Result<f64> {
+/// Forwards per minute of a loop over the module, without host or generator.
+pub(super) fn bare_loop(
+    checkout: &Checkout,
+    model: &Path,
+    allocator: &str,
+    duration: &str,
+) -> Result<f64> {
     let mut command = checkout.program("assay-host");
     command.arg("bench-loop").arg(model).args(["--input", INPUT, "--allocator", allocator]);
     command.args(["--workers", WORKERS, "--intra-op-threads", INTRA_OP_THREADS]);
-    command.args(["--duration", SLICE, "-o", "json"]);
+    command.args(["--duration", duration, "-o", "json"]);
     number(&capture(&mut command)?, "/forwards_per_min")
 }
 

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{
     Arguments,
-    figures::verdict,
+    figures::{Figure, verdict},
+    host::bare_loop,
     judged::{ATTEMPTS, Judged, Judgement, until_valid},
     recommend::{self, MODEL},
     report::Section,
@@ -17,6 +18,8 @@ const INSTANCE_TYPE: &str = "ml.c5.large";
 const SWEEP: [&str; 3] = ["workers=2", "intra-op=1", "graph=plain"];
 const CONSTRAINT: &str = "p95<=250ms";
 const VARIATION_LIMIT_PERCENT: f64 = 3.0;
+/// Each of the bare loops beside a job.
+const LOOP: &str = "10s";
 /// Of the intervals, how many must hold the mean of all.
 const COVERING_SHARE: f64 = 0.9;
 
@@ -27,6 +30,9 @@ struct Trial {
     low: f64,
     high: f64,
     judgement: Judgement,
+    /// Forwards per minute of a bare loop over the same model, the mean of one before the job and one
+    /// after it: what the machine itself did meanwhile.
+    bare_loop: f64,
 }
 
 impl Judged for Trial {
@@ -43,7 +49,7 @@ pub(crate) fn measure(
 ) -> Result<Section> {
     let file = demo::reference_model(checkout, console, MODEL)?;
     let mut text = String::from(
-        "| constraint | mean, /min | variation | intervals that hold the mean | verdicts | measured again | goals |\n|---|---|---|---|---|---|---|\n",
+        "| constraint | mean, /min | variation | of the bare loop | of found ÷ bare loop | intervals that hold the mean | verdicts | measured again | goals |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     let mut each = String::new();
     for constraint in
@@ -57,9 +63,12 @@ pub(crate) fn measure(
             recommend.args(constraint.iter().flat_map(|constraint| ["--slo", constraint]));
             recommend.args(arguments.quick.then_some("--quick"));
             let measured = until_valid(|| {
-                let trial = Trial::read(&capture(&mut recommend)?)?;
+                let before = bare_loop(checkout, &file, "tuned", LOOP)?;
+                let job = capture(&mut recommend)?;
+                let after = bare_loop(checkout, &file, "tuned", LOOP)?;
+                let trial = Trial::read(&job, f64::midpoint(before, after))?;
                 console.say(&format!(
-                    "round {round}: {:.0}/min ({:.0} to {:.0}), {}",
+                    "round {round}: {:.0}/min ({:.0} to {:.0}), {}; bare loop {before:.0} and {after:.0}/min",
                     trial.per_min,
                     trial.low,
                     trial.high,
@@ -77,7 +86,7 @@ pub(crate) fn measure(
         each.push_str(&format!("\n{name}: {}.", values.join(", ")));
     }
     text.push_str(&format!(
-        "\n`assay recommend {MODEL}.pt --instance-types {INSTANCE_TYPE}{}`, two workers of one thread, {} jobs each with a host, a coordinator and a seed of its own. Variation: standard deviation ÷ mean. Measured again: jobs whose candidate did not call itself valid, replaced by another, at most {} for one job.\n{each}",
+        "\n`assay recommend {MODEL}.pt --instance-types {INSTANCE_TYPE}{}`, two workers of one thread, {} jobs each with a host, a coordinator and a seed of its own. Variation: standard deviation ÷ mean. Bare loop: the mean of one before and one after each job; a machine on which it varies is not quiet. Measured again: jobs whose candidate did not call itself valid, replaced by another, at most {} for one job.\n{each}",
         if arguments.quick { " --quick" } else { "" },
         arguments.rounds,
         ATTEMPTS - 1
@@ -87,7 +96,7 @@ pub(crate) fn measure(
 
 impl Trial {
     /// The figures of the job's only candidate; one that was called invalid three times has none.
-    fn read(json: &str) -> Result<Self> {
+    fn read(json: &str, bare_loop: f64) -> Result<Self> {
         let job: Value = serde_json::from_str(json).context("the job is not JSON")?;
         let entry = job.pointer("/ranking/0").with_context(|| format!("nothing ranked: {json}"))?;
         let number = |pointer: &str| {
@@ -99,20 +108,22 @@ impl Trial {
             low: number("/max_invocations_ci95/0")?,
             high: number("/max_invocations_ci95/1")?,
             judgement: Judgement::read(entry)?,
+            bare_loop,
         })
     }
 }
 
 fn row(name: &str, trials: &[Trial], repeated: usize) -> String {
-    let count = trials.len() as f64;
-    let mean = trials.iter().map(|trial| trial.per_min).sum::<f64>() / count;
-    let squares = trials.iter().map(|trial| (trial.per_min - mean).powi(2)).sum::<f64>();
-    let variation = (squares / (count - 1.0).max(1.0)).sqrt() / mean * 100.0;
+    let found: Figure = trials.iter().map(|trial| trial.per_min).collect();
+    let bare_loop: Figure = trials.iter().map(|trial| trial.bare_loop).collect();
+    let (mean, variation) = (found.mean(), found.variation_percent());
     let covering = trials.iter().filter(|trial| (trial.low..=trial.high).contains(&mean)).count();
-    let goal = (COVERING_SHARE * count).ceil();
+    let goal = (COVERING_SHARE * trials.len() as f64).ceil();
     let valid = trials.iter().filter(|trial| trial.judgement.is_valid()).count();
     format!(
-        "| {name} | {mean:.0} | {variation:.2} % | {covering} of {} | {valid} valid, {} suspect | {repeated} | below {VARIATION_LIMIT_PERCENT} %: {}; {goal} hold it: {} |\n",
+        "| {name} | {mean:.0} | {variation:.2} % | {:.2} % | {:.2} % | {covering} of {} | {valid} valid, {} suspect | {repeated} | below {VARIATION_LIMIT_PERCENT} %: {}; {goal} hold it: {} |\n",
+        bare_loop.variation_percent(),
+        found.ratio_to(&bare_loop).variation_percent(),
         trials.len(),
         trials.len() - valid,
         verdict(variation < VARIATION_LIMIT_PERCENT),
@@ -130,6 +141,7 @@ mod tests {
             low: per_min - half_width,
             high: per_min + half_width,
             judgement: judgement("valid"),
+            bare_loop: per_min * 2.0,
         };
         values.map(trial).to_vec()
     }
@@ -137,19 +149,21 @@ mod tests {
     #[test]
     fn variation_and_coverage_are_those_of_the_trials() {
         let narrow = row("none", &trials([98.0, 100.0, 102.0], 1.0), 2);
-        assert!(narrow.contains("| 100 | 2.00 % | 1 of 3 |"), "{narrow}");
+        assert!(narrow.contains("| 100 | 2.00 % | 2.00 % | 0.00 % | 1 of 3 |"), "{narrow}");
         assert!(
             narrow.contains("3 valid, 0 suspect | 2 | below 3 %: met; 3 hold it: missed"),
             "{narrow}"
         );
         let wide = row("none", &trials([90.0, 100.0, 110.0], 10.0), 0);
-        assert!(wide.contains("10.00 % | 3 of 3") && wide.contains("below 3 %: missed"), "{wide}");
+        assert!(wide.contains("| 10.00 % | 10.00 % | 0.00 % | 3 of 3 |"), "{wide}");
+        assert!(wide.contains("below 3 %: missed"), "{wide}");
     }
 
     #[test]
     fn a_job_without_a_ranking_is_an_error_that_shows_it() {
-        let error =
-            Trial::read("{\"ranking\": [], \"warnings\": [\"busy\"]}").unwrap_err().to_string();
+        let error = Trial::read("{\"ranking\": [], \"warnings\": [\"busy\"]}", 1.0)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("nothing ranked") && error.contains("busy"), "{error}");
     }
 }

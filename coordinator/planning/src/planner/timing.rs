@@ -36,12 +36,9 @@ const fn bounds(mode: Mode) -> Bounds {
 /// How many trials the busiest machine runs one after another; at least 1.
 pub(super) fn longest_queue(trials: &[PlannedTrial], fleet: &[AgentView]) -> u32 {
     let mut queues: BTreeMap<String, usize> = BTreeMap::new();
-    let mut by_place: Vec<(&Placement, usize)> = Vec::new();
+    let mut by_place: BTreeMap<&Placement, usize> = BTreeMap::new();
     for trial in trials {
-        match by_place.iter_mut().find(|(place, _)| *place == &trial.placement) {
-            Some((_, count)) => *count += 1,
-            None => by_place.push((&trial.placement, 1)),
-        }
+        *by_place.entry(&trial.placement).or_default() += 1;
     }
     for (place, count) in by_place {
         let mut hosts: Vec<&str> = fleet
