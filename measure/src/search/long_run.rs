@@ -102,6 +102,12 @@ struct Queue<'a> {
     budget: f64,
 }
 
+/// A rate, and how many requests miss at it in each part of the stream.
+struct Tried {
+    rate: f64,
+    misses: [u32; PARTS],
+}
+
 impl Queue<'_> {
     fn root(&self, near: Option<f64>) -> LongRunRate {
         let busiest = self.batching.saturation() * BUSIEST;
@@ -123,20 +129,19 @@ impl Queue<'_> {
             return LongRunRate { rate, half_width: REACH };
         }
         let slope = (above - below) / (high / low).ln();
-        let mut rate = low * (-below / slope).exp();
-        let settle = |rate: &mut f64, luck: f64| {
+        let settled = |mut tried: Tried, luck: f64| {
             for _ in 0..MOST_GUESSES {
-                let found = self.excess(*rate) - luck;
+                let found = self.excess_of(&tried) - luck;
                 if found.abs() < CLOSE {
                     break;
                 }
-                *rate = (*rate * (-found / slope).exp()).min(busiest);
+                tried = self.tried((tried.rate * (-found / slope).exp()).min(busiest));
             }
+            tried
         };
-        settle(&mut rate, 0.0);
-        let (luck, half_width) = self.luck(rate);
-        settle(&mut rate, luck);
-        LongRunRate { rate, half_width: half_width / slope }
+        let on_budget = settled(self.tried(low * (-below / slope).exp()), 0.0);
+        let (luck, half_width) = self.luck(&on_budget);
+        LongRunRate { rate: settled(on_budget, luck).rate, half_width: half_width / slope }
     }
 
     fn rough_root(&self, busiest: f64) -> f64 {
@@ -149,25 +154,35 @@ impl Queue<'_> {
         f64::midpoint(low, high)
     }
 
-    /// The logarithm of the misses at a rate over those allowed.
+    /// Sends the stream at a rate.
+    fn tried(&self, rate: f64) -> Tried {
+        let mut misses = [0; PARTS];
+        let mut number = 0;
+        self.serve(rate, |arrivals, missed| {
+            if missed > 0 {
+                misses[number * PARTS / self.arrivals.len()] += missed;
+            }
+            number += arrivals;
+        });
+        Tried { rate, misses }
+    }
+
     fn excess(&self, rate: f64) -> f64 {
-        let mut misses = 0_u32;
-        self.serve(rate, |_, late| misses += late);
+        self.excess_of(&self.tried(rate))
+    }
+
+    /// The logarithm of the misses over those allowed.
+    fn excess_of(&self, tried: &Tried) -> f64 {
+        let misses: u32 = tried.misses.iter().sum();
         let allowed = self.budget * self.arrivals.len() as f64;
         (f64::from(misses).max(0.5) / allowed).ln()
     }
 
     /// By how much the stream's luck raised the logarithm of its misses, and the half-width of what is
     /// not known about that.
-    fn luck(&self, rate: f64) -> (f64, f64) {
-        let mut late = vec![0.0; PARTS];
-        let mut number = 0;
-        let part = |number: usize| number * PARTS / self.arrivals.len();
-        self.serve(rate, |arrivals, missed| {
-            late[part(number)] += f64::from(missed);
-            number += arrivals;
-        });
-        let (waits, expected) = self.control(rate);
+    fn luck(&self, tried: &Tried) -> (f64, f64) {
+        let late = tried.misses.map(f64::from);
+        let (waits, expected) = self.control(tried.rate);
         let Some(usual) = mean(&late).filter(|usual| *usual > 0.0) else { return (0.0, REACH) };
         let relative: Vec<f64> = late.iter().map(|late| late / usual - 1.0).collect();
         let control: Vec<f64> = waits.iter().map(|waits| waits / expected - 1.0).collect();
