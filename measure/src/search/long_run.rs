@@ -30,9 +30,11 @@ const BUSIEST: f64 = 0.9995;
 const PARTS: usize = 32;
 /// How far to either side of a first guess the root is looked for, and then further.
 const REACH: f64 = 0.02;
-/// Guesses within the bracket; two are usual.
+/// Guesses within the bracket. Batches group anew at every change of the rate, which moves the misses by a
+/// per cent or so at random: then no guess is close for sure, and all are made.
 const MOST_GUESSES: u32 = 6;
-/// Misses this close to the budget, on the logarithm, are on it: a hundredth of a per cent of the rate.
+/// Misses this close to the budget, on the logarithm, are on it: less than a hundredth of a per cent of the
+/// rate.
 const CLOSE: f64 = 1e-3;
 
 /// A stream that can be sent through any batching.
