@@ -28,6 +28,17 @@ pub enum TrialOutcome {
     },
 }
 
+impl TrialOutcome {
+    /// How long measuring took; nothing where there was no measurement.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        match self {
+            Self::Measured(measurement) => measurement.took,
+            Self::Failed(_) | Self::Cancelled { .. } => Duration::ZERO,
+        }
+    }
+}
+
 /// Why a trial could not be measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

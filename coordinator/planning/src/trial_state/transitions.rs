@@ -184,7 +184,7 @@ impl Trial {
             return self.reported(lease, outcome, now);
         };
         // A repetition that the job's end would cut short leaves less than the figures at hand.
-        let fits = outcome_took(&outcome) <= time_left;
+        let fits = outcome.took() <= time_left;
         if !fits || self.repeats >= MOST_REPEATS {
             return self.reported(lease, outcome, now);
         }
@@ -246,11 +246,4 @@ fn invalidating(outcome: &TrialOutcome) -> Option<String> {
     let invalid = measurement.validity.findings.iter().filter(|f| f.severity == Verdict::Invalid);
     let told = invalid.map(|f| format!("{} {:.1}, threshold {:.1}", f.name, f.value, f.threshold));
     Some(told.collect::<Vec<_>>().join("; "))
-}
-
-fn outcome_took(outcome: &TrialOutcome) -> Duration {
-    match outcome {
-        TrialOutcome::Measured(measurement) => measurement.took,
-        TrialOutcome::Failed(_) | TrialOutcome::Cancelled { .. } => Duration::ZERO,
-    }
 }
