@@ -99,6 +99,12 @@ pub const PUBLIC: &[Reference] = &[
         kind: Kind::Source(POOL, 1),
     },
     Reference {
+        name: "fixed-time",
+        description: "takes 10 ms by the clock on any machine: 100/s per worker, to check the rest against",
+        inputs: &["float32[1,4]"],
+        kind: Kind::Source(FIXED_TIME, 1),
+    },
+    Reference {
         name: "transformer",
         description: "a transformer encoder of 4 layers over 128 tokens, integers in",
         inputs: &["tokens=int64[1,128]"],
@@ -109,6 +115,15 @@ pub const PUBLIC: &[Reference] = &[
 const POOL: &str = "
 def forward(self, image: Tensor) -> Tensor:
   return image.mean([2, 3])
+";
+
+// Spins, as a computation would: the processor is as busy, but how fast it is plays no part.
+const FIXED_TIME: &str = "
+def forward(self, x: Tensor) -> Tensor:
+  end = prim.TimePoint() + 10000000
+  while prim.TimePoint() < end:
+    pass
+  return x * 1
 ";
 
 /// The built-in model of a name, hidden ones included.

@@ -9,6 +9,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::{checkout::Checkout, console::Console, demo, libtorch, process};
+use model::Model;
 
 mod agreement;
 mod api;
@@ -18,6 +19,7 @@ mod host;
 mod judged;
 mod known;
 mod load;
+mod model;
 mod overhead;
 mod payload;
 mod quiet;
@@ -63,9 +65,9 @@ pub(crate) struct Arguments {
     /// How often each figure is measured; the median is reported.
     #[arg(long, default_value = "5")]
     rounds: NonZeroU32,
-    /// Reference models that `host` is measured with.
-    #[arg(long, value_delimiter = ',', default_value = "resnet18,mobilenet_v2")]
-    models: Vec<host::Model>,
+    /// Reference models for `host` [default: resnet18,mobilenet_v2] and `repeat` [default: fixed-time,resnet18].
+    #[arg(long, value_delimiter = ',')]
+    models: Vec<Model>,
     /// How long each run of a load generator takes, in seconds.
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(2..=600))]
     seconds: u64,
@@ -81,6 +83,13 @@ pub(crate) struct Arguments {
     /// Print the figures only, and leave docs/BENCHMARKS.md as it is.
     #[arg(long)]
     no_write: bool,
+}
+
+impl Arguments {
+    /// The models asked for, or else those.
+    fn models_or(&self, usual: &[Model]) -> Vec<Model> {
+        if self.models.is_empty() { usual.to_vec() } else { self.models.clone() }
+    }
 }
 
 /// Measures one subject after another, on an otherwise quiet machine if the figures are to count.

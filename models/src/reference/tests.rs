@@ -1,7 +1,7 @@
 use std::{
     num::{NonZeroU32, NonZeroUsize},
     sync::mpsc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use assay_measure::{
@@ -108,12 +108,29 @@ fn weights_stay_parameters_with_names() {
 
 #[test]
 fn reference_models_take_more_rows_than_they_were_traced_with() {
-    for name in ["mlp", "pool", "transformer"] {
+    for name in ["mlp", "pool", "fixed-time", "transformer"] {
         let input = inputs(name).remove(0);
         let mut shape = input.shape.clone();
         shape[0] = 3;
         let tripled = WireTensor { shape, data: input.data.repeat(3).into(), ..input };
         assert_eq!(call(&build(name).unwrap(), &[tripled]).unwrap()[0].shape[0], 3, "{name}");
+    }
+}
+
+#[test]
+fn a_fixed_time_passes_as_saved_and_optimized() {
+    for graph in [Graph::Plain, Graph::Optimized] {
+        let mut module = build("fixed-time").unwrap();
+        module.prepare(Device::Cpu, Precision::Float32, graph).unwrap();
+        let inputs = inputs("fixed-time");
+        // The first calls of a module are profiled and compiled; a clock taken for a constant shows later.
+        for call_number in 1..=5 {
+            let start = Instant::now();
+            let outputs = call(&module, &inputs).unwrap();
+            let took = start.elapsed();
+            assert!(took >= Duration::from_millis(10), "{graph:?}, call {call_number}: {took:?}");
+            assert_eq!(outputs[0].data, inputs[0].data);
+        }
     }
 }
 
@@ -140,7 +157,10 @@ fn every_hidden_model_can_be_built_and_runs_until_its_fault() {
 #[test]
 fn an_unknown_name_lists_the_public_ones() {
     let error = find("resnet19").unwrap_err().to_string();
-    assert!(error.contains("resnet18, resnet50, mobilenet_v2, mlp, pool, transformer"), "{error}");
+    assert!(
+        error.contains("resnet18, resnet50, mobilenet_v2, mlp, pool, fixed-time, transformer"),
+        "{error}"
+    );
     assert!(!error.contains("faulty"));
     assert!(find("faulty-hang@x").is_err());
 }

@@ -8,6 +8,8 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/passes/inliner.h>
+#include <torch/csrc/jit/frontend/resolver.h>
+#include <torch/csrc/jit/frontend/sugared_value.h>
 #include <torch/csrc/jit/frontend/tracer.h>
 #include <torch/script.h>
 #include <torch/version.h>
@@ -42,6 +44,15 @@ struct AssayOutputs {
 };
 
 namespace {
+
+// What a saved module's source may name: the operators of `torch` and those of the interpreter, the clock among them.
+struct OperatorsOfTorch final : torch::jit::NativeResolver {
+  std::shared_ptr<torch::jit::SugaredValue> resolveValue(const std::string& name, torch::jit::GraphFunction& function,
+                                                         const torch::jit::SourceRange& place) override {
+    if (name == "prim") return std::make_shared<torch::jit::BuiltinModule>("prim");
+    return NativeResolver::resolveValue(name, function, place);
+  }
+};
 
 char* text(const std::string& message) {
   return strdup(message.c_str());
@@ -440,7 +451,7 @@ char* assay_module_define(const char* name, const char* source, const int64_t* n
   return guarded([&] {
     torch::jit::Module made(name);
     for (size_t i = 0; i < count; ++i) made.register_attribute(number_names[i], c10::IntType::get(), numbers[i]);
-    made.define(source);
+    made.define(source, std::make_shared<OperatorsOfTorch>());
     *module = described(std::move(made));
   });
 }

@@ -13,15 +13,14 @@ use super::{
         pin_client, pin_server,
         tools::{Calls, Load, Offered, Protocol, Tool},
     },
+    model::Model,
     payload,
     report::Section,
     server::{Server, one_worker},
 };
 use crate::{checkout::Checkout, console::Console, process::capture};
 
-const MODEL: &str = "resnet18";
-const INPUT: &str = "float32[1,3,224,224]";
-const SHAPE: [usize; 4] = [1, 3, 224, 224];
+const MODEL: Model = Model::Resnet18;
 const P50_LIMIT_PERCENT: f64 = 5.0;
 const P99_LIMIT_PERCENT: f64 = 15.0;
 /// Enough calls of a few dozen milliseconds for a 99th percentile.
@@ -35,12 +34,12 @@ pub(crate) fn measure(
 ) -> Result<Section> {
     let peers = Peers::perf_analyzer_alone(checkout, console);
     peers.perf_analyzer.as_ref().context("perf_analyzer cannot be installed here")?;
-    let (file, body) = payload::model_and_body(checkout, console, MODEL, &SHAPE)?;
-    let serve = one_worker(checkout, &file, INPUT);
+    let (file, body) = payload::model_and_body(checkout, console, MODEL.name(), MODEL.shape())?;
+    let serve = one_worker(checkout, &file, MODEL.input());
     let (_server, url, _) = Server::listening(&mut pin_server(&serve))?;
     let address = url.trim_start_matches("http://");
     let calls = Calls {
-        model: MODEL,
+        model: MODEL.name(),
         payload: &body,
         content_type: payload::CONTENT_TYPE,
         input: None,
@@ -66,7 +65,8 @@ pub(crate) fn measure(
     text.push_str(&p50.row("p50", P50_LIMIT_PERCENT));
     text.push_str(&p99.row("p99", P99_LIMIT_PERCENT));
     text.push_str(&format!(
-        "\n`assay-host serve {MODEL}.pt`, one worker with one thread on one core, gRPC, one call at a time from the other core, {} s each. Median (least–greatest) of {} rounds in turns; apart: median of the rounds' own differences.",
+        "\n`assay-host serve {}.pt`, one worker with one thread on one core, gRPC, one call at a time from the other core, {} s each. Median (least–greatest) of {} rounds in turns; apart: median of the rounds' own differences.",
+        MODEL.name(),
         DURATION.as_secs(),
         arguments.rounds
     ));

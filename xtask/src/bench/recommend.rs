@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::{
     Arguments,
     figures::{Figure, verdict},
+    model::Model,
     report::Section,
 };
 use crate::{checkout::Checkout, console::Console, demo, process::capture};
 
-pub(super) const MODEL: &str = "resnet18";
-const INPUT: &str = "float32[1,3,224,224]";
+const MODEL: Model = Model::Resnet18;
 /// One instance type and three configurations.
 const ARGUMENTS: [&str; 8] = [
     "--instance-types",
@@ -30,9 +30,9 @@ const FULL_LIMIT_S: f64 = 480.0;
 const QUICK_LIMIT_S: f64 = 240.0;
 
 /// `assay recommend` on that model, to be told the rest, with JSON on stdout.
-pub(super) fn command(checkout: &Checkout, model: &Path) -> Command {
+pub(super) fn command(checkout: &Checkout, model: Model, file: &Path) -> Command {
     let mut recommend = checkout.program("assay");
-    recommend.arg("recommend").arg(model).args(["--input", INPUT, "-o", "json"]);
+    recommend.arg("recommend").arg(file).args(["--input", model.input(), "-o", "json"]);
     recommend
 }
 
@@ -42,14 +42,14 @@ pub(crate) fn measure(
     console: Console,
     arguments: &Arguments,
 ) -> Result<Section> {
-    let file = demo::reference_model(checkout, console, MODEL)?;
+    let file = demo::reference_model(checkout, console, MODEL.name())?;
     let mut text = String::from(
         "| mode | time, s | ranked | of them measured quickly only | goal |\n|---|---|---|---|---|\n",
     );
     for (mode, limit) in [("full", FULL_LIMIT_S), ("quick", QUICK_LIMIT_S)] {
         let (mut seconds, mut ranked, mut quickly) = (Figure::default(), 0, 0);
         for round in 1..=arguments.rounds.get() {
-            let mut recommend = command(checkout, &file);
+            let mut recommend = command(checkout, MODEL, &file);
             recommend.args(ARGUMENTS).args(PLAIN).args((mode == "quick").then_some("--quick"));
             let start = Instant::now();
             let json = capture(&mut recommend)?;
@@ -67,7 +67,8 @@ pub(crate) fn measure(
         ));
     }
     text.push_str(&format!(
-        "\n`assay recommend {MODEL}.pt {}`: one instance type, three configurations, from the command to the last line of the ranking. Median (least–greatest) of {} runs. In full mode every configuration is measured quickly first, and in full only what may still carry more than what was measured in full.",
+        "\n`assay recommend {}.pt {}`: one instance type, three configurations, from the command to the last line of the ranking. Median (least–greatest) of {} runs. In full mode every configuration is measured quickly first, and in full only what may still carry more than what was measured in full.",
+        MODEL.name(),
         ARGUMENTS.join(" "),
         arguments.rounds
     ));
