@@ -241,7 +241,7 @@ impl Level {
         self.steps.push(observation.index);
         self.users = self.users.max(users);
         self.elapsed += Duration::from_micros(observation.elapsed_us);
-        self.throughputs.extend(step_throughputs(observation, PARTS));
+        self.throughputs.extend(step_throughputs(observation, users, PARTS));
     }
 
     fn per_second(&self) -> f64 {

@@ -14,11 +14,15 @@ const WINDOWS: usize = 20;
 
 /// Takes the settled part of the burn-in for the plateau; returns the change of throughput when it
 /// fell.
-pub(super) fn burnt_in(plateau: &mut Plateau, observation: &StepObservation) -> Option<f64> {
+pub(super) fn burnt_in(
+    plateau: &mut Plateau,
+    users: u32,
+    observation: &StepObservation,
+) -> Option<f64> {
     const SETTLED_FROM: usize = 8;
     const FIFTH: usize = WINDOWS / 5;
     plateau.batches.add(&observation.batches, false);
-    let windows = throughputs(observation, WINDOWS);
+    let windows = throughputs(observation, users, WINDOWS);
     if windows.len() < WINDOWS {
         return None;
     }
@@ -30,9 +34,9 @@ pub(super) fn burnt_in(plateau: &mut Plateau, observation: &StepObservation) -> 
 
 /// The change of throughput in a moment of saturation after the answer, when it fell. A machine warm
 /// enough to throttle soon does so at its end, so the last quarter is held against the first half.
-pub(super) fn heated(observation: &StepObservation) -> Option<f64> {
+pub(super) fn heated(users: u32, observation: &StepObservation) -> Option<f64> {
     const QUARTER: usize = WINDOWS / 4;
-    let windows = throughputs(observation, WINDOWS);
+    let windows = throughputs(observation, users, WINDOWS);
     if windows.len() < WINDOWS {
         return None;
     }
@@ -82,24 +86,24 @@ mod tests {
     #[test]
     fn a_steady_target_settles_at_its_own_throughput() {
         let mut found = plateau();
-        assert_eq!(burnt_in(&mut found, &burn(0.0)), None);
+        assert_eq!(burnt_in(&mut found, 1, &burn(0.0)), None);
         assert!((found.throughput.value.as_per_second() - 100.0).abs() < 0.1);
     }
 
     #[test]
     fn a_target_that_slows_down_is_throttled() {
         let mut found = plateau();
-        let change = burnt_in(&mut found, &burn(0.1)).unwrap();
+        let change = burnt_in(&mut found, 1, &burn(0.1)).unwrap();
         assert!((-0.09..-0.06).contains(&change), "{change}");
         assert!(found.throughput.value.as_per_second() < 95.0);
-        assert_eq!(burnt_in(&mut found, &StepObservation::default()), None);
+        assert_eq!(burnt_in(&mut found, 1, &StepObservation::default()), None);
     }
 
     #[test]
     fn a_moment_of_saturation_tells_a_slowing_target_from_a_steady_one() {
-        assert_eq!(heated(&burn(0.0)), None);
-        assert!(heated(&burn(0.1)).unwrap() < -0.03);
-        assert_eq!(heated(&burn(-0.1)), None, "getting faster is no throttling");
-        assert_eq!(heated(&StepObservation::default()), None);
+        assert_eq!(heated(1, &burn(0.0)), None);
+        assert!(heated(1, &burn(0.1)).unwrap() < -0.03);
+        assert_eq!(heated(1, &burn(-0.1)), None, "getting faster is no throttling");
+        assert_eq!(heated(1, &StepObservation::default()), None);
     }
 }

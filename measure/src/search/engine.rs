@@ -316,6 +316,10 @@ impl Engine {
         step: &StepPlan,
         observation: &StepObservation,
     ) -> Result<(), SearchFailure> {
+        let users = match step.load {
+            Load::Closed { users } => users,
+            Load::Open { .. } | Load::Replay { .. } => 0,
+        };
         match &mut self.stage {
             Stage::WarmUp { failed, .. } => {
                 let calls = Calls::of(&observation.samples);
@@ -329,10 +333,6 @@ impl Engine {
                 }
             }
             Stage::Staircase(staircase) => {
-                let users = match step.load {
-                    Load::Closed { users } => users,
-                    Load::Open { .. } | Load::Replay { .. } => 0,
-                };
                 staircase.observe(
                     users,
                     observation,
@@ -341,11 +341,11 @@ impl Engine {
                 )?;
             }
             Stage::BurnIn { plateau } => {
-                self.throttled_by = burnt_in(plateau, observation);
+                self.throttled_by = burnt_in(plateau, users, observation);
                 let plateau = plateau.clone();
                 self.enter_run(plateau);
             }
-            Stage::AtPlateau { run, .. } => run.observe(observation),
+            Stage::AtPlateau { run, .. } => run.observe(users, observation),
             Stage::MainRun { run, .. } => {
                 let rate = match &step.load {
                     Load::Open { rate, .. } => rate.as_per_second(),
@@ -357,7 +357,7 @@ impl Engine {
                 seen.observe(observation, *pace);
             }
             Stage::HeatCheck { answer, .. } => {
-                if let Some(relative_change) = heated(observation) {
+                if let Some(relative_change) = heated(users, observation) {
                     answer.drift = Some(Drift { relative_change });
                 }
             }

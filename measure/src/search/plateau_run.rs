@@ -18,6 +18,10 @@ use crate::statistics::{MeanInterval, mean, mean_interval};
 const FEWEST_SEGMENTS: usize = 4;
 /// One segment in so many is held with the users of the plateau's start, for its latency.
 const START_EVERY: usize = 3;
+/// A segment, and each of its parts, is long enough for so many.
+const ANSWERS: usize = 30;
+/// A segment is cut into so many parts where it has the answers.
+const MOST_PARTS: usize = 3;
 
 /// The run at the plateau so far.
 #[derive(Debug)]
@@ -38,10 +42,12 @@ pub(super) struct PlateauRun {
 }
 
 /// A segment that fills the target.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Segment {
     step: u32,
     throughput: f64,
+    /// The same of its parts.
+    parts: Vec<f64>,
     requests: u64,
 }
 
@@ -72,7 +78,6 @@ impl PlateauRun {
     /// Users and length of the next segment, long enough for a few answers of `plateau`; `None` when it
     /// is over.
     pub(super) fn next_segment(&mut self, plateau: &Plateau) -> Option<(u32, Duration)> {
-        const ANSWERS: f64 = 30.0;
         if self.filling.len() >= self.longest || self.is_precise() {
             return None;
         }
@@ -81,18 +86,21 @@ impl PlateauRun {
         self.planned += 1;
         let users = if self.next_is_at_start { plateau.users } else { plateau.filling_users };
         let throughput = plateau.throughput.value.as_per_second().max(1e-3);
-        let wanted = Duration::try_from_secs_f64(ANSWERS / throughput).unwrap_or(self.segment);
+        let wanted =
+            Duration::try_from_secs_f64(ANSWERS as f64 / throughput).unwrap_or(self.segment);
         Some((users, wanted.clamp(self.segment, self.segment * 4)))
     }
 
-    pub(super) fn observe(&mut self, observation: &StepObservation) {
+    pub(super) fn observe(&mut self, users: u32, observation: &StepObservation) {
         if self.next_is_at_start {
             self.at_start.push(observation.index);
             return;
         }
+        let parts = (observation.samples.len() / ANSWERS).clamp(1, MOST_PARTS);
         self.filling.push(Segment {
             step: observation.index,
-            throughput: throughputs(observation, 1).first().copied().unwrap_or(0.0),
+            throughput: throughputs(observation, users, 1).first().copied().unwrap_or(0.0),
+            parts: throughputs(observation, users, parts),
             requests: observation.samples.len() as u64,
         });
         let paces: Vec<f64> =
@@ -117,7 +125,14 @@ impl PlateauRun {
     fn interval(&self) -> Option<MeanInterval> {
         let throughputs: Vec<f64> =
             self.counted().iter().map(|segment| segment.throughput).collect();
-        let found = mean_interval(&throughputs)?;
+        let of_segments = mean_interval(&throughputs)?;
+        // A handful of segments agree by chance more often than their parts do, and what moves slowly
+        // shows in the segments alone: whichever says less is believed.
+        let parts: Vec<f64> =
+            self.counted().iter().flat_map(|segment| segment.parts.iter().copied()).collect();
+        let of_parts = mean_interval(&parts).map_or(0.0, |found| found.half_width);
+        let found =
+            MeanInterval { half_width: of_segments.half_width.max(of_parts), ..of_segments };
         // What moved before may move on: by as much as it did between the halves of what is left, since
         // a machine that heats up approaches its end ever more slowly.
         let moving = if self.moves { change_between_halves(&throughputs) } else { 0.0 };
@@ -152,5 +167,49 @@ fn change_between_halves(values: &[f64]) -> f64 {
     match (mean(first), mean(second)) {
         (Some(first), Some(second)) => (second - first).abs(),
         _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::{Sample, Verdict};
+
+    /// Three seconds, each with so many answers evenly spaced.
+    fn segment(answers_per_s: [u64; 3]) -> StepObservation {
+        let ended = (0..).zip(answers_per_s).flat_map(|(second, answers)| {
+            (1..=answers).map(move |n| second * 1_000_000 + n * 1_000_000 / answers)
+        });
+        let samples = ended
+            .map(|at| Sample { intended_us: 0, latency_us: at, verdict: Verdict::Answered })
+            .collect();
+        StepObservation { samples, elapsed_us: 3_000_000, ..StepObservation::default() }
+    }
+
+    fn half_width_of(segments: [[u64; 3]; 4]) -> f64 {
+        let mut run = PlateauRun::new(Mode::Quick, false);
+        for seconds in segments {
+            run.observe(1, &segment(seconds));
+        }
+        run.interval().unwrap().half_width
+    }
+
+    #[test]
+    fn segments_that_agree_by_chance_are_not_believed() {
+        // Of 300 answers each, although single seconds differ by a fifth.
+        let found = half_width_of([[90, 110, 100], [110, 90, 100], [100, 90, 110], [110, 100, 90]]);
+        assert!(found > 4.0, "{found}");
+    }
+
+    #[test]
+    fn what_moves_slowly_shows_in_the_segments() {
+        let found = half_width_of([[90; 3], [100; 3], [100; 3], [110; 3]]);
+        // Student with three degrees of freedom; the seconds would say half of it.
+        assert!((found - 3.182 * 8.165 / 2.0).abs() < 0.2, "{found}");
+    }
+
+    #[test]
+    fn an_even_target_has_a_narrow_interval() {
+        assert!(half_width_of([[100; 3]; 4]) < 0.1);
     }
 }

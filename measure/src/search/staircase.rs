@@ -152,7 +152,7 @@ impl Staircase {
             self.ended_by = Some(LimitedBy::Errors);
             return Ok(());
         }
-        let windows = throughputs(observation, WINDOWS);
+        let windows = throughputs(observation, users, WINDOWS);
         let throughput = mean(&windows)
             .unwrap_or(calls.answered as f64 * 1e6 / observation.elapsed_us.max(1) as f64);
         let grew = throughput > self.largest() * (1.0 + LEAST_GAIN);
