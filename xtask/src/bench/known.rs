@@ -131,6 +131,16 @@ pub(crate) fn measure(
     Ok(Section { name: "known", title: "Servers of known capacity, in real time", body: text })
 }
 
+/// What so many servers of that service time carry within the constraint.
+pub(super) fn exact_per_s(
+    workers: u32,
+    service_time: Duration,
+    constraint: Option<&str>,
+) -> Result<f64> {
+    let constraints: Vec<Slo> = constraint.into_iter().map(str::parse).collect::<Result<_, _>>()?;
+    Ok(KnownQueue::new(workers, service_time)?.capacity(&constraints)?.rate.as_per_second())
+}
+
 impl Case {
     fn name(&self) -> String {
         let constraint = self.constraint.unwrap_or("no constraint");
@@ -138,10 +148,7 @@ impl Case {
     }
 
     fn exact_per_s(&self) -> Result<f64> {
-        let constraints: Vec<Slo> =
-            self.constraint.into_iter().map(str::parse).collect::<Result<_, _>>()?;
-        let queue = KnownQueue::new(self.workers, self.service_time)?;
-        Ok(queue.capacity(&constraints)?.rate.as_per_second())
+        exact_per_s(self.workers, self.service_time, self.constraint)
     }
 
     /// Searches, each against a server of its own, until one calls itself valid.

@@ -8,7 +8,6 @@
 use std::{iter, path::Path};
 
 use anyhow::{Context, Result};
-use assay_measure::{known_queue::KnownQueue, slo::Slo};
 use serde_json::Value;
 
 use super::{
@@ -16,6 +15,7 @@ use super::{
     figures::{Figure, verdict},
     host::bare_loop,
     judged::{ATTEMPTS, Judged, Judgement, until_valid},
+    known,
     model::Model,
     recommend,
     report::Section,
@@ -104,11 +104,9 @@ impl Case {
 
     /// The capacity, where it can be calculated.
     fn exact_per_min(self) -> Result<Option<f64>> {
-        let Some(service_time) = self.model.service_time() else { return Ok(None) };
-        let constraints: Vec<Slo> =
-            self.constraint.into_iter().map(str::parse).collect::<Result<_, _>>()?;
-        let capacity = KnownQueue::new(WORKERS, service_time)?.capacity(&constraints)?;
-        Ok(Some(60.0 * capacity.rate.as_per_second()))
+        let exact_per_s = |service_time| known::exact_per_s(WORKERS, service_time, self.constraint);
+        let exact = self.model.service_time().map(exact_per_s).transpose()?;
+        Ok(exact.map(|per_s| 60.0 * per_s))
     }
 
     /// The trials that count, one for each round, and how many others they replaced.
