@@ -144,7 +144,7 @@ impl ArtifactCache {
     pub async fn get<S>(
         &self,
         artifact: &ArtifactRef,
-        source: impl AsyncFnOnce() -> Result<S, String>,
+        source: impl FnOnce() -> S,
     ) -> Result<CachedArtifact, CacheError>
     where
         S: Stream<Item = Result<Chunk, String>> + Unpin,
@@ -161,9 +161,7 @@ impl ArtifactCache {
             return Ok(found);
         }
         self.make_room(artifact.size_bytes);
-        let fetch = |reason| CacheError::Fetch { name: artifact.name.clone(), reason };
-        let stream = source().await.map_err(fetch)?;
-        self.store(&path, artifact, stream).await?;
+        self.store(&path, artifact, source()).await?;
         let store = |source| self.store_error(artifact, source);
         let lock = File::open(&path).map_err(store)?;
         flock(&lock, FlockOperation::LockShared).map_err(|error| store(error.into()))?;

@@ -7,6 +7,7 @@
 
 mod backoff;
 pub mod coordinator;
+mod fetch;
 mod message;
 
 use std::{collections::VecDeque, time::Duration};

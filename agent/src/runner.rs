@@ -188,12 +188,8 @@ impl Trial {
         &self,
         artifact: assay_measure::trial::ArtifactRef,
     ) -> Result<CachedArtifact, Stop> {
-        let coordinator = &self.runner.coordinator;
-        let fetched = self
-            .runner
-            .cache
-            .get(&artifact, async || coordinator.fetch(&artifact.sha256).await)
-            .await;
+        let source = || self.runner.coordinator.fetch(&artifact.sha256);
+        let fetched = self.runner.cache.get(&artifact, source).await;
         fetched.map_err(|error| failed(FailureKind::ArtifactUnavailable, &error))
     }
 

@@ -48,7 +48,11 @@ fn the_report_of_a_job_is_an_assay_job_1_sorted_by_cost() {
     command.arg("recommend").arg(model).args([
         "--quick",
         "--max-duration",
-        "150s",
+        "70s",
+        "--sweep",
+        "workers=1,2",
+        "--sweep",
+        "graph=plain",
         "--input",
         "float32[1,64]",
         "--slo",

@@ -169,11 +169,13 @@ fn a_killed_coordinator_comes_back_with_its_jobs_and_its_agent_finishes_them() {
     command.arg(bench.path().join("data"));
     let mut server = Child::start("assay serve", &mut command);
     server.listening(LIMIT);
-    wait::until("the job to complete", LIMIT, || {
+    let jobs = wait::until("the job to end", LIMIT, || {
         let jobs = bench.json(&["--server", &url, "jobs", "list", "-o", "json"]);
         assert!(agent.ended().is_none(), "{}", agent.stderr());
-        (jobs[0]["status"] == "completed").then_some(())
+        let ended = ["completed", "failed", "stopped"].map(Value::from);
+        ended.contains(&jobs[0]["status"]).then_some(jobs)
     });
+    assert_eq!(jobs[0]["status"], "completed", "{jobs:#}\n{}", agent.stderr());
 }
 
 #[test]

@@ -31,9 +31,9 @@ async fn an_artifact_is_fetched_once_and_found_afterwards() {
     let asked = Cell::new(0);
     for _ in 0..2 {
         let found = cache
-            .get(&wanted, async || {
+            .get(&wanted, || {
                 asked.set(asked.get() + 1);
-                Ok(chunks(b"weights"))
+                chunks(b"weights")
             })
             .await
             .unwrap();
@@ -49,7 +49,7 @@ async fn what_is_not_what_was_announced_is_refused_and_leaves_nothing() {
     let cache = ArtifactCache::open(folder.path().to_owned(), Bytes::mib(1)).unwrap();
     let wanted = artifact("m.pt", b"weights");
     for wrong in [&b"weighty"[..], b"weigh", b"weights and more", b""] {
-        let error = cache.get(&wanted, async || Ok(chunks(wrong))).await.unwrap_err();
+        let error = cache.get(&wanted, || chunks(wrong)).await.unwrap_err();
         assert!(matches!(error, CacheError::Damaged { .. }), "{error}");
         assert_eq!(files(folder.path()), 0, "{wrong:?}");
     }
@@ -61,10 +61,10 @@ async fn a_fetch_that_breaks_off_leaves_nothing_that_looks_whole() {
     let cache = ArtifactCache::open(folder.path().to_owned(), Bytes::mib(1)).unwrap();
     let wanted = artifact("m.pt", b"weights");
     let broken = vec![Ok(Chunk::from_static(b"weights")), Err("connection lost".to_owned())];
-    let error = cache.get(&wanted, async || Ok(stream::iter(broken))).await.unwrap_err();
+    let error = cache.get(&wanted, || stream::iter(broken)).await.unwrap_err();
     assert_eq!(error.to_string(), "cannot fetch m.pt: connection lost");
     assert_eq!(files(folder.path()), 0);
-    let refused = cache.get(&wanted, async || Err::<Chunks, _>("not found".to_owned())).await;
+    let refused = cache.get(&wanted, || stream::iter([Err("not found".to_owned())])).await;
     assert_eq!(refused.unwrap_err().to_string(), "cannot fetch m.pt: not found");
 }
 
@@ -73,16 +73,16 @@ async fn a_damaged_file_in_the_cache_is_fetched_again() {
     let folder = tempfile::tempdir().unwrap();
     let wanted = artifact("m.pt", b"weights");
     let cache = ArtifactCache::open(folder.path().to_owned(), Bytes::mib(1)).unwrap();
-    let path = cache.get(&wanted, async || Ok(chunks(b"weights"))).await.unwrap().path().to_owned();
+    let path = cache.get(&wanted, || chunks(b"weights")).await.unwrap().path().to_owned();
     for damage in [&b"weighTs"[..], b"wei"] {
         fs::write(&path, damage).unwrap();
-        let found = cache.get(&wanted, async || Ok(chunks(b"weights"))).await.unwrap();
+        let found = cache.get(&wanted, || chunks(b"weights")).await.unwrap();
         assert_eq!(fs::read(found.path()).unwrap(), b"weights");
     }
     // The same by an agent that starts anew and has checked nothing yet.
     fs::write(&path, b"weighTs").unwrap();
     let cache = ArtifactCache::open(folder.path().to_owned(), Bytes::mib(1)).unwrap();
-    let found = cache.get(&wanted, async || Ok(chunks(b"weights"))).await.unwrap();
+    let found = cache.get(&wanted, || chunks(b"weights")).await.unwrap();
     assert_eq!(fs::read(found.path()).unwrap(), b"weights");
 }
 
@@ -91,7 +91,7 @@ async fn the_least_recently_used_make_room_and_those_in_use_stay() {
     let folder = tempfile::tempdir().unwrap();
     let cache = ArtifactCache::open(folder.path().to_owned(), Bytes::new(20)).unwrap();
     let get = async |name: &str, content: &'static [u8]| {
-        cache.get(&artifact(name, content), async || Ok(chunks(content))).await.unwrap()
+        cache.get(&artifact(name, content), || chunks(content)).await.unwrap()
     };
     let first = get("a", b"aaaaaaaa").await;
     let second = get("b", b"bbbbbbbb").await.path().to_owned();
@@ -99,7 +99,7 @@ async fn the_least_recently_used_make_room_and_those_in_use_stay() {
     assert!(first.path().exists(), "a file in use was removed");
     assert!(!second.exists() && third.exists());
     let huge = artifact("huge", &[0; 21]);
-    let error = cache.get(&huge, async || Ok(chunks(b""))).await.unwrap_err();
+    let error = cache.get(&huge, || chunks(b"")).await.unwrap_err();
     assert!(matches!(error, CacheError::TooLarge { .. }), "{error}");
 }
 
@@ -109,7 +109,7 @@ async fn two_that_fetch_the_same_file_both_get_it() {
     let caches =
         [(); 2].map(|()| ArtifactCache::open(folder.path().to_owned(), Bytes::mib(1)).unwrap());
     let wanted = artifact("m.pt", b"weights");
-    let both = caches.each_ref().map(|cache| cache.get(&wanted, async || Ok(chunks(b"weights"))));
+    let both = caches.each_ref().map(|cache| cache.get(&wanted, || chunks(b"weights")));
     for found in futures_util::future::join_all(both).await {
         assert_eq!(fs::read(found.unwrap().path()).unwrap(), b"weights");
     }

@@ -2,10 +2,7 @@
 
 use std::{error::Error as _, time::Duration};
 
-use assay_measure::ids::Sha256;
-use assay_proto::v1::{FetchArtifactRequest, agent_service_client::AgentServiceClient};
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use assay_proto::v1::agent_service_client::AgentServiceClient;
 use thiserror::Error;
 use tonic::{
     Code, Status,
@@ -116,50 +113,11 @@ impl Coordinator {
             .max_decoding_message_size(LARGEST_MESSAGE)
             .max_encoding_message_size(LARGEST_MESSAGE)
     }
-
-    /// The bytes of an artifact as they come. Dialling is tried a few times: the coordinator may be
-    /// restarting.
-    ///
-    /// # Errors
-    /// In one line for people; within the stream, too.
-    pub async fn fetch(
-        &self,
-        sha256: &Sha256,
-    ) -> Result<impl Stream<Item = Result<Bytes, String>> + Unpin + use<>, String> {
-        let mut attempt = 0;
-        let response = loop {
-            let request = FetchArtifactRequest { sha256: sha256.to_string() };
-            match self.client().fetch_artifact(request).await {
-                Ok(response) => break response,
-                Err(status) if status.code() == Code::NotFound => {
-                    return Err("the coordinator does not have it".to_owned());
-                }
-                Err(status) if attempt < 5 && is_passing(&status) => {
-                    tracing::debug!(error = %describe(&status), "fetching is tried again");
-                    tokio::time::sleep(Duration::from_millis(250 << attempt)).await;
-                    attempt += 1;
-                }
-                Err(status) => return Err(describe(&status)),
-            }
-        };
-        Ok(response.into_inner().map(|chunk| match chunk {
-            Ok(chunk) => Ok(chunk.data),
-            Err(status) => Err(describe(&status)),
-        }))
-    }
 }
 
 fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || address.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-}
-
-/// The connection is at fault, not the request. tonic reports a broken connection as `Unknown`.
-fn is_passing(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded
-    )
 }
 
 /// The coordinator does not want this agent, and asking again would not help.

@@ -11,6 +11,7 @@
 mod batches;
 mod daemon;
 mod endpoints;
+mod fetching;
 mod program;
 mod stepped;
 mod support;

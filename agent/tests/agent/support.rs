@@ -67,6 +67,7 @@ pub(crate) struct State {
     pub(crate) steps: Vec<v1::StepFinished>,
     pub(crate) outcomes: Vec<v1::TrialFinished>,
     pub(crate) declined: Vec<v1::TrialDeclined>,
+    pub(crate) fetches: Vec<FetchArtifactRequest>,
     /// Answer every registration with this.
     pub(crate) refuse: Option<Status>,
     pub(crate) held_trial_stands: bool,
@@ -93,6 +94,7 @@ impl TestCoordinator {
             steps: vec![],
             outcomes: vec![],
             declined: vec![],
+            fetches: vec![],
             refuse: None,
             held_trial_stands: true,
             lease_stands: true,
@@ -297,9 +299,13 @@ impl v1::agent_service_server::AgentService for Service {
         &self,
         request: Request<FetchArtifactRequest>,
     ) -> Result<Response<Self::FetchArtifactStream>, Status> {
-        let content = self.state().artifacts.get(&request.into_inner().sha256).cloned();
+        let request = request.into_inner();
+        let mut state = self.state();
+        state.fetches.push(request.clone());
+        let content = state.artifacts.get(&request.sha256).cloned();
         let content = content.ok_or_else(|| Status::not_found("no such artifact"))?;
-        let chunks: Vec<_> = content
+        let offset = usize::try_from(request.offset_bytes).unwrap();
+        let chunks: Vec<_> = content[offset..]
             .chunks(7)
             .map(|chunk| Ok(ArtifactChunk { data: bytes::Bytes::copy_from_slice(chunk) }))
             .collect();

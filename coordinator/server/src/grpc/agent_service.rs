@@ -1,11 +1,11 @@
 //! `AgentService`: agents' streams, and the files they fetch.
 
-use std::{pin::Pin, time::Duration};
+use std::{io::SeekFrom, pin::Pin, time::Duration};
 
 use assay_measure::ids::Sha256;
 use assay_proto::v1::{self, agent_service_server::AgentService};
 use futures_util::{Stream, StreamExt, stream};
-use tokio::time::timeout;
+use tokio::{io::AsyncSeekExt, time::timeout};
 use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -60,13 +60,19 @@ impl AgentService for Agents {
         &self,
         request: Request<v1::FetchArtifactRequest>,
     ) -> Result<Response<Self::FetchArtifactStream>, Status> {
-        let sha256: Sha256 =
-            request.into_inner().sha256.parse().map_err(|error: assay_measure::ids::BadId| {
-                Status::invalid_argument(error.to_string())
-            })?;
+        let v1::FetchArtifactRequest { sha256, offset_bytes } = request.into_inner();
+        let sha256: Sha256 = sha256.parse().map_err(|error: assay_measure::ids::BadId| {
+            Status::invalid_argument(error.to_string())
+        })?;
         let file = self.shared.artifacts.read(&sha256).await.map_err(ArtifactError::from)?;
-        let file =
+        let mut file =
             file.ok_or_else(|| Status::not_found(format!("there is no file sha256:{sha256}")))?;
+        let size = file.metadata().await.map_err(ArtifactError::from)?.len();
+        if offset_bytes > size {
+            let message = format!("offset_bytes is {offset_bytes}, the file has {size} bytes");
+            return Err(Status::out_of_range(message));
+        }
+        file.seek(SeekFrom::Start(offset_bytes)).await.map_err(ArtifactError::from)?;
         let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).map(|chunk| match chunk {
             Ok(data) => Ok(v1::ArtifactChunk { data }),
             Err(error) => Err(ArtifactError::from(error).into()),

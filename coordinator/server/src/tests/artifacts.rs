@@ -7,9 +7,13 @@ use super::support::{Coordinator, MODEL, PAYLOAD, artifact, job_spec, upload};
 
 const OTHER_PAYLOAD: &[u8] = b"another payload";
 
+fn fetch(sha256: &str, offset_bytes: u64) -> v1::FetchArtifactRequest {
+    v1::FetchArtifactRequest { sha256: sha256.to_owned(), offset_bytes }
+}
+
 impl Coordinator {
     async fn has(&self, content: &[u8]) -> bool {
-        let request = v1::FetchArtifactRequest { sha256: artifact(content).sha256.to_string() };
+        let request = fetch(artifact(content).sha256.as_str(), 0);
         let mut agents = AgentServiceClient::new(self.channel().await);
         match agents.fetch_artifact(request).await {
             Ok(_) => true,
@@ -39,15 +43,23 @@ async fn a_file_comes_back_as_it_was_uploaded() {
     assert!(upload(&mut jobs, artifact(MODEL).into(), MODEL).await.unwrap());
     assert!(!upload(&mut jobs, artifact(MODEL).into(), MODEL).await.unwrap());
     let mut agents = AgentServiceClient::new(coordinator.channel().await);
-    let request = v1::FetchArtifactRequest { sha256: artifact(MODEL).sha256.to_string() };
-    let mut chunks = agents.fetch_artifact(request).await.unwrap().into_inner();
-    let mut content = Vec::new();
-    while let Some(chunk) = chunks.message().await.unwrap() {
-        content.extend_from_slice(&chunk.data);
+    let sha256 = artifact(MODEL).sha256;
+    // From the beginning, from the middle where an earlier fetch broke, from its very end.
+    for offset in [0, 3, MODEL.len()] {
+        let request = fetch(sha256.as_str(), offset as u64);
+        let mut chunks = agents.fetch_artifact(request).await.unwrap().into_inner();
+        let mut content = Vec::new();
+        while let Some(chunk) = chunks.message().await.unwrap() {
+            content.extend_from_slice(&chunk.data);
+        }
+        assert_eq!(content, MODEL[offset..]);
     }
-    assert_eq!(content, MODEL);
-    let request = v1::FetchArtifactRequest { sha256: "0".repeat(64) };
-    assert_eq!(agents.fetch_artifact(request).await.err().unwrap().code(), Code::NotFound);
+    for beyond in [MODEL.len() as u64 + 1, u64::MAX] {
+        let refused = agents.fetch_artifact(fetch(sha256.as_str(), beyond)).await.err().unwrap();
+        assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+    }
+    let missing = agents.fetch_artifact(fetch(&"0".repeat(64), 0)).await.err().unwrap();
+    assert_eq!(missing.code(), Code::NotFound);
 }
 
 #[tokio::test]
@@ -59,7 +71,7 @@ async fn a_file_with_another_checksum_than_announced_is_refused_and_not_kept() {
     let refused = upload(&mut jobs, header.clone(), MODEL).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains(artifact(MODEL).sha256.as_str()), "{}", refused.message());
-    let request = v1::FetchArtifactRequest { sha256: header.sha256 };
+    let request = fetch(&header.sha256, 0);
     let mut agents = AgentServiceClient::new(coordinator.channel().await);
     assert_eq!(agents.fetch_artifact(request).await.err().unwrap().code(), Code::NotFound);
 }

@@ -1,0 +1,117 @@
+//! The bytes of an artifact, whatever becomes of the connection meanwhile: a coordinator that is
+//! restarted is dialled again, and goes on where it was interrupted.
+
+use std::{error::Error as _, time::Duration};
+
+use assay_measure::ids::Sha256;
+use assay_proto::v1::{ArtifactChunk, FetchArtifactRequest};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use tokio::time::Instant;
+use tonic::{Code, Status, Streaming};
+
+use super::{
+    backoff::Backoff,
+    coordinator::{Coordinator, describe},
+};
+
+/// So long without a byte: time for a machine to start anew, not for ever.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+impl Coordinator {
+    /// The bytes of an artifact as they come. Nothing is asked before the first is wanted.
+    ///
+    /// Errors are one line for people, and the last item.
+    pub fn fetch(
+        &self,
+        sha256: &Sha256,
+    ) -> impl Stream<Item = Result<Bytes, String>> + Unpin + use<> {
+        let fetch = Fetch {
+            coordinator: self.clone(),
+            sha256: sha256.to_string(),
+            received: 0,
+            open: None,
+            backoff: Backoff::default(),
+            quiet_since: None,
+        };
+        Box::pin(stream::try_unfold(fetch, async |mut fetch| {
+            Ok(fetch.next().await?.map(|data| (data, fetch)))
+        }))
+    }
+}
+
+struct Fetch {
+    coordinator: Coordinator,
+    sha256: String,
+    received: u64,
+    open: Option<Streaming<ArtifactChunk>>,
+    /// Of the attempts since the last byte.
+    backoff: Backoff,
+    /// When the first of these attempts failed.
+    quiet_since: Option<Instant>,
+}
+
+impl Fetch {
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        loop {
+            let failed = match &mut self.open {
+                None => match self.open().await {
+                    Ok(opened) => {
+                        self.open = Some(opened);
+                        continue;
+                    }
+                    Err(status) => status,
+                },
+                Some(open) => match open.message().await {
+                    Ok(Some(chunk)) => {
+                        self.received += chunk.data.len() as u64;
+                        self.backoff = Backoff::default();
+                        self.quiet_since = None;
+                        return Ok(Some(chunk.data));
+                    }
+                    Ok(None) => return Ok(None),
+                    Err(status) => status,
+                },
+            };
+            self.open = None;
+            self.pause_after(&failed).await?;
+        }
+    }
+
+    async fn open(&self) -> Result<Streaming<ArtifactChunk>, Status> {
+        let request =
+            FetchArtifactRequest { sha256: self.sha256.clone(), offset_bytes: self.received };
+        Ok(self.coordinator.client().fetch_artifact(request).await?.into_inner())
+    }
+
+    /// Waits before the next attempt, or says why there is none.
+    async fn pause_after(&mut self, failed: &Status) -> Result<(), String> {
+        if failed.code() == Code::NotFound {
+            return Err("the coordinator does not have it".to_owned());
+        }
+        if !is_passing(failed) {
+            return Err(describe(failed));
+        }
+        let quiet = self.quiet_since.get_or_insert_with(Instant::now).elapsed();
+        if quiet >= PATIENCE {
+            return Err(format!("{} (for {} s in vain)", describe(failed), quiet.as_secs()));
+        }
+        tracing::info!(
+            received_bytes = self.received,
+            reason = describe(failed),
+            "fetching is tried again"
+        );
+        tokio::time::sleep(self.backoff.next_pause()).await;
+        Ok(())
+    }
+}
+
+/// The connection is at fault, not the request: what the coordinator itself answers has no cause below
+/// it. Proxies answer for one that is away, and tonic calls a broken connection `Unknown`.
+fn is_passing(status: &Status) -> bool {
+    status.source().is_some()
+        || matches!(
+            status.code(),
+            Code::Unavailable | Code::Unknown | Code::Cancelled | Code::DeadlineExceeded
+        )
+}
