@@ -54,34 +54,32 @@ struct Fetch {
 impl Fetch {
     async fn next(&mut self) -> Result<Option<Bytes>, String> {
         loop {
-            let failed = match &mut self.open {
-                None => match self.open().await {
-                    Ok(opened) => {
-                        self.open = Some(opened);
-                        continue;
-                    }
-                    Err(status) => status,
-                },
-                Some(open) => match open.message().await {
-                    Ok(Some(chunk)) => {
-                        self.received += chunk.data.len() as u64;
-                        self.backoff = Backoff::default();
-                        self.quiet_since = None;
-                        return Ok(Some(chunk.data));
-                    }
-                    Ok(None) => return Ok(None),
-                    Err(status) => status,
-                },
-            };
-            self.open = None;
-            self.pause_after(&failed).await?;
+            match self.attempt().await {
+                Ok(data) => return Ok(data),
+                Err(failed) => {
+                    self.open = None;
+                    self.pause_after(&failed).await?;
+                }
+            }
         }
     }
 
-    async fn open(&self) -> Result<Streaming<ArtifactChunk>, Status> {
-        let request =
-            FetchArtifactRequest { sha256: self.sha256.clone(), offset_bytes: self.received };
-        Ok(self.coordinator.client().fetch_artifact(request).await?.into_inner())
+    /// The next bytes, over the open stream or a new one; `None` behind the last.
+    async fn attempt(&mut self) -> Result<Option<Bytes>, Status> {
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => {
+                let (sha256, offset_bytes) = (self.sha256.clone(), self.received);
+                let request = FetchArtifactRequest { sha256, offset_bytes };
+                let response = self.coordinator.client().fetch_artifact(request).await?;
+                self.open.insert(response.into_inner())
+            }
+        };
+        let Some(chunk) = open.message().await? else { return Ok(None) };
+        self.received += chunk.data.len() as u64;
+        self.backoff = Backoff::default();
+        self.quiet_since = None;
+        Ok(Some(chunk.data))
     }
 
     /// Waits before the next attempt, or says why there is none.
