@@ -69,6 +69,9 @@ pub struct JobSpec {
     pub demand: Option<Demand>,
     /// The whole job ends by then; trials not begun are reported as such.
     pub max_duration: Duration,
+    /// How long a model host may load and warm up before it serves; absent leaves it to the planner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_timeout: Option<Duration>,
     /// Prices that this job uses instead of the catalogue's.
     pub price_overrides: Vec<(InstanceTypeName, PricePerHour)>,
 }

@@ -1,6 +1,9 @@
 //! `jobs.proto` to and from the domain: what users ask for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use assay_measure::{
     environment::{BaseEnvironment, EnvironmentRanges},
@@ -44,6 +47,7 @@ impl From<JobSpec> for v1::JobSpec {
             region: spec.region,
             demand: spec.demand.map(Into::into),
             max_duration_us: micros(spec.max_duration),
+            ready_timeout_us: spec.ready_timeout.map(micros),
             price_overrides: spec
                 .price_overrides
                 .into_iter()
@@ -70,6 +74,12 @@ impl TryFrom<v1::JobSpec> for JobSpec {
         if wire.region.is_empty() || wire.region.len() > 64 {
             return Err(Malformed::new("region", "must have 1 to 64 characters"));
         }
+        let ready_timeout = wire.ready_timeout_us.map(ready_timeout).transpose()?;
+        let subject = subject(wire.model, wire.endpoint)?;
+        if ready_timeout.is_some() && matches!(subject, JobSubject::Endpoint { .. }) {
+            let reason = "is for a model that is served, and only an endpoint is measured";
+            return Err(Malformed::new("ready_timeout_us", reason));
+        }
         let fixed_load = wire.fixed_load.map(phases).transpose()?;
         let stopping: Option<StoppingConditions> = optional("stopping", wire.stopping)?;
         if let Some(stopping) = &stopping {
@@ -78,7 +88,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
         }
         Ok(Self {
             name: parse("name", &wire.name)?,
-            subject: subject(wire.model, wire.endpoint)?,
+            subject,
             payload: required("payload", wire.payload)?,
             inputs: parse_all("inputs", &wire.inputs)?,
             environment: base_environment(wire.environment)?,
@@ -96,9 +106,18 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             region: wire.region,
             demand: optional("demand", wire.demand)?,
             max_duration: duration("max_duration_us", wire.max_duration_us)?,
+            ready_timeout,
             price_overrides,
         })
     }
+}
+
+fn ready_timeout(us: u64) -> Result<Duration, Malformed> {
+    let within = duration("ready_timeout_us", us)?;
+    if within.is_zero() {
+        return Err(Malformed::new("ready_timeout_us", "leaves no time to load the model"));
+    }
+    Ok(within)
 }
 
 fn subject(

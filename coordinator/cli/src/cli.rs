@@ -185,6 +185,9 @@ pub(crate) struct RecommendArgs {
     /// The whole job ends by then
     #[arg(long, default_value = "30m", value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) max_duration: Duration,
+    /// How long the model may take to load and warm up [default: 1m, and 1s for every 16 MiB of it]
+    #[arg(long, value_name = "DURATION", value_parser = parse_ready_timeout, requires = "model")]
+    pub(crate) ready_timeout: Option<Duration>,
     /// Own prices: instance_type,region,usd_per_hour,source,as_of
     #[arg(long, value_name = "FILE")]
     pub(crate) prices: Option<PathBuf>,
@@ -416,6 +419,18 @@ fn parse_percent(text: &str) -> Result<u8, String> {
     }
 }
 
+/// Reads a duration in which a model can become ready: more than nothing, at most a day.
+pub(crate) fn parse_ready_timeout(text: &str) -> Result<Duration, String> {
+    let within = parse_duration(text).map_err(|error| error.to_string())?;
+    if within.is_zero() {
+        return Err(format!("{text:?} leaves no time to load the model"));
+    }
+    if within > Duration::from_secs(86_400) {
+        return Err(format!("{text:?} is longer than a day"));
+    }
+    Ok(within)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -433,5 +448,15 @@ mod tests {
         for bad in ["0%", "101", "x", "-5%", ""] {
             assert!(parse_percent(bad).is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn a_model_gets_some_time_to_become_ready_and_at_most_a_day() {
+        assert_eq!(parse_ready_timeout("10m"), Ok(Duration::from_secs(600)));
+        for bad in ["0s", "25h", "60", "-1s", "soon", ""] {
+            assert!(parse_ready_timeout(bad).is_err(), "{bad:?} was accepted");
+        }
+        let alone = ["assay", "recommend", "--endpoint", "prod", "--ready-timeout", "2m"];
+        assert!(Cli::try_parse_from(alone).is_err(), "an endpoint runs already");
     }
 }

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 
 use crate::{
     artifact::{self, LocalFile},
-    cli::RecommendArgs,
+    cli::{RecommendArgs, parse_ready_timeout},
     failure::Failure,
     payload_files,
 };
@@ -60,6 +60,7 @@ pub(crate) struct JobRequest {
     pub(crate) demand: Option<Rate>,
     pub(crate) headroom: u8,
     pub(crate) max_duration: Duration,
+    pub(crate) ready_timeout: Option<Duration>,
     pub(crate) prices: Option<PathBuf>,
     pub(crate) price_per_hour: Option<PricePerHour>,
     pub(crate) name: Option<JobName>,
@@ -87,6 +88,7 @@ impl From<&RecommendArgs> for JobRequest {
             demand: args.demand,
             headroom: args.headroom,
             max_duration: args.max_duration,
+            ready_timeout: args.ready_timeout,
             prices: args.prices.clone(),
             price_per_hour: args.price_per_hour,
             name: args.name.clone(),
@@ -138,6 +140,7 @@ impl JobRequest {
             region: self.region,
             demand: self.demand.map(|rate| Demand { rate, headroom_pct: self.headroom }),
             max_duration: self.max_duration,
+            ready_timeout: self.ready_timeout,
             price_overrides,
         };
         Ok(PreparedJob { spec, model, payload })
@@ -253,6 +256,7 @@ struct JobFile {
     demand: Option<String>,
     headroom: Option<u8>,
     max_duration: Option<String>,
+    ready_timeout: Option<String>,
     prices: Option<PathBuf>,
     price_per_hour: Option<String>,
     name: Option<JobName>,
@@ -300,6 +304,10 @@ pub(crate) fn read_job_file(path: &Path) -> Result<JobRequest, Failure> {
             Some(text) => parse_duration(&text).map_err(|error| wrong().because(&error))?,
             None => Duration::from_secs(30 * 60),
         },
+        ready_timeout: file
+            .ready_timeout
+            .map(|text| parse_ready_timeout(&text).map_err(|error| wrong().cause(error)))
+            .transpose()?,
         prices: file.prices.map(beside),
         price_per_hour: parsed(file.price_per_hour, wrong)?,
         name: file.name,

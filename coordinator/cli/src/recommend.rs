@@ -99,16 +99,21 @@ pub(crate) async fn create(
     }
     artifact::upload(client, &prepared.payload).await?;
     let limit = prepared.spec.max_duration;
+    let ready = prepared.spec.ready_timeout;
     let request = v1::CreateJobRequest { spec: Some(prepared.spec.into()) };
     let created = client.jobs.create_job(request).await?.into_inner();
     let types = created.job.as_ref().map_or(0, |job| job.instance_types.len());
     view.line(&format!(
-        "  Plan     {types} instance type{}, {} trial{}, about {} (limit {})",
+        "  Plan     {types} instance type{}, {} trial{}, about {} (limit {}{})",
         plural(types),
         created.trials.len(),
         plural(created.trials.len()),
         figures::clock(std::time::Duration::from_micros(created.expected_us)),
         figures::clock(limit),
+        ready.map_or_else(String::new, |within| format!(
+            ", ready within {}",
+            figures::clock(within)
+        )),
     ));
     for warning in &created.warnings {
         view.line(&format!("  warning: {warning}"));

@@ -86,6 +86,7 @@ pub fn build(facts: &JobFacts, overrides: Overrides) -> JobReport {
         finished_at: facts.finished_at,
         model,
         endpoint: facts.spec.endpoint().map(ToString::to_string),
+        ready_timeout_s: facts.spec.ready_timeout.map(|within| within.as_secs_f64()),
         goals,
         constraints: facts.spec.constraints.clone(),
         ranked_by,

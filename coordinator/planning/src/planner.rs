@@ -344,7 +344,7 @@ impl Plan {
                     emulated: site.is_emulated().then_some(site.shape),
                     configuration: configuration.clone(),
                     model: model.clone(),
-                    ready_within: timing::ready_within(model),
+                    ready_within: job.ready_timeout.unwrap_or_else(|| timing::ready_within(model)),
                 };
                 let subject = TrialSubject::Served(served);
                 let spec = trial_spec(job, id.clone(), site.name.clone(), subject, work.clone());

@@ -45,6 +45,9 @@ pub struct JobReport {
     /// The running server that is measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
+    /// How long a model host may load and warm up, in seconds; absent where the job did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_timeout_s: Option<f64>,
     /// Goals; absent ranks by cost per inference alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub goals: Option<Goals>,

@@ -25,6 +25,7 @@ fn request(model: &Path) -> JobRequest {
         demand: None,
         headroom: 70,
         max_duration: Duration::from_secs(60),
+        ready_timeout: None,
         prices: None,
         price_per_hour: None,
         name: None,
@@ -125,12 +126,17 @@ fn a_job_file_reads_like_the_flags_and_refuses_unknown_keys() {
     fs::write(
         &path,
         "model = \"resnet18.pt\"\ninput = [\"float32[1,4]\"]\nslo = [\"p95<=50ms\"]\nquick = true\n\
-         instance-types = [\"ml.c5.large\"]\ndemand = \"40000/min\"\nmax-duration = \"10m\"\n",
+         instance-types = [\"ml.c5.large\"]\ndemand = \"40000/min\"\nmax-duration = \"10m\"\n\
+         ready-timeout = \"5m\"\n",
     )
     .unwrap();
     let request = read_job_file(&path).unwrap();
     assert_eq!(request.model, Some(dir.path().join("resnet18.pt")));
     assert_eq!(request.max_duration, Duration::from_secs(600));
+    assert_eq!(request.ready_timeout, Some(Duration::from_secs(300)));
+    fs::write(&path, "model = \"x\"\nready-timeout = \"0s\"\n").unwrap();
+    let error = read_job_file(&path).unwrap_err().to_string();
+    assert!(error.contains("0s") && error.contains("no time"), "{error}");
     fs::write(&path, "model = \"x\"\nslos = []\n").unwrap();
     let error = read_job_file(&path).unwrap_err().to_string();
     assert!(error.contains("slos") && error.contains('^'), "{error}");

@@ -32,6 +32,33 @@ async fn report(coordinator: &Coordinator, name: &str) -> Value {
 }
 
 #[tokio::test]
+async fn the_time_in_which_a_model_must_be_ready_reaches_the_agent_and_is_shown() {
+    let coordinator = Coordinator::start().await;
+    let mut agent = FakeAgent::attach(&coordinator, "a").await;
+    let mut spec = job_spec("slow", &["ml.c5.large"]);
+    spec.ready_timeout = Some(Duration::from_secs(600));
+    coordinator.create(spec.clone()).await.unwrap();
+    let start = agent.expect_start().await;
+    assert_eq!(start.spec.as_ref().unwrap().ready_within_us, 600_000_000);
+    assert_eq!(report(&coordinator, "slow").await["ready_timeout_s"], 600.0);
+
+    let mut jobs = coordinator.jobs().await;
+    spec.name = "hurried".parse().unwrap();
+    for (refused, timeout_us) in [("no time", 0), ("longer than a day", 90_000_000_000)] {
+        let mut wire = v1::JobSpec::from(spec.clone());
+        wire.ready_timeout_us = Some(timeout_us);
+        let request = v1::CreateJobRequest { spec: Some(wire) };
+        let status = jobs.create_job(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(refused), "{status}");
+    }
+    let mut wire = v1::JobSpec::from(spec);
+    (wire.model, wire.endpoint) = (None, Some("prod".to_owned()));
+    let status = jobs.create_job(v1::CreateJobRequest { spec: Some(wire) }).await.unwrap_err();
+    assert!(status.message().contains("ready_timeout_us"), "{status}");
+}
+
+#[tokio::test]
 async fn the_environment_of_a_candidate_reaches_the_agent_with_the_settings_it_asks_for() {
     let coordinator = Coordinator::start().await;
     let mut agent = FakeAgent::attach(&coordinator, "a").await;

@@ -221,6 +221,7 @@ pub(crate) fn job_spec(name: &str, instance_types: &[&str]) -> JobSpec {
         region: "us-east-1".to_owned(),
         demand: None,
         max_duration: Duration::from_secs(1800),
+        ready_timeout: None,
         price_overrides: Vec::new(),
     }
 }

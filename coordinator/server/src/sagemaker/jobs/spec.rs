@@ -84,6 +84,7 @@ pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiErro
         region: region.to_owned(),
         demand: demand(request.stopping_conditions.as_ref())?,
         max_duration: within + traffic_time.max(LONGEST_SEARCH),
+        ready_timeout: None,
         price_overrides: Vec::new(),
     })
 }
