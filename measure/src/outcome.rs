@@ -54,7 +54,7 @@ pub struct Failure {
 word_enum!(
     /// Why a trial could not be measured.
     FailureKind, "failure",
-    "artifact_unavailable, model_rejected, payload_rejected, host_start_failed, host_not_ready, model_raised, host_crashed, out_of_memory, model_hangs, too_slow, endpoint_unavailable, generator, sandbox, internal" {
+    "artifact_unavailable, model_rejected, payload_rejected, host_start_failed, host_not_ready, model_raised, host_crashed, out_of_memory, model_hangs, too_slow, out_of_time, endpoint_unavailable, generator, sandbox, internal" {
         /// Model or payload could not be fetched, or its checksum is wrong.
         ArtifactUnavailable = "artifact_unavailable",
         /// The host cannot load the model.
@@ -75,6 +75,8 @@ word_enum!(
         ModelHangs = "model_hangs",
         /// Even a lone request misses the constraint.
         TooSlow = "too_slow",
+        /// The time allowed ended before anything could be said.
+        OutOfTime = "out_of_time",
         /// The endpoint is not known to the agent, or nobody answers there.
         EndpointUnavailable = "endpoint_unavailable",
         /// The load generator could not do its work.

@@ -52,6 +52,13 @@ pub struct SearchPlan {
     pub max_error_share: f64,
 }
 
+impl SearchPlan {
+    /// What a search says whose time is over before it has an answer.
+    const fn ran_out(&self) -> SearchFailure {
+        SearchFailure::OutOfTime { allowed_s: self.max_duration.as_secs_f64() }
+    }
+}
+
 crate::configuration::word_enum!(
     /// How thorough a search is.
     Mode, "mode", "quick, full" {
@@ -117,8 +124,11 @@ pub enum SearchFailure {
         rate_per_s: f64,
     },
     /// The time allowed ended before anything could be said.
-    #[error("the time allowed is too short for an answer")]
-    OutOfTime,
+    #[error("the search ran out of time after {allowed_s:.0} s, before it had an answer")]
+    OutOfTime {
+        /// That time, in seconds.
+        allowed_s: f64,
+    },
 }
 
 crate::configuration::word_enum!(

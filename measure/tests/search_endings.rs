@@ -297,3 +297,18 @@ fn fast_targets_are_searched_like_slow_ones() {
     let found = answer(&finished);
     assert!((found.capacity.value.as_per_second() / 6_937.7 - 1.0).abs() < 0.02, "{found:?}");
 }
+
+#[test]
+fn a_search_without_time_says_that_it_ran_out_of_it_and_nothing_about_the_constraint() {
+    for constraints in [&["p95<=50ms"][..], &[]] {
+        let hurried = SearchPlan {
+            max_duration: Duration::from_millis(900),
+            ..plan(constraints, Mode::Full)
+        };
+        let slow = ServerKind { fixed_s: 0.4, ..TEN_MS };
+        let finished = searched(hurried, &slow);
+        let told = failure(&finished);
+        assert!(matches!(told, SearchFailure::OutOfTime { .. }), "{told:?}");
+        assert!(told.to_string().starts_with("the search ran out of time after 1 s"), "{told}");
+    }
+}

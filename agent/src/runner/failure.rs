@@ -252,9 +252,8 @@ impl Trial {
 
     async fn no_capacity(&mut self, failure: &SearchFailure, first: Option<&FirstFailure>) -> Stop {
         let kind = match (failure, first) {
-            (SearchFailure::ConstraintUnreachable { .. } | SearchFailure::OutOfTime, _) => {
-                FailureKind::TooSlow
-            }
+            (SearchFailure::ConstraintUnreachable { .. }, _) => FailureKind::TooSlow,
+            (SearchFailure::OutOfTime { .. }, _) => FailureKind::OutOfTime,
             (SearchFailure::NoAnswer, _) => FailureKind::ModelHangs,
             (SearchFailure::GeneratorLags { .. }, _) => FailureKind::Generator,
             (

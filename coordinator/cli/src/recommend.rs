@@ -153,7 +153,47 @@ pub(crate) fn exit_code(report: &JobReport) -> ExitCode {
         JobStatus::Stopped | JobStatus::Stopping => ExitCode::Stopped,
         JobStatus::Pending | JobStatus::Running => ExitCode::Done,
         JobStatus::Completed if !report.ranking.is_empty() => ExitCode::Done,
-        JobStatus::Completed if report.rejected.is_empty() => ExitCode::Failed,
+        JobStatus::Completed if report.rejected.is_empty() || report.leaves_open() => {
+            ExitCode::Failed
+        }
         JobStatus::Completed => ExitCode::NothingMeets,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(rejected: usize, failed: &str) -> JobReport {
+        let entry = |more: &str| {
+            format!(
+                r#"{{"instance_type": "own.a", "emulated": true, "instance_count": 1, "mode": "quick",
+                    "seed": 1, "meets": false{more}}}"#
+            )
+        };
+        let rejected = vec![entry(""); rejected].join(",");
+        let failed = if failed.is_empty() { String::new() } else { entry(failed) };
+        parse_report(&format!(
+            r#"{{"schema": "assay.job/1", "name": "a", "status": "completed",
+                "created_at": "2026-11-22T14:00:00Z", "constraints": [], "ranked_by": "cost",
+                "progress": {{"trials": 1, "ended": 1}}, "ranking": [], "rejected": [{rejected}],
+                "failed": [{failed}], "recommendation": null, "warnings": []}}"#
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn that_none_meets_the_constraints_is_said_only_when_every_candidate_was_judged() {
+        let late = r#", "failure_kind": "out_of_time""#;
+        let disturbed = r#", "validity": {"verdict": "invalid", "findings": []}"#;
+        assert_eq!(exit_code(&report(1, "")), ExitCode::NothingMeets);
+        assert_eq!(
+            exit_code(&report(1, r#", "failure_kind": "host_crashed""#)),
+            ExitCode::NothingMeets
+        );
+        for open in [late, disturbed] {
+            assert_eq!(exit_code(&report(1, open)), ExitCode::Failed, "{open}");
+            assert_eq!(exit_code(&report(0, open)), ExitCode::Failed, "{open}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use assay_measure::{
 use jiff::Timestamp;
 
 use crate::{
-    constraints,
+    constraints, out_of_time,
     planner::{Candidate, Plan, PlannedTrial},
     prices::PriceQuote,
     ranking::{self, Contender, Place, RankedBy},
@@ -134,19 +134,15 @@ fn sort_out(facts: &JobFacts, demand: Option<Demand>) -> Lists {
                 judge_failed(facts, candidate, trial, failure, &mut lists);
             }
             TrialEnd::Reported { outcome: TrialOutcome::Cancelled { by } } => {
-                lists.failed_because(facts, candidate, trial, format!("cancelled by {by}"));
+                lists.cancelled(facts, candidate, trial, by, &format!("cancelled by {by}"));
             }
             TrialEnd::Lost { losses, last_agent } => {
                 let reason = format!("lost {losses} times, the last time with agent {last_agent}");
                 lists.failed_because(facts, candidate, trial, reason);
             }
             TrialEnd::NotRun { by } => {
-                lists.failed_because(
-                    facts,
-                    candidate,
-                    trial,
-                    format!("not measured: cancelled by {by}"),
-                );
+                let reason = format!("not measured: cancelled by {by}");
+                lists.cancelled(facts, candidate, trial, by, &reason);
             }
         }
     }
@@ -217,7 +213,8 @@ fn judge_failed(
     lists: &mut Lists,
 ) {
     let mut entry = entry::without_figures(facts, candidate, trial);
-    entry.reason = Some(failure.message.clone());
+    entry.reason = Some(out_of_time::why_failed(failure));
+    entry.failure_kind = Some(failure.kind);
     entry.detail = Some(failure.detail.clone()).filter(|detail| !detail.is_empty());
     if failure.kind != FailureKind::TooSlow {
         lists.failed.push((entry, WhyFailed::NotMeasured));
@@ -230,6 +227,24 @@ fn judge_failed(
 }
 
 impl Lists {
+    /// Cancelled in the name of the job's time, or by somebody.
+    fn cancelled(
+        &mut self,
+        facts: &JobFacts,
+        candidate: &Candidate,
+        trial: &TrialFacts,
+        by: &str,
+        reason: &str,
+    ) {
+        let late = out_of_time::why_cancelled(by, &facts.spec);
+        let entry = Entry {
+            failure_kind: late.is_some().then_some(FailureKind::OutOfTime),
+            reason: Some(late.unwrap_or_else(|| reason.to_owned())),
+            ..entry::without_figures(facts, candidate, trial)
+        };
+        self.failed.push((entry, WhyFailed::NotMeasured));
+    }
+
     fn failed_because(
         &mut self,
         facts: &JobFacts,

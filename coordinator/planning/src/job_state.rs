@@ -21,6 +21,8 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::out_of_time;
+
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
@@ -292,7 +294,7 @@ fn ended(measured: u32, why_not: String, now: Timestamp) -> JobState {
 fn stopping(why: StopReason) -> (JobState, Vec<JobEffect>) {
     let by = match &why {
         StopReason::Asked { by } => by.clone(),
-        StopReason::TimeUp => "the job's time limit".to_owned(),
+        StopReason::TimeUp => out_of_time::TIME_LIMIT.to_owned(),
     };
     announced(JobState::Stopping { why }, Some(JobEffect::CancelOpenTrials { by }))
 }

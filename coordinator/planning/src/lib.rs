@@ -20,6 +20,7 @@ pub mod fleet;
 pub mod job_report;
 pub mod job_state;
 pub mod lease;
+pub mod out_of_time;
 pub mod planner;
 pub mod price_file;
 pub mod prices;

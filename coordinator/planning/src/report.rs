@@ -7,7 +7,7 @@ use assay_measure::{
     configuration::Configuration,
     hardware::{HostFacts, LimitInForce},
     job::{Goals, JobStatus},
-    outcome::{OutputDeviation, StepReport},
+    outcome::{FailureKind, OutputDeviation, StepReport},
     search::{LimitedBy, Mode, Purpose},
     slo::Slo,
     stepped_load::StopCause,
@@ -102,7 +102,24 @@ impl JobReport {
     }
 }
 
+impl JobReport {
+    /// Whether some candidate's fate is open: its time was over before it had an answer, or what was seen of
+    /// it cannot be believed. Nobody may say then that none meets the constraints.
+    #[must_use]
+    pub fn leaves_open(&self) -> bool {
+        self.failed.iter().any(Entry::is_open)
+    }
+}
+
 impl Entry {
+    /// Whether it may meet the constraints for all that is known.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        let disturbed = |validity: &ValidityReport| validity.verdict == Verdict::Invalid;
+        self.failure_kind == Some(FailureKind::OutOfTime)
+            || self.validity.as_ref().is_some_and(disturbed)
+    }
+
     /// How it answers, for people: the configuration, or `endpoint NAME`.
     #[must_use]
     pub fn serving(&self) -> Option<String> {
@@ -216,6 +233,9 @@ pub struct Entry {
     /// The last lines of the model host, or the first failing response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// What kind of failure kept it from being measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_kind: Option<FailureKind>,
     /// Every step of load.
     #[serde(default)]
     pub steps: Vec<StepEntry>,

@@ -3,6 +3,7 @@
 use assay_measure::outcome::TrialOutcome;
 use assay_planning::{
     job_state::{JobState, StopReason},
+    out_of_time::MORE_TIME,
     trial_state::{TrialEnd, TrialState},
 };
 
@@ -81,10 +82,11 @@ pub fn failure_reason(code: &str, reasons: &[String]) -> String {
     cut(&format!("{code} : {}", numbered.join(" ")))
 }
 
-/// One reason, cut to what a client accepts.
+/// One reason in SageMaker's words, cut to what a client accepts.
 #[must_use]
 pub fn cut(reason: &str) -> String {
-    reason.chars().take(LONGEST_REASON).collect()
+    let in_its_words = reason.replace(MORE_TIME, "allow more with JobDurationInSeconds");
+    in_its_words.chars().take(LONGEST_REASON).collect()
 }
 
 #[cfg(test)]

@@ -368,11 +368,11 @@ impl Engine {
 
     /// The stage asks for nothing more and nothing is in flight.
     fn move_on(&mut self) {
-        let out_of_time = Stage::Over(Next::Failed(SearchFailure::OutOfTime));
+        let out_of_time = Stage::Over(Next::Failed(self.plan.ran_out()));
         match std::mem::replace(&mut self.stage, out_of_time) {
             Stage::WarmUp { tries, failed } => {
                 let failure = match (tries, failed) {
-                    (0 | 1, 0) if self.out_of_time => SearchFailure::OutOfTime,
+                    (_, 0) if self.out_of_time => self.plan.ran_out(),
                     (_, 0) => SearchFailure::NoAnswer,
                     (_, calls) => SearchFailure::AllCallsFailed { calls },
                 };
@@ -468,7 +468,7 @@ impl Engine {
         if let Some(failure) = run.ceiling.failure() {
             return Err(failure);
         }
-        let found = run.estimate.ok_or(SearchFailure::OutOfTime)?;
+        let found = run.estimate.ok_or_else(|| self.plan.ran_out())?;
         let rate = |per_second: f64| Rate::per_second(per_second.max(0.0)).unwrap_or(Rate::ZERO);
         let value = rate(found.value);
         let capacity = Estimate {

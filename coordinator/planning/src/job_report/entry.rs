@@ -173,6 +173,7 @@ fn blank(facts: &JobFacts, name: &InstanceTypeName) -> Entry {
         meets: false,
         reason: None,
         detail: None,
+        failure_kind: None,
         steps: Vec::new(),
         harness: None,
         validity: None,

@@ -320,8 +320,16 @@ pub(super) fn no_recommendation(
         lists.rejected.iter().filter_map(|(entry, ratio)| Some((entry, (*ratio)?)));
     if let Some((closest, _)) = measured_but_missed.min_by(|a, b| a.1.total_cmp(&b.1)) {
         let reason = closest.reason.as_deref().unwrap_or_default();
+        let open = lists.failed.iter().filter(|(entry, _)| entry.is_open()).count();
+        let among = match open {
+            0 => "no candidate meets the constraints".to_owned(),
+            1 => "no candidate that was judged meets the constraints, 1 is still open".to_owned(),
+            _ => {
+                format!("no candidate that was judged meets the constraints, {open} are still open")
+            }
+        };
         return Some(format!(
-            "no candidate meets the constraints; the closest is {}{}: {reason}",
+            "{among}; the closest is {}{}: {reason}",
             closest.instance_type,
             closest.serving().map(|used| format!(", {used}")).unwrap_or_default()
         ));

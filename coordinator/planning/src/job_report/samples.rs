@@ -93,6 +93,7 @@ pub(crate) fn of_every_kind() -> Vec<JobFacts> {
         facts(&["own.a=1x1GiB"], vec![measured(measurement(100.0, 1.0))]),
         facts(&["ml.c6i.24xlarge"], Vec::new()),
         with_constraint,
+        facts(&["own.a=1x1GiB@1"], vec![testing::failed(FailureKind::OutOfTime, "too late")]),
         running,
         of_an_endpoint(),
     ]

@@ -173,7 +173,7 @@ fn every_other_ending_is_named_in_failed() {
         ),
         (
             TrialEnd::NotRun { by: "the job's time limit".to_owned() },
-            "not measured: cancelled by the job's time limit",
+            "not measured: the job ran out of time after 1800s; allow more with --max-duration",
         ),
         (
             TrialEnd::Reported { outcome: TrialOutcome::Cancelled { by: "ann".to_owned() } },
@@ -445,4 +445,29 @@ fn an_endpoint_is_ranked_and_priced_by_the_type_of_its_agent_and_has_no_configur
     assert!(best.cost_per_inference_usd.is_some());
     assert!(best.warnings.iter().any(|told| told.contains("measured from outside")), "{best:?}");
     assert_eq!((report.about(), report.model), ("endpoint mine".to_owned(), None));
+}
+
+#[test]
+fn running_out_of_time_is_never_told_as_a_missed_constraint() {
+    let late = || testing::failed(FailureKind::OutOfTime, "the search ran out of time after 40 s");
+    let mut job = facts(&["own.a=1x1GiB@1"], vec![late()]);
+    job.spec.constraints = vec!["p95<=50ms".parse().unwrap()];
+    let report = reported(&job);
+    assert!(report.rejected.is_empty() && report.leaves_open());
+    let entry = &report.failed[0];
+    assert_eq!(entry.failure_kind, Some(FailureKind::OutOfTime));
+    let told = "the search ran out of time after 40 s; allow more with --max-duration";
+    assert_eq!(entry.reason.as_deref(), Some(told));
+    let why = format!("no candidate could be measured; own.a: {told}");
+    assert_eq!(report.no_recommendation_reason, Some(why));
+    // Beside one that missed the constraint, it leaves open whether any meets it.
+    let slow = testing::failed(FailureKind::TooSlow, "even a lone request is too slow");
+    let mut job = facts(TYPES, vec![late(), slow]);
+    job.spec.constraints = vec!["p95<=50ms".parse().unwrap()];
+    let report = reported(&job);
+    assert!(report.leaves_open());
+    let why = report.no_recommendation_reason.unwrap();
+    let expected =
+        "no candidate that was judged meets the constraints, 1 is still open; the closest is";
+    assert!(why.starts_with(expected), "{why}");
 }

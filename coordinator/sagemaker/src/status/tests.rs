@@ -67,3 +67,11 @@ fn reasons_are_numbered_and_cut_between_characters() {
     );
     assert_eq!(cut(&"é".repeat(2000)).chars().count(), 1024);
 }
+
+#[test]
+fn what_allows_more_time_is_named_as_sagemaker_names_it() {
+    assert_eq!(
+        cut("the search ran out of time after 40 s; allow more with --max-duration"),
+        "the search ran out of time after 40 s; allow more with JobDurationInSeconds"
+    );
+}

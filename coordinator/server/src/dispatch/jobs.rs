@@ -17,6 +17,7 @@ use assay_planning::{
     job_state::{
         JobEffect, JobEvent as JobChange, JobEventDenied, JobState, StopReason, claim_name,
     },
+    out_of_time,
     planner::{self, Plan, PlanError},
     trial_state::{TrialEnd, TrialEvent},
 };
@@ -73,7 +74,7 @@ impl ActiveJob {
                 measured += 1;
                 continue;
             }
-            let reason = why_not(end);
+            let reason = why_not(end, &self.spec);
             if !reasons.contains(&reason) {
                 reasons.push(reason);
             }
@@ -128,12 +129,14 @@ fn too_slow(end: &TrialEnd) -> bool {
 }
 
 /// Why a trial was not measured, in a few words.
-fn why_not(end: &TrialEnd) -> String {
+fn why_not(end: &TrialEnd, spec: &JobSpec) -> String {
     match end {
-        TrialEnd::Reported { outcome: TrialOutcome::Failed(failure) } => failure.message.clone(),
+        TrialEnd::Reported { outcome: TrialOutcome::Failed(failure) } => {
+            out_of_time::why_failed(failure)
+        }
         TrialEnd::Reported { outcome: TrialOutcome::Cancelled { by } }
         | TrialEnd::NotRun { by } => {
-            format!("cancelled by {by}")
+            out_of_time::why_cancelled(by, spec).unwrap_or_else(|| format!("cancelled by {by}"))
         }
         TrialEnd::Lost { losses, last_agent } => {
             format!("its agent was lost {losses} times, last {last_agent}")

@@ -5,6 +5,7 @@ use std::time::Duration;
 use assay_measure::ids::TrialId;
 use assay_planning::{
     job_state::{JobEvent as JobChange, JobState},
+    out_of_time,
     trial_state::TrialEvent,
 };
 use jiff::Timestamp;
@@ -83,11 +84,10 @@ impl State {
     pub(super) fn end_late_beginnings(&mut self, now: Timestamp) {
         for index in 0..self.jobs.len() {
             let job = &self.jobs[index];
-            let Some(within) = job.spec.limits.begin_within else { continue };
             if job.begins_by().is_none_or(|at| at > now) {
                 continue;
             }
-            let by = format!("the job's duration of {within:?}");
+            let by = out_of_time::TIME_TO_BEGIN.to_owned();
             // The end of one may bring others into the queue; those do not begin either.
             while let Some(id) = self.jobs[index].first_queued() {
                 let cancel = TrialEvent::CancelAsked { by: by.clone() };

@@ -280,3 +280,20 @@ async fn jobs_are_listed_newest_first_in_pages() {
     request.page_token = "x".to_owned();
     assert_eq!(jobs.list_jobs(request).await.unwrap_err().code(), Code::InvalidArgument);
 }
+
+#[tokio::test]
+async fn a_job_that_ran_out_of_time_has_failed_and_says_what_allows_more() {
+    let coordinator = Coordinator::start().await;
+    let mut agent = FakeAgent::attach(&coordinator, "a").await;
+    coordinator.create(job_spec("hurried", &["ml.c5.large"])).await.unwrap();
+    let trial = held(&agent.expect_start().await);
+    let failure = Failure {
+        kind: FailureKind::OutOfTime,
+        message: "the search ran out of time after 40 s".to_owned(),
+        detail: String::new(),
+    };
+    agent.finish(&trial, TrialOutcome::Failed(failure)).await;
+    let job = coordinator.reaches("hurried", JobStatus::Failed).await;
+    let told = "the search ran out of time after 40 s; allow more with --max-duration";
+    assert_eq!(job.reason, told);
+}
