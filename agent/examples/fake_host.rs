@@ -1,14 +1,17 @@
 //! A model host without a model, for tests of the agent: speaks the host's contract and misbehaves as
-//! the environment variable `FAKE_HOST` says.
+//! the file says that it is given for a model.
 //!
-//! One thread per connection, keep-alive. Words of `FAKE_HOST`:
+//! The file has lines of a word and what it says: `host BEHAVIOUR`, `pid-file PATH` (where its process id goes)
+//! and `compare ANSWER`. Any other line means nothing.
+//!
+//! One thread per connection, keep-alive. Behaviours:
 //! `serve` (the default), `serve:MICROSECONDS` (one call at a time takes so long), `raise-from:N`, `raise-every:N`,
 //! `crash-from:N`, `hang-from:N`, `eat-from:N` (allocates without end), `reject` (400 to every body),
 //! `nan`, `silent` (never ready), `bad-model`, `exit-early`, `segfault-early`.
 //!
 //! Given `--batch-log`, it tells every answered call as a batch of its own.
 //!
-//! Started with `compare`, it says what `FAKE_COMPARE` says: `MAX,MEAN` (none if it is not set), `hang`,
+//! Started with `compare`, it says what the file says to that: `MAX,MEAN` (an error if there is none), `hang`,
 //! `segfault`, or the code of an error such as `engine`.
 
 use std::{
@@ -42,17 +45,22 @@ struct Host {
 }
 
 fn main() -> ExitCode {
-    let behaviour = env::var("FAKE_HOST").unwrap_or_else(|_| "serve".to_owned());
+    let model = env::args().nth(2).and_then(|path| std::fs::read_to_string(path).ok());
+    let model = model.unwrap_or_default();
+    let told = |word: &str| {
+        model.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')).map(str::to_owned)
+    };
+    let behaviour = told("host").unwrap_or_else(|| "serve".to_owned());
     let (word, number) = match behaviour.split_once(':') {
         Some((word, number)) => (word.to_owned(), number.parse().unwrap_or(0)),
         None => (behaviour.clone(), 0),
     };
     eprintln!("fake host: {behaviour} {:?}", env::args().skip(1).collect::<Vec<_>>());
-    if let Ok(file) = env::var("FAKE_HOST_PID_FILE") {
+    if let Some(file) = told("pid-file") {
         std::fs::write(file, std::process::id().to_string()).ok();
     }
     if env::args().nth(1).as_deref() == Some("compare") {
-        return compare(&env::var("FAKE_COMPARE").unwrap_or_default());
+        return compare(&told("compare").unwrap_or_default());
     }
     match word.as_str() {
         "bad-model" => {

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use assay_measure::{configuration::Configuration, input_spec::InputSpec};
+use assay_measure::{configuration::Configuration, environment, input_spec::InputSpec};
 use rustix::process::{Pid, Signal, getpid, kill_process_group};
 use thiserror::Error;
 use tokio::{
@@ -132,7 +132,8 @@ impl Serving<'_> {
             .env("MKL_NUM_THREADS", &threads)
             // Its last lines stand in failures: only what went wrong belongs there.
             .env("ASSAY_LOG", "warn")
-            .envs(&self.configuration.environment)
+            // Whatever a coordinator sent: the last gate stands where the process begins.
+            .envs(environment::split(&self.configuration.environment).0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -376,7 +377,9 @@ mod tests {
     #[test]
     fn the_host_is_told_its_whole_configuration() {
         let mut configuration = Configuration::cpu(NonZeroU32::new(2).unwrap(), NonZeroU32::MIN);
-        configuration.environment.insert("ONEDNN_VERBOSE".into(), "1".into());
+        for (name, value) in [("ONEDNN_VERBOSE", "1"), ("LD_PRELOAD", "/x.so"), ("LABELS", "cat")] {
+            configuration.environment.insert(name.into(), value.into());
+        }
         let inputs = ["x=float32[1,3]".parse().unwrap()];
         let serving = Serving {
             model: Path::new("/cache/m.pt"),
@@ -400,6 +403,8 @@ mod tests {
             environment.contains(&("OMP_NUM_THREADS", "1"))
                 && environment.contains(&("ONEDNN_VERBOSE", "1"))
         );
+        let set = |name| environment.iter().any(|(set, _)| *set == name);
+        assert!(!set("LD_PRELOAD") && !set("LABELS"), "{environment:?}");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Environment variables as a part of a candidate's configuration: which are tried, and what they mean.
 //!
 //! A few well-known names set the host's own settings, so that a model that was tuned for another
-//! serving stack is measured the way it runs there ([`settings_of`]). Every other variable reaches
-//! the host process as it is, except those that would change which code runs ([`check_name`]).
+//! serving stack is measured the way it runs there ([`settings_of`]). Others reach the host process where
+//! a library inside it or the container contract documents them ([`reaches_host`]); what is left is
+//! recorded with the configuration, and no more.
 
 mod base;
+mod reach;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +16,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use self::base::{BaseEnvironment, LONGEST_BASE_VALUE, MOST_BYTES};
+pub use self::{
+    base::{BaseEnvironment, LONGEST_BASE_VALUE, MOST_BYTES},
+    reach::{can_be_varied, reaches_host, split, told_of},
+};
 
 /// The most variables that one range may name.
 pub const MOST_NAMES: usize = 5;
@@ -51,8 +56,14 @@ const LONGEST_DELAY_US: u64 = 10_000_000;
 
 /// Variables and the values to try for each. Empty tries nothing and sets nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<String, Vec<String>>", into = "BTreeMap<String, Vec<String>>")]
+#[serde(try_from = "Recorded", into = "BTreeMap<String, Vec<String>>")]
 pub struct EnvironmentRanges(BTreeMap<String, Vec<String>>);
+
+/// Ranges as they were written down. What an earlier version let be varied can still be read, though it cannot be
+/// asked for any more.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Recorded(BTreeMap<String, Vec<String>>);
 
 /// What is wrong with an environment.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -67,13 +78,14 @@ pub enum EnvironmentError {
         /// How long it may be.
         most: usize,
     },
-    /// A name that must not be set.
-    #[error("the environment variable {name} cannot be set: {reason}")]
-    Refused {
+    /// A name that makes no difference.
+    #[error(
+        "the environment variable {name} cannot be varied: nothing in the model host reads it, so every value would measure the same thing{}",
+        instead_of(name)
+    )]
+    NoDifference {
         /// The name.
         name: String,
-        /// Why.
-        reason: &'static str,
     },
     /// Too many names.
     #[error("{count} environment variables are given; at most {MOST_NAMES} can be varied")]
@@ -149,6 +161,14 @@ impl EnvironmentRanges {
     /// [`EnvironmentError`] names the variable and what is wrong with it, also when only some
     /// combination of values contradicts itself.
     pub fn new(ranges: BTreeMap<String, Vec<String>>) -> Result<Self, EnvironmentError> {
+        let ranges = Self::well_formed(ranges)?;
+        match ranges.0.keys().find(|name| !can_be_varied(name)) {
+            Some(name) => Err(EnvironmentError::NoDifference { name: name.clone() }),
+            None => Ok(ranges),
+        }
+    }
+
+    fn well_formed(ranges: BTreeMap<String, Vec<String>>) -> Result<Self, EnvironmentError> {
         if ranges.len() > MOST_NAMES {
             return Err(EnvironmentError::TooManyNames { count: ranges.len() });
         }
@@ -212,6 +232,13 @@ impl TryFrom<BTreeMap<String, Vec<String>>> for EnvironmentRanges {
     }
 }
 
+impl TryFrom<Recorded> for EnvironmentRanges {
+    type Error = EnvironmentError;
+    fn try_from(Recorded(ranges): Recorded) -> Result<Self, EnvironmentError> {
+        Self::well_formed(ranges)
+    }
+}
+
 impl From<EnvironmentRanges> for BTreeMap<String, Vec<String>> {
     fn from(ranges: EnvironmentRanges) -> Self {
         ranges.0
@@ -224,47 +251,34 @@ pub fn is_known(name: &str) -> bool {
     KNOWN_NAMES.contains(&name)
 }
 
-/// Refuses what is no name, and names that would change which code the host runs or who reads its
-/// output instead of how it serves.
+/// Refuses what is no name.
 ///
 /// # Errors
-/// [`EnvironmentError::Name`] or [`EnvironmentError::Refused`] with the reason.
+/// [`EnvironmentError::Name`].
 pub fn check_name(name: &str) -> Result<(), EnvironmentError> {
     let letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
     let well_formed = name.len() <= LONGEST_NAME
         && name.bytes().next().is_some_and(letter)
         && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit());
-    if !well_formed {
-        return Err(bad_name(name, LONGEST_NAME));
-    }
-    match reason_against(name) {
-        Some(reason) => Err(EnvironmentError::Refused { name: name.to_owned(), reason }),
-        None => Ok(()),
-    }
+    if well_formed { Ok(()) } else { Err(bad_name(name, LONGEST_NAME)) }
 }
 
 fn bad_name(name: &str, most: usize) -> EnvironmentError {
     EnvironmentError::Name { name: name.chars().take(most).collect(), most }
 }
 
-fn reason_against(name: &str) -> Option<&'static str> {
-    const LOADER: &str = "it makes the dynamic loader load other code into the model host";
-    if is_known(name) {
-        return None;
-    }
+/// What was probably meant by a name that cannot be varied.
+fn instead_of(name: &str) -> &'static str {
     match name {
-        "PATH" | "HOME" | "TMPDIR" | "SHELL" | "USER" | "BASH_ENV" | "ENV" | "IFS" => {
-            Some("it belongs to the machine and decides which programs and files are used")
+        "MKL_NUM_THREADS" => "; OMP_NUM_THREADS sets the threads of MKL as well",
+        "SAGEMAKER_TS_BATCH_SIZE" => "; ASSAY_MAX_BATCH sets the largest batch",
+        "SAGEMAKER_TS_MAX_BATCH_DELAY" => {
+            "; ASSAY_MAX_BATCH_DELAY_US sets how long a batch waits to fill"
         }
-        "GLIBC_TUNABLES" | "GCONV_PATH" | "LOCPATH" | "NLSPATH" | "RESOLV_HOST_CONF" => {
-            Some("it changes the C library of the model host")
+        "SAGEMAKER_TS_MIN_WORKERS" | "SAGEMAKER_TS_MAX_WORKERS" => {
+            "; SAGEMAKER_MODEL_SERVER_WORKERS sets the workers"
         }
-        "MKL_NUM_THREADS" => Some("OMP_NUM_THREADS sets the threads of both libraries"),
-        _ if name.starts_with("LD_") || name.starts_with("DYLD_") => Some(LOADER),
-        _ if name.starts_with("ASSAY_") => Some(
-            "it configures Assay itself; ASSAY_MAX_BATCH and ASSAY_MAX_BATCH_DELAY_US are for this",
-        ),
-        _ => None,
+        _ => "",
     }
 }
 
@@ -331,6 +345,9 @@ fn read<T: std::str::FromStr<Err = ParseIntError>>(
 mod tests {
     use super::*;
 
+    const KMP: &str = "KMP_BLOCKTIME";
+    const OMP: &str = "OMP_PROC_BIND";
+
     fn ranges(pairs: &[(&str, &[&str])]) -> Result<EnvironmentRanges, EnvironmentError> {
         let values = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
         EnvironmentRanges::new(
@@ -344,9 +361,9 @@ mod tests {
 
     #[test]
     fn ranges_multiply_out_to_every_combination_once() {
-        let both = ranges(&[("A", &["1", "2", "1"]), ("B", &["x", "y"])]).unwrap();
+        let both = ranges(&[(KMP, &["1", "2", "1"]), (OMP, &["x", "y"])]).unwrap();
         let shown: Vec<String> =
-            both.combinations().iter().map(|each| format!("{}{}", each["A"], each["B"])).collect();
+            both.combinations().iter().map(|each| format!("{}{}", each[KMP], each[OMP])).collect();
         assert_eq!(shown, ["1x", "1y", "2x", "2y"]);
         assert_eq!(EnvironmentRanges::default().combinations(), [BTreeMap::new()]);
     }
@@ -400,19 +417,24 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_change_which_code_runs_are_refused_with_the_reason() {
-        for (name, part) in [
-            ("LD_PRELOAD", "dynamic loader"),
-            ("LD_LIBRARY_PATH", "dynamic loader"),
-            ("LD_AUDIT", "dynamic loader"),
-            ("PATH", "belongs to the machine"),
-            ("GLIBC_TUNABLES", "C library"),
-            ("ASSAY_LOG", "configures Assay itself"),
-            ("MKL_NUM_THREADS", "OMP_NUM_THREADS"),
+    fn what_makes_no_difference_is_not_varied() {
+        assert_eq!(
+            said(&[("LD_PRELOAD", &["/tmp/a.so"])]),
+            "the environment variable LD_PRELOAD cannot be varied: nothing in the model host reads it, \
+             so every value would measure the same thing"
+        );
+        for (name, instead) in [
+            ("COLOUR", "the same thing"),
+            ("MKL_NUM_THREADS", "OMP_NUM_THREADS sets"),
+            ("SAGEMAKER_TS_BATCH_SIZE", "ASSAY_MAX_BATCH sets"),
         ] {
-            let said = said(&[(name, &["x"])]);
-            assert!(said.contains(name) && said.contains(part), "{said}");
+            let said = said(&[(KMP, &["0"]), (name, &["1", "2"])]);
+            assert!(said.contains(name) && said.contains(instead), "{said}");
         }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
         for name in ["", "1A", "A=B", "A B", "Ä", &"A".repeat(1025)] {
             assert!(matches!(check_name(name), Err(EnvironmentError::Name { .. })), "{name:?}");
         }
@@ -423,17 +445,26 @@ mod tests {
     fn more_names_or_values_than_can_be_tried_are_refused() {
         let names = ["A", "B", "C", "D", "E", "F"].map(|name| (name, ["1"].as_slice()));
         assert!(said(&names).starts_with("6 environment variables"));
-        assert_eq!(said(&[("A", &[])]), "A has 0 values; 1 to 3 can be tried");
-        assert_eq!(said(&[("A", &["1", "2", "3", "4"])]), "A has 4 values; 1 to 3 can be tried");
-        assert!(said(&[("A", &["a\nb"])]).contains("control characters"));
-        assert!(said(&[("A", &["x".repeat(129).as_str()])]).contains("longer than"));
+        assert_eq!(said(&[(KMP, &[])]), "KMP_BLOCKTIME has 0 values; 1 to 3 can be tried");
+        assert_eq!(
+            said(&[(KMP, &["1", "2", "3", "4"])]),
+            "KMP_BLOCKTIME has 4 values; 1 to 3 can be tried"
+        );
+        assert!(said(&[(KMP, &["a\nb"])]).contains("control characters"));
+        assert!(said(&[(KMP, &["x".repeat(129).as_str()])]).contains("longer than"));
     }
 
     #[test]
     fn ranges_survive_json_and_are_checked_there() {
-        let both = ranges(&[("A", &["1", "2"])]).unwrap();
+        let both = ranges(&[(KMP, &["1", "2"])]).unwrap();
         let json = serde_json::to_string(&both).unwrap();
         assert_eq!(serde_json::from_str::<EnvironmentRanges>(&json).unwrap(), both);
-        assert!(serde_json::from_str::<EnvironmentRanges>(r#"{"LD_PRELOAD":["x"]}"#).is_err());
+        assert!(serde_json::from_str::<EnvironmentRanges>(r#"{"A B":["x"]}"#).is_err());
+    }
+
+    #[test]
+    fn what_an_earlier_version_varied_can_still_be_read() {
+        let read = serde_json::from_str::<EnvironmentRanges>(r#"{"COLOUR":["red","blue"]}"#);
+        assert_eq!(read.unwrap().combinations().len(), 2);
     }
 }

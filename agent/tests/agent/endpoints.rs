@@ -1,7 +1,7 @@
 //! Trials on endpoints: servers that run already, loaded as they are, and whatever they do wrong.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -29,9 +29,12 @@ struct Existing {
 
 impl Existing {
     fn start(behaviour: &str) -> Self {
+        let mut model = tempfile::NamedTempFile::new().unwrap();
+        writeln!(model, "host {behaviour}").unwrap();
         let mut child = Command::new(fake_host())
-            .args(["serve", "model.pt", "--listen", "127.0.0.1:0"])
-            .env("FAKE_HOST", behaviour)
+            .arg("serve")
+            .arg(model.path())
+            .args(["--listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

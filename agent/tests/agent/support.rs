@@ -409,20 +409,25 @@ impl Place {
         panic!("the host did not start");
     }
 
+    /// A file that tells the fake host what to do.
+    pub(crate) fn model(&self, told: &[(&str, &str)]) -> String {
+        let pid_file = self.pid_file().display().to_string();
+        let all = told.iter().copied().chain([("pid-file", pid_file.as_str())]);
+        all.map(|(word, what)| format!("{word} {what}\n")).collect()
+    }
+
     /// A trial of a host that behaves as `behaviour` says, under a short fixed load.
     pub(crate) fn spec(&self, coordinator: &TestCoordinator, behaviour: &str) -> TrialSpec {
         let two = NonZeroU32::new(2).unwrap();
-        let mut configuration = Configuration::cpu(two, NonZeroU32::MIN);
-        configuration.environment.insert("FAKE_HOST".to_owned(), behaviour.to_owned());
-        let pid_file = self.pid_file().display().to_string();
-        configuration.environment.insert("FAKE_HOST_PID_FILE".to_owned(), pid_file);
+        let configuration = Configuration::cpu(two, NonZeroU32::MIN);
+        let model = self.model(&[("host", behaviour)]);
         TrialSpec {
             id: TrialId::new("demo/0").unwrap(),
             instance_type: InstanceTypeName::new("ml.c5.large").unwrap(),
             subject: TrialSubject::Served(ServedModel {
                 emulated: None,
                 configuration,
-                model: coordinator.add_artifact("model.pt", b"a model, to those who believe"),
+                model: coordinator.add_artifact("model.pt", model.as_bytes()),
                 ready_within: Duration::from_secs(10),
             }),
             payload: Payload {

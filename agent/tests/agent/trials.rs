@@ -321,7 +321,8 @@ fn compared(
     let mut spec = place.spec(coordinator, "serve:1000");
     served(&mut spec).configuration.dtype = dtype;
     served(&mut spec).configuration.graph = Graph::Optimized;
-    served(&mut spec).configuration.environment.insert("FAKE_COMPARE".to_owned(), how.to_owned());
+    let model = place.model(&[("host", "serve:1000"), ("compare", how)]);
+    served(&mut spec).model = coordinator.add_artifact("model.pt", model.as_bytes());
     spec
 }
 

@@ -1,8 +1,8 @@
 //! The variables that a model brings along: what every configuration of it begins with.
 //!
 //! The known names among them set the host's own settings where nothing else does, and are no variables any
-//! more after that; all others reach the host process as they are. They are not varied, so there may be more
-//! of them, and longer ones, than in a range.
+//! more after that; of the others those reach the host process that tune it, and all are recorded. They are not
+//! varied, so there may be more of them, and longer ones, than in a range.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub const LONGEST_BASE_VALUE: usize = 1024;
 /// The most bytes of all names and values together: every configuration of a plan carries them.
 pub const MOST_BYTES: usize = 16 << 10;
 
-/// Variables that can be given to a host process, and what they ask of the host.
+/// Variables that a model is packed with, and what they ask of the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct BaseEnvironment {
@@ -59,7 +59,7 @@ impl BaseEnvironment {
         self.settings
     }
 
-    /// Those that mean nothing to the host itself.
+    /// Those that mean nothing to the host itself, whether they reach its process or not.
     #[must_use]
     pub fn of_the_process(&self) -> BTreeMap<String, String> {
         let others = self.variables.iter().filter(|(name, _)| !is_known(name));
@@ -98,10 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_range_may_not_set_a_model_may_not_bring_along() {
+    fn any_name_is_taken_whether_it_reaches_the_host_or_not() {
+        let base = base(&[("LD_PRELOAD", "/tmp/x.so"), ("PATH", "/tmp"), ("LABELS", "a")]).unwrap();
+        assert_eq!(base.of_the_process().len(), 3);
+    }
+
+    #[test]
+    fn what_is_no_name_or_value_a_model_may_not_bring_along() {
         for (name, value, part) in [
-            ("LD_PRELOAD", "/tmp/x.so", "dynamic loader"),
-            ("PATH", "/tmp", "belongs to the machine"),
             ("OMP_NUM_THREADS", "auto", "a whole number from 1 to 1024"),
             ("A B", "1", "is not a name"),
             ("A", "x\u{1b}[2J", "control characters"),
@@ -132,6 +136,6 @@ mod tests {
         let json = serde_json::to_string(&known).unwrap();
         assert_eq!(json, r#"{"A":"b","OMP_NUM_THREADS":"2"}"#);
         assert_eq!(serde_json::from_str::<BaseEnvironment>(&json).unwrap(), known);
-        assert!(serde_json::from_str::<BaseEnvironment>(r#"{"LD_PRELOAD":"x"}"#).is_err());
+        assert!(serde_json::from_str::<BaseEnvironment>(r#"{"A B":"x"}"#).is_err());
     }
 }

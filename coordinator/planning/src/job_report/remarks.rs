@@ -2,6 +2,7 @@
 
 use assay_measure::{
     configuration::{Configuration, Precision},
+    environment,
     hardware::LimitInForce,
     ids::EndpointName,
     job::JobStatus,
@@ -73,10 +74,12 @@ pub(super) fn of_candidate(
     }
     match &candidate.serving {
         Serving::Endpoint(name) => warnings.push(about_the_endpoint(candidate, name)),
-        Serving::Configured(asked) if measurement.configuration.as_ref() != Some(asked) => {
-            warnings.push(format!("the model host was asked for {asked}"));
+        Serving::Configured(asked) => {
+            if measurement.configuration.as_ref() != Some(asked) {
+                warnings.push(format!("the model host was asked for {asked}"));
+            }
+            about_the_environment(asked, &mut warnings);
         }
-        Serving::Configured(_) => {}
     }
     if trial.repeats > 0 {
         warnings.push(format!(
@@ -186,6 +189,14 @@ fn about_steal(measurement: &Measurement, warnings: &mut Vec<String>) {
         warnings.push(format!(
             "{stolen:.1} % of CPU time was stolen by the hypervisor during the run (suspect above {threshold} %)"
         ));
+    }
+}
+
+/// Variables that the model brings along and that its process did not get.
+fn about_the_environment(asked: &Configuration, warnings: &mut Vec<String>) {
+    let (_, left_out) = environment::split(&asked.environment);
+    if !left_out.is_empty() {
+        warnings.push(environment::told_of(&left_out));
     }
 }
 

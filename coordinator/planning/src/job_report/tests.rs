@@ -15,7 +15,7 @@ use super::{
     *,
 };
 use crate::{
-    planner::Stage,
+    planner::{Serving, Stage},
     testing::{self, measured, measurement},
 };
 
@@ -263,6 +263,21 @@ fn burst_credits_steal_and_missing_limits_are_warned_of() {
             .any(|found| found.name == assay_measure::validity::FindingName::BurstCredits)
     );
     assert!(has(&report.warnings, "quick mode heats the machine for seconds only"));
+}
+
+#[test]
+fn what_a_model_brings_along_and_its_process_does_not_get_is_named() {
+    let mut job = facts(&["own.small=2x2GiB@0.05"], vec![measured(measurement(500.0, 1.0))]);
+    let Serving::Configured(asked) = &mut job.plan.candidates[0].serving else {
+        panic!("a model is served")
+    };
+    for (name, value) in [("KMP_BLOCKTIME", "0"), ("LABELS", "cat,dog"), ("LD_PRELOAD", "/x.so")] {
+        asked.environment.insert(name.to_owned(), value.to_owned());
+    }
+    let report = reported(&job);
+    let warnings = &report.ranking[0].warnings;
+    let expected = "the environment variables LABELS, LD_PRELOAD are recorded and not set";
+    assert!(has(warnings, expected), "{warnings:?}");
 }
 
 #[test]

@@ -202,14 +202,16 @@ mod tests {
         let own = base(&[
             ("SAGEMAKER_MODEL_SERVER_WORKERS", "2"),
             ("OMP_NUM_THREADS", "2"),
-            ("LABELS", "cat"),
+            ("KMP_BLOCKTIME", "200"),
         ]);
-        let ranges =
-            environment(&[("TS_DEFAULT_WORKERS_PER_MODEL", &["1", "4"]), ("LABELS", &["dog"])]);
+        let ranges = environment(&[
+            ("TS_DEFAULT_WORKERS_PER_MODEL", &["1", "4"]),
+            ("KMP_BLOCKTIME", &["0"]),
+        ]);
         let found = with_environment(&Sweep::default(), &own, &ranges).unwrap();
         let (variables, one) = &found[1];
         assert_eq!((one.workers[0].get(), one.intra_op_threads[0].get()), (4, 2));
-        let expected = [("LABELS", "dog"), ("TS_DEFAULT_WORKERS_PER_MODEL", "4")];
+        let expected = [("KMP_BLOCKTIME", "0"), ("TS_DEFAULT_WORKERS_PER_MODEL", "4")];
         let variables: Vec<_> = variables.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         assert_eq!(variables, expected, "what the model asked for is no variable any more");
     }

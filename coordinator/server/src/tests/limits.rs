@@ -90,7 +90,7 @@ async fn the_environment_of_a_candidate_reaches_the_agent_with_the_settings_it_a
     let request = v1::CreateJobRequest { spec: Some(wire) };
     let refused = jobs.create_job(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
-    assert!(refused.message().contains("LD_PRELOAD cannot be set"), "{}", refused.message());
+    assert!(refused.message().contains("LD_PRELOAD cannot be varied"), "{}", refused.message());
 }
 
 #[tokio::test]

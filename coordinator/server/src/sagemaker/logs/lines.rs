@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use assay_measure::{
-    environment::is_known,
+    environment::{self, is_known},
     ids::{InstanceTypeName, TrialId},
     job::JobStatus,
     outcome::{LatencyFigures, Measurement, StepReport, TrialOutcome},
@@ -117,7 +117,11 @@ fn introduction(job: &Shown) -> Vec<String> {
     if let Some(Ok(parts)) = pattern.map(|one| traffic::parts(one, input.job_duration_in_seconds)) {
         lines.push(format!("Traffic: {}.", traffic::described(&parts)));
     }
-    lines.extend(about_the_environment(&intake.subject.environment));
+    lines.extend(about_the_environment("the model's container", &intake.subject.environment));
+    for (name, variables) in &intake.subject.specifications {
+        let of_specification = format!("inference specification {name}");
+        lines.extend(about_the_environment(&of_specification, variables));
+    }
     lines.extend(checks::notices(request));
     lines
 }
@@ -128,9 +132,9 @@ fn about_the_model(url: &str) -> String {
 }
 
 /// Names only: values stand with the configuration of each benchmark.
-fn about_the_environment(variables: &BTreeMap<String, String>) -> Option<String> {
-    let (known, others): (Vec<&str>, Vec<&str>) =
-        variables.keys().map(String::as_str).partition(|name| is_known(name));
+fn about_the_environment(of: &str, variables: &BTreeMap<String, String>) -> Option<String> {
+    let (set, left_out) = environment::split(variables);
+    let (known, others): (Vec<&str>, Vec<&str>) = set.keys().partition(|name| is_known(name));
     let mut parts = Vec::new();
     if !others.is_empty() {
         parts.push(format!("{} reach the model host", others.join(", ")));
@@ -141,8 +145,10 @@ fn about_the_environment(variables: &BTreeMap<String, String>) -> Option<String>
             known.join(", ")
         ));
     }
-    (!parts.is_empty())
-        .then(|| format!("Environment of the model's container: {}.", parts.join("; ")))
+    if !left_out.is_empty() {
+        parts.push(environment::told_of(&left_out));
+    }
+    (!parts.is_empty()).then(|| format!("Environment of {of}: {}.", parts.join("; ")))
 }
 
 /// Without what may be a signature.

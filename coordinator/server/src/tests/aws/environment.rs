@@ -37,21 +37,25 @@ fn parameters(found: &Value) -> Vec<String> {
 async fn the_environment_of_the_container_reaches_the_host_and_a_range_wins_over_it() {
     let bench = Bench::start().await;
     let mut agent = FakeAgent::attach(&bench.coordinator, "a").await;
-    let own = json!({"LABELS": "cat,dog", "COLOUR": "red", "TS_DEFAULT_WORKERS_PER_MODEL": "2"});
+    let own = json!({
+        "LABELS": "cat,dog", "KMP_BLOCKTIME": "0", "TS_DEFAULT_WORKERS_PER_MODEL": "2",
+        "LD_PRELOAD": "/tmp/x.so",
+    });
     create_model(&bench, "labelled", own).await;
-    let ranges = json!({"CategoricalParameterRanges": [{"Name": "COLOUR", "Value": ["blue"]}]});
+    let ranges = json!({"CategoricalParameterRanges": [{"Name": "KMP_BLOCKTIME", "Value": ["1"]}]});
     let configurations = json!([
         {"InstanceType": "ml.c5.large"},
         {"InstanceType": "ml.c5.large", "EnvironmentParameterRanges": ranges},
     ]);
     bench.ok(CREATE, load_test(&bench, "demo", "labelled", configurations)).await;
-    for colour in ["red", "blue"] {
+    for blocktime in ["0", "1"] {
         let start = agent.expect_start().await;
         let configuration = start.spec.as_ref().unwrap().configuration.as_ref().unwrap();
         assert_eq!(configuration.workers, 2, "the model says so");
         let mut variables: Vec<_> = configuration.environment.clone().into_iter().collect();
         variables.sort();
-        let expected = [("COLOUR", colour), ("LABELS", "cat,dog")];
+        let expected =
+            [("KMP_BLOCKTIME", blocktime), ("LABELS", "cat,dog"), ("LD_PRELOAD", "/tmp/x.so")];
         assert_eq!(variables, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         agent.finish(&held(&start), measured()).await;
     }
@@ -63,7 +67,11 @@ async fn the_environment_of_the_container_reaches_the_host_and_a_range_wins_over
         "logStreamName": "demo/execution", "startFromHead": true,
     });
     let log = bench.ok("GetLogEvents", log).await.to_string();
-    assert!(log.contains("COLOUR, LABELS reach the model host"), "{log}");
+    assert!(log.contains("KMP_BLOCKTIME reach the model host"), "{log}");
+    assert!(
+        log.contains("LABELS, LD_PRELOAD are recorded and not set for the model host"),
+        "{log}"
+    );
     assert!(log.contains("TS_DEFAULT_WORKERS_PER_MODEL set it where"), "{log}");
 }
 
@@ -86,11 +94,11 @@ async fn what_the_model_brings_along_is_not_repeated_as_something_to_set() {
 }
 
 #[tokio::test]
-async fn an_environment_that_changes_which_code_runs_is_refused_with_its_name() {
+async fn an_environment_with_a_value_that_is_none_is_refused_with_its_name() {
     let bench = Bench::start().await;
     let configurations = json!([{"InstanceType": "ml.c5.large"}]);
     for (name, value, part) in [
-        ("LD_PRELOAD", "/tmp/x.so", "dynamic loader"),
+        ("TS_DEFAULT_WORKERS_PER_MODEL", "0", "a whole number from 1 to 1024"),
         ("OMP_NUM_THREADS", "auto", "a whole number from 1 to 1024"),
     ] {
         let model = name.replace('_', "-");
@@ -100,6 +108,22 @@ async fn an_environment_that_changes_which_code_runs_is_refused_with_its_name() 
         assert_eq!(code, "ValidationException");
         let told = message.contains("Environment of the model's container");
         assert!(told && message.contains(name) && message.contains(part), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_range_over_a_variable_that_makes_no_difference_is_refused_with_its_name() {
+    let bench = Bench::start().await;
+    create_model(&bench, "bare", json!({"COLOUR": "red"})).await;
+    for name in ["COLOUR", "LD_PRELOAD"] {
+        let ranges =
+            json!({"CategoricalParameterRanges": [{"Name": name, "Value": ["blue", "green"]}]});
+        let configurations =
+            json!([{"InstanceType": "ml.c5.large", "EnvironmentParameterRanges": ranges}]);
+        let (code, message) =
+            bench.refused(CREATE, load_test(&bench, "demo", "bare", configurations)).await;
+        assert_eq!(code, "ValidationException");
+        assert!(message.contains(&format!("{name} cannot be varied")), "{message}");
     }
 }
 
