@@ -1,8 +1,12 @@
 //! Who may ask: AWS Signature Version 4, checked by signing the request again and comparing.
 //!
 //! Only headers that the signature names count, and those that decide what is asked have to be among them.
+//! A request that cannot be signed again is refused, and so is what has no one meaning: a header that stands twice,
+//! bytes that are no text. Nothing that fails here has a value that could equal something.
 //! Temporary credentials (session tokens) are not known here. A signature is good for five minutes around
 //! its date; within them the same request may come again, as with AWS.
+
+use std::collections::HashSet;
 
 use assay_sagemaker::{
     error::{ApiError, ErrorCode},
@@ -15,6 +19,7 @@ use aws_sigv4::{
 };
 use http::{HeaderName, header, request::Parts};
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
+use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 
 use crate::sagemaker::{
@@ -67,7 +72,24 @@ struct Authorization<'a> {
     region: &'a str,
     service: &'a str,
     signed_headers: Vec<&'a str>,
-    signature: &'a str,
+    signature: Signature,
+}
+
+/// An HMAC-SHA256, which is written as 64 lower-case hexadecimal digits and in no other way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Signature([u8; 64]);
+
+impl Signature {
+    fn parse(text: &str) -> Option<Self> {
+        let digits: [u8; 64] = text.as_bytes().try_into().ok()?;
+        let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        digits.iter().all(is_digit).then_some(Self(digits))
+    }
+
+    /// In a time that does not tell how far they agree.
+    fn equals(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
 }
 
 impl Gate {
@@ -97,15 +119,12 @@ impl Claim<'_> {
         let Some(signed) = &self.0 else {
             return Ok(());
         };
-        let right = signed.again(parts, body).unwrap_or_default();
-        if right.as_bytes().ct_eq(signed.authorization.signature.as_bytes()).into() {
-            tracing::debug!(key = signed.key.name, "signed");
-            return Ok(());
+        let right = signed.again(parts, body)?;
+        if !right.equals(&signed.authorization.signature) {
+            return Err(does_not_match());
         }
-        Err(invalid(
-            "The request signature we calculated does not match the signature you provided. \
-             Check your AWS Secret Access Key and signing method.",
-        ))
+        tracing::debug!(key = signed.key.name, "signed");
+        Ok(())
     }
 }
 
@@ -115,12 +134,12 @@ fn signed<'a>(
     parts: &'a Parts,
     now: Timestamp,
 ) -> Result<Signed<'a>, ApiError> {
-    let authorization = text(parts, &header::AUTHORIZATION).ok_or_else(|| {
+    let authorization = only(parts, &header::AUTHORIZATION)?.ok_or_else(|| {
         let code = ErrorCode::MissingAuthenticationTokenException;
         ApiError::new(code, "Missing Authentication Token")
     })?;
     let authorization = Authorization::parse(authorization)?;
-    let date = text(parts, &DATE).ok_or_else(|| {
+    let date = only(parts, &DATE)?.ok_or_else(|| {
         incomplete("Authorization header requires existence of a 'X-Amz-Date' header.")
     })?;
     let at = parse_date(date)?;
@@ -129,7 +148,7 @@ fn signed<'a>(
         let code = ErrorCode::UnrecognizedClientException;
         ApiError::new(code, "The security token included in the request is invalid.")
     })?;
-    let service = service_of(text(parts, &TARGET).unwrap_or_default());
+    let service = service_of(only(parts, &TARGET)?.unwrap_or_default());
     authorization.scoped_to(date, region, service)?;
     if let Some(missing) = MUST_BE_SIGNED
         .iter()
@@ -176,13 +195,21 @@ impl<'a> Authorization<'a> {
         }
         let (mut credential, mut signed_headers, mut signature) = (None, None, None);
         for part in rest.split(',') {
-            match part.trim().split_once('=') {
-                Some(("Credential", value)) => credential = Some(value),
-                Some(("SignedHeaders", value)) => signed_headers = Some(value),
-                Some(("Signature", value)) => signature = Some(value),
-                Some(_) | None => {}
+            let Some((name, value)) = part.trim().split_once('=') else { continue };
+            let place = match name {
+                "Credential" => &mut credential,
+                "SignedHeaders" => &mut signed_headers,
+                "Signature" => &mut signature,
+                _ => continue,
+            };
+            if place.replace(value).is_some() {
+                return Err(incomplete(format!(
+                    "Authorization header has the '{name}' parameter more than once."
+                )));
             }
         }
+        let [credential, signed_headers, signature] = [credential, signed_headers, signature]
+            .map(|value| value.filter(|value| !value.is_empty()));
         let parts = [
             ("Credential", credential),
             ("Signature", signature),
@@ -212,7 +239,11 @@ impl<'a> Authorization<'a> {
                 shortened(terminator)
             )));
         }
-        let signed_headers = signed_headers.split(';').collect();
+        let signed_headers: Vec<&str> = signed_headers.split(';').collect();
+        if signed_headers.iter().collect::<HashSet<_>>().len() < signed_headers.len() {
+            return Err(does_not_match());
+        }
+        let signature = Signature::parse(signature).ok_or_else(does_not_match)?;
         Ok(Self { access_key_id, date, region, service, signed_headers, signature })
     }
 
@@ -244,19 +275,14 @@ impl<'a> Authorization<'a> {
 }
 
 impl Signed<'_> {
-    /// The signature that the key gives this request; `None` when it cannot be signed at all.
-    fn again(&self, parts: &Parts, body: &[u8]) -> Option<String> {
-        let mut headers: Vec<(&str, &str)> = Vec::new();
-        for name in &self.authorization.signed_headers {
-            let before = headers.len();
-            for value in parts.headers.get_all(*name) {
-                headers.push((name, value.to_str().ok()?));
-            }
-            // HTTP/2 carries it in the URI.
-            if headers.len() == before && *name == header::HOST.as_str() {
-                headers.push((name, parts.uri.authority()?.as_str()));
-            }
-        }
+    /// The signature that the key gives this request; a refusal when it cannot be signed at all.
+    fn again(&self, parts: &Parts, body: &[u8]) -> Result<Signature, ApiError> {
+        let headers = self.signed_headers(parts)?;
+        // Decoded, it has to have one meaning: what is no text would be replaced before it is signed.
+        let query = parts.uri.query().unwrap_or_default();
+        percent_decode_str(query)
+            .decode_utf8()
+            .map_err(|_| invalid("The query of the request is not UTF-8 and cannot be signed."))?;
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let request = SignableRequest::new(
             parts.method.as_str(),
@@ -282,15 +308,63 @@ impl Signed<'_> {
             .time(self.at.into())
             .settings(settings)
             .build()
-            .ok()?
+            .map_err(cannot_be_signed)?
             .into();
-        let (_, signature) = sign(request.ok()?, &terms).ok()?.into_parts();
-        Some(signature)
+        let request = request.map_err(cannot_be_signed)?;
+        let (_, signature) = sign(request, &terms).map_err(cannot_be_signed)?.into_parts();
+        Signature::parse(&signature).ok_or_else(does_not_match)
+    }
+
+    /// The headers that the signature names, each with every value that it has.
+    fn signed_headers<'r>(&'r self, parts: &'r Parts) -> Result<Vec<(&'r str, &'r str)>, ApiError> {
+        let mut headers = Vec::new();
+        for name in &self.authorization.signed_headers {
+            let before = headers.len();
+            for value in parts.headers.get_all(*name) {
+                let value = value.to_str().map_err(|_| not_ascii(name))?;
+                headers.push((*name, value));
+            }
+            // HTTP/2 carries it in the URI.
+            let host = parts.uri.authority().filter(|_| *name == header::HOST.as_str());
+            if headers.len() == before {
+                let authority = host.ok_or_else(|| {
+                    let shown = shortened(name);
+                    invalid(format!("The 'SignedHeader' '{shown}' is not in the request."))
+                })?;
+                headers.push((*name, authority.as_str()));
+            }
+        }
+        Ok(headers)
     }
 }
 
-fn text<'a>(parts: &'a Parts, name: &HeaderName) -> Option<&'a str> {
-    parts.headers.get(name).and_then(|value| value.to_str().ok())
+/// The one value of a header; `None` when the request does not have it.
+fn only<'a>(parts: &'a Parts, name: &HeaderName) -> Result<Option<&'a str>, ApiError> {
+    let mut values = parts.headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(incomplete(format!(
+            "The header '{name}' stands more than once in the request."
+        )));
+    }
+    value.to_str().map(Some).map_err(|_| not_ascii(name.as_str()))
+}
+
+fn not_ascii(name: &str) -> ApiError {
+    incomplete(format!("The header '{name}' has bytes beyond ASCII and cannot be signed."))
+}
+
+/// The same words for whatever could not be checked: it was not shown to be right.
+fn cannot_be_signed(error: impl std::error::Error) -> ApiError {
+    tracing::debug!(%error, "a request cannot be signed again");
+    does_not_match()
+}
+
+fn does_not_match() -> ApiError {
+    invalid(
+        "The request signature we calculated does not match the signature you provided. \
+         Check your AWS Secret Access Key and signing method.",
+    )
 }
 
 fn shortened(text: &str) -> String {

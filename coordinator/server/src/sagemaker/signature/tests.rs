@@ -149,6 +149,19 @@ fn what_is_missing_or_means_another_is_told_with_the_code_of_aws() {
             "requires 'Signature' parameter. Authorization header requires 'SignedHeaders'",
         ),
         (|parts| replace(parts, "Credential=", "Kredential="), Incomplete, "requires 'Credential'"),
+        (|parts| with_signature(parts, ""), Incomplete, "requires 'Signature'"),
+        (
+            |parts| replace(parts, "aws4_request", "aws4_request, Signature=1"),
+            Incomplete,
+            "more than once",
+        ),
+        (
+            |parts| again(parts, "authorization"),
+            Incomplete,
+            "'authorization' stands more than once",
+        ),
+        (|parts| again(parts, "x-amz-date"), Incomplete, "'x-amz-date' stands more than once"),
+        (|parts| again(parts, "x-amz-target"), Incomplete, "'x-amz-target' stands more than once"),
         (|parts| replace(parts, "/us-east-1/", "/"), Incomplete, "exactly 5 slash-delimited"),
         (|parts| drop(parts.headers.remove("x-amz-date")), Incomplete, "'X-Amz-Date' header"),
         (|parts| set(parts, "x-amz-date", "2026-11-22"), Incomplete, "Got '2026-11-22'"),
@@ -170,6 +183,121 @@ fn what_is_missing_or_means_another_is_told_with_the_code_of_aws() {
         assert_eq!(refused.code, *code, "{refused}");
         assert!(refused.message.contains(message), "{refused}");
     }
+}
+
+fn again(parts: &mut Parts, name: &'static str) {
+    let same = parts.headers[name].clone();
+    parts.headers.append(name, same);
+}
+
+fn with_signature(parts: &mut Parts, signature: &str) {
+    let old = parts.headers["authorization"].to_str().unwrap();
+    let kept = old.split_once("Signature=").unwrap().0;
+    let new = format!("{kept}Signature={signature}");
+    set(parts, "authorization", &new);
+}
+
+fn bytes(parts: &mut Parts, name: &'static str, value: &[u8]) {
+    parts.headers.insert(name, HeaderValue::from_bytes(value).unwrap());
+}
+
+#[test]
+fn only_64_lower_case_digits_are_a_signature() {
+    let right = "8dd1e6492dd7f778cae90ac068a2da0099e36cddcbe15849442d75136fe0dba7";
+    let of = |signature: &str| {
+        let mut parts = of_boto3();
+        with_signature(&mut parts, signature);
+        checked(&parts, BODY, "2026-11-22T21:35:10Z")
+    };
+    of(right).unwrap();
+    for wrong in [
+        right.to_uppercase(),
+        right[1..].to_owned(),
+        format!("{right}0"),
+        format!("{right} x"),
+        format!("0x{}", &right[2..]),
+        "0".repeat(64),
+        "g".repeat(64),
+        right.repeat(1000),
+    ] {
+        let Err(refused) = of(&wrong) else { panic!("{wrong:?} was let in") };
+        let codes = [ErrorCode::InvalidSignatureException, ErrorCode::IncompleteSignatureException];
+        assert!(codes.contains(&refused.code), "{wrong:?}: {refused}");
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_signed_again_is_refused_whatever_its_signature() {
+    type Change = fn(&mut Parts);
+    let table: &[(Change, &str)] = &[
+        (
+            |parts| {
+                replace(parts, ";x-amz-target", ";x-amz-target;x-junk");
+                bytes(parts, "x-junk", b"\xff");
+            },
+            "'x-junk' has bytes beyond ASCII",
+        ),
+        (
+            |parts| {
+                replace(parts, ";x-amz-target", ";x-amz-target;x-junk");
+                bytes(parts, "x-junk", "é".as_bytes());
+            },
+            "'x-junk' has bytes beyond ASCII",
+        ),
+        (|parts| bytes(parts, "content-type", b"a\xffb"), "'content-type' has bytes beyond ASCII"),
+        (|parts| bytes(parts, "host", b"\xff"), "'host' has bytes beyond ASCII"),
+        (|parts| bytes(parts, "x-amz-date", b"\xff"), "'x-amz-date' has bytes beyond ASCII"),
+        (|parts| bytes(parts, "x-amz-target", b"\xff"), "'x-amz-target' has bytes beyond ASCII"),
+        (|parts| bytes(parts, "authorization", b"\xff"), "'authorization' has bytes beyond ASCII"),
+        (|parts| replace(parts, ";host", ";host;x-absent"), "'x-absent' is not in the request"),
+        (|parts| replace(parts, ";host", ";host;;"), "does not match"),
+        (|parts| replace(parts, ";host", ";host;a b"), "'a b' is not in the request"),
+        (|parts| drop(parts.headers.remove("host")), "'host' is not in the request"),
+        (
+            |parts| drop(parts.headers.remove("x-amz-target")),
+            "'x-amz-target' is not in the request",
+        ),
+        (|parts| parts.uri = "/?a=%ff".parse().unwrap(), "query of the request is not UTF-8"),
+        (
+            |parts| {
+                let named = "host;".repeat(10_000);
+                replace(parts, "host;", &named);
+            },
+            "does not match",
+        ),
+        (
+            |parts| {
+                replace(parts, ";x-amz-target", ";x-amz-target;x-large");
+                set(parts, "x-large", &"x".repeat(1 << 20));
+            },
+            "does not match",
+        ),
+    ];
+    for (number, (change, message)) in table.iter().enumerate() {
+        let right = "8dd1e6492dd7f778cae90ac068a2da0099e36cddcbe15849442d75136fe0dba7";
+        for signature in [right, "", &"0".repeat(64)] {
+            let mut parts = of_boto3();
+            with_signature(&mut parts, signature);
+            change(&mut parts);
+            let refused = checked(&parts, BODY, "2026-11-22T21:35:10Z").unwrap_err();
+            assert!(matches!(refused.http_status(), 400 | 403), "{number}: {refused}");
+            if signature == right {
+                assert!(refused.message.contains(message), "{number}: {refused}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_signed_in_the_url_is_not_signed() {
+    let mut parts = of_boto3();
+    parts.headers.remove("authorization");
+    let presigned = "/?X-Amz-Algorithm=AWS4-HMAC-SHA256\
+         &X-Amz-Credential=AKIAEXAMPLE000000001%2F20261122%2Fus-east-1%2Fsagemaker%2Faws4_request\
+         &X-Amz-Date=20261122T213510Z&X-Amz-Expires=300&X-Amz-SignedHeaders=host&X-Amz-Signature=";
+    parts.uri = presigned.parse().unwrap();
+    let refused = checked(&parts, BODY, "2026-11-22T21:35:10Z").unwrap_err();
+    assert_eq!(refused.code, ErrorCode::MissingAuthenticationTokenException);
 }
 
 #[test]
