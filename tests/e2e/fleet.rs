@@ -179,6 +179,40 @@ fn a_killed_coordinator_comes_back_with_its_jobs_and_its_agent_finishes_them() {
 }
 
 #[test]
+fn the_trial_of_an_agent_that_is_ended_by_a_signal_is_finished_by_another() {
+    let bench = Workbench::new();
+    let (_server, url) = bench.serve();
+    let mut leaving = bench.agent(&url, "leaving");
+    bench.wait_for_agents(&url, 1);
+    let model = bench.model("mlp");
+    let created = run(bench.recommend(&model).args([
+        "--server",
+        &url,
+        "--name",
+        "handed-over",
+        "--input",
+        MLP_INPUT,
+        "--detach",
+        "--instance-types",
+        "own.small=1x2GiB@0.05",
+    ]));
+    assert_eq!(created.code, 0, "{}", created.stderr);
+    let jobs = || bench.json(&["--server", &url, "jobs", "list", "-o", "json"]);
+    wait::until("the job to run", LIMIT, || (jobs()[0]["status"] == "running").then_some(()));
+    leaving.signal(rustix::process::Signal::TERM);
+    leaving.end(LIMIT);
+    assert_eq!(jobs()[0]["status"], "running", "{}", leaving.stderr());
+    let mut heir = bench.agent(&url, "heir");
+    let ended = wait::until("the job to end", LIMIT, || {
+        let jobs = jobs();
+        assert!(heir.ended().is_none(), "{}", heir.stderr());
+        let ended = ["completed", "failed", "stopped"].map(Value::from);
+        ended.contains(&jobs[0]["status"]).then_some(jobs)
+    });
+    assert_eq!(ended[0]["status"], "completed", "{ended:#}\n{}", heir.stderr());
+}
+
+#[test]
 fn a_second_coordinator_on_the_same_port_or_data_is_refused() {
     let bench = Workbench::new();
     let (_server, url) = bench.serve();

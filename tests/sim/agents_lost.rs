@@ -5,7 +5,7 @@ use assay_tests::wait::until_async;
 
 use crate::{
     coordinator::{Coordinator, PATIENCE, Terms},
-    figures::{job, measured, step},
+    figures::{cancelled, job, measured, step},
     fleet::Fleet,
     network::{Network, Way},
     record,
@@ -37,6 +37,30 @@ async fn the_trial_of_a_dead_agent_is_measured_by_another_from_the_start() {
     // What the dead one measured stays on record and out of the report.
     assert_eq!(trial.steps.len(), 3);
     record::assert_report_has_steps(&coordinator.get("orphan").await, 1);
+}
+
+#[tokio::test]
+async fn the_trial_of_an_agent_that_is_ended_is_measured_by_another_from_the_start() {
+    let coordinator = Coordinator::start(Terms::PATIENT).await;
+    let network = Network::to(coordinator.address()).await;
+    let mut leaving = ScriptedAgent::attach(&network, "leaving").await;
+    coordinator.create(job("handed-over", 1)).await;
+    let trial = leaving.expect_start().await;
+    assert!(leaving.step(&trial, 1, 0).await);
+    leaving.say(trial_finished(&trial, cancelled("the agent was ended by SIGTERM")));
+    assert!(!leaving.expect_acknowledge().await.stale);
+
+    // Long before the lease would have ended.
+    let mut heir = ScriptedAgent::attach(&network, "heir").await;
+    let again = heir.expect_start_in_time().await;
+    assert_eq!(again.trial_id, trial.trial_id);
+    assert!(heir.finish(&again, 2).await);
+
+    let trials = record::of_ended_job(&coordinator, "handed-over").await;
+    let trial = &trials[&trial.trial_id];
+    assert_eq!(trial.agents, ["leaving", "heir"]);
+    assert_eq!((trial.returned, trial.measured), (1, Some(2)));
+    record::assert_report_has_steps(&coordinator.get("handed-over").await, 0);
 }
 
 #[tokio::test]

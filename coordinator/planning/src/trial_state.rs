@@ -6,7 +6,7 @@
 //!   ▲ │                 │  │             │ │
 //!   │ │  Returned       │  └─────Finished┼─┘  an invalid measurement goes back to Queued, twice
 //!   ├─┼─────────────────┘                │
-//!   │ │  Forgotten, lease expired: one loss more, from Leased and Running
+//!   │ │  Forgotten, given back by an agent that ends, lease expired: one loss more, from Leased and Running
 //!   ├─┼──────────────────────────────────┤      the third loss ends it: Ended(Lost)
 //!     │  CancelAsked                     │ CancelAsked, from Leased and Running
 //!     └─► Ended(NotRun)       Cancelling ◄┘ ──Finished, Forgotten, expired──► Ended(Reported)

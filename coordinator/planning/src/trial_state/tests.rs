@@ -32,12 +32,14 @@ enum Kind {
     FinishWell,
     FinishInvalid,
     FinishFailed,
+    /// The agent ends, and gives it back.
+    GiveBack,
     Tick,
     Expire,
     Cancel,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Grant,
     Kind::Begin,
     Kind::Hear,
@@ -47,6 +49,7 @@ const KINDS: [Kind; 12] = [
     Kind::FinishWell,
     Kind::FinishInvalid,
     Kind::FinishFailed,
+    Kind::GiveBack,
     Kind::Tick,
     Kind::Expire,
     Kind::Cancel,
@@ -57,6 +60,7 @@ fn outcome(kind: Kind) -> TrialOutcome {
     match kind {
         Kind::FinishInvalid => testing::measured(testing::with_verdict(good, Verdict::Invalid)),
         Kind::FinishFailed => testing::failed(FailureKind::HostCrashed, "died"),
+        Kind::GiveBack => TrialOutcome::Cancelled { by: "SIGTERM".to_owned() },
         Kind::Grant
         | Kind::Begin
         | Kind::Hear
@@ -78,7 +82,7 @@ fn event(kind: Kind, token: LeaseToken) -> TrialEvent {
         Kind::Resume => TrialEvent::Resumed { token },
         Kind::Return => TrialEvent::Returned { token },
         Kind::Forget => TrialEvent::Forgotten { token },
-        Kind::FinishWell | Kind::FinishInvalid | Kind::FinishFailed => {
+        Kind::FinishWell | Kind::FinishInvalid | Kind::FinishFailed | Kind::GiveBack => {
             TrialEvent::Finished { token, outcome: outcome(kind), time_left: Duration::MAX }
         }
         Kind::Tick | Kind::Expire => TrialEvent::ClockAdvanced,
@@ -104,7 +108,7 @@ fn model(word: &str, kind: Kind, losses: u32, repeats: u32) -> Option<(&'static 
         ("leased", Kind::Hear | Kind::Tick) => same("leased"),
         ("leased", Kind::Return) => same("queued"),
         ("running", Kind::Begin | Kind::Hear | Kind::Resume | Kind::Tick) => same("running"),
-        ("leased" | "running", Kind::Forget | Kind::Expire) => Some(lost),
+        ("leased" | "running", Kind::Forget | Kind::Expire | Kind::GiveBack) => Some(lost),
         ("leased" | "running", Kind::FinishInvalid) => Some(invalid),
         ("leased" | "running", Kind::FinishWell | Kind::FinishFailed) => same("ended"),
         ("leased" | "running", Kind::Cancel) => same("cancelling"),
@@ -116,7 +120,8 @@ fn model(word: &str, kind: Kind, losses: u32, repeats: u32) -> Option<(&'static 
             | Kind::Expire
             | Kind::FinishWell
             | Kind::FinishInvalid
-            | Kind::FinishFailed,
+            | Kind::FinishFailed
+            | Kind::GiveBack,
         ) => same("ended"),
         ("ended", Kind::Tick | Kind::Expire) => same("ended"),
         _ => None,
@@ -214,6 +219,18 @@ fn the_third_loss_ends_a_trial_as_lost() {
     let (trial, _) =
         reached("running", 2, 0).apply(TrialEvent::ClockAdvanced, at(30), TERM).unwrap();
     assert_eq!(trial.end(), Some(&TrialEnd::Lost { losses: 3, last_agent: agent() }));
+}
+
+#[test]
+fn an_agent_that_is_ended_gives_its_trial_back_to_the_queue() {
+    let (trial, effects) =
+        reached("running", 0, 0).apply(event(Kind::GiveBack, token(1)), at(1), TERM).unwrap();
+    assert_eq!((trial.word(), trial.losses), ("queued", 1));
+    let reason = format!("agent {} gave it back: SIGTERM", agent());
+    assert!(effects.contains(&TrialEffect::Requeued { reason }), "{effects:?}");
+    assert!(effects.contains(&TrialEffect::DiscardSteps), "{effects:?}");
+    let acknowledged = TrialEffect::AcknowledgeReport { agent: agent(), token: token(1) };
+    assert!(effects.contains(&acknowledged), "{effects:?}");
 }
 
 #[test]

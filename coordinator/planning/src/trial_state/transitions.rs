@@ -180,6 +180,10 @@ impl Trial {
         time_left: Duration,
         now: Timestamp,
     ) -> (Self, Vec<TrialEffect>) {
+        // Nobody asked for it here: the agent was asked to end in the middle of the trial.
+        if let TrialOutcome::Cancelled { by } = &outcome {
+            return self.given_back(lease, by, now);
+        }
         let Some(findings) = invalidating(&outcome) else {
             return self.reported(lease, outcome, now);
         };
@@ -208,6 +212,20 @@ impl Trial {
     }
 
     fn lost(&self, lease: &Lease, now: Timestamp) -> (Self, Vec<TrialEffect>) {
+        self.gone(lease, format!("agent {} was lost", lease.agent()), now)
+    }
+
+    /// An agent that ends gives its trial back, which is as good as losing the agent and sooner known.
+    fn given_back(&self, lease: &Lease, by: &str, now: Timestamp) -> (Self, Vec<TrialEffect>) {
+        let reason = format!("agent {} gave it back: {by}", lease.agent());
+        let (trial, mut effects) = self.gone(lease, reason, now);
+        let (agent, token) = (lease.agent().clone(), lease.token().clone());
+        effects.insert(0, TrialEffect::AcknowledgeReport { agent, token });
+        (trial, effects)
+    }
+
+    /// Without its agent the trial is another's to measure, or at its end after too many losses.
+    fn gone(&self, lease: &Lease, reason: String, now: Timestamp) -> (Self, Vec<TrialEffect>) {
         let agent = lease.agent().clone();
         let losses = self.losses + 1;
         let release = TrialEffect::ReleaseAgent { agent: agent.clone() };
@@ -219,7 +237,6 @@ impl Trial {
                 vec![release, TrialEffect::Concluded],
             );
         }
-        let reason = format!("agent {agent} was lost");
         let effects = vec![release, TrialEffect::DiscardSteps, TrialEffect::Requeued { reason }];
         (Self { state: TrialState::Queued, losses, repeats: self.repeats }, effects)
     }

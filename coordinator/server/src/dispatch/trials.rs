@@ -107,6 +107,9 @@ impl State {
                 self.acknowledge(session, held, ReportKind::Step(index), true);
             }
             AgentReport::TrialFinished(held, outcome) => {
+                if matches!(*outcome, TrialOutcome::Cancelled { .. }) {
+                    self.let_rest(&name, now);
+                }
                 self.take_outcome(session, held, *outcome, now)
             }
             AgentReport::TrialDeclined(held, reason) => {
@@ -246,14 +249,18 @@ impl State {
 
     fn take_decline(&mut self, name: &AgentName, held: &Held, reason: &str, now: Timestamp) {
         tracing::info!(trial = %held.trial, agent = %name, reason, "an agent declined a trial");
-        let rest = later(now, self.terms.heartbeat_interval);
-        if let Some(agent) = self.agents.get_mut(name) {
-            // Offering it again at once would go on as fast as messages fly.
-            agent.resting_until = Some(rest);
-        }
+        self.let_rest(name, now);
         let returned = TrialEvent::Returned { token: held.token.clone() };
         if let Err(denied) = self.move_trial(&held.trial, returned, now) {
             tracing::debug!(trial = %held.trial, %denied, "a trial was declined that is not the agent's");
+        }
+    }
+
+    /// Offering a trial at once to an agent that just sent one back would go on as fast as messages fly.
+    fn let_rest(&mut self, name: &AgentName, now: Timestamp) {
+        let rest = later(now, self.terms.heartbeat_interval);
+        if let Some(agent) = self.agents.get_mut(name) {
+            agent.resting_until = Some(rest);
         }
     }
 
