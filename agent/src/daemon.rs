@@ -34,7 +34,7 @@ use crate::{
     },
     runner::{Cancellation, Runner},
 };
-use reports::Reports;
+use reports::{AfterRefusal, Reports};
 
 /// How long the last report may take to be acknowledged when the agent is asked to end.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -205,9 +205,12 @@ impl Daemon {
                 }
                 self.send_reports();
             }
-            LinkEvent::Detached { reason } => {
+            LinkEvent::Detached { reason, refused } => {
                 tracing::warn!(reason, "not connected to the coordinator; trying again");
                 self.outgoing = None;
+                if refused {
+                    self.on_refused(&reason);
+                }
             }
             LinkEvent::StartTrial { token, spec } => self.start(token, *spec),
             LinkEvent::MalformedTrial { trial, token, problem } => {
@@ -313,6 +316,21 @@ impl Daemon {
         self.reports.acknowledge(what);
         if matches!(self.slot, Slot::Reporting { .. }) && self.reports.are_done() {
             self.set_slot(Slot::Free);
+        }
+    }
+
+    /// The coordinator ended the stream over something we said: it would do so again.
+    fn on_refused(&mut self, reason: &str) {
+        let Some(lease) = self.slot.lease() else { return };
+        match self.reports.refuse(lease, reason) {
+            AfterRefusal::Nothing => {}
+            AfterRefusal::Lighter if self.reports.are_done() => {
+                if matches!(self.slot, Slot::Reporting { .. }) {
+                    self.set_slot(Slot::Free);
+                }
+            }
+            AfterRefusal::Lighter => {}
+            AfterRefusal::Hopeless => self.abandon(),
         }
     }
 

@@ -59,6 +59,8 @@ pub enum LinkEvent {
     Detached {
         /// Why.
         reason: String,
+        /// What was said on it is refused for good, so saying it again is of no use.
+        refused: bool,
     },
     /// The coordinator wants a trial run.
     StartTrial {
@@ -127,19 +129,19 @@ pub async fn keep_attached(
             ended = link.attach() => ended,
             () = stop.cancelled() => return,
         };
-        let reason = match ended {
+        let (reason, refused) = match ended {
             Ended::Refused(refusal) => {
                 let _ = link.events.send(LinkEvent::Refused(refusal)).await;
                 return;
             }
-            Ended::NotAttached(reason) => reason,
-            Ended::Broken(reason) => {
+            Ended::NotAttached(reason) => (reason, false),
+            Ended::Broken { reason, refused } => {
                 backoff = Backoff::default();
-                reason
+                (reason, refused)
             }
             Ended::NobodyListens => return,
         };
-        if link.events.send(LinkEvent::Detached { reason }).await.is_err() {
+        if link.events.send(LinkEvent::Detached { reason, refused }).await.is_err() {
             return;
         }
         tokio::select! {
@@ -163,9 +165,20 @@ enum Ended {
     /// The stream did not come to stand.
     NotAttached(String),
     /// The stream stood and broke.
-    Broken(String),
+    Broken {
+        reason: String,
+        /// Over something that was said on it.
+        refused: bool,
+    },
     /// The agent has gone away.
     NobodyListens,
+}
+
+impl Ended {
+    /// The stream broke by itself.
+    fn broken(reason: &str) -> Self {
+        Self::Broken { reason: reason.to_owned(), refused: false }
+    }
 }
 
 impl Link {
@@ -243,8 +256,11 @@ impl Link {
                 message = incoming.message() => {
                     let message = match message {
                         Ok(Some(message)) => message,
-                        Ok(None) => return Ended::Broken("the coordinator closed the stream".to_owned()),
-                        Err(status) => return Ended::Broken(coordinator::describe(&status)),
+                        Ok(None) => return Ended::broken("the coordinator closed the stream"),
+                        Err(status) => return Ended::Broken {
+                            reason: coordinator::describe(&status),
+                            refused: coordinator::refuses_for_good(&status),
+                        },
                     };
                     let Some(event) = message::event(message, &mut unanswered) else { continue };
                     if self.events.send(event).await.is_err() {
@@ -253,7 +269,7 @@ impl Link {
                 }
                 _ = beat.tick() => {
                     if unanswered.len() >= UNANSWERED_HEARTBEATS {
-                        return Ended::Broken(format!("{UNANSWERED_HEARTBEATS} heartbeats were not answered"));
+                        return Ended::broken(&format!("{UNANSWERED_HEARTBEATS} heartbeats were not answered"));
                     }
                     let running = self.held();
                     unanswered.push_back(running.as_ref().map(|lease| lease.token.clone()));

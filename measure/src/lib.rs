@@ -12,6 +12,7 @@
 //!   search must find).
 
 pub mod batch_log;
+pub mod bounded_text;
 pub mod configuration;
 pub mod environment;
 pub mod failure_text;

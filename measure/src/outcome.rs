@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bounded_text,
     configuration::{Configuration, word_enum},
     hardware::{HostFacts, LimitInForce, Utilization},
     search::{Answer, Purpose},
@@ -12,6 +13,12 @@ use crate::{
     units::{Bytes, Rate},
     validity::Validity,
 };
+
+/// A message of a failure has at most this many bytes.
+pub const LONGEST_MESSAGE: usize = 4 << 10;
+
+/// The detail of a failure has at most this many bytes.
+pub const LONGEST_DETAIL: usize = 16 << 10;
 
 /// How a trial ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +44,21 @@ impl TrialOutcome {
             Self::Failed(_) | Self::Cancelled { .. } => Duration::ZERO,
         }
     }
+
+    /// The same with every free text cut to what can be sent and stored; a model may say megabytes.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let cut = |text| bounded_text::beginning(text, LONGEST_MESSAGE);
+        match self {
+            Self::Measured(mut measurement) => {
+                measurement.first_error = measurement.first_error.map(cut);
+                measurement.comparison_failure = measurement.comparison_failure.map(cut);
+                Self::Measured(measurement)
+            }
+            Self::Failed(failure) => Self::Failed(failure.bounded()),
+            Self::Cancelled { by } => Self::Cancelled { by: cut(by) },
+        }
+    }
 }
 
 /// Why a trial could not be measured.
@@ -49,6 +71,19 @@ pub struct Failure {
     /// The last lines the model host wrote, or the first failing response; may be empty.
     #[serde(default)]
     pub detail: String,
+}
+
+impl Failure {
+    /// The same with its texts cut to [`LONGEST_MESSAGE`] and [`LONGEST_DETAIL`]: the beginning of the
+    /// message, and the end of the detail, whose last lines tell most.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        Self {
+            kind: self.kind,
+            message: bounded_text::beginning(self.message, LONGEST_MESSAGE),
+            detail: bounded_text::end(self.detail, LONGEST_DETAIL),
+        }
+    }
 }
 
 word_enum!(
@@ -252,5 +287,31 @@ impl Measurement {
     #[must_use]
     pub fn host_memory(&self) -> Option<Bytes> {
         self.utilization.host_memory_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_model_said_is_cut_to_what_can_be_sent() {
+        let mebibytes = "é".repeat(4 << 20);
+        let said = Failure {
+            kind: FailureKind::ModelRaised,
+            message: format!("raised: {mebibytes}"),
+            detail: format!("{mebibytes}\nlast line"),
+        };
+        let TrialOutcome::Failed(failure) = TrialOutcome::Failed(said).bounded() else {
+            panic!("a failure stays one")
+        };
+        assert!(failure.message.len() <= LONGEST_MESSAGE && failure.detail.len() <= LONGEST_DETAIL);
+        assert!(failure.message.starts_with("raised: é") && failure.message.ends_with("in all)"));
+        assert!(failure.detail.ends_with("last line") && failure.detail.starts_with("(cut, "));
+        let TrialOutcome::Cancelled { by } = (TrialOutcome::Cancelled { by: mebibytes }).bounded()
+        else {
+            panic!("cancelled stays cancelled")
+        };
+        assert!(by.len() <= LONGEST_MESSAGE);
     }
 }

@@ -192,6 +192,30 @@ impl Refusal {
     }
 }
 
+/// Whether a stream was ended over something that was said on it, which would end the next one too: a
+/// message that cannot be read, or is larger than the coordinator takes.
+pub(super) fn refuses_for_good(status: &Status) -> bool {
+    let about_size = || status.message().contains("message") && status.message().contains("larg");
+    match status.code() {
+        Code::InvalidArgument | Code::OutOfRange => true,
+        Code::ResourceExhausted => about_size(),
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => false,
+    }
+}
+
 /// A failed call in one line: gRPC's message, and what the transport said below it.
 pub(super) fn describe(status: &Status) -> String {
     let mut text = if status.message().is_empty() {

@@ -29,7 +29,7 @@ pub(super) struct Stop(Failure);
 
 impl Stop {
     fn new(kind: FailureKind, message: String, detail: String) -> Self {
-        Self(Failure { kind, message, detail })
+        Self(Failure { kind, message, detail }.bounded())
     }
 
     /// The configured model cannot be loaded, or raises: the measured host would do the same.

@@ -322,3 +322,38 @@ async fn the_second_request_to_end_does_not_wait_for_an_acknowledgement() {
     agent.ask_to_end().await;
     assert!(matches!(agent.ended().await, Ended::Killed));
 }
+
+#[tokio::test]
+async fn a_report_that_is_refused_for_good_is_not_sent_again_and_the_trial_ends_with_the_reason() {
+    let coordinator = TestCoordinator::start().await;
+    coordinator.state().largest_report = 300;
+    let place = Place::new(&coordinator);
+    let _agent = place.agent("a1");
+    coordinator.until_attached(1).await;
+    coordinator.start_trial("aa01", &place.spec(&coordinator, "serve")).await;
+    let TrialOutcome::Failed(failure) = coordinator.outcome().await else { panic!("measured") };
+    assert_eq!(failure.kind, FailureKind::Internal);
+    let told =
+        "the coordinator refused the report of the outcome: decoded message length too large";
+    assert!(failure.message.starts_with(told), "{}", failure.message);
+    // Once for the step, once for the outcome: neither came a second time.
+    assert_eq!(coordinator.state().too_large, 2);
+    coordinator
+        .until("a free heartbeat", |state| state.heartbeats.last()?.running.is_none().then_some(()))
+        .await;
+}
+
+#[tokio::test]
+async fn an_agent_whose_every_report_is_refused_gives_the_trial_up() {
+    let coordinator = TestCoordinator::start().await;
+    coordinator.state().largest_report = 60;
+    let place = Place::new(&coordinator);
+    let _agent = place.agent("a1");
+    coordinator.until_attached(1).await;
+    coordinator.start_trial("aa01", &place.spec(&coordinator, "reject")).await;
+    coordinator.until("both refusals", |state| (state.too_large == 2).then_some(())).await;
+    coordinator
+        .until("a free heartbeat", |state| state.heartbeats.last()?.running.is_none().then_some(()))
+        .await;
+    assert_eq!(coordinator.state().too_large, 2);
+}

@@ -74,6 +74,10 @@ pub(crate) struct State {
     pub(crate) lease_stands: bool,
     /// Acknowledge every report at once: with this word on staleness.
     pub(crate) acknowledge: Option<Acknowledged>,
+    /// A report of more bytes ends the stream, as one beyond the message limit does.
+    pub(crate) largest_report: usize,
+    /// How often one did.
+    pub(crate) too_large: usize,
     artifacts: HashMap<String, Vec<u8>>,
     stream: Option<mpsc::Sender<Result<CoordinatorMessage, Status>>>,
 }
@@ -99,6 +103,8 @@ impl TestCoordinator {
             held_trial_stands: true,
             lease_stands: true,
             acknowledge: Some(Acknowledged::Stored),
+            largest_report: usize::MAX,
+            too_large: 0,
             artifacts: HashMap::new(),
             stream: None,
         };
@@ -193,6 +199,19 @@ impl Service {
     }
 }
 
+fn is_too_large(shared: &Shared, message: &agent_message::Message) -> bool {
+    let mut state = shared.state.lock().unwrap();
+    let is_report = matches!(
+        message,
+        agent_message::Message::StepFinished(_) | agent_message::Message::TrialFinished(_)
+    );
+    let too_large = is_report && message.encoded_len() > state.largest_report;
+    state.too_large += usize::from(too_large);
+    drop(state);
+    shared.changed.notify_waiters();
+    too_large
+}
+
 fn note(shared: &Shared, message: agent_message::Message) -> Vec<CoordinatorMessage> {
     let mut state = shared.state.lock().unwrap();
     let acknowledge = |trial_id: &str, lease_token: &str, what, how| CoordinatorMessage {
@@ -283,6 +302,12 @@ impl v1::agent_service_server::AgentService for Service {
         drop(sender);
         tokio::spawn(async move {
             while let Ok(Some(AgentMessage { message: Some(message) })) = incoming.message().await {
+                if is_too_large(&shared, &message) {
+                    let refused = Status::out_of_range("decoded message length too large");
+                    let Some(sender) = weak.upgrade() else { return };
+                    sender.send(Err(refused)).await.ok();
+                    return;
+                }
                 for answer in note(&shared, message) {
                     let Some(sender) = weak.upgrade() else { return };
                     sender.send(Ok(answer)).await.ok();

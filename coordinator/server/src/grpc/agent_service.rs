@@ -114,7 +114,9 @@ async fn next_command(
                 Ok(None) => return Turn::AgentHungUp,
                 Err(error) => {
                     tracing::debug!(%error, "an agent's connection broke");
-                    return Turn::AgentHungUp;
+                    // An agent that is still there learns why: what is refused for good, such as a
+                    // message that is too large, is not to be sent again.
+                    return Turn::HangUp(Status::new(error.code(), error.message()));
                 }
             },
         }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use assay_measure::{
+    bounded_text,
     ids::{BadId, EndpointName, InstanceTypeName},
-    outcome::{Failure, FailureKind, TrialOutcome},
+    outcome::{Failure, FailureKind, LONGEST_MESSAGE, TrialOutcome},
     units::as_micros,
 };
 use assay_proto::{PROTOCOL_VERSION, agent::Malformed, v1};
@@ -90,7 +91,8 @@ pub(super) fn report(message: v1::AgentMessage) -> Result<Option<AgentReport>, S
         }
         Message::TrialDeclined(declined) => {
             let held = held_by(declined.trial_id, declined.lease_token)?;
-            Ok(Some(AgentReport::TrialDeclined(held, declined.reason)))
+            let reason = bounded_text::beginning(declined.reason, LONGEST_MESSAGE);
+            Ok(Some(AgentReport::TrialDeclined(held, reason)))
         }
     }
 }
@@ -117,13 +119,15 @@ fn outcome(wire: Option<v1::TrialOutcome>) -> TrialOutcome {
         Some(wire) => wire.try_into().map_err(|malformed: Malformed| malformed.to_string()),
         None => Err("it is missing".to_owned()),
     };
-    read.unwrap_or_else(|problem| {
+    let outcome = read.unwrap_or_else(|problem| {
         TrialOutcome::Failed(Failure {
             kind: FailureKind::Internal,
             message: format!("the agent's report of the outcome cannot be read: {problem}"),
             detail: String::new(),
         })
-    })
+    });
+    // Whatever an agent sends, it is stored and shown in a size that people and clients can take.
+    outcome.bounded()
 }
 
 fn held(wire: v1::HeldTrial) -> Result<Held, Status> {
