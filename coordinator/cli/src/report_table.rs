@@ -7,6 +7,9 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
 use crate::figures;
 
+/// Lines of a legend are no longer than this.
+const LEGEND_WIDTH: usize = 80;
+
 /// Which columns, and how wide they may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
@@ -31,6 +34,7 @@ pub(crate) fn render(report: &JobReport, layout: Layout) -> String {
         if let Some((emulated, _)) = rows.iter().find(|(entry, _)| entry.emulated) {
             let _ = writeln!(text, "  * {}", emulation_note(emulated.host.as_ref()));
         }
+        doubts(&mut text, &rows);
         text.push('\n');
     }
     recommendation(&mut text, report);
@@ -100,7 +104,7 @@ fn row(entry: &Entry, meets: &str, scored: bool, wide: bool) -> Vec<Cell> {
                 .map(|rate| figures::with_interval(rate, entry.max_invocations_ci95)),
         ),
         per_cent(entry.cpu_utilization_pct),
-        meets.to_owned(),
+        format!("{meets}{}", if entry.is_suspect() { "?" } else { "" }),
     ]);
     if wide {
         cells.extend([
@@ -118,6 +122,34 @@ fn row(entry: &Entry, meets: &str, scored: bool, wide: bool) -> Vec<Cell> {
         ]);
     }
     cells.into_iter().map(Cell::new).collect()
+}
+
+/// The legend of the suspect rows: what casts doubt on each.
+fn doubts(text: &mut String, rows: &[(&Entry, &str)]) {
+    for (entry, _) in rows.iter().filter(|(entry, _)| entry.is_suspect()) {
+        let row = entry.rank.map_or_else(|| entry.instance_type.clone(), |rank| format!("#{rank}"));
+        let found = format!("{row} is suspect: {}", entry.doubts());
+        let mut indent = "  ? ";
+        for line in wrapped(&found, LEGEND_WIDTH - indent.len()) {
+            let _ = writeln!(text, "{indent}{line}");
+            indent = "    ";
+        }
+    }
+}
+
+/// Words on lines of so many bytes at most; a longer word has its own.
+fn wrapped(text: &str, most: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= most => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 fn recommendation(text: &mut String, report: &JobReport) {
@@ -172,5 +204,51 @@ fn left_out(text: &mut String, report: &JobReport) {
         if let Some(line) = detail.filter(|line| !line.is_empty() && !reason.contains(line)) {
             let _ = writeln!(text, "    {line}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> JobReport {
+        let entry = |rank: u32, validity: &str| {
+            format!(
+                r#"{{"rank": {rank}, "instance_type": "ml.c5.large", "emulated": true,
+                    "instance_count": 1, "mode": "quick", "seed": 1, "meets": true,
+                    "endpoint": "mine", "cost_per_hour_usd": 0.102,
+                    "max_invocations_per_min": 1380.0, "max_invocations_ci95": [1172.0, 1588.0],
+                    "validity": {validity}}}"#
+            )
+        };
+        let found = |name: &str, severity: &str| {
+            format!(r#"{{"name": "{name}", "value": 1, "threshold": 1, "severity": "{severity}"}}"#)
+        };
+        let valid =
+            format!(r#"{{"verdict": "valid", "findings": [{}]}}"#, found("no_burn_in", "valid"));
+        let names =
+            ["cpu_steal", "other_load", "run_queue", "interval_too_wide", "drift", "errors"];
+        let all: Vec<String> = names.iter().map(|name| found(name, "suspect")).collect();
+        let suspect = format!(r#"{{"verdict": "suspect", "findings": [{}]}}"#, all.join(","));
+        let json = format!(
+            r#"{{"schema": "assay.job/1", "name": "a", "status": "completed",
+                "created_at": "2026-11-22T14:00:00Z", "constraints": [], "ranked_by": "cost",
+                "progress": {{"trials": 1, "ended": 1}}, "ranking": [{}, {}], "rejected": [],
+                "failed": [], "recommendation": null, "warnings": []}}"#,
+            entry(1, &valid),
+            entry(2, &suspect)
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn a_suspect_row_is_marked_in_the_table_and_explained_below_it() {
+        let text = render(&report(), Layout { wide: false, width: Some(80) });
+        let rows: Vec<&str> = text.lines().collect();
+        assert!(rows[1].ends_with(" yes") && rows[2].ends_with(" yes?"), "{text}");
+        let legend = "  ? #2 is suspect: cpu_steal, other_load, run_queue, interval_too_wide, drift,\n    errors\n";
+        assert!(text.contains(legend), "{text}");
+        assert!(!text.contains("#1 is suspect") && !text.contains("no_burn_in"), "{text}");
+        assert!(rows.iter().take(5).all(|row| row.chars().count() <= 80), "{text}");
     }
 }

@@ -42,8 +42,8 @@ pub fn markdown(report: &JobReport) -> String {
         format!("# {}\n\nModel `{}`, status {}.\n", report.name, report.about(), report.status);
     if !report.ranking.is_empty() {
         text.push_str(
-            "\n| # | Instance type | Configuration | Score | $/1M | $/hour | p95 | Max inv/min | CPU | Tied with |\n\
-             |--:|---|---|--:|--:|--:|--:|--:|--:|---|\n",
+            "\n| # | Instance type | Configuration | Score | $/1M | $/hour | p95 | Max inv/min | CPU | Tied with | Verdict |\n\
+             |--:|---|---|--:|--:|--:|--:|--:|--:|---|---|\n",
         );
         for entry in &report.ranking {
             text.push_str(&markdown_row(entry));
@@ -232,7 +232,7 @@ fn markdown_row(entry: &Entry) -> String {
     let estimate = if entry.price.as_ref().is_some_and(|price| price.estimate) { "~" } else { "" };
     let ties: Vec<String> = entry.tied_with.iter().map(|rank| format!("#{rank}")).collect();
     format!(
-        "| {} | {}{} | {} | {} | {} | {estimate}{} | {} | {capacity} | {} | {} |\n",
+        "| {} | {}{} | {} | {} | {} | {estimate}{} | {} | {capacity} | {} | {} | {} |\n",
         entry.rank.map_or(String::new(), |rank| rank.to_string()),
         cell(&entry.instance_type),
         if entry.emulated { "\\*" } else { "" },
@@ -243,6 +243,11 @@ fn markdown_row(entry: &Entry) -> String {
         entry.latency_us.map_or("–".to_owned(), |figures| shown_latency(figures.p95)),
         entry.cpu_utilization_pct.map_or("–".to_owned(), |share| format!("{share:.0} %")),
         ties.join(" "),
+        match (&entry.validity, entry.is_suspect()) {
+            (Some(_), true) => format!("suspect: {}", entry.doubts()),
+            (Some(validity), false) => validity.verdict.to_string(),
+            (None, _) => "–".to_owned(),
+        },
     )
 }
 

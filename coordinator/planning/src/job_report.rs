@@ -271,7 +271,10 @@ fn ranked(facts: &JobFacts, goals: Option<Goals>, lists: &mut Lists) -> (RankedB
     let placed = |place: &Place| Entry {
         rank: Some(place.rank),
         score: Some(place.score),
-        score_ci95: Some([place.score_ci95.0, place.score_ci95.1]),
+        // What the capacity has no interval for has none either.
+        score_ci95: entries[place.contender]
+            .max_invocations_ci95
+            .map(|_| [place.score_ci95.0, place.score_ci95.1]),
         tied_with: place.tied_with.clone(),
         ..entries[place.contender].clone()
     };

@@ -120,6 +120,20 @@ impl Entry {
             || self.validity.as_ref().is_some_and(disturbed)
     }
 
+    /// Whether its figures are to be taken with care.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.validity.as_ref().is_some_and(|validity| validity.verdict == Verdict::Suspect)
+    }
+
+    /// What makes its figures suspect, in the words of the findings: `cpu_steal, interval_too_wide`.
+    #[must_use]
+    pub fn doubts(&self) -> String {
+        let findings = self.validity.iter().flat_map(|validity| &validity.findings);
+        let doubtful = findings.filter(|found| found.severity != Verdict::Valid);
+        doubtful.map(|found| found.name.word()).collect::<Vec<_>>().join(", ")
+    }
+
     /// How it answers, for people: the configuration, or `endpoint NAME`.
     #[must_use]
     pub fn serving(&self) -> Option<String> {

@@ -57,7 +57,7 @@ fn every_line_of_jsonl_is_a_candidate_with_its_job_and_list() {
 #[test]
 fn markdown_shows_the_ranking_and_why_the_others_are_not_in_it() {
     let text = markdown(&report());
-    let row = "| 1 | ml.c5.large\\* | workers=1 intra-op=2 | 100.0 | 0.640 | ~0.1020 | 45 ms | 2655 ± 18 | 97 % |  |";
+    let row = "| 1 | ml.c5.large\\* | workers=1 intra-op=2 | 100.0 | 0.640 | ~0.1020 | 45 ms | 2655 ± 18 | 97 % |  | valid |";
     assert!(text.contains(row), "{text}");
     assert!(text.contains("## Rejected\n\n- ml.c6i.24xlarge: larger than the machine"), "{text}");
     assert!(

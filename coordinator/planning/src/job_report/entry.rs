@@ -78,14 +78,15 @@ pub(super) fn of_measurement(
     let price = endpoint_price(facts, &candidate.instance_type);
     let cost =
         price.zip(capacity.filter(|found| found.value.count() > 0)).map(|(p, c)| cost_of(p, c));
-    let interval = capacity.filter(|_| answer.is_some());
+    // A fixed load, and a single stretch of a stepped one, say nothing about how sure their figure is.
+    let interval = capacity.filter(|found| answer.is_some() && found.low < found.high);
     let utilization = &measurement.utilization;
     Entry {
         host: Some(measurement.host.clone()),
         limits_in_force: measurement.limits_in_force.clone(),
         configuration: measurement.configuration.clone(),
         cost_per_inference_usd: cost.map(|cost| cost.per_inference_usd),
-        cost_per_inference_ci95: cost.filter(|_| answer.is_some()).and_then(|cost| {
+        cost_per_inference_ci95: cost.filter(|_| interval.is_some()).and_then(|cost| {
             let (low, high) = cost.per_inference_ci95;
             high.map(|high| [low, high])
         }),

@@ -339,6 +339,8 @@ fn a_fixed_load_is_ranked_by_what_it_carried_without_an_interval() {
         vec![fixed(300.0, Some(true)), fixed(600.0, Some(true)), fixed(800.0, Some(false))];
     let entry = reported(&job).ranking.remove(0);
     assert_eq!((entry.max_invocations_per_min, entry.max_invocations_ci95), (Some(600.0), None));
+    assert_eq!((entry.score_ci95, entry.cost_per_inference_ci95), (None, None));
+    assert!(entry.score.is_some());
     assert!(has(&entry.warnings, "a fixed load shows what was carried"));
     assert_eq!(entry.steps.len(), 3);
 }
