@@ -9,7 +9,8 @@ use crate::{
     report::{Entry, JobReport, StepEntry},
 };
 
-/// One row per candidate, in the order ranking, rejected, failed.
+/// One row per candidate, in the order ranking, rejected, failed. A job without candidates has one row,
+/// of the list `job`, with the reason why there are none.
 ///
 /// # Errors
 /// When the CSV writer fails, which memory does not.
@@ -17,6 +18,15 @@ pub fn csv(report: &JobReport) -> Result<String, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for (list, entry) in entries(report) {
         writer.serialize(CandidateRow::of(&report.name, list, entry))?;
+    }
+    if let Some(reason) = why_no_entries(report) {
+        let reason = Some(reason);
+        writer.serialize(CandidateRow {
+            job: &report.name,
+            list: JOB,
+            reason,
+            ..<_>::default()
+        })?;
     }
     text_of(writer)
 }
@@ -32,7 +42,18 @@ pub fn steps_csv(report: &JobReport) -> Result<String, csv::Error> {
             writer.serialize(StepRow::of(&report.name, entry, number, step))?;
         }
     }
-    text_of(writer)
+    let text = text_of(writer)?;
+    if text.is_empty() {
+        // The writer takes the names of the columns from the first row.
+        let mut unfilled = csv::Writer::from_writer(Vec::new());
+        unfilled.serialize(StepRow::default())?;
+        return Ok(text_of(unfilled)?
+            .lines()
+            .take(1)
+            .map(|header| format!("{header}\n"))
+            .collect());
+    }
+    Ok(text)
 }
 
 /// A table of the ranking, then what was rejected and failed, then warnings.
@@ -75,7 +96,8 @@ pub fn markdown(report: &JobReport) -> String {
     text
 }
 
-/// One candidate per line, each with the fields `job` and `list` (`ranking`, `rejected` or `failed`).
+/// One candidate per line, each with the fields `job` and `list` (`ranking`, `rejected` or `failed`). A
+/// job without candidates is one line, with the `list` `job` and the `reason`.
 ///
 /// # Errors
 /// When a figure cannot be written as JSON.
@@ -92,7 +114,22 @@ pub fn jsonl(report: &JobReport) -> Result<String, serde_json::Error> {
         text.push_str(&serde_json::to_string(&Line { job: &report.name, list, entry })?);
         text.push('\n');
     }
+    if let Some(reason) = why_no_entries(report) {
+        let line = serde_json::json!({ "job": report.name, "list": JOB, "reason": reason });
+        text = format!("{line}\n");
+    }
     Ok(text)
+}
+
+/// What stands as the list of a row about the job itself.
+const JOB: &str = "job";
+
+/// Why there is no candidate to write about, if there is none.
+fn why_no_entries(report: &JobReport) -> Option<&str> {
+    if entries(report).next().is_some() {
+        return None;
+    }
+    Some(report.no_recommendation_reason.as_deref().unwrap_or("no reason was given"))
 }
 
 fn entries(report: &JobReport) -> impl Iterator<Item = (&'static str, &Entry)> {
@@ -103,7 +140,7 @@ fn entries(report: &JobReport) -> impl Iterator<Item = (&'static str, &Entry)> {
 }
 
 /// The columns of [`csv`]; a missing figure is an empty field.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct CandidateRow<'a> {
     job: &'a str,
     list: &'static str,
@@ -174,7 +211,7 @@ impl<'a> CandidateRow<'a> {
 }
 
 /// The columns of [`steps_csv`].
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct StepRow<'a> {
     job: &'a str,
     instance_type: &'a str,

@@ -42,6 +42,26 @@ fn steps_have_a_table_of_their_own() {
 }
 
 #[test]
+fn a_job_without_candidates_says_why_in_every_format() {
+    let mut facts = samples::of_every_kind()[0].clone();
+    (facts.plan, facts.trials) = Default::default();
+    facts.status = assay_measure::job::JobStatus::Failed;
+    facts.warnings = vec!["the model cannot be fetched".to_owned()];
+    let report = build(&facts, Overrides::default());
+    let text = csv(&report).unwrap();
+    let rows = rows(&text);
+    assert_eq!(rows.len(), 1, "{text}");
+    assert_eq!(rows[0].get(column(&text, "list")), Some("job"));
+    let reason = "nothing was measured: the model cannot be fetched";
+    assert_eq!(rows[0].get(column(&text, "reason")), Some(reason));
+    let line: serde_json::Value = serde_json::from_str(jsonl(&report).unwrap().trim()).unwrap();
+    assert_eq!(line, serde_json::json!({"job": "demo", "list": "job", "reason": reason}));
+    assert!(markdown(&report).contains(reason));
+    let steps = steps_csv(&report).unwrap();
+    assert!(steps.starts_with("job,instance_type,") && steps.lines().count() == 1, "{steps}");
+}
+
+#[test]
 fn every_line_of_jsonl_is_a_candidate_with_its_job_and_list() {
     let text = jsonl(&report()).unwrap();
     let lines: Vec<serde_json::Value> =

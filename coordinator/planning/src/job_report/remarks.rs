@@ -368,7 +368,10 @@ pub(super) fn no_recommendation(
         | JobStatus::Running
         | JobStatus::Stopping
         | JobStatus::Completed
-        | JobStatus::Failed => "there was nothing to measure".to_owned(),
+        | JobStatus::Failed => match facts.warnings.first() {
+            Some(reason) => format!("nothing was measured: {reason}"),
+            None => "there was nothing to measure".to_owned(),
+        },
     })
 }
 

@@ -261,7 +261,12 @@ impl State {
         match planner::plan(spec, Catalogue::builtin(), fleet) {
             Ok(plan) if !plan.trials.is_empty() => self.adopt_plan(index, plan),
             // Every type was refused, and a bigger fleet would have made that no different.
-            Ok(plan) => self.found_impossible(index, rejections(&plan), now),
+            Ok(plan) => {
+                let reason = rejections(&plan);
+                // Each is told with its reason in the job's report.
+                self.adopt_plan(index, plan);
+                self.found_impossible(index, reason, now);
+            }
             Err(PlanError::NoAgents) => {
                 self.give_reason(index, "no agent is connected".to_owned(), now)
             }

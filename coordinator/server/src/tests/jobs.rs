@@ -234,6 +234,10 @@ async fn an_instance_type_larger_than_the_emulating_machine_fails_at_once_with_t
     coordinator.create(job_spec("giant", &["ml.m5.24xlarge"])).await.unwrap();
     let job = coordinator.reaches("giant", JobStatus::Failed).await;
     assert!(job.reason.contains("ml.m5.24xlarge"), "{}", job.reason);
+    let report = coordinator.get("giant").await.report_json;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let reason = report["rejected"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("larger than the machine"), "{report}");
 }
 
 #[tokio::test]
