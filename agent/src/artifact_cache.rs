@@ -137,6 +137,18 @@ impl ArtifactCache {
         Ok(cache)
     }
 
+    /// Where the files lie.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where an artifact lies, if it is there.
+    #[must_use]
+    pub fn path_of(&self, artifact: &ArtifactRef) -> PathBuf {
+        self.folder.join(file_name(artifact))
+    }
+
     /// The artifact's file: from the cache, or from `source`, which is asked only when needed.
     ///
     /// # Errors
@@ -156,7 +168,7 @@ impl ArtifactCache {
                 limit: self.limit,
             });
         }
-        let path = self.folder.join(file_name(artifact));
+        let path = self.path_of(artifact);
         if let Some(found) = self.find(&path, artifact).await {
             return Ok(found);
         }

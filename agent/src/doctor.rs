@@ -5,7 +5,12 @@
 mod clock_state;
 mod gpus;
 
-use std::{fs, net::TcpListener, path::Path, time::Duration};
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use assay_measure::{
     hardware::{LimitInForce, Shape, Utilization},
@@ -15,9 +20,12 @@ use serde::Serialize;
 
 use crate::{
     clock::Clock,
-    hardware::{facts::Machine, nvml::Gpus, sampler::Sampler},
+    hardware::{facts::Machine, nvml::Gpus, proc_files, sampler::Sampler},
     model_host,
-    sandbox::{Allotment, Sandbox, mounts::Hierarchies},
+    sandbox::{
+        Allotment, Sandbox,
+        mounts::{self, Hierarchies},
+    },
 };
 
 /// How long other load is watched for.
@@ -115,7 +123,7 @@ pub fn diagnose(host_program: Option<&Path>) -> Diagnosis {
     };
     let mut checks = vec![
         host(host_program),
-        processors(&machine),
+        processors(&machine, cpu_quota(&mounts::cpu_groups_of_this_process()).as_ref()),
         control_groups(&machine),
         clock_speed(machine.cpus.iter().find_map(|&cpu| governor(cpu)).as_deref()),
         other_load(&utilization),
@@ -151,8 +159,41 @@ fn host(given: Option<&Path>) -> Check {
     }
 }
 
-fn processors(machine: &Machine) -> Check {
+/// A limit on processor time, which holds whatever the number of processors.
+#[derive(Clone, Debug, PartialEq)]
+struct CpuQuota {
+    processors: f64,
+    group: PathBuf,
+}
+
+/// The smallest of the quotas that hold for this process, of either version of control groups.
+fn cpu_quota(groups: &[PathBuf]) -> Option<CpuQuota> {
+    let read = |group: &Path, file: &str| fs::read_to_string(group.join(file)).ok();
+    let of_group = |group: &PathBuf| {
+        let first_version = || {
+            let (quota, period) =
+                (read(group, "cpu.cfs_quota_us")?, read(group, "cpu.cfs_period_us")?);
+            proc_files::quota_of_version_1(&quota, &period)
+        };
+        let second_version =
+            read(group, "cpu.max").and_then(|text| proc_files::quota_of_version_2(&text));
+        let processors = second_version.or_else(first_version)?;
+        Some(CpuQuota { processors, group: group.clone() })
+    };
+    groups.iter().filter_map(of_group).min_by(|a, b| a.processors.total_cmp(&b.processors))
+}
+
+fn processors(machine: &Machine, quota: Option<&CpuQuota>) -> Check {
     let found = format!("{} vCPU, {}", machine.vcpus(), machine.memory);
+    if let Some(CpuQuota { processors, group }) =
+        quota.filter(|quota| quota.processors < f64::from(machine.vcpus()))
+    {
+        let found =
+            format!("{found}, but a CPU quota of {processors:.2} processors ({})", group.display());
+        let fix = "measure without a CPU quota (Docker: without --cpus; Kubernetes: without limits.cpu; \
+                   systemd: without CPUQuota): what it withholds is not the model's";
+        return Check::weak("machine", found, fix);
+    }
     if machine.vcpus() < 2 {
         let fix = "load generator and model share one processor: use a machine with two or more";
         return Check::weak("machine", found, fix);
@@ -277,13 +318,37 @@ mod tests {
             steal(&busy),
             memory(&busy, Bytes::gib(8)),
             time(Some(false)),
-            processors(&Machine { cpus: vec![0], memory: Bytes::gib(1) }),
+            processors(&Machine { cpus: vec![0], memory: Bytes::gib(1) }, None),
         ];
         for check in &all {
             assert_eq!(check.status == Status::Good, check.fix.is_none(), "{check:?}");
         }
         assert_eq!(all.iter().filter(|check| check.status == Status::Good).count(), 2);
         assert_eq!(all[0].status, Status::Bad);
+    }
+
+    #[test]
+    fn a_cpu_quota_of_either_version_is_named_with_its_group() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = |name: &str, files: &[(&str, &str)]| {
+            let group = dir.path().join(name);
+            fs::create_dir(&group).unwrap();
+            files.iter().for_each(|(file, text)| fs::write(group.join(file), text).unwrap());
+            group
+        };
+        let first = [("cpu.cfs_quota_us", "50000\n"), ("cpu.cfs_period_us", "100000\n")];
+        let unlimited = [("cpu.cfs_quota_us", "-1\n"), ("cpu.cfs_period_us", "100000\n")];
+        let (first, unlimited) = (group("first", &first), group("unlimited", &unlimited));
+        let second = group("second", &[("cpu.max", "150000 100000\n")]);
+        let open = group("open", &[("cpu.max", "max 100000\n")]);
+        assert_eq!(cpu_quota(&[unlimited.clone(), open.clone()]), None);
+        let quota = cpu_quota(&[unlimited, open, second.clone()]).unwrap();
+        assert_eq!(quota, CpuQuota { processors: 1.5, group: second.clone() });
+        let machine = Machine { cpus: vec![0, 1], memory: Bytes::gib(4) };
+        assert_eq!(processors(&machine, Some(&CpuQuota { processors: 2.0, ..quota })).fix, None);
+        let check = processors(&machine, cpu_quota(&[first, second]).as_ref());
+        assert_eq!(check.status, Status::Weak);
+        assert!(check.found.contains("0.50 processors (") && check.found.contains("first"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod cancellation;
 mod comparison;
 mod endpoint;
 mod failure;
+mod file_names;
 mod levels;
 mod measurement;
 mod measuring;
@@ -43,6 +44,7 @@ use crate::{
 pub use cancellation::Cancellation;
 use endpoint::Sight;
 use failure::{Stop, failed};
+use file_names::FileNames;
 use measuring::Measuring;
 use record::Record;
 
@@ -81,6 +83,7 @@ impl Runner {
             outcome = trial.perform() => outcome.unwrap_or_else(|stop| TrialOutcome::Failed(stop.into_failure())),
             by = cancellation.cancelled() => TrialOutcome::Cancelled { by },
         };
+        let outcome = trial.file_names.in_outcome(outcome);
         trial.clean_up().await;
         outcome
     }
@@ -90,6 +93,7 @@ impl Runner {
 struct Trial {
     runner: Arc<Runner>,
     spec: Arc<TrialSpec>,
+    file_names: FileNames,
     events: mpsc::UnboundedSender<TrialEvent>,
     clock: Clock,
     sampler: Option<Arc<Sampler>>,
@@ -115,9 +119,11 @@ impl Trial {
         spec: Arc<TrialSpec>,
         events: mpsc::UnboundedSender<TrialEvent>,
     ) -> Self {
+        let file_names = FileNames::of_trial(&spec, &runner.cache);
         Self {
             runner,
             spec,
+            file_names,
             events,
             clock: Clock::start(),
             sampler: None,

@@ -109,6 +109,26 @@ pub fn throttled_us(cpu_stat: &str) -> Option<u64> {
     named_number(cpu_stat, "throttled_usec").or_else(nanoseconds)
 }
 
+/// Processors that the quota of a group allows, from its `cpu.max` (version 2: `QUOTA PERIOD`, in
+/// microseconds); absent where nothing is limited.
+#[must_use]
+pub fn quota_of_version_2(cpu_max: &str) -> Option<f64> {
+    let mut words = cpu_max.split_ascii_whitespace();
+    quota(words.next()?, words.next()?)
+}
+
+/// The same from `cpu.cfs_quota_us` and `cpu.cfs_period_us` (version 1, where -1 is no limit).
+#[must_use]
+pub fn quota_of_version_1(quota_us: &str, period_us: &str) -> Option<f64> {
+    quota(quota_us.trim(), period_us.trim())
+}
+
+fn quota(quota_us: &str, period_us: &str) -> Option<f64> {
+    let quota_us: f64 = quota_us.parse::<u64>().ok()? as f64;
+    let period_us = period_us.parse::<u64>().ok().filter(|period_us| *period_us > 0)? as f64;
+    Some(quota_us / period_us)
+}
+
 /// Context switches of one thread since its start, wanted and forced, from `/proc/PID/task/TID/status`.
 #[must_use]
 pub fn thread_switches(status: &str) -> Option<u64> {

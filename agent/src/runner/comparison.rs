@@ -104,6 +104,9 @@ impl Trial {
             Ok(written) => written,
             Err(error) => return Ok(Compared::Failed(format!("cannot write payloads: {error}"))),
         };
+        for (number, file) in (1..).zip(&bodies.files) {
+            self.file_names.add(file, format!("body {number} of the payload"));
+        }
         let sandbox = self.sandbox.insert(Sandbox::set_up(allotment, &self.runner.hierarchies));
         let spec = Arc::clone(&self.spec);
         let serving = Serving {

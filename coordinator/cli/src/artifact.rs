@@ -31,6 +31,9 @@ pub(crate) fn hash(path: &Path) -> Result<LocalFile, Failure> {
         Failure::failed(format!("cannot read {}", path.display())).because(&error)
     };
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if metadata.is_dir() {
+        return Err(Failure::usage(format!("{} is a directory, not a file", path.display())));
+    }
     if !metadata.is_file() {
         return Err(Failure::usage(format!("{} is not a file", path.display())));
     }
@@ -105,7 +108,7 @@ mod tests {
         assert!(hash(&path).unwrap_err().to_string().contains("cannot read"));
         std::fs::write(&path, b"").unwrap();
         assert!(hash(&path).unwrap_err().to_string().contains("is empty"));
-        assert!(hash(dir.path()).unwrap_err().to_string().contains("is not a file"));
+        assert!(hash(dir.path()).unwrap_err().to_string().contains("is a directory, not a file"));
         std::fs::write(&path, b"abc").unwrap();
         let file = hash(&path).unwrap();
         assert_eq!(

@@ -22,6 +22,12 @@ pub(crate) fn prepare(
     request: &JobRequest,
     scratch: &Path,
 ) -> Result<(LocalFile, Payload), Failure> {
+    if let Some(path) = &request.payload {
+        // Before anything is asked about a file, it must be there.
+        std::fs::metadata(path).map_err(|error| {
+            Failure::failed(format!("cannot read the payload {}", path.display())).because(&error)
+        })?;
+    }
     let (path, is_archive, content_type) = match &request.payload {
         None => made_up(request, scratch)?,
         Some(path) if path.is_dir() => {

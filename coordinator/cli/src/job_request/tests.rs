@@ -65,6 +65,9 @@ fn what_is_wrong_is_named() {
     assert!(error(&|r| r.sweep = vec!["wrkers=2".to_owned()]).contains("wrkers"));
     assert!(error(&|r| r.load = Some("users:none".to_owned())).contains("users:none"));
     assert!(error(&|r| r.payload = Some(dir.path().join("gone.npy"))).contains("cannot read"));
+    let gone = error(&|r| r.payload = Some(dir.path().join("gone")));
+    assert!(gone.contains("No such file") && !gone.contains("Content-Type"), "{gone}");
+    assert!(error(&|r| r.model = Some(dir.path().to_owned())).contains("is a directory"));
     assert!(error(&|r| r.prices = Some(dir.path().join("gone.csv"))).contains("price file"));
     fs::write(dir.path().join("blob"), b"x").unwrap();
     assert!(error(&|r| r.payload = Some(dir.path().join("blob"))).contains("--content-type"));
