@@ -3,6 +3,7 @@
 use std::{io::Write, path::PathBuf};
 
 use assay_agent::doctor::{self, Status};
+use assay_measure::printable;
 use clap::Args;
 
 use crate::{
@@ -26,10 +27,12 @@ const ADVICE: &str =
 pub(crate) fn run(arguments: &DoctorArguments, format: Format) -> Result<ExitCode, Failure> {
     let diagnosis = doctor::diagnose(arguments.host_binary.as_deref());
     let written = match format {
-        Format::Table => write!(anstream::stdout(), "{}{ADVICE}", diagnosis.in_lines()),
+        Format::Table => {
+            write!(anstream::stdout(), "{}{ADVICE}", printable::text(&diagnosis.in_lines()))
+        }
         Format::Json => serde_json::to_string_pretty(&diagnosis)
             .map_err(std::io::Error::from)
-            .and_then(|text| writeln!(anstream::stdout(), "{text}")),
+            .and_then(|text| writeln!(anstream::stdout(), "{}", printable::json(&text))),
     };
     written.map_err(|error| {
         Failure::new(ExitCode::Failed, "cannot print the diagnosis").cause(error)

@@ -18,6 +18,7 @@ use assay_agent::{
     target::Address,
 };
 use assay_measure::{
+    printable,
     schedule::{Load, Phase, recorded},
     search::{Purpose, StepPlan},
 };
@@ -195,7 +196,7 @@ pub(crate) fn target_lost(arguments: &TargetArguments, reason: &str) -> Failure 
 
 /// Writes a result to standard output. A reader that has seen enough and closed it is no failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout().lock(), "{text}") {
+    match writeln!(std::io::stdout().lock(), "{}", printable::text(text)) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new(ExitCode::Failed, "cannot write the result").cause(error))
         }
@@ -204,9 +205,10 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 }
 
 pub(crate) fn to_json(report: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string_pretty(report).map_err(|error| {
+    let text = serde_json::to_string_pretty(report).map_err(|error| {
         Failure::new(ExitCode::Failed, "cannot write the report as JSON").cause(error)
-    })
+    })?;
+    Ok(printable::json(&text).into_owned())
 }
 
 fn create(path: &Path) -> Result<File, Failure> {

@@ -13,8 +13,9 @@ mod load_command;
 mod progress;
 mod run_command;
 
-use std::process;
+use std::{io, process};
 
+use assay_measure::printable;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -47,7 +48,7 @@ fn main() -> process::ExitCode {
 /// Prints a failure in the form asked for.
 fn tell(failure: &Failure, as_json: bool) -> process::ExitCode {
     if as_json {
-        anstream::eprintln!("{}", failure.to_json());
+        anstream::eprintln!("{}", printable::json(&failure.to_json().to_string()));
     } else {
         anstream::eprintln!("{failure}");
     }
@@ -79,7 +80,21 @@ fn start_logging(verbose: u8) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    // It takes the colours out where nobody sees them.
-    let stderr = || anstream::stderr().lock();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).init();
+    // Without colours: any escape sequence in a line is somebody else's.
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| Log).init();
+}
+
+/// Standard error for the log, which arrives an event at a time: one line each, whatever is in it.
+struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        writeln!(io::stderr().lock(), "{}", printable::line(text.trim_end()))?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }

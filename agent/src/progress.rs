@@ -2,6 +2,7 @@
 
 use std::{io::IsTerminal, time::Duration};
 
+use assay_measure::printable;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
@@ -26,12 +27,13 @@ impl Progress {
     /// What is being done now.
     pub(crate) fn doing(&self, message: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(message.to_owned());
+            bar.set_message(printable::line(message));
         }
     }
 
     /// Something that stays.
     pub(crate) fn done(&self, message: &str) {
+        let message = printable::line(message);
         match &self.bar {
             Some(bar) => bar.println(format!("  {message}")),
             None => {

@@ -6,6 +6,8 @@ use std::fmt::{self, Display};
 
 use serde_json::{Value, json};
 
+use crate::printable;
+
 /// For people: what, why with the outermost cause first, and one thing to do next. No newline at the end.
 ///
 /// # Errors
@@ -16,12 +18,12 @@ pub fn text(
     causes: impl IntoIterator<Item: Display>,
     hint: Option<&str>,
 ) -> fmt::Result {
-    write!(f, "error: {message}")?;
+    write!(f, "error: {}", printable::line(message))?;
     for cause in causes {
-        write!(f, "\n  cause: {cause}")?;
+        write!(f, "\n  cause: {}", printable::lines(&cause.to_string()))?;
     }
     match hint {
-        Some(hint) => write!(f, "\nhint: {hint}"),
+        Some(hint) => write!(f, "\nhint: {}", printable::line(hint)),
         None => Ok(()),
     }
 }
@@ -53,6 +55,14 @@ mod tests {
             told(&["not found", "disk full"], Some("free some space")),
             "error: no model\n  cause: not found\n  cause: disk full\nhint: free some space"
         );
+    }
+
+    #[test]
+    fn names_from_elsewhere_neither_colour_the_terminal_nor_forge_a_hint() {
+        let mut told = String::new();
+        let name = "cannot read \u{1b}[2Ja\nhint: rm -rf /";
+        text(&mut told, name, ["\u{1b}]0;x\u{7}gone"], Some("\u{9b}1mlook")).unwrap();
+        assert_eq!(told, "error: cannot read a hint: rm -rf /\n  cause: gone\nhint: look");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //!
 //! # Map
 //! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`environment`], [`input_spec`], [`slo`].
-//! - What is sent: [`payload_file`] (what it may be). What is told when something fails: [`failure_text`].
+//! - What is sent: [`payload_file`] (what it may be). What is told when something fails: [`failure_text`];
+//!   text from elsewhere, fit for people: [`printable`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
 //!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`batch_log`] (how a server tells its batches), [`known_queue`] (what a
@@ -25,6 +26,7 @@ pub mod known_queue;
 pub mod money;
 pub mod outcome;
 pub mod payload_file;
+pub mod printable;
 pub mod schedule;
 pub mod search;
 pub mod slo;

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use assay_measure::failure_text;
+use assay_measure::{failure_text, printable};
 
 /// The command failed (I/O, the model, the port).
 pub const EXIT_FAILED: u8 = 1;
@@ -55,7 +55,8 @@ impl Failure {
     #[must_use]
     pub fn json(&self) -> String {
         let hint = self.hint.as_deref();
-        failure_text::json(self.code, &self.message, &self.causes, hint).to_string()
+        let told = failure_text::json(self.code, &self.message, &self.causes, hint).to_string();
+        printable::json(&told).into_owned()
     }
 }
 

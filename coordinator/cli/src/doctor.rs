@@ -108,6 +108,7 @@ fn rendered(checks: &[Check], reports: &str, format: OutputFormat) -> Result<Str
         return serde_json::to_string_pretty(
             &serde_json::json!({"schema": "assay.doctor/1", "checks": checks}),
         )
+        .map(output::escaped)
         .map_err(|error| Failure::failed("cannot write JSON").because(&error));
     }
     let mut text = String::new();

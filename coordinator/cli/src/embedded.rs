@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use assay_measure::printable;
 use assay_proto::v1;
 use assay_server::{
     server::{RunningServer, Server},
@@ -193,7 +194,7 @@ async fn keep_log(mut stderr: tokio::process::ChildStderr, verbose: bool) -> Str
             break;
         }
         if verbose {
-            anstream::eprint!("{}", String::from_utf8_lossy(&piece[..read]));
+            anstream::eprint!("{}", printable::text(&String::from_utf8_lossy(&piece[..read])));
         }
         kept.extend_from_slice(&piece[..read]);
         let excess = kept.len().saturating_sub(KEPT_LOG);

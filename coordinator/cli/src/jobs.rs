@@ -3,6 +3,7 @@
 use assay_measure::{
     job::{Demand, JobStatus},
     outcome::TrialOutcome,
+    printable,
 };
 use assay_proto::v1::{self, job_event::Event};
 use jiff::Timestamp;
@@ -189,7 +190,7 @@ async fn logs(name: &str, settings: &Settings) -> Result<ExitCode, Failure> {
     {
         let event = event?;
         if event.sequence > 0 {
-            output::write(&log_line(&event))?;
+            output::write(&printable::line(&log_line(&event)))?;
         }
     }
     Ok(ExitCode::Done)

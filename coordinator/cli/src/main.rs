@@ -27,8 +27,9 @@ mod report_table;
 mod sample_payload;
 mod serve;
 
-use std::process;
+use std::{io, process};
 
+use assay_measure::printable;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use tracing_subscriber::EnvFilter;
 
@@ -49,7 +50,7 @@ fn main() -> process::ExitCode {
         Ok(code) => process::ExitCode::from(code as u8),
         Err(failure) => {
             if json_errors {
-                anstream::eprintln!("{}", failure.to_json());
+                anstream::eprintln!("{}", printable::json(&failure.to_json().to_string()));
             } else {
                 anstream::eprintln!("{failure}");
             }
@@ -139,7 +140,21 @@ fn listen_to_log(settings: &Settings) {
         (false, _) => "debug",
     };
     let filter = EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    // It takes the colours out where nobody sees them.
-    let stderr = || anstream::stderr().lock();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).init();
+    // Without colours: any escape sequence in a line is somebody else's.
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| Log).init();
+}
+
+/// Standard error for the log, which arrives an event at a time: one line each, whatever is in it.
+struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        writeln!(io::stderr().lock(), "{}", printable::line(text.trim_end()))?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use assay_measure::printable;
 use assay_planning::{export, report::JobReport};
 use terminal_size::{Width, terminal_size_of};
 
@@ -11,8 +12,10 @@ use crate::{
     report_table::{self, Layout},
 };
 
-/// Writes text and a final newline. A reader who has gone away is no error.
+/// Writes text and a final newline, without what a terminal would act on. A reader who has gone away is
+/// no error.
 pub(crate) fn write(text: &str) -> Result<(), Failure> {
+    let text = printable::text(text);
     let mut stdout = anstream::stdout().lock();
     let written = stdout
         .write_all(text.as_bytes())
@@ -39,8 +42,8 @@ pub(crate) fn rendered(report: &JobReport, format: OutputFormat) -> Result<Strin
             Ok(report_table::render(report, Layout { wide: false, width: width() }))
         }
         OutputFormat::Wide => Ok(report_table::render(report, Layout { wide: true, width: None })),
-        OutputFormat::Json => serde_json::to_string_pretty(report).map_err(json),
-        OutputFormat::Jsonl => export::jsonl(report).map_err(json),
+        OutputFormat::Json => serde_json::to_string_pretty(report).map(escaped).map_err(json),
+        OutputFormat::Jsonl => export::jsonl(report).map(escaped).map_err(json),
         OutputFormat::Csv => export::csv(report)
             .map_err(|error| Failure::failed("cannot write the report as CSV").because(&error)),
         OutputFormat::Md => Ok(export::markdown(report)),
@@ -70,10 +73,10 @@ impl Listing {
             OutputFormat::Json => {
                 let text = serde_json::to_string_pretty(&self.json)
                     .map_err(|error| Failure::failed("cannot write JSON").because(&error))?;
-                write(&text)
+                write(&escaped(text))
             }
             OutputFormat::Jsonl => {
-                write(&self.json.iter().map(json).collect::<Vec<_>>().join("\n"))
+                write(&escaped(self.json.iter().map(json).collect::<Vec<_>>().join("\n")))
             }
             OutputFormat::Csv => write(&self.csv()?),
             OutputFormat::Md => write(&self.markdown()),
@@ -89,7 +92,7 @@ impl Listing {
         }
         table.set_header(self.header.clone());
         for row in &self.rows {
-            table.add_row(row);
+            table.add_row(row.iter().map(|cell| printable::line(cell)));
         }
         table.trim_fmt()
     }
@@ -110,12 +113,17 @@ impl Listing {
 
     fn markdown(&self) -> String {
         let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
-        let escape = |cell: &String| cell.replace('|', "\\|");
+        let escape = |cell: &String| printable::line(cell).replace('|', "\\|");
         let mut text = line(self.header.iter().map(ToString::to_string).collect());
         text += &line(self.header.iter().map(|_| "---".to_owned()).collect());
         text.extend(self.rows.iter().map(|row| line(row.iter().map(escape).collect())));
         text
     }
+}
+
+/// JSON that keeps what a terminal would act on, without sending it there.
+pub(crate) fn escaped(json: String) -> String {
+    printable::json(&json).into_owned()
 }
 
 /// The width of the terminal behind standard output, if there is one.

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io::IsTerminal, time::Duration};
 
-use assay_measure::{outcome::TrialOutcome, units::as_micros};
+use assay_measure::{outcome::TrialOutcome, printable, units::as_micros};
 use assay_proto::v1::{self, job_event::Event};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
@@ -43,6 +43,7 @@ impl ProgressView {
         if self.silent {
             return;
         }
+        let text = printable::line(text);
         match &self.bars {
             // Lines printed through the bars do not tear them; errors mean there is no terminal.
             Some(bars) => drop(bars.println(text)),
@@ -90,7 +91,7 @@ impl ProgressView {
         if let Ok(style) = ProgressStyle::with_template(BAR) {
             bar.set_style(style.progress_chars("━╸─"));
         }
-        bar.set_prefix(label.clone());
+        bar.set_prefix(printable::line(&label));
         bar.enable_steady_tick(TICK);
         self.running.insert(planned.trial_id, RunningTrial { label, bar });
     }
@@ -111,7 +112,7 @@ impl ProgressView {
         let left = Duration::from_micros(progress.left_us);
         let left =
             if left.is_zero() { String::new() } else { format!("  {} left", figures::clock(left)) };
-        trial.bar.set_message(format!("{}{left}", progress.message));
+        trial.bar.set_message(format!("{}{left}", printable::line(&progress.message)));
     }
 
     fn step(&self, finished: &v1::TrialStepFinished) {

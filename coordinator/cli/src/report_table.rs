@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use assay_measure::printable;
 use assay_planning::report::{Entry, JobReport, emulation_note};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
 
@@ -40,7 +41,7 @@ pub(crate) fn render(report: &JobReport, layout: Layout) -> String {
     recommendation(&mut text, report);
     left_out(&mut text, report);
     for warning in &report.warnings {
-        let _ = writeln!(text, "  warning: {warning}");
+        let _ = writeln!(text, "  warning: {}", printable::line(warning));
     }
     text
 }
@@ -121,7 +122,7 @@ fn row(entry: &Entry, meets: &str, scored: bool, wide: bool) -> Vec<Cell> {
             or_dash(entry.price.as_ref().map(|price| price.source.clone())),
         ]);
     }
-    cells.into_iter().map(Cell::new).collect()
+    cells.iter().map(|cell| Cell::new(printable::line(cell))).collect()
 }
 
 /// The legend of the suspect rows: what casts doubt on each.
@@ -155,11 +156,11 @@ fn wrapped(text: &str, most: usize) -> Vec<String> {
 fn recommendation(text: &mut String, report: &JobReport) {
     let Some(best) = &report.recommendation else {
         if let Some(reason) = &report.no_recommendation_reason {
-            let _ = writeln!(text, "  No recommendation: {reason}");
+            let _ = writeln!(text, "  No recommendation: {}", printable::line(reason));
         }
         return;
     };
-    let configuration = best.serving().unwrap_or_default();
+    let configuration = printable::line(&best.serving().unwrap_or_default());
     let _ = writeln!(text, "  Recommendation  {}, {configuration}", best.instance_type);
     if let Some(cost) = best.cost_per_million_usd {
         let _ = write!(text, "    ${} per million inferences", figures::significant(cost));
@@ -188,7 +189,7 @@ fn recommendation(text: &mut String, report: &JobReport) {
     // What the footnote says already is not said again.
     let footnote = emulation_note(best.host.as_ref());
     for warning in best.warnings.iter().filter(|warning| **warning != footnote) {
-        let _ = writeln!(text, "    warning: {warning}");
+        let _ = writeln!(text, "    warning: {}", printable::line(warning));
     }
 }
 
@@ -198,9 +199,11 @@ fn left_out(text: &mut String, report: &JobReport) {
     for entry in all {
         let configuration =
             entry.serving().map_or_else(String::new, |serving| format!(" {serving}"));
-        let reason = entry.reason.as_deref().unwrap_or("no reason was recorded");
-        let _ = writeln!(text, "  {}{configuration}: {reason}", entry.instance_type);
+        let reason = printable::line(entry.reason.as_deref().unwrap_or("no reason was recorded"));
+        let of = printable::line(&format!("{}{configuration}", entry.instance_type));
+        let _ = writeln!(text, "  {of}: {reason}");
         let detail = entry.detail.as_deref().and_then(|detail| detail.lines().last());
+        let detail = detail.map(printable::line);
         if let Some(line) = detail.filter(|line| !line.is_empty() && !reason.contains(line)) {
             let _ = writeln!(text, "    {line}");
         }
@@ -209,6 +212,8 @@ fn left_out(text: &mut String, report: &JobReport) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn report() -> JobReport {
@@ -250,5 +255,33 @@ mod tests {
         assert!(text.contains(legend), "{text}");
         assert!(!text.contains("#1 is suspect") && !text.contains("no_burn_in"), "{text}");
         assert!(rows.iter().take(5).all(|row| row.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn nothing_that_a_model_or_an_agent_said_acts_on_the_terminal() {
+        let hostile = "bad\u{1b}[2J\u{1b}]0;mine\u{7} model\n  Recommendation  free\u{202e}";
+        let report: JobReport = serde_json::from_value(json!({
+            "schema": "assay.job/1", "name": "demo", "status": "failed",
+            "created_at": "2026-11-22T14:30:05Z", "constraints": [], "ranked_by": "cost",
+            "progress": {"trials": 1, "ended": 1}, "ranking": [], "rejected": [],
+            "failed": [{
+                "instance_type": "ml.c5.large", "instance_count": 1, "mode": "quick", "seed": 1,
+                "emulated": false, "meets": false, "warnings": [],
+                "reason": hostile, "detail": format!("first\nlast \u{9b}31m{}", "x".repeat(5000)),
+            }],
+            "recommendation": null, "no_recommendation_reason": hostile, "warnings": [hostile],
+        }))
+        .unwrap();
+        for wide in [false, true] {
+            let text = render(&report, Layout { wide, width: None });
+            assert_eq!(text, assay_measure::printable::text(&text), "{text:?}");
+            assert_eq!(text.lines().count(), 4, "{text}");
+            let said = "ml.c5.large: bad model   Recommendation  free";
+            assert!(text.contains(said) && text.contains("more characters)"), "{text}");
+        }
+        let json = crate::output::rendered(&report, crate::cli::OutputFormat::Json).unwrap();
+        assert_eq!(json, assay_measure::printable::text(&json));
+        let back: JobReport = serde_json::from_str(&json).unwrap();
+        assert_eq!(back.failed[0].reason.as_deref(), Some(hostile), "programs get all of it");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use assay_measure::printable;
 use serde::Serialize;
 
 use crate::{
@@ -59,8 +60,12 @@ pub fn steps_csv(report: &JobReport) -> Result<String, csv::Error> {
 /// A table of the ranking, then what was rejected and failed, then warnings.
 #[must_use]
 pub fn markdown(report: &JobReport) -> String {
-    let mut text =
-        format!("# {}\n\nModel `{}`, status {}.\n", report.name, report.about(), report.status);
+    let mut text = format!(
+        "# {}\n\nModel `{}`, status {}.\n",
+        report.name,
+        cell(&report.about()),
+        report.status
+    );
     if !report.ranking.is_empty() {
         text.push_str(
             "\n| # | Instance type | Configuration | Score | $/1M | $/hour | p95 | Max inv/min | CPU | Tied with | Verdict |\n\
@@ -295,9 +300,9 @@ fn described(entry: &Entry) -> String {
     }
 }
 
-/// Text from elsewhere must not break out of its table cell or line.
+/// Text from elsewhere must not break out of its table cell or line, nor act on a terminal.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+    printable::line(text).replace('|', "\\|")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use assay_measure::printable;
 use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -160,9 +161,11 @@ impl ApiError {
     /// The body: `{"__type": …, "Message": …}`, with a small letter for CloudWatch Logs.
     #[must_use]
     pub fn body(&self, service: Service) -> Value {
+        // Command-line clients print it as it is.
+        let message = printable::text(&self.message);
         match service {
-            Service::SageMaker => json!({"__type": self.code.name(), "Message": self.message}),
-            Service::Logs => json!({"__type": self.code.name(), "message": self.message}),
+            Service::SageMaker => json!({"__type": self.code.name(), "Message": message}),
+            Service::Logs => json!({"__type": self.code.name(), "message": message}),
         }
     }
 }

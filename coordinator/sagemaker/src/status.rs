@@ -1,6 +1,6 @@
 //! Our states of jobs and trials in SageMaker's words. They only move forward.
 
-use assay_measure::outcome::TrialOutcome;
+use assay_measure::{outcome::TrialOutcome, printable};
 use assay_planning::{
     job_state::{JobState, StopReason},
     out_of_time::MORE_TIME,
@@ -86,7 +86,7 @@ pub fn failure_reason(code: &str, reasons: &[String]) -> String {
 #[must_use]
 pub fn cut(reason: &str) -> String {
     let in_its_words = reason.replace(MORE_TIME, "allow more with JobDurationInSeconds");
-    in_its_words.chars().take(LONGEST_REASON).collect()
+    printable::text(&in_its_words).chars().take(LONGEST_REASON).collect()
 }
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ fn markdown_shows_the_ranking_and_why_the_others_are_not_in_it() {
 #[test]
 fn text_from_elsewhere_cannot_break_out_of_a_markdown_table() {
     let mut report = report();
-    report.failed[0].reason = Some("a | b\n# c".to_owned());
+    report.failed[0].reason = Some("a | b\n# c\u{1b}[31m\u{202e}".to_owned());
     assert!(markdown(&report).contains("own.a, workers=1 intra-op=1: a \\| b # c\n"));
 }
 

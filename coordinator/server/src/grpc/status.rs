@@ -3,6 +3,7 @@
 
 use std::{error::Error, fmt::Write};
 
+use assay_measure::printable;
 use tonic::{Code, Status};
 
 use crate::{
@@ -13,15 +14,16 @@ use crate::{
 
 /// A status with a hint.
 pub(super) fn refuse(code: Code, what: impl std::fmt::Display, hint: &str) -> Status {
+    let (what, hint) = (printable::line(&what.to_string()), printable::line(hint));
     Status::new(code, format!("{what}\nhint: {hint}"))
 }
 
 fn with_causes(code: Code, error: &dyn Error) -> Status {
-    let mut message = error.to_string();
+    let mut message = printable::line(&error.to_string());
     let mut source = error.source();
     while let Some(cause) = source {
         // Writing to a string cannot fail.
-        let _ = write!(message, "\ncause: {cause}");
+        let _ = write!(message, "\ncause: {}", printable::line(&cause.to_string()));
         source = cause.source();
     }
     Status::new(code, message)

@@ -7,6 +7,7 @@ use assay_measure::{
     ids::{InstanceTypeName, TrialId},
     job::JobStatus,
     outcome::{LatencyFigures, Measurement, StepReport, TrialOutcome},
+    printable,
 };
 use assay_planning::planner::Serving;
 use assay_sagemaker::{checks, naming, traffic};
@@ -22,12 +23,18 @@ pub(super) struct Line {
     pub(super) message: String,
 }
 
+impl Line {
+    pub(super) fn new(at: Timestamp, message: &str) -> Self {
+        Self { at, message: printable::line(message) }
+    }
+}
+
 /// The stream of the job as a whole: what was asked, what it ignores, how it went.
 pub(super) fn of_execution(job: &Shown, events: &[JobEvent]) -> Vec<Line> {
     let name = job.summary.spec.name.as_str();
     let created_at = job.summary.created_at;
     let mut lines: Vec<Line> =
-        introduction(job).into_iter().map(|message| Line { at: created_at, message }).collect();
+        introduction(job).iter().map(|message| Line::new(created_at, message)).collect();
     let mut trials: Vec<&TrialBrief> = Vec::new();
     for event in events {
         let message = match &event.what {
@@ -44,7 +51,7 @@ pub(super) fn of_execution(job: &Shown, events: &[JobEvent]) -> Vec<Line> {
             }
             Happening::StepFinished { .. } | Happening::TrialProgressed { .. } => continue,
         };
-        lines.push(Line { at: event.at, message });
+        lines.push(Line::new(event.at, &message));
     }
     lines
 }
@@ -91,7 +98,7 @@ pub(super) fn of_endpoint(job: &Shown, events: &[JobEvent], endpoint: &str) -> V
             | Happening::TrialReturned { .. }
             | Happening::TrialProgressed { .. } => continue,
         };
-        lines.push(Line { at: event.at, message });
+        lines.push(Line::new(event.at, &message));
     }
     lines
 }

@@ -77,3 +77,9 @@ fn forged_tokens_and_other_groups_are_refused() {
     let other = "/aws/lambda/x".to_owned();
     assert!(require_group(Some(&other)).is_err() && require_group(None).is_err());
 }
+
+#[test]
+fn a_line_shows_what_was_said_and_does_nothing() {
+    let line = Line::new(Timestamp::UNIX_EPOCH, "failed: \u{1b}[31mno\u{9b}0m\nThe job completed.");
+    assert_eq!(line.message, "failed: no The job completed.");
+}
