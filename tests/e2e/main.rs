@@ -9,4 +9,5 @@ mod faults;
 mod fleet;
 mod process_tree;
 mod recommend;
+mod store_lost;
 mod workbench;

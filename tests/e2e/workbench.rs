@@ -86,7 +86,11 @@ impl Workbench {
 
     /// `assay serve` on a free port, and its address.
     pub(crate) fn serve(&self) -> (Child, String) {
-        let mut command = self.assay();
+        self.serve_with(self.assay())
+    }
+
+    /// The same by a command that starts `assay` in another way.
+    pub(crate) fn serve_with(&self, mut command: Command) -> (Child, String) {
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(self.path().join("data"));

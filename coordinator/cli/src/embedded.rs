@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{binaries, client::Client, failure::Failure};
+use crate::{binaries, client::Client, failure::Failure, serve::ended_by_itself};
 
 /// The name of the agent on this machine.
 const AGENT_NAME: &str = "this-machine";
@@ -43,6 +43,7 @@ pub(crate) struct EmbeddedOptions<'a> {
 /// Coordinator and agent while they live.
 pub(crate) struct Embedded {
     server: RunningServer,
+    data_dir: PathBuf,
     agent: Child,
     agent_log: Option<tokio::task::JoinHandle<String>>,
     url: String,
@@ -68,7 +69,7 @@ impl Embedded {
         let mut agent = spawn_agent(&agent_binary, &host_binary, &url, &data_dir)?;
         let agent_log =
             agent.stderr.take().map(|stderr| tokio::spawn(keep_log(stderr, options.verbose)));
-        let mut embedded = Self { server, agent, agent_log, url, _scratch: scratch };
+        let mut embedded = Self { server, agent, agent_log, url, data_dir, _scratch: scratch };
         match embedded.wait_attached().await {
             Ok(()) => Ok(embedded),
             Err(failure) => {
@@ -83,8 +84,17 @@ impl Embedded {
         &self.url
     }
 
+    /// Waits until one of the two has ended; neither should while a job runs.
+    pub(crate) async fn ended(&mut self) -> Failure {
+        tokio::select! {
+            ended = self.server.wait() => return ended_by_itself(ended, &self.data_dir),
+            _ = self.agent.wait() => {}
+        }
+        self.agent_ended().await
+    }
+
     /// Waits until the agent has ended; it should not while a job runs.
-    pub(crate) async fn agent_ended(&mut self) -> Failure {
+    async fn agent_ended(&mut self) -> Failure {
         let ended = match self.agent.wait().await {
             Ok(status) => format!("the agent ended: {status}"),
             Err(error) => format!("the agent is lost: {error}"),

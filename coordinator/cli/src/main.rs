@@ -27,7 +27,10 @@ mod report_table;
 mod sample_payload;
 mod serve;
 
-use std::{io, process};
+use std::{
+    io::{self, Write},
+    process,
+};
 
 use assay_measure::printable;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
@@ -49,11 +52,13 @@ fn main() -> process::ExitCode {
     match start(&cli, &matches) {
         Ok(code) => process::ExitCode::from(code as u8),
         Err(failure) => {
-            if json_errors {
-                anstream::eprintln!("{}", printable::json(&failure.to_json().to_string()));
+            let told = if json_errors {
+                printable::json(&failure.to_json().to_string()).into_owned()
             } else {
-                anstream::eprintln!("{failure}");
-            }
+                failure.to_string()
+            };
+            // Where standard error lies on a full disk too, the exit code is left to tell it.
+            let _ = writeln!(anstream::stderr(), "{told}");
             process::ExitCode::from(failure.code() as u8)
         }
     }

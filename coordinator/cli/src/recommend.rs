@@ -44,8 +44,10 @@ pub(crate) async fn run(args: &RecommendArgs, settings: &Settings) -> Result<Exi
     let result = async {
         let mut client = Client::connect_to(embedded.url()).await?;
         tokio::select! {
+            biased;
+            // Why they ended says more than that the connection broke.
+            failure = embedded.ended() => Err(failure),
             result = run_job(&mut client, prepared, args, settings) => result,
-            failure = embedded.agent_ended() => Err(failure),
         }
     }
     .await;

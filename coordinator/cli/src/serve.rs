@@ -1,9 +1,9 @@
 //! `assay serve`: the coordinator, until a signal ends it.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use assay_server::{
-    server::Server,
+    server::{Server, ServerFailed},
     settings::{Listen, ServerSettings, TlsFiles},
     start_error::StartError,
 };
@@ -26,17 +26,20 @@ pub(crate) async fn run(args: &ServeArgs, settings: &Settings) -> Result<ExitCod
         (_, _) => None,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let server = Server::start(ServerSettings {
+    let mut server = Server::start(ServerSettings {
         tls,
         token_file: settings.token_file.clone(),
         price_file: args.prices.clone(),
         aws: args.aws.settings(),
-        ..ServerSettings::new(Listen::At(args.listen), data_dir)
+        ..ServerSettings::new(Listen::At(args.listen), data_dir.clone())
     })
     .await
     .map_err(start_failure)?;
     output::write(&format!("listening {scheme}://{}", server.address()))?;
-    follow::interrupted().await?;
+    tokio::select! {
+        signal = follow::interrupted() => signal?,
+        ended = server.wait() => return Err(ended_by_itself(ended, &data_dir)),
+    }
     tokio::select! {
         ended = server.shut_down(ENDS_WITHIN) => ended.map_err(|error| {
             Failure::failed("the coordinator did not end in order").because(&error)
@@ -44,6 +47,23 @@ pub(crate) async fn run(args: &ServeArgs, settings: &Settings) -> Result<ExitCod
         signal = follow::interrupted() => signal?,
     }
     Ok(ExitCode::Done)
+}
+
+/// A coordinator that ended although nobody asked it to.
+pub(crate) fn ended_by_itself(ended: Result<(), ServerFailed>, data_dir: &Path) -> Failure {
+    let Err(error) = ended else { return Failure::failed("the coordinator ended by itself") };
+    let mut failure = Failure::failed(&error);
+    if let Some(source) = std::error::Error::source(&error) {
+        failure = failure.because(source);
+    }
+    match error {
+        ServerFailed::Store(_) => failure.hint(format!(
+            "look for room and permissions on the disk of {}, and start again: what was acknowledged is there, \
+             and agents go on with their trials meanwhile",
+            data_dir.display()
+        )),
+        ServerFailed::Panicked(_) | ServerFailed::Late(_) => failure,
+    }
 }
 
 /// A coordinator that cannot start, in the words for people.

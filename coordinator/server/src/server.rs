@@ -35,7 +35,7 @@ use crate::{
         Api, background::Background, fetch::Sources, front, jobs, offer::Offer, signature::Gate,
     },
     settings::{Listen, ServerSettings},
-    store::{Store, StoreError, sqlite::SqliteStore},
+    store::{Store, StoreError, fail_fast::FailFast, sqlite::SqliteStore},
     tls,
     tokens::Tokens,
 };
@@ -140,7 +140,7 @@ struct Parts {
     gate: Gate,
     artifacts: Artifacts,
     clock: Clock,
-    store: Arc<SqliteStore>,
+    store: Arc<FailFast<SqliteStore>>,
     state: State,
     /// Held until everything else is gone.
     data_dir: DataDir,
@@ -159,7 +159,8 @@ impl Parts {
         })?;
         let gate = offer.gate(address.ip().is_loopback() && tokens.is_none());
         let data_dir = DataDir::hold(&settings.data_dir)?;
-        let store = Arc::new(SqliteStore::open(&data_dir.database()).await?);
+        let store = SqliteStore::open(&data_dir.database()).await?;
+        let store = Arc::new(FailFast::new(store));
         let clock = Clock::start();
         let terms = Terms {
             heartbeat_interval: settings.heartbeat_interval,
@@ -217,9 +218,16 @@ impl Parts {
         // Beyond the tokens' reach: its clients sign instead of presenting one.
         let router = router.merge(front::routes(api, self.gate));
         let connections = connections::serve(self.listener, self.tls, router, stop.clone());
-        // Should the loop end first, nothing can be answered any more, so connections end too.
+        // A write that failed anywhere ends the loop as one of its own does.
         let dispatch = async {
-            let ended = dispatch.run(stop.clone()).await;
+            let ended = tokio::select! {
+                biased;
+                error = self.store.lost() => Err(error),
+                ended = dispatch.run(stop.clone()) => match ended {
+                    Err(StoreError::Lost) => Err(self.store.lost().await),
+                    other => other,
+                },
+            };
             stop.cancel();
             ended
         };
@@ -228,10 +236,16 @@ impl Parts {
             health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         };
         let work = worker.run(stop.clone());
-        let (ended, (), (), ()) = tokio::join!(dispatch, connections, unready, work);
-        self.store.close().await;
+        let beside = async {
+            tokio::join!(connections, unready, work);
+            Ok(())
+        };
+        // What broke is told at once: connections are cut, for nothing on them can be answered any more, and
+        // nobody waits for a store that may hang.
+        let ((), ()) = tokio::try_join!(dispatch, beside)?;
+        self.store.inner().close().await;
         drop(self.data_dir);
-        Ok(ended?)
+        Ok(())
     }
 }
 

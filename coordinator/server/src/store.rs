@@ -3,6 +3,7 @@
 //! The trait speaks domain types only; [`sqlite`] is its one implementation so far. Changes come as a
 //! closed list and are committed together or not at all. Who decides on them is [`crate::dispatch`].
 
+pub(crate) mod fail_fast;
 pub(crate) mod job_list;
 pub(crate) mod registry;
 pub(crate) mod sqlite;
@@ -303,6 +304,18 @@ pub enum StoreError {
         /// What is wrong.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A write failed, this one or one before it: the coordinator ends, and nothing more is kept.
+    #[error("the store cannot be written any more, and the coordinator ends")]
+    Lost,
+}
+
+impl StoreError {
+    /// Whether a write that failed like this says that the store itself is at fault, not what was to be written.
+    fn is_for_good(&self) -> bool {
+        let Self::Database { source, .. } = self else { return false };
+        let refused = source.as_database_error().map(|error| error.kind());
+        matches!(refused, None | Some(sqlx::error::ErrorKind::Other))
+    }
 }
 
 pub(crate) fn broken(action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {

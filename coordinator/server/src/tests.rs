@@ -8,5 +8,6 @@ mod jobs;
 mod limits;
 mod restart;
 mod starting;
+mod store_lost;
 pub(crate) mod support;
 mod watching;

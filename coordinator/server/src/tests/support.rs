@@ -25,7 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 
 use crate::{
-    server::{RunningServer, Server},
+    server::{RunningServer, Server, ServerFailed},
     settings::{AwsSettings, Listen, ServerSettings},
 };
 
@@ -85,6 +85,11 @@ impl Coordinator {
         let running = within("the start", Server::start(self.settings())).await.unwrap();
         self.url = running.url();
         self.running = Some(running);
+    }
+
+    /// How it ends by itself.
+    pub(super) async fn ended(&mut self) -> Result<(), ServerFailed> {
+        self.running.as_mut().unwrap().wait().await
     }
 
     pub(super) async fn shut_down(mut self, deadline: Duration) {
