@@ -22,7 +22,8 @@ use assay_measure::{
     hardware::Utilization,
     ids::EndpointName,
     outcome::{FailureKind, Progress, Stage, TrialOutcome},
-    trial::{ServedModel, TrialSpec, TrialSubject},
+    search::Outlook,
+    trial::{ServedModel, TrialSpec, TrialSubject, Work},
     units::Bytes,
 };
 use tokio::sync::mpsc;
@@ -52,6 +53,9 @@ use record::Record;
 const COOL_DOWN: Duration = Duration::from_secs(2);
 /// Checking every body of a large payload must not take longer than measuring.
 const CHECK_AT_MOST: Duration = Duration::from_secs(20);
+
+/// The staircase looks at several users in front of each worker; so many passes may wait for each other.
+const LONGEST_QUEUE_OF_PASSES: u32 = 16;
 
 /// What all trials of this agent share.
 #[derive(Debug)]
@@ -157,8 +161,10 @@ impl Trial {
         );
         let serves = self.start_host(served, &model, payload, allotment).await?;
         self.progress(Stage::WarmingUp, "checking the payload".to_owned(), 0.04);
-        self.check_payload(&serves).await?;
-        let record = self.measure(&serves).await?;
+        let pass = self.check_payload(&serves).await?;
+        let outlook = self.look_ahead(served, pass)?;
+        self.give_slow_passes_time(pass);
+        let record = self.measure(&serves, outlook).await?;
         self.check_still_answers(&serves).await?;
         self.progress(Stage::CoolingDown, "watching the machine without load".to_owned(), 0.97);
         let (idle, statistics) = self.cool_down(&serves).await?;
@@ -260,9 +266,13 @@ impl Trial {
         Ok(Serves { address, payload, ready_after, allotment, sampler })
     }
 
-    /// Sends every body once: what the model does not take is told before any load.
-    async fn check_payload(&mut self, serves: &Serves) -> Result<(), Stop> {
+    /// Sends every body once: what the model does not take is told before any load. Returns the time of the
+    /// fastest.
+    async fn check_payload(&mut self, serves: &Serves) -> Result<Duration, Stop> {
         let begun_ns = self.clock.now_ns();
+        let mut fastest = Duration::MAX;
+        // Becoming ready took several passes: one that takes less is no hang.
+        let timeout = self.spec.request_timeout.max(serves.ready_after);
         for (checked, body) in serves.payload.bodies.iter().enumerate() {
             let spent = Duration::from_nanos(self.clock.now_ns().saturating_sub(begun_ns));
             if spent > CHECK_AT_MOST {
@@ -271,16 +281,44 @@ impl Trial {
                     of = serves.payload.bodies.len(),
                     "the rest of the payload is not checked one by one"
                 );
-                return Ok(());
+                break;
             }
             let content_type = serves.payload.content_type.clone();
-            let (address, timeout) = (serves.address, self.spec.request_timeout);
+            let (address, sent_ns) = (serves.address, self.clock.now_ns());
             let call =
                 async move { client::invoke(address, &content_type, body.clone(), timeout).await };
             let answer = self.watching(call).await?;
             self.judge_check(checked, answer).await?;
+            let took = Duration::from_nanos(self.clock.now_ns().saturating_sub(sent_ns));
+            fastest = fastest.min(took);
         }
-        Ok(())
+        Ok(fastest)
+    }
+
+    /// Whether the search will have too few requests, and that it makes no sense at all.
+    fn look_ahead(&self, served: &ServedModel, pass: Duration) -> Result<Option<String>, Stop> {
+        let Work::Search(plan) = &self.spec.work else { return Ok(None) };
+        let outlook = Outlook::of(plan, pass, served.configuration.workers);
+        if outlook.is_hopeless() {
+            return Err(Stop::without_time(&outlook));
+        }
+        if !outlook.is_poor() {
+            return Ok(None);
+        }
+        let told = format!("{outlook}; allow more with --ready-timeout and --max-duration");
+        tracing::warn!(trial = %self.spec.id, "{told}");
+        self.progress(Stage::WarmingUp, told.clone(), 0.04);
+        Ok(Some(told))
+    }
+
+    /// Long passes that wait for each other are no hang.
+    fn give_slow_passes_time(&mut self, pass: Duration) {
+        let queue = pass.saturating_mul(LONGEST_QUEUE_OF_PASSES);
+        if queue > self.spec.request_timeout {
+            let mut spec = TrialSpec::clone(&self.spec);
+            spec.request_timeout = queue;
+            self.spec = Arc::new(spec);
+        }
     }
 
     /// A short load can be over before a hanging model is noticed: it must answer once more.
@@ -297,7 +335,7 @@ impl Trial {
     }
 
     /// Puts the host under load until there is an answer.
-    async fn measure(&mut self, serves: &Serves) -> Result<Record, Stop> {
+    async fn measure(&mut self, serves: &Serves, outlook: Option<String>) -> Result<Record, Stop> {
         let target = Target::Http {
             host: serves.address.ip().to_string(),
             port: serves.address.port(),
@@ -315,6 +353,7 @@ impl Trial {
             sight: Sight::Process,
             events: self.events.clone(),
             batch_log: self.host.as_ref().and_then(ModelHost::batch_log).cloned(),
+            outlook,
         };
         self.load(settings).await
     }

@@ -18,6 +18,7 @@ mod fresh_load;
 mod long_run;
 mod main_run;
 mod observed;
+mod outlook;
 mod plateau_run;
 mod queue_model;
 mod replay;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{schedule::Load, slo::Slo, statistics::MeanInterval, units::Rate};
 pub(crate) use observed::throughputs as step_throughputs;
+pub use outlook::Outlook;
 
 /// What to search for, and how long it may take.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

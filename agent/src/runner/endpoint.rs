@@ -99,6 +99,7 @@ impl Trial {
                 sight,
                 events: self.events.clone(),
                 batch_log: None,
+                outlook: None,
             })
             .await?;
         // A short load can be over before anybody is missed.

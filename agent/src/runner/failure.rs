@@ -4,7 +4,7 @@ use std::{error::Error, fs, time::Duration};
 
 use assay_measure::{
     outcome::{Failure, FailureKind},
-    search::SearchFailure,
+    search::{Outlook, SearchFailure},
     stepped_load::NoLevelHeld,
     trial::TrialSubject,
     units::Bytes,
@@ -36,6 +36,11 @@ impl Stop {
     pub(super) fn of_comparison(kind: FailureKind, message: String) -> Self {
         let kind = if tells_of_memory(&message) { FailureKind::OutOfMemory } else { kind };
         Self::new(kind, message, String::new())
+    }
+
+    /// The time does not hold the fewest requests that a search needs.
+    pub(super) fn without_time(outlook: &Outlook) -> Self {
+        Self::new(FailureKind::OutOfTime, outlook.to_string(), String::new())
     }
 
     /// The endpoint cannot be loaded.

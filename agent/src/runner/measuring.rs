@@ -111,6 +111,8 @@ pub(super) struct Settings {
     pub(super) sight: Sight,
     pub(super) events: mpsc::UnboundedSender<TrialEvent>,
     pub(super) batch_log: Option<BatchLog>,
+    /// What is to be said at every step: that there will be few requests.
+    pub(super) outlook: Option<String>,
 }
 
 /// Measuring cannot begin.
@@ -392,7 +394,10 @@ impl Observer {
             if step.purpose == Purpose::WarmUp { Stage::WarmingUp } else { Stage::Searching };
         let progress = Progress {
             stage,
-            message: words,
+            message: match &self.settings.outlook {
+                Some(outlook) => format!("{words}; {outlook}"),
+                None => words,
+            },
             // Measuring takes as long as it takes: the estimate never says that it is over.
             fraction: (0.05 + 0.9 * share).min(0.95),
             left: expected.saturating_sub(elapsed),

@@ -235,6 +235,30 @@ async fn a_host_that_does_not_come_up_is_told_by_what_happened() {
 }
 
 #[tokio::test]
+async fn a_search_without_time_for_a_few_passes_ends_at_once_and_says_how_long_it_needs() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let mut spec = place.spec(&coordinator, "serve:60000");
+    spec.work = Work::Search(SearchPlan {
+        constraints: vec!["p90<=1s".parse().unwrap()],
+        mode: Mode::Quick,
+        seed: 1,
+        max_duration: Duration::from_millis(100),
+        soak: None,
+        skip_heat_check: false,
+        max_error_share: 0.01,
+    });
+    let failure = failure(&place, spec).await;
+    assert_eq!(failure.kind, FailureKind::OutOfTime);
+    let said = &failure.message;
+    assert!(
+        said.starts_with("a pass takes 0.") && said.contains("s of this search hold about"),
+        "{said}"
+    );
+    assert!(said.contains("a believable p90 needs 100, in about "), "{said}");
+}
+
+#[tokio::test]
 async fn an_instance_type_larger_than_this_machine_fails_with_figures() {
     let coordinator = TestCoordinator::start().await;
     let place = Place::new(&coordinator);

@@ -370,3 +370,17 @@ fn stopping_conditions_make_of_a_fixed_load_one_that_answers_within_the_constrai
     assert_eq!(load.stopping().latency, job.constraints);
     assert!(planned.trials[0].expected >= Duration::from_secs(60));
 }
+
+#[test]
+fn a_model_that_is_given_longer_to_become_ready_may_be_searched_for_all_of_its_share() {
+    let longest = |ready_timeout| {
+        let job = JobSpec { ready_timeout, mode: Mode::Quick, ..testing::job(&["ml.c5.large"]) };
+        let plan = planned(&job, &[local()]);
+        (plan.trials.len(), search_of(&plan.trials[0]).max_duration)
+    };
+    assert_eq!(longest(None).1, Duration::from_secs(75));
+    assert_eq!(longest(Some(Duration::from_secs(30))), longest(None), "less than usual is no sign");
+    let (trials, slow) = longest(Some(Duration::from_secs(300)));
+    let share = Duration::from_secs(1800) / u32::try_from(trials).unwrap();
+    assert_eq!(slow, share - Duration::from_secs(310));
+}

@@ -59,7 +59,9 @@ pub(super) fn longest_queue(trials: &[PlannedTrial], fleet: &[AgentView]) -> u32
     queues.into_values().max().and_then(|longest| u32::try_from(longest).ok()).unwrap_or(1).max(1)
 }
 
-/// What a search may take, without its soak, so that the longest queue ends within the time given.
+/// What a search may take, without its soak, so that the longest queue ends within the time given. Where
+/// the user gives a model longer than usual to become ready, its passes are long, and a search may take all
+/// of its share: its usual time holds too few of them.
 ///
 /// Time to make up for is taken off what a search may take at most, but not off what it usually takes:
 /// what lies between the two narrows the interval on a restless machine, and is the first to go.
@@ -69,11 +71,13 @@ fn per_search(
     longest_queue: u32,
     time: Duration,
     makes_up_for: Duration,
+    slow_start: Option<Duration>,
 ) -> Duration {
     let bounds = bounds(mode);
+    let around = AROUND_A_SEARCH + soak + slow_start.unwrap_or_default();
+    let share = (time / longest_queue).saturating_sub(around);
     let most = bounds.most.saturating_sub(makes_up_for).max(bounds.usual);
-    let share = (time / longest_queue).saturating_sub(AROUND_A_SEARCH + soak);
-    share.clamp(bounds.least, most)
+    share.clamp(bounds.least, if slow_start.is_some() { most.max(share) } else { most })
 }
 
 /// That the time given may be too short for searches in this mode.
@@ -84,7 +88,11 @@ pub(super) fn warning(
     time: Duration,
 ) -> Option<String> {
     let soak = job.soak.filter(|_| mode == job.mode).unwrap_or_default();
-    let each = per_search(mode, soak, longest_queue, time, Duration::ZERO) + AROUND_A_SEARCH + soak;
+    let slow_start = job
+        .model()
+        .and_then(|model| job.ready_timeout.filter(|within| *within > ready_within(model)));
+    let around = AROUND_A_SEARCH + soak + slow_start.unwrap_or_default();
+    let each = per_search(mode, soak, longest_queue, time, Duration::ZERO, slow_start) + around;
     let needed = each.saturating_mul(longest_queue);
     (job.fixed_load.is_none() && needed > time).then(|| {
         format!(
@@ -102,12 +110,17 @@ pub(super) fn give(
     time: Duration,
     makes_up_for: Duration,
 ) {
+    let slow_start = trial
+        .spec
+        .served()
+        .filter(|served| served.ready_within > ready_within(&served.model))
+        .map(|served| served.ready_within);
     let load = match &mut trial.spec.work {
         Work::Fixed(phases) => phases.iter().map(|phase| phase.duration).sum(),
         Work::Stepped(load) => load.duration(),
         Work::Search(search) => {
             let soak = search.soak.unwrap_or_default();
-            let own = per_search(search.mode, soak, longest_queue, time, makes_up_for);
+            let own = per_search(search.mode, soak, longest_queue, time, makes_up_for, slow_start);
             search.max_duration = own + soak;
             (bounds(search.mode).usual + soak).min(search.max_duration)
         }
