@@ -177,11 +177,11 @@ impl Slot {
 
 fn outcome_of(ended: Result<TrialOutcome, tokio::task::JoinError>) -> TrialOutcome {
     ended.unwrap_or_else(|error| {
-        TrialOutcome::Failed(Failure {
-            kind: FailureKind::Internal,
-            message: "the trial ended by a fault of the agent".to_owned(),
-            detail: error.to_string(),
-        })
+        TrialOutcome::Failed(Failure::new(
+            FailureKind::Internal,
+            "the trial ended by a fault of the agent".to_owned(),
+            error.to_string(),
+        ))
     })
 }
 

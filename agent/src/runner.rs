@@ -25,6 +25,7 @@ use assay_measure::{
     search::Outlook,
     trial::{ServedModel, TrialSpec, TrialSubject, Work},
     units::Bytes,
+    validity::{Evidence, judge},
 };
 use tokio::sync::mpsc;
 
@@ -33,6 +34,7 @@ use crate::{
     clock::Clock,
     daemon::TrialEvent,
     hardware::{
+        evidence,
         facts::{Machine, host_facts},
         sampler::Sampler,
     },
@@ -359,6 +361,8 @@ impl Trial {
     }
 
     async fn load(&mut self, settings: measuring::Settings) -> Result<Record, Stop> {
+        let (sampler, sight) = (Arc::clone(&settings.sampler), settings.sight);
+        let from_ns = sampler.mark();
         let mut measuring =
             Measuring::start(settings).map_err(|error| failed(FailureKind::Generator, &error))?;
         let finished = measuring.take_finished();
@@ -366,6 +370,14 @@ impl Trial {
         self.measuring = Some(measuring);
         match self.watching(finished).await? {
             Ok(record) => Ok(record),
+            Err(problem) if problem.may_be_disturbed() => {
+                let seen = sight.narrowed(self.window_until_now(&sampler, from_ns).await);
+                let memory = self.runner.machine.memory;
+                let machine = (sight != Sight::Nothing).then(|| evidence::of_window(&seen, memory));
+                let validity = judge(&Evidence { machine, ..Evidence::default() });
+                let took = Duration::from_nanos(self.clock.now_ns());
+                Err(self.explain(problem).await.judged(validity, took))
+            }
             Err(problem) => Err(self.explain(problem).await),
         }
     }

@@ -41,7 +41,8 @@ impl TrialOutcome {
     pub fn took(&self) -> Duration {
         match self {
             Self::Measured(measurement) => measurement.took,
-            Self::Failed(_) | Self::Cancelled { .. } => Duration::ZERO,
+            Self::Failed(failure) => failure.took,
+            Self::Cancelled { .. } => Duration::ZERO,
         }
     }
 
@@ -62,7 +63,7 @@ impl TrialOutcome {
 }
 
 /// Why a trial could not be measured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Failure {
     /// The kind, for programs.
     pub kind: FailureKind,
@@ -71,17 +72,30 @@ pub struct Failure {
     /// The last lines the model host wrote, or the first failing response; may be empty.
     #[serde(default)]
     pub detail: String,
+    /// Can it be believed? Present where the failure is a finding of the load itself, such as a constraint
+    /// that even a lone request misses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validity: Option<Validity>,
+    /// How long the trial took; zero where nobody said.
+    #[serde(default)]
+    pub took: Duration,
 }
 
 impl Failure {
+    /// A failure that says nothing about how far it can be believed, its texts cut to what can be sent.
+    #[must_use]
+    pub fn new(kind: FailureKind, message: String, detail: String) -> Self {
+        Self { kind, message, detail, validity: None, took: Duration::ZERO }.bounded()
+    }
+
     /// The same with its texts cut to [`LONGEST_MESSAGE`] and [`LONGEST_DETAIL`]: the beginning of the
     /// message, and the end of the detail, whose last lines tell most.
     #[must_use]
     pub fn bounded(self) -> Self {
         Self {
-            kind: self.kind,
             message: bounded_text::beginning(self.message, LONGEST_MESSAGE),
             detail: bounded_text::end(self.detail, LONGEST_DETAIL),
+            ..self
         }
     }
 }
@@ -298,6 +312,8 @@ mod tests {
     fn what_a_model_said_is_cut_to_what_can_be_sent() {
         let mebibytes = "é".repeat(4 << 20);
         let said = Failure {
+            validity: None,
+            took: Duration::ZERO,
             kind: FailureKind::ModelRaised,
             message: format!("raised: {mebibytes}"),
             detail: format!("{mebibytes}\nlast line"),

@@ -114,8 +114,8 @@ impl Reports {
 
 /// Stands in the place of an outcome that cannot be reported.
 fn unsent(message: String) -> TrialOutcome {
-    let failure = Failure { kind: FailureKind::Internal, message, detail: String::new() };
-    TrialOutcome::Failed(failure.bounded())
+    let failure = Failure::new(FailureKind::Internal, message, String::new());
+    TrialOutcome::Failed(failure)
 }
 
 fn step_finished(lease: &Lease, step: &StepReport) -> Message {

@@ -8,6 +8,7 @@ use assay_measure::{
     stepped_load::NoLevelHeld,
     trial::TrialSubject,
     units::Bytes,
+    validity::Validity,
 };
 
 use super::{
@@ -29,7 +30,7 @@ pub(super) struct Stop(Failure);
 
 impl Stop {
     fn new(kind: FailureKind, message: String, detail: String) -> Self {
-        Self(Failure { kind, message, detail }.bounded())
+        Self(Failure::new(kind, message, detail))
     }
 
     /// The configured model cannot be loaded, or raises: the measured host would do the same.
@@ -46,6 +47,13 @@ impl Stop {
     /// The endpoint cannot be loaded.
     pub(super) fn of_endpoint(message: String) -> Self {
         Self::new(FailureKind::EndpointUnavailable, message, String::new())
+    }
+
+    /// The same with what the machine was seen doing meanwhile, and how long it took.
+    pub(super) fn judged(mut self, validity: Validity, took: Duration) -> Self {
+        self.0.validity = Some(validity);
+        self.0.took = took;
+        self
     }
 
     pub(super) fn into_failure(self) -> Failure {

@@ -45,10 +45,11 @@ impl FileNames {
                 }
                 TrialOutcome::Measured(measurement)
             }
-            TrialOutcome::Failed(Failure { kind, message, detail }) => {
-                let (message, detail) = (self.in_text(&message), self.in_text(&detail));
-                TrialOutcome::Failed(Failure { kind, message, detail })
-            }
+            TrialOutcome::Failed(failure) => TrialOutcome::Failed(Failure {
+                message: self.in_text(&failure.message),
+                detail: self.in_text(&failure.detail),
+                ..failure
+            }),
             cancelled @ TrialOutcome::Cancelled { .. } => cancelled,
         }
     }
@@ -72,13 +73,13 @@ mod tests {
         names.add(Path::new("/tmp/assay-x/agent-cache"), "the model cache".to_owned());
         names.add(Path::new("/tmp/assay-x/agent-cache/0a1b.m.pt"), "m.pt".to_owned());
         names.add(Path::new("/"), "nothing".to_owned());
-        let failure = Failure {
-            kind: FailureKind::ModelRejected,
-            message: "cannot load /tmp/assay-x/agent-cache/0a1b.m.pt: a/b is odd".to_owned(),
-            detail: "hint: `assay-host inspect /tmp/assay-x/agent-cache/0a1b.m.pt` shows it\n\
+        let failure = Failure::new(
+            FailureKind::ModelRejected,
+            "cannot load /tmp/assay-x/agent-cache/0a1b.m.pt: a/b is odd".to_owned(),
+            "hint: `assay-host inspect /tmp/assay-x/agent-cache/0a1b.m.pt` shows it\n\
                      cannot store x in /tmp/assay-x/agent-cache"
                 .to_owned(),
-        };
+        );
         let TrialOutcome::Failed(told) = names.in_outcome(TrialOutcome::Failed(failure)) else {
             panic!("a failure stays one")
         };

@@ -115,6 +115,19 @@ pub(super) struct Settings {
     pub(super) outlook: Option<String>,
 }
 
+impl Problem {
+    /// Whether it says something about the target that a disturbed machine may have caused.
+    pub(super) const fn may_be_disturbed(&self) -> bool {
+        match self {
+            Self::Search { .. } | Self::NoLevelHeld { .. } | Self::Hangs { .. } => true,
+            Self::BodyRefused { .. }
+            | Self::Failing { .. }
+            | Self::TargetLost { .. }
+            | Self::Generator(_) => false,
+        }
+    }
+}
+
 /// Measuring cannot begin.
 #[derive(Debug, Error)]
 #[error("cannot start the measuring thread")]

@@ -201,7 +201,12 @@ fn left_out(text: &mut String, report: &JobReport) {
             entry.serving().map_or_else(String::new, |serving| format!(" {serving}"));
         let reason = printable::line(entry.reason.as_deref().unwrap_or("no reason was recorded"));
         let of = printable::line(&format!("{}{configuration}", entry.instance_type));
-        let _ = writeln!(text, "  {of}: {reason}");
+        let doubt = if entry.is_suspect() {
+            format!(" (suspect: {})", entry.doubts())
+        } else {
+            String::new()
+        };
+        let _ = writeln!(text, "  {of}: {reason}{doubt}");
         let detail = entry.detail.as_deref().and_then(|detail| detail.lines().last());
         let detail = detail.map(printable::line);
         if let Some(line) = detail.filter(|line| !line.is_empty() && !reason.contains(line)) {

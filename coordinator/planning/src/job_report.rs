@@ -180,7 +180,7 @@ fn judge_measured(
     let capacity = entry::capacity_of(measurement, &trial.steps);
     let mut entry = entry::of_measurement(facts, candidate, trial, measurement, demand);
     if measurement.validity.verdict == Verdict::Invalid {
-        entry.reason = Some(remarks::unbelievable(measurement, trial.repeats));
+        entry.reason = Some(remarks::unbelievable(&measurement.validity, trial.repeats));
         lists.failed.push((entry, WhyFailed::Unbelievable));
         return;
     }
@@ -216,6 +216,14 @@ fn judge_failed(
     entry.reason = Some(out_of_time::why_failed(failure));
     entry.failure_kind = Some(failure.kind);
     entry.detail = Some(failure.detail.clone()).filter(|detail| !detail.is_empty());
+    entry.validity = failure.validity.as_ref().map(entry::plain_validity);
+    if let Some(validity) = failure.validity.as_ref().filter(|v| v.verdict == Verdict::Invalid) {
+        // What a disturbed minute says rejects nobody for good.
+        let told = remarks::unbelievable(validity, trial.repeats);
+        entry.reason = Some(format!("{told} ({})", failure.message));
+        lists.failed.push((entry, WhyFailed::Unbelievable));
+        return;
+    }
     if failure.kind != FailureKind::TooSlow {
         lists.failed.push((entry, WhyFailed::NotMeasured));
         return;

@@ -158,5 +158,5 @@ pub(crate) fn with_verdict(mut measurement: Measurement, severity: Verdict) -> M
 }
 
 pub(crate) fn failed(kind: FailureKind, message: &str) -> TrialOutcome {
-    TrialOutcome::Failed(Failure { kind, message: message.to_owned(), detail: String::new() })
+    TrialOutcome::Failed(Failure::new(kind, message.to_owned(), String::new()))
 }

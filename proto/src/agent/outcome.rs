@@ -1,5 +1,7 @@
 //! What came of steps and trials.
 
+use std::time::Duration;
+
 use assay_measure::{
     hardware::LimitInForce,
     outcome::{
@@ -118,6 +120,8 @@ impl From<TrialOutcome> for v1::TrialOutcome {
                 kind: failure.kind.to_string(),
                 message: failure.message,
                 detail: failure.detail,
+                validity: failure.validity.map(Into::into),
+                took_us: micros(failure.took),
             }),
             TrialOutcome::Cancelled { by } => Ended::Cancelled(v1::Cancelled { by }),
         };
@@ -135,6 +139,8 @@ impl TryFrom<v1::TrialOutcome> for TrialOutcome {
                 kind: parse("kind", &failure.kind)?,
                 message: failure.message,
                 detail: failure.detail,
+                validity: failure.validity.map(Validity::try_from).transpose()?,
+                took: Duration::from_micros(failure.took_us),
             }),
             Ended::Cancelled(cancelled) => Self::Cancelled { by: cancelled.by },
         })

@@ -228,9 +228,9 @@ fn measurement() -> Measurement {
 fn every_ending_survives_the_wire() {
     let failed = assay_measure::outcome::FailureKind::ALL.iter().map(|&kind| {
         TrialOutcome::Failed(assay_measure::outcome::Failure {
-            kind,
-            message: "m".to_owned(),
-            detail: "d".to_owned(),
+            validity: Some(measurement().validity),
+            took: Duration::from_secs(9),
+            ..assay_measure::outcome::Failure::new(kind, "m".to_owned(), "d".to_owned())
         })
     });
     let others = [

@@ -8,7 +8,7 @@ use assay_measure::{
     outcome::{Measurement, StepReport},
     search::{Mode, Purpose},
     trial::Work,
-    validity::{Finding, FindingName, Verdict},
+    validity::{Finding, FindingName, Validity, Verdict},
 };
 
 use super::{JobFacts, TrialFacts, remarks};
@@ -244,6 +244,14 @@ fn validity(candidate: &Candidate, measurement: &Measurement) -> ValidityReport 
         });
     }
     ValidityReport { verdict: measurement.validity.verdict, findings }
+}
+
+/// The verdict on an outcome without figures.
+pub(super) fn plain_validity(validity: &Validity) -> ValidityReport {
+    ValidityReport {
+        verdict: validity.verdict,
+        findings: validity.findings.iter().map(finding).collect(),
+    }
 }
 
 fn finding(found: &Finding) -> FindingReport {

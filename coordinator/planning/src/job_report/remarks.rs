@@ -10,7 +10,7 @@ use assay_measure::{
     search::{Confirmation, Mode},
     stepped_load::StopCause,
     units::as_micros,
-    validity::{Finding, FindingName, Verdict},
+    validity::{Finding, FindingName, Validity, Verdict},
 };
 
 use super::{JobFacts, Lists, TrialFacts, WhyFailed, entry};
@@ -291,9 +291,8 @@ fn told(found: &Finding) -> String {
 }
 
 /// Why figures are not used.
-pub(super) fn unbelievable(measurement: &Measurement, repeats: u32) -> String {
-    let gravest: Vec<String> = measurement
-        .validity
+pub(super) fn unbelievable(validity: &Validity, repeats: u32) -> String {
+    let gravest: Vec<String> = validity
         .findings
         .iter()
         .filter(|found| found.severity == Verdict::Invalid)

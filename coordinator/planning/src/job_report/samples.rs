@@ -72,11 +72,11 @@ pub(crate) fn step(users: u32, p95_us: u64) -> StepReport {
 /// One job per way of ending; the first has a ranking of several, a rejected and a failed candidate.
 pub(crate) fn of_every_kind() -> Vec<JobFacts> {
     let invalid = || measured(testing::with_verdict(measurement(100.0, 1.0), Verdict::Invalid));
-    let died = TrialOutcome::Failed(Failure {
-        kind: FailureKind::HostCrashed,
-        message: "the model host died: signal 11".to_owned(),
-        detail: "forward | frame\n#1".to_owned(),
-    });
+    let died = TrialOutcome::Failed(Failure::new(
+        FailureKind::HostCrashed,
+        "the model host died: signal 11".to_owned(),
+        "forward | frame\n#1".to_owned(),
+    ));
     let mut with_constraint =
         facts(&["own.a=1x1GiB@1"], vec![testing::failed(FailureKind::TooSlow, "too slow")]);
     with_constraint.spec.constraints = vec!["p95<=50ms".parse().unwrap()];

@@ -488,3 +488,23 @@ fn running_out_of_time_is_never_told_as_a_missed_constraint() {
         "no candidate that was judged meets the constraints, 1 is still open; the closest is";
     assert!(why.starts_with(expected), "{why}");
 }
+
+#[test]
+fn a_negative_answer_of_a_disturbed_minute_rejects_nobody_for_good() {
+    let TrialOutcome::Failed(failure) = testing::failed(FailureKind::TooSlow, "too slow") else {
+        panic!("a failure")
+    };
+    let validity = Some(testing::with_verdict(measurement(1.0, 0.1), Verdict::Invalid).validity);
+    let disturbed = TrialOutcome::Failed(Failure { validity, ..failure });
+    let mut job = facts(&["own.a=1x1GiB@1"], vec![disturbed]);
+    job.spec.constraints = vec!["p95<=50ms".parse().unwrap()];
+    job.trials.values_mut().next().unwrap().repeats = 2;
+    let report = reported(&job);
+    assert!(report.rejected.is_empty() && report.leaves_open());
+    let reason = report.failed[0].reason.as_deref().unwrap();
+    assert!(reason.starts_with("its figures cannot be believed, measured 3 times: "), "{reason}");
+    assert!(reason.ends_with("(too slow)"), "{reason}");
+    assert_eq!(report.failed[0].validity.as_ref().unwrap().verdict, Verdict::Invalid);
+    let why = report.no_recommendation_reason.unwrap();
+    assert_eq!(why, "no measurement can be believed (1 invalid)");
+}

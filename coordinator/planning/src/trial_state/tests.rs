@@ -1,6 +1,9 @@
 //! The trial state machine against a small model: every state × event, then random walks.
 
-use assay_measure::{outcome::FailureKind, validity::Verdict};
+use assay_measure::{
+    outcome::{Failure, FailureKind},
+    validity::Verdict,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -219,6 +222,31 @@ fn the_third_loss_ends_a_trial_as_lost() {
     let (trial, _) =
         reached("running", 2, 0).apply(TrialEvent::ClockAdvanced, at(30), TERM).unwrap();
     assert_eq!(trial.end(), Some(&TrialEnd::Lost { losses: 3, last_agent: agent() }));
+}
+
+#[test]
+fn a_negative_answer_of_a_disturbed_minute_is_measured_again_and_then_stands_as_doubtful() {
+    let disturbed = || {
+        let TrialOutcome::Failed(failure) = testing::failed(FailureKind::TooSlow, "too slow")
+        else {
+            panic!("a failure")
+        };
+        let good = testing::measurement(100.0, 1.0);
+        let validity = Some(testing::with_verdict(good, Verdict::Invalid).validity);
+        TrialOutcome::Failed(Failure { validity, ..failure })
+    };
+    let mut trial = Trial::queued();
+    for number in 0..3 {
+        trial = trial.apply(event(Kind::Grant, token(number)), at(0), TERM).unwrap().0;
+        let finished = TrialEvent::Finished {
+            token: token(number),
+            outcome: disturbed(),
+            time_left: Duration::MAX,
+        };
+        trial = trial.apply(finished, at(0), TERM).unwrap().0;
+        assert_eq!(trial.repeats, (number as u32 + 1).min(2));
+    }
+    assert_eq!(trial.end(), Some(&TrialEnd::Reported { outcome: disturbed() }));
 }
 
 #[test]

@@ -254,13 +254,18 @@ fn acknowledged(lease: &Lease) -> Vec<TrialEffect> {
     ]
 }
 
-/// What makes a measurement invalid, for people; `None` for every other outcome.
+/// What makes an outcome invalid, for people; `None` for one that stands. That a constraint cannot be met is
+/// as easily the fault of a disturbed minute as a low figure is.
 fn invalidating(outcome: &TrialOutcome) -> Option<String> {
-    let TrialOutcome::Measured(measurement) = outcome else { return None };
-    if measurement.validity.verdict != Verdict::Invalid {
+    let validity = match outcome {
+        TrialOutcome::Measured(measurement) => &measurement.validity,
+        TrialOutcome::Failed(failure) => failure.validity.as_ref()?,
+        TrialOutcome::Cancelled { .. } => return None,
+    };
+    if validity.verdict != Verdict::Invalid {
         return None;
     }
-    let invalid = measurement.validity.findings.iter().filter(|f| f.severity == Verdict::Invalid);
+    let invalid = validity.findings.iter().filter(|f| f.severity == Verdict::Invalid);
     let told = invalid.map(|f| format!("{} {:.1}, threshold {:.1}", f.name, f.value, f.threshold));
     Some(told.collect::<Vec<_>>().join("; "))
 }

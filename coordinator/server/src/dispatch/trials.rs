@@ -455,11 +455,11 @@ fn is_worth_storing(before: &Trial, after: &Trial) -> bool {
 fn outcome_of(end: &TrialEnd) -> TrialOutcome {
     match end {
         TrialEnd::Reported { outcome } => outcome.clone(),
-        TrialEnd::Lost { losses, last_agent } => TrialOutcome::Failed(Failure {
-            kind: FailureKind::Internal,
-            message: format!("the agent was lost {losses} times, last {last_agent}"),
-            detail: String::new(),
-        }),
+        TrialEnd::Lost { losses, last_agent } => TrialOutcome::Failed(Failure::new(
+            FailureKind::Internal,
+            format!("the agent was lost {losses} times, last {last_agent}"),
+            String::new(),
+        )),
         TrialEnd::NotRun { by } => TrialOutcome::Cancelled { by: by.clone() },
     }
 }

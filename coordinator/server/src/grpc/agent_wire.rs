@@ -120,11 +120,11 @@ fn outcome(wire: Option<v1::TrialOutcome>) -> TrialOutcome {
         None => Err("it is missing".to_owned()),
     };
     let outcome = read.unwrap_or_else(|problem| {
-        TrialOutcome::Failed(Failure {
-            kind: FailureKind::Internal,
-            message: format!("the agent's report of the outcome cannot be read: {problem}"),
-            detail: String::new(),
-        })
+        TrialOutcome::Failed(Failure::new(
+            FailureKind::Internal,
+            format!("the agent's report of the outcome cannot be read: {problem}"),
+            String::new(),
+        ))
     });
     // Whatever an agent sends, it is stored and shown in a size that people and clients can take.
     outcome.bounded()

@@ -281,11 +281,11 @@ async fn a_step_that_failed_says_why() {
     let bench = Bench::start().await;
     let mut agent = FakeAgent::attach(&bench.coordinator, "a").await;
     bench.create("demo").await;
-    let failure = Failure {
-        kind: FailureKind::ModelRaised,
-        message: "forward() raised: expected 3 channels".to_owned(),
-        detail: String::new(),
-    };
+    let failure = Failure::new(
+        FailureKind::ModelRaised,
+        "forward() raised: expected 3 channels".to_owned(),
+        String::new(),
+    );
     let steps = loop {
         let next = tokio::time::timeout(Duration::from_millis(300), agent.expect_start()).await;
         if let Ok(start) = next {

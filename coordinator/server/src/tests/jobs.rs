@@ -142,11 +142,11 @@ async fn a_job_fails_with_the_reason_when_nothing_could_be_measured() {
     let mut agent = FakeAgent::attach(&coordinator, "a").await;
     coordinator.create(job_spec("hopeless", &["ml.c5.large"])).await.unwrap();
     let trial = held(&agent.expect_start().await);
-    let failure = Failure {
-        kind: FailureKind::ModelRejected,
-        message: "not a TorchScript file".to_owned(),
-        detail: String::new(),
-    };
+    let failure = Failure::new(
+        FailureKind::ModelRejected,
+        "not a TorchScript file".to_owned(),
+        String::new(),
+    );
     agent.finish(&trial, TrialOutcome::Failed(failure)).await;
     let job = coordinator.reaches("hopeless", JobStatus::Failed).await;
     assert!(job.reason.contains("not a TorchScript file"), "{}", job.reason);
@@ -291,11 +291,11 @@ async fn a_job_that_ran_out_of_time_has_failed_and_says_what_allows_more() {
     let mut agent = FakeAgent::attach(&coordinator, "a").await;
     coordinator.create(job_spec("hurried", &["ml.c5.large"])).await.unwrap();
     let trial = held(&agent.expect_start().await);
-    let failure = Failure {
-        kind: FailureKind::OutOfTime,
-        message: "the search ran out of time after 40 s".to_owned(),
-        detail: String::new(),
-    };
+    let failure = Failure::new(
+        FailureKind::OutOfTime,
+        "the search ran out of time after 40 s".to_owned(),
+        String::new(),
+    );
     agent.finish(&trial, TrialOutcome::Failed(failure)).await;
     let job = coordinator.reaches("hurried", JobStatus::Failed).await;
     let told = "the search ran out of time after 40 s; allow more with --max-duration";

@@ -154,11 +154,11 @@ async fn an_endpoint_that_cannot_be_measured_fails_its_job_with_the_reason() {
     let mut agent = attach(&bench, "a", &["mine"]).await;
     bench.ok(CREATE, load_test(&bench, "demo").await).await;
     let start = agent.expect_start().await;
-    let failure = assay_measure::outcome::Failure {
-        kind: assay_measure::outcome::FailureKind::EndpointUnavailable,
-        message: "cannot connect to 127.0.0.1:8080".to_owned(),
-        detail: String::new(),
-    };
+    let failure = assay_measure::outcome::Failure::new(
+        assay_measure::outcome::FailureKind::EndpointUnavailable,
+        "cannot connect to 127.0.0.1:8080".to_owned(),
+        String::new(),
+    );
     agent.finish(&held(&start), TrialOutcome::Failed(failure)).await;
     let job = bench.reaches("demo", "FAILED").await;
     assert!(job["FailureReason"].as_str().unwrap().contains("cannot connect to 127.0.0.1:8080"));
