@@ -5,7 +5,7 @@
 //! anybody offer the instance type) is checked by the server.
 
 use crate::{
-    environment,
+    data_input_config, environment,
     error::ApiError,
     request::Request,
     shapes::{
@@ -14,7 +14,9 @@ use crate::{
             InputConfig, RecommendationJobType,
         },
         models::{ContainerDefinition, CreateModelRequest},
-        packages::CreateModelPackageRequest,
+        packages::{
+            CreateModelPackageRequest, ModelPackageContainerDefinition, UpdateModelPackageRequest,
+        },
         scaling::GetScalingConfigurationRecommendationRequest,
         tags::Tag,
     },
@@ -34,6 +36,7 @@ pub fn request(request: &Request) -> Result<(), ApiError> {
         Request::GetScalingConfigurationRecommendation(request) => scaling(request),
         Request::CreateModel(request) => model(request),
         Request::CreateModelPackage(request) => model_package(request),
+        Request::UpdateModelPackage(request) => model_package_update(request),
         Request::CreateModelPackageGroup(request) => {
             tags(request.tags.as_deref().unwrap_or_default())
         }
@@ -50,7 +53,6 @@ pub fn request(request: &Request) -> Result<(), ApiError> {
         | Request::DeleteModelPackageGroup(_)
         | Request::DescribeModelPackage(_)
         | Request::ListModelPackages(_)
-        | Request::UpdateModelPackage(_)
         | Request::DeleteModelPackage(_)
         | Request::ListModelMetadata(_)
         | Request::ListTags(_)
@@ -74,6 +76,7 @@ pub fn job(request: &CreateInferenceRecommendationsJobRequest) -> Result<(), Api
         for name in container.supported_instance_types.iter().flatten() {
             instance_type(name)?;
         }
+        container.data_input_config.as_deref().map_or(Ok(()), input_shapes)?;
     }
     for endpoint in input.endpoint_configurations.iter().flatten() {
         endpoint_configuration(endpoint)?;
@@ -173,6 +176,8 @@ pub fn notices(request: &CreateInferenceRecommendationsJobRequest) -> Vec<String
         input.container_config.as_ref().is_some_and(|one| one.data_input_config.is_some());
     let kms =
         input.volume_kms_key_id.is_some() || output.is_some_and(|one| one.kms_key_id.is_some());
+    let flat =
+        request.stopping_conditions.as_ref().is_some_and(|one| one.flat_invocations.is_some());
     let compiled = output.is_some_and(|one| one.compiled_output_config.is_some());
     let lines = [
         (
@@ -182,6 +187,10 @@ pub fn notices(request: &CreateInferenceRecommendationsJobRequest) -> Vec<String
         (
             input.vpc_config.is_some(),
             "VpcConfig is kept and shown, and changes nothing: agents measure over their own loopback.",
+        ),
+        (
+            flat && input.traffic_pattern.is_none(),
+            "FlatInvocations changes nothing without a TrafficPattern: a search finds the plateau by itself.",
         ),
         (
             compiled || has_data_shape,
@@ -233,7 +242,33 @@ pub fn model_package(request: &CreateModelPackageRequest) -> Result<(), ApiError
     {
         return refuse("InferenceSpecification must be specified.");
     }
+    let own = request.inference_specification.iter().flat_map(|one| &one.containers);
+    let additional = request.additional_inference_specifications.iter().flatten();
+    packaged_containers(own.chain(additional.flat_map(|one| &one.containers)))?;
     tags(request.tags.as_deref().unwrap_or_default())
+}
+
+/// Checks what becomes of a model package.
+///
+/// # Errors
+/// `ValidationException` with the first rule that is broken.
+pub fn model_package_update(request: &UpdateModelPackageRequest) -> Result<(), ApiError> {
+    let own = request.inference_specification.iter().flat_map(|one| &one.containers);
+    let additional = request.additional_inference_specifications_to_add.iter().flatten();
+    packaged_containers(own.chain(additional.flat_map(|one| &one.containers)))
+}
+
+fn packaged_containers<'a>(
+    containers: impl Iterator<Item = &'a ModelPackageContainerDefinition>,
+) -> Result<(), ApiError> {
+    let mut inputs = containers.filter_map(|container| container.model_input.as_ref());
+    inputs.try_for_each(|input| input_shapes(&input.data_input_config))
+}
+
+fn input_shapes(text: &str) -> Result<(), ApiError> {
+    data_input_config::parse(text)
+        .map(|_| ())
+        .map_err(|error| ApiError::validation(error.to_string()))
 }
 
 /// Checks a request for a scaling recommendation.

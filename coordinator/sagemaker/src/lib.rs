@@ -7,13 +7,15 @@
 //! # Map
 //! - A request: [`operation`] (which one), [`request`] (its typed content), [`shapes`] (every member).
 //! - What is wrong with it: [`error`] (codes and bodies), [`schema`] (the table of limits),
-//!   [`validation`] (a document against the table), [`checks`] (what holds between members)
+//!   [`validation`] (a document against the table), [`checks`] (what holds between members),
+//!   [`data_input_config`] (the one member that is a language of its own).
 //! - What it asks for: [`traffic`] (users over time), [`environment`] (variables that drive our host).
 //! - What it is called: [`arn`], [`naming`].
 //! - What is answered: [`recommendations`], [`status`], [`scaling`]; with [`timestamp`] and [`wide_float`] on the wire.
 
 pub mod arn;
 pub mod checks;
+pub mod data_input_config;
 pub mod environment;
 pub mod error;
 pub mod naming;

@@ -23,6 +23,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use assay_measure::{
     ids::{AgentName, JobName, TrialId},
+    input_spec::InputSpec,
     job::JobSpec,
     trial::{ArtifactRef, Payload},
 };
@@ -188,6 +189,8 @@ pub(crate) struct Supply {
     pub(crate) model: Option<ArtifactRef>,
     /// What is sent to it.
     pub(crate) payload: Payload,
+    /// What the model takes, as far as it has to be declared for these bodies.
+    pub(crate) inputs: Vec<InputSpec>,
 }
 
 /// A job was accepted.

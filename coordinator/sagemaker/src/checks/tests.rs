@@ -137,8 +137,9 @@ fn nothing_is_passed_over_in_silence() {
         "VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]},
     }));
     document["OutputConfig"] = json!({"CompiledOutputConfig": {"S3OutputUri": "s3://bucket/out"}});
+    document["StoppingConditions"] = json!({"FlatInvocations": "Stop"});
     let told = notices(&read_job(&document)).join("\n");
-    for word in ["KMS", "VpcConfig", "compilation job skip reason"] {
+    for word in ["KMS", "VpcConfig", "compilation job skip reason", "FlatInvocations"] {
         assert!(told.contains(word), "{word}: {told}");
     }
     assert!(notices(&read_job(&job_document())).is_empty());
@@ -199,4 +200,42 @@ fn the_rules_between_members_of_a_package_and_of_a_scaling_request() {
         let found = told(Operation::GetScalingConfigurationRecommendation, &document);
         assert!(found.contains(expected), "{members}: {found}");
     }
+}
+
+#[test]
+fn input_shapes_that_are_not_understood_are_refused_wherever_they_come_in() {
+    let refused = |operation, document: Value| {
+        let found = told(operation, &document);
+        assert!(found.starts_with("DataInputConfig \"1x4\" is not understood"), "{found}");
+        let understood = document.to_string().replace("1x4", "{'input0': [1,4]}");
+        let understood = serde_json::from_str(&understood).unwrap();
+        assert_eq!(told(operation, &understood), "accepted");
+    };
+    let container = json!({"Image": "i", "ModelInput": {"DataInputConfig": "1x4"}});
+    let bad = json!({"Name": "small", "Containers": [container]});
+    let own = json!({"Containers": [container]});
+    let plain = json!({"Containers": [{"Image": "i"}]});
+    refused(
+        Operation::CreateModelPackage,
+        json!({"ModelPackageName": "p", "InferenceSpecification": own}),
+    );
+    refused(
+        Operation::CreateModelPackage,
+        json!({
+            "ModelPackageName": "p", "InferenceSpecification": plain,
+            "AdditionalInferenceSpecifications": [bad],
+        }),
+    );
+    refused(
+        Operation::UpdateModelPackage,
+        json!({"ModelPackageArn": PACKAGE, "InferenceSpecification": own}),
+    );
+    refused(
+        Operation::UpdateModelPackage,
+        json!({"ModelPackageArn": PACKAGE, "AdditionalInferenceSpecificationsToAdd": [bad]}),
+    );
+    refused(
+        Operation::CreateInferenceRecommendationsJob,
+        with_input(&json!({"ContainerConfig": {"DataInputConfig": "1x4"}})),
+    );
 }

@@ -19,6 +19,7 @@ impl State {
         let job = &mut self.jobs[index];
         job.spec.subject = job.spec.subject.clone().with_model(files.model);
         job.spec.payload = files.payload;
+        job.spec.inputs = files.inputs;
         let spec = Box::new(job.spec.clone());
         self.store(Change::JobSupplied { spec });
         self.give_reason(index, String::new(), now);

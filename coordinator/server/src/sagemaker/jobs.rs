@@ -4,6 +4,7 @@
 //! what can be said of it. Names are used up for good, whoever used them.
 
 mod files;
+pub(crate) mod inputs;
 pub(crate) mod intake;
 pub(crate) mod shown;
 mod spec;

@@ -3,6 +3,7 @@
 mod endpoints;
 mod environment;
 mod front;
+mod inputs;
 mod measured;
 mod packages;
 mod random;

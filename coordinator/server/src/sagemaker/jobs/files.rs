@@ -14,7 +14,10 @@ use assay_measure::{
 use assay_sagemaker::status;
 use tokio::{sync::broadcast::error::RecvError, task::spawn_blocking};
 
-use super::intake::{Intake, Subject, parsed};
+use super::{
+    inputs,
+    intake::{Intake, Subject, parsed},
+};
 use crate::{
     artifacts::Received,
     dispatch::{Event, Supply},
@@ -65,7 +68,7 @@ pub(crate) fn begin(api: &Arc<Api>, job: JobName, subject: Subject) {
             () = is_ending(&owned, &job) => return,
         };
         let supplied = match fetched {
-            Ok(fetched) => supply(&owned, &job, fetched).await,
+            Ok(fetched) => supply(&owned, &job, &subject, fetched).await,
             Err(reasons) => Err(reasons),
         };
         if let Err(reasons) = supplied {
@@ -75,8 +78,15 @@ pub(crate) fn begin(api: &Arc<Api>, job: JobName, subject: Subject) {
 }
 
 /// Keeps the files and hands them to their job, as one: a file that is kept belongs to a job at once.
-async fn supply(api: &Api, job: &JobName, fetched: Fetched) -> Result<(), Vec<String>> {
+async fn supply(
+    api: &Api,
+    job: &JobName,
+    subject: &Subject,
+    fetched: Fetched,
+) -> Result<(), Vec<String>> {
     let Fetched { model, payload, content_type } = fetched;
+    // Only now is it known what the bodies are, when the request did not say it.
+    let inputs = inputs::of(subject, Some(&content_type)).map_err(|error| vec![error.message])?;
     let hold = api.artifacts.hold().await;
     let model = match model {
         Some(model) => Some(keep(api, model).await.map_err(|cause| vec![no_model(&cause)])?),
@@ -86,7 +96,7 @@ async fn supply(api: &Api, job: &JobName, fetched: Fetched) -> Result<(), Vec<St
     let payload = Payload { artifact, is_archive: true, content_type };
     let supplied = |answer| Event::SupplyJob {
         name: job.clone(),
-        files: Box::new(Supply { model, payload }),
+        files: Box::new(Supply { model, payload, inputs: inputs.declared }),
         hold: Some(hold),
         answer,
     };

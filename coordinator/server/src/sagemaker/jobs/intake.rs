@@ -12,7 +12,7 @@ use assay_sagemaker::{
             ContainerConfig, CreateInferenceRecommendationsJobRequest, EndpointInputConfiguration,
             InputConfig,
         },
-        models::{ContainerDefinition, CreateModelRequest, ModelDataSource},
+        models::{ContainerDefinition, ContainerMode, CreateModelRequest, ModelDataSource},
         packages::{
             AdditionalInferenceSpecificationDefinition, CreateModelPackageRequest,
             InferenceSpecification, ModelPackageContainerDefinition,
@@ -55,6 +55,12 @@ pub(crate) struct Subject {
     /// The same of the additional inference specifications that the request names.
     #[serde(default)]
     pub(crate) specifications: BTreeMap<String, BTreeMap<String, String>>,
+    /// Content types that were named after the first.
+    #[serde(default)]
+    pub(crate) other_content_types: Vec<String>,
+    /// What was said of the model and changes nothing here, as `member of what`.
+    #[serde(default)]
+    pub(crate) without_effect: Vec<String>,
 }
 
 /// One model with what is known of it, from either kind of resource.
@@ -62,10 +68,11 @@ pub(crate) struct Subject {
 struct Found {
     model_url: Option<String>,
     payload_url: Option<String>,
-    content_type: Option<String>,
+    content_types: Vec<String>,
     data_input_config: Option<String>,
     instance_types: Vec<String>,
     environment: BTreeMap<String, String>,
+    without_effect: Vec<String>,
     /// What the model says beside its package.
     own_environment: BTreeMap<String, String>,
     /// Other ways to serve the same package.
@@ -98,7 +105,12 @@ async fn found(api: &Api, input: &InputConfig) -> Result<Found, ApiError> {
 }
 
 fn subject(found: Found, given: ContainerConfig, serves_model: bool) -> Result<Subject, ApiError> {
+    let mut without_effect = found.without_effect;
+    without_effect.extend(unused(&given, &USED_OF_CONFIG, "ContainerConfig"));
     let payload = given.payload_config.unwrap_or_default();
+    let given_types = not_empty(payload.supported_content_types);
+    let mut content_types =
+        if given_types.is_empty() { found.content_types } else { given_types }.into_iter();
     let model_url = match found.model_url.filter(|_| serves_model) {
         Some(url) => url,
         None if serves_model => {
@@ -117,7 +129,9 @@ fn subject(found: Found, given: ContainerConfig, serves_model: bool) -> Result<S
     Ok(Subject {
         model_url,
         payload_url,
-        content_type: first(payload.supported_content_types).or(found.content_type),
+        content_type: content_types.next(),
+        other_content_types: content_types.collect(),
+        without_effect,
         data_input_config: given.data_input_config.or(found.data_input_config),
         instance_types: given
             .supported_instance_types
@@ -178,16 +192,24 @@ pub(crate) async fn model_url(
 }
 
 async fn from_model(api: &Api, model: CreateModelRequest) -> Result<Found, ApiError> {
+    let mut without_effect = unused(&model, &USED_OF_MODEL, "the model");
     let container = match (model.primary_container, model.containers) {
         (Some(primary), _) => primary,
         (None, Some(containers)) => only(containers, "model")?,
         (None, None) => ContainerDefinition::default(),
     };
+    if container.mode == Some(ContainerMode::MultiModel) {
+        return Err(ApiError::validation(
+            "A container of Mode MultiModel cannot be measured: one job measures one model.",
+        ));
+    }
+    without_effect.extend(unused(&container, &USED_OF_CONTAINER, "the model's container"));
     let named = container.inference_specification_name.as_deref();
     let mut found = match &container.model_package_name {
         Some(package_name) => of_package(&package(api, package_name).await?, named)?,
         None => Found::default(),
     };
+    found.without_effect.extend(without_effect);
     // What the model says for itself wins over its package.
     found.own_environment = container.environment.unwrap_or_default();
     found.environment.extend(found.own_environment.clone());
@@ -220,12 +242,16 @@ fn of_package(package: &CreateModelPackageRequest, named: Option<&str>) -> Resul
             ApiError::validation("The model package has no InferenceSpecification.")
         })?,
     };
+    let mut without_effect =
+        unused(&specification, &USED_OF_SPECIFICATION, "the inference specification");
     let container: ModelPackageContainerDefinition =
         only(specification.containers, "model package")?;
+    without_effect.extend(unused(&container, &USED_OF_CONTAINER, "the package's container"));
     Ok(Found {
+        without_effect,
         model_url: data_url(container.model_data_url, container.model_data_source)?,
         payload_url: package.sample_payload_url.clone(),
-        content_type: first(specification.supported_content_types),
+        content_types: not_empty(specification.supported_content_types),
         data_input_config: container.model_input.map(|input| input.data_input_config),
         instance_types: specification
             .supported_realtime_inference_instance_types
@@ -276,8 +302,34 @@ fn only<T>(containers: Vec<T>, whose: &str) -> Result<T, ApiError> {
     }
 }
 
-fn first(list: Option<Vec<String>>) -> Option<String> {
-    list.unwrap_or_default().into_iter().find(|one| !one.is_empty())
+fn not_empty(list: Option<Vec<String>>) -> Vec<String> {
+    list.unwrap_or_default().into_iter().filter(|one| !one.is_empty()).collect()
+}
+
+/// The members that a job is made from; all others of these shapes are only kept and shown.
+const USED_OF_CONFIG: [&str; 4] =
+    ["PayloadConfig", "SupportedInstanceTypes", "SupportedEndpointType", "DataInputConfig"];
+const USED_OF_SPECIFICATION: [&str; 3] =
+    ["Containers", "SupportedContentTypes", "SupportedRealtimeInferenceInstanceTypes"];
+const USED_OF_CONTAINER: [&str; 7] = [
+    "ModelDataUrl",
+    "ModelDataSource",
+    "Environment",
+    "ModelInput",
+    "ModelPackageName",
+    "InferenceSpecificationName",
+    "Mode",
+];
+const USED_OF_MODEL: [&str; 4] = ["ModelName", "PrimaryContainer", "Containers", "Tags"];
+
+/// The members that are there and not used, so that none is passed over in silence.
+fn unused<T: Serialize>(shape: &T, used: &[&str], whose: &str) -> Vec<String> {
+    let Ok(Value::Object(members)) = serde_json::to_value(shape) else { return Vec::new() };
+    let names = members.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name);
+    names
+        .filter(|name| !used.contains(&name.as_str()))
+        .map(|name| format!("{name} of {whose}"))
+        .collect()
 }
 
 async fn read<T: DeserializeOwned>(
@@ -341,6 +393,24 @@ mod tests {
         assert_eq!(subject.content_type.as_deref(), Some("image/jpeg"));
         assert_eq!(subject.data_input_config.as_deref(), Some("[[1,3,256,256]]"));
         assert_eq!(subject.instance_types, ["onprem.h200"]);
+    }
+
+    #[test]
+    fn what_changes_nothing_is_named_and_nothing_else() {
+        let given = ContainerConfig {
+            payload_config: Some(PayloadConfig {
+                supported_content_types: Some(vec!["image/jpeg".into(), "text/csv".into()]),
+                ..PayloadConfig::default()
+            }),
+            supported_response_mime_types: Some(vec!["application/json".to_owned()]),
+            ..ContainerConfig::default()
+        };
+        let subject = subject(package(), given, true).unwrap();
+        let expected =
+            ["Image of the package's container", "SupportedResponseMIMETypes of ContainerConfig"];
+        assert_eq!(subject.without_effect, expected);
+        assert_eq!(subject.content_type.as_deref(), Some("image/jpeg"));
+        assert_eq!(subject.other_content_types, ["text/csv"]);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use assay_measure::{
     environment::BaseEnvironment,
-    input_spec::{DType, InputSpec},
     job::{
         CandidateType, Demand, InferenceSpecification, JobSpec, JobSubject, ResourceLimits, Sweep,
     },
@@ -20,9 +19,8 @@ use assay_sagemaker::{
     shapes::jobs::{self, EndpointInputConfiguration, LatencyPercentile, RecommendationJobType},
     traffic,
 };
-use serde_json::Value;
 
-use super::intake::Intake;
+use super::{inputs, intake::Intake};
 use crate::sagemaker::fetch::file_name;
 
 /// What a job may take when it does not say: a Default job as long as AWS announces for one, a load test the
@@ -67,7 +65,7 @@ pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiErro
             is_archive: true,
             content_type: intake.subject.content_type.clone().unwrap_or_default(),
         },
-        inputs: inputs(intake),
+        inputs: inputs::of(&intake.subject, intake.subject.content_type.as_deref())?.declared,
         environment: container_environment(&intake.subject.environment)?,
         instance_types: instance_types(intake, endpoints)?,
         emulate: true,
@@ -197,42 +195,6 @@ fn limits(given: Option<&jobs::ResourceLimit>, within: Duration) -> ResourceLimi
 
 fn seconds(value: Option<i32>) -> Option<Duration> {
     value.and_then(|value| u64::try_from(value).ok()).map(Duration::from_secs)
-}
-
-/// Inputs are declared only where a body does not say what it holds: SageMaker's notation has shapes and no
-/// element types, and a guess must not contradict what the payload itself knows.
-fn inputs(intake: &Intake) -> Vec<InputSpec> {
-    let content_type = intake.subject.content_type.as_deref().unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let says_nothing = essence.starts_with("image/")
-        || essence == "text/csv"
-        || essence == "application/octet-stream";
-    let shapes = intake.subject.data_input_config.as_deref().filter(|_| says_nothing);
-    shapes.and_then(declared).unwrap_or_default()
-}
-
-/// `[[1,3,224,224]]`, `[1,3,224,224]` or `{"input0": [1,3,224,224]}`: float32, as Neo takes it.
-pub(crate) fn declared(text: &str) -> Option<Vec<InputSpec>> {
-    let shape = |value: &Value| -> Option<Vec<u64>> {
-        let shape = value.get("shape").unwrap_or(value);
-        shape.as_array()?.iter().map(Value::as_u64).collect()
-    };
-    let input = |name: Option<String>, value: &Value| {
-        InputSpec::new(name, DType::Float32, shape(value)?).ok()
-    };
-    match serde_json::from_str::<Value>(text).ok()? {
-        Value::Object(named) if named.len() == 1 => {
-            named.values().map(|value| input(None, value)).collect()
-        }
-        Value::Object(named) => {
-            named.iter().map(|(name, value)| input(Some(name.clone()), value)).collect()
-        }
-        Value::Array(shapes) if shapes.iter().all(Value::is_array) => {
-            shapes.iter().map(|value| input(None, value)).collect()
-        }
-        single @ Value::Array(_) => Some(vec![input(None, &single)?]),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    }
 }
 
 fn refused(error: impl std::error::Error) -> ApiError {

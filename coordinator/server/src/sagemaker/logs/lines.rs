@@ -14,7 +14,10 @@ use assay_sagemaker::{checks, naming, traffic};
 use jiff::Timestamp;
 
 use super::{Shown, endpoints_of};
-use crate::job_event::{Happening, JobEvent, TrialBrief};
+use crate::{
+    job_event::{Happening, JobEvent, TrialBrief},
+    sagemaker::jobs::{inputs, intake::Subject},
+};
 
 /// A line of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,6 +132,8 @@ fn introduction(job: &Shown) -> Vec<String> {
         let of_specification = format!("inference specification {name}");
         lines.extend(about_the_environment(&of_specification, variables));
     }
+    lines.extend(inputs::told(&intake.subject));
+    lines.extend(about_the_rest(&intake.subject));
     lines.extend(checks::notices(request));
     lines
 }
@@ -156,6 +161,22 @@ fn about_the_environment(of: &str, variables: &BTreeMap<String, String>) -> Opti
         parts.push(environment::told_of(&left_out));
     }
     (!parts.is_empty()).then(|| format!("Environment of {of}: {}.", parts.join("; ")))
+}
+
+/// What was said of the model and its payload, and is not heeded.
+fn about_the_rest(subject: &Subject) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let (Some(sent), [_, ..]) = (&subject.content_type, subject.other_content_types.as_slice()) {
+        let others = subject.other_content_types.join(", ");
+        lines.push(format!(
+            "SupportedContentTypes: bodies are sent as {sent}, the first; nothing is sent as {others}."
+        ));
+    }
+    if !subject.without_effect.is_empty() {
+        let members = subject.without_effect.join(", ");
+        lines.push(format!("Kept and shown, and without effect on what is measured: {members}."));
+    }
+    lines
 }
 
 /// Without what may be a signature.

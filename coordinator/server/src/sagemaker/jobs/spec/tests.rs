@@ -1,4 +1,4 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::sagemaker::jobs::intake::Subject;
@@ -129,15 +129,19 @@ fn input_shapes_are_declared_only_where_the_body_does_not_tell_them() {
     assert!(spec(&picture).inputs.is_empty(), "an .npy knows its own shape and type");
     picture.subject.content_type = Some("image/jpeg".to_owned());
     assert_eq!(spec(&picture).inputs, ["float32[1,3,256,256]".parse().unwrap()]);
-    for (text, inputs) in [
-        ("[1,64]", Some(1)),
-        ("{\"input0\": [1,3,224,224]}", Some(1)),
-        ("{\"a\": [1,2], \"b\": [1,3]}", Some(2)),
-        ("[[1,2],[1,3]]", Some(2)),
-        ("[[0]]", None),
-        ("\"1,64\"", None),
-        ("{", None),
-    ] {
-        assert_eq!(declared(text).map(|found| found.len()), inputs, "{text}");
+    picture.subject.content_type = Some("application/x-image".to_owned());
+    picture.subject.data_input_config = Some("{'input0': [1,3,256,256]}".to_owned());
+    assert_eq!(spec(&picture).inputs, ["input0=float32[1,3,256,256]".parse().unwrap()]);
+}
+
+#[test]
+fn inputs_that_are_not_understood_are_refused_whatever_the_bodies_are() {
+    for content_type in [None, Some("image/jpeg"), Some("application/x-npy")] {
+        let mut job = intake("Default", json!({"ModelName": "m"}), json!({}));
+        job.subject.content_type = content_type.map(str::to_owned);
+        job.subject.data_input_config = Some("1x3x256x256".to_owned());
+        let refused = job_spec(&job, "us-east-1").unwrap_err();
+        assert_eq!(refused.code, assay_sagemaker::error::ErrorCode::ValidationException);
+        assert!(refused.message.contains("\"1x3x256x256\" is not understood"), "{refused}");
     }
 }

@@ -1,0 +1,62 @@
+//! Which inputs are declared for a job. `DataInputConfig` has the shapes; whether they are needed is a question
+//! of the bodies.
+
+use assay_measure::input_spec::InputSpec;
+use assay_sagemaker::{
+    data_input_config::{self, Declared},
+    error::ApiError,
+};
+
+use super::intake::Subject;
+
+/// What becomes of a `DataInputConfig`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Inputs {
+    /// What the model host is told.
+    pub(crate) declared: Vec<InputSpec>,
+    /// What people are told, in whole sentences.
+    pub(crate) remarks: Vec<String>,
+}
+
+/// The inputs of a job whose bodies are of this content type; what it is may not be known yet.
+pub(crate) fn of(subject: &Subject, content_type: Option<&str>) -> Result<Inputs, ApiError> {
+    let Some(text) = subject.data_input_config.as_deref() else { return Ok(Inputs::default()) };
+    let config =
+        data_input_config::parse(text).map_err(|error| ApiError::validation(error.to_string()))?;
+    let mut remarks = vec![effect(&config, content_type)];
+    remarks.extend(config.remarks.into_iter().map(|remark| format!("DataInputConfig: {remark}")));
+    let is_needed = content_type.is_some_and(|content_type| !tells_its_shape(content_type));
+    Ok(Inputs { declared: if is_needed { config.inputs } else { Vec::new() }, remarks })
+}
+
+/// The same for the job's log, from what was known when the job was created: its lines never change.
+pub(crate) fn told(subject: &Subject) -> Vec<String> {
+    of(subject, subject.content_type.as_deref())
+        .map_or_else(|error| vec![error.message], |inputs| inputs.remarks)
+}
+
+fn effect(config: &Declared, content_type: Option<&str>) -> String {
+    let shown: Vec<String> = config.inputs.iter().map(InputSpec::to_string).collect();
+    let shown = if shown.is_empty() { "no input".to_owned() } else { shown.join(", ") };
+    match content_type {
+        Some(said) if tells_its_shape(said) => format!(
+            "DataInputConfig means {shown} and changes nothing: bodies of {said} have their own shape."
+        ),
+        Some(said) => format!("DataInputConfig means {shown}, which bodies of {said} are read as."),
+        None => format!(
+            "DataInputConfig means {shown}, which bodies are read as that do not have a shape of their own."
+        ),
+    }
+}
+
+/// A guess must not contradict what the bodies themselves know. Pictures are scaled to the declared size, bare
+/// elements have no shape at all, and a row of CSV is one item.
+fn tells_its_shape(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let says_nothing = essence.starts_with("image/")
+        || matches!(
+            essence.as_str(),
+            "application/x-image" | "text/csv" | "application/octet-stream"
+        );
+    !says_nothing
+}
