@@ -1,7 +1,7 @@
 //! A model host without a model, for tests of the agent: speaks the host's contract and misbehaves as
 //! the file says that it is given for a model.
 //!
-//! The file has lines of a word and what it says: `host BEHAVIOUR`, `pid-file PATH` (where its process id goes)
+//! The file has lines of a word and what it says: `host BEHAVIOUR`
 //! and `compare ANSWER`. Any other line means nothing.
 //!
 //! One thread per connection, keep-alive. Behaviours:
@@ -19,17 +19,23 @@ use std::{
     fs::{File, OpenOptions},
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    os::unix::fs::FileExt,
+    os::{
+        fd::{FromRawFd, OwnedFd},
+        unix::fs::FileExt,
+    },
     process::ExitCode,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use assay_measure::batch_log::{Record, SLOTS, offset};
+use assay_measure::{
+    batch_log::{Record, SLOTS, offset},
+    host_status::HostStatus,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 struct Host {
@@ -56,15 +62,16 @@ fn main() -> ExitCode {
         None => (behaviour.clone(), 0),
     };
     eprintln!("fake host: {behaviour} {:?}", env::args().skip(1).collect::<Vec<_>>());
-    if let Some(file) = told("pid-file") {
-        std::fs::write(file, std::process::id().to_string()).ok();
-    }
     if env::args().nth(1).as_deref() == Some("compare") {
         return compare(&told("compare").unwrap_or_default());
     }
     match word.as_str() {
         "bad-model" => {
-            eprintln!("error: cannot load the model\n  cause: it is a state dict, not TorchScript");
+            tell(&HostStatus::Failed {
+                code: "engine".to_owned(),
+                message: "cannot load the model".to_owned(),
+                causes: vec!["it is a state dict, not TorchScript".to_owned()],
+            });
             return ExitCode::from(1);
         }
         "exit-early" => return ExitCode::from(127),
@@ -72,17 +79,14 @@ fn main() -> ExitCode {
         "silent" => thread::sleep(Duration::from_secs(600)),
         _ => {}
     }
-    let listener = match TcpListener::bind("127.0.0.1:0") {
+    tell(&HostStatus::Loaded);
+    let listener = match listener() {
         Ok(listener) => listener,
         Err(error) => {
             eprintln!("error: cannot listen\n  cause: {error}");
             return ExitCode::from(1);
         }
     };
-    let port = listener.local_addr().map_or(0, |address| address.port());
-    let mut stdout = std::io::stdout();
-    writeln!(stdout, "listening http://127.0.0.1:{port}").ok();
-    stdout.flush().ok();
     let host = Arc::new(Host {
         word,
         number,
@@ -99,10 +103,45 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What follows a flag on the command line.
+fn given(flag: &str) -> Option<String> {
+    env::args().skip_while(|argument| argument != flag).nth(1)
+}
+
 /// The log that it is to tell its batches in.
 fn batch_log() -> Option<File> {
-    let path = env::args().skip_while(|argument| argument != "--batch-log").nth(1)?;
-    OpenOptions::new().write(true).open(path).ok()
+    OpenOptions::new().write(true).open(given("--batch-log")?).ok()
+}
+
+/// The socket that it inherits, or one of its own whose address it prints.
+fn listener() -> std::io::Result<TcpListener> {
+    if let Some(inherited) =
+        given("--listen").and_then(|listen| inherited(listen.strip_prefix("fd:")?))
+    {
+        return Ok(TcpListener::from(inherited));
+    }
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "listening http://{}", listener.local_addr()?)?;
+    stdout.flush()?;
+    Ok(listener)
+}
+
+#[expect(unsafe_code, reason = "a number on the command line becomes a descriptor")]
+fn inherited(number: &str) -> Option<OwnedFd> {
+    let number = number.parse().ok()?;
+    // SAFETY: whoever starts a host gives it the descriptor for good, and it is taken once.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Tells its parent, if that wants to know.
+fn tell(status: &HostStatus) {
+    static PIPE: OnceLock<Option<Mutex<File>>> = OnceLock::new();
+    let open = || Some(Mutex::new(File::from(inherited(&given("--status-fd")?)?)));
+    if let Some(pipe) = PIPE.get_or_init(open) {
+        let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
+        pipe.write_all(status.line().as_bytes()).ok();
+    }
 }
 
 fn monotonic_ns() -> u64 {
@@ -113,16 +152,19 @@ fn monotonic_ns() -> u64 {
 /// Plays `assay-host compare`.
 fn compare(behaviour: &str) -> ExitCode {
     if let Some((max, mean)) = behaviour.split_once(',') {
-        let answer = format!(r#"{{"max":{max},"mean":{mean},"elements":3,"bodies":1}}"#);
-        writeln!(std::io::stdout(), "{answer}").ok();
+        if let (Ok(max), Ok(mean)) = (max.parse(), mean.parse()) {
+            tell(&HostStatus::Compared { max, mean });
+        }
         return ExitCode::SUCCESS;
     }
     match behaviour {
         "hang" => thread::sleep(Duration::from_secs(600)),
         "segfault" => segfault(),
-        code => eprintln!(
-            r#"{{"error":{{"code":"{code}","message":"it does not work","causes":["told so"]}}}}"#
-        ),
+        code => tell(&HostStatus::Failed {
+            code: code.to_owned(),
+            message: "it does not work".to_owned(),
+            causes: vec!["told so".to_owned()],
+        }),
     }
     ExitCode::from(1)
 }

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use crate::{
     clock::Clock,
+    confinement::means::Means,
     hardware::{facts::Machine, nvml::Gpus, proc_files, sampler::Sampler},
     model_host,
     sandbox::{
@@ -125,6 +126,7 @@ pub fn diagnose(host_program: Option<&Path>) -> Diagnosis {
         host(host_program),
         processors(&machine, cpu_quota(&mounts::cpu_groups_of_this_process()).as_ref()),
         control_groups(&machine),
+        confinement(&Means::of_this_process()),
         clock_speed(machine.cpus.iter().find_map(|&cpu| governor(cpu)).as_deref()),
         other_load(&utilization),
         steal(&utilization),
@@ -220,6 +222,22 @@ fn limits(in_force: &[LimitInForce]) -> Check {
     }
     let fix = "let the agent make control groups: run it as root, or as a systemd service with Delegate=yes";
     Check::weak("limits", found, fix)
+}
+
+/// What keeps a model from everything else on this machine.
+fn confinement(means: &Means) -> Check {
+    let words: Vec<&str> = means.protections().iter().map(|limit| limit.word()).collect();
+    let found = words.join(", ");
+    if !means.keep_files() {
+        let fix =
+            "models can read what this user can: run a kernel with Landlock (Linux 5.13 or later)";
+        return Check::weak("confinement", found, fix);
+    }
+    if !means.protections().contains(&LimitInForce::SystemCallFilter) {
+        let fix = "models can start processes: run a kernel with seccomp filters";
+        return Check::weak("confinement", found, fix);
+    }
+    Check::good("confinement", found)
 }
 
 fn clock_speed(governor: Option<&str>) -> Check {
@@ -354,7 +372,7 @@ mod tests {
     #[test]
     fn this_machine_is_looked_at_as_a_whole() {
         let diagnosis = diagnose(Some(Path::new("/bin/sh")));
-        assert_eq!(diagnosis.checks.len(), 10);
+        assert_eq!(diagnosis.checks.len(), 11);
         assert!(diagnosis.status() < Status::Bad, "{}", diagnosis.in_lines());
         let json = serde_json::to_value(&diagnosis).unwrap();
         assert_eq!(json["schema"], "assay.agent-doctor/1");

@@ -1,48 +1,68 @@
-//! The model host as a child process: found, started in its sandbox, watched, and gone in the end.
+//! The model host as a child process: found, started within its limits, watched, and gone in the end.
 //!
 //! It runs in a process group of its own and dies with the agent: killed by id on every path of this
 //! module, and by the kernel (parent death signal) when the agent itself is killed. Its exit is
 //! watched from the start, so a segfault ends a trial within a moment.
+//!
+//! The model may print what it likes and decides nothing by that: the host listens on a socket that it
+//! inherits, so the agent knows the address, and tells of its start over a pipe of its own.
 
 pub mod batch_log;
 pub mod client;
 pub mod comparison;
 pub mod launch;
-mod stderr_tail;
+mod printed;
+mod status;
+mod surroundings;
 
 use std::{
     env,
     ffi::OsString,
+    fs::File,
     io,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     num::NonZeroU32,
-    os::unix::process::ExitStatusExt,
-    path::{Path, PathBuf},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
+    path::{Path, PathBuf, absolute},
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
-use assay_measure::{configuration::Configuration, environment, input_spec::InputSpec};
+use assay_measure::{
+    configuration::Configuration, environment, hardware::LimitInForce, input_spec::InputSpec,
+    units::Bytes,
+};
 use rustix::process::{Pid, Signal, getpid, kill_process_group};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, ChildStdout, Command},
+    net::unix::pipe::Receiver,
+    process::{Child, Command},
     task::JoinSet,
 };
 
-use crate::sandbox::Sandbox;
+use crate::confinement::{
+    Confinement, Needs, NotConfined, Step, descendants::Descendants, means::Means,
+    private_folder::PrivateFolder,
+};
 use batch_log::BatchLog;
-use stderr_tail::Tail;
+use printed::Tail;
+pub use status::Progress;
+use status::Told;
+pub use surroundings::Surroundings;
 
 /// The name under which the host serves the model.
 pub const MODEL_NAME: &str = "model";
 const PROGRAM: &str = "assay-host";
 /// Names the host program.
 pub const PROGRAM_VARIABLE: &str = "ASSAY_HOST";
-/// Variables that change how libtorch and its allocator behave. They are not inherited: the
-/// configuration alone says how a model is served.
-const NOT_INHERITED: [&str; 6] = ["OMP_", "KMP_", "GOMP_", "MKL_", "MALLOC_", "ATEN_"];
+/// What a host writes besides the model of an archive: kernels that a GPU's driver keeps.
+const LARGEST_FILE: Bytes = Bytes::mib(256);
+/// What the model of an archive may unpack to; the host's own limit is the same.
+const LARGEST_UNPACKED: Bytes = Bytes::gib(32);
 
 /// The host program is nowhere to be found.
 #[derive(Debug, Error)]
@@ -84,9 +104,8 @@ pub struct Serving<'a> {
 impl Serving<'_> {
     fn arguments(&self) -> Vec<OsString> {
         let c = self.configuration;
-        let mut arguments: Vec<OsString> = vec!["serve".into(), self.model.into()];
+        let mut arguments: Vec<OsString> = vec!["serve".into(), surroundings::argument(self.model)];
         let mut add = |flag: &str, value: String| arguments.extend([flag.into(), value.into()]);
-        add("--listen", "127.0.0.1:0".to_owned());
         add("--model-name", MODEL_NAME.to_owned());
         add("--workers", c.workers.to_string());
         add("--intra-op-threads", c.intra_op_threads.to_string());
@@ -117,27 +136,38 @@ impl Serving<'_> {
         batches.then(BatchLog::create)?.inspect_err(refused).ok()
     }
 
-    fn command(&self, program: &Path, arguments: Vec<OsString>) -> std::process::Command {
+    /// The program with its arguments and an environment of its own; `home` is all that it may write to.
+    fn command(
+        &self,
+        program: &Path,
+        arguments: &[OsString],
+        home: &Path,
+    ) -> std::process::Command {
         let mut command = std::process::Command::new(program);
-        for (name, _) in env::vars_os() {
-            let known = |text: &str| NOT_INHERITED.iter().any(|prefix| text.starts_with(prefix));
-            if name.to_str().is_some_and(known) {
-                command.env_remove(name);
-            }
-        }
         let threads = self.configuration.intra_op_threads.to_string();
         command
             .args(arguments)
+            .env_clear()
+            .envs(surroundings::passed_on())
+            // Whatever a coordinator sent: the last gate stands where the process begins.
+            .envs(environment::split(&self.configuration.environment).0)
             .env("OMP_NUM_THREADS", &threads)
             .env("MKL_NUM_THREADS", &threads)
             // Its last lines stand in failures: only what went wrong belongs there.
             .env("ASSAY_LOG", "warn")
-            // Whatever a coordinator sent: the last gate stands where the process begins.
-            .envs(environment::split(&self.configuration.environment).0)
+            .env("HOME", home)
+            .env("TMPDIR", home)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+
+    /// The largest file that the host has to write.
+    fn largest_file(&self) -> Bytes {
+        let name = self.model.to_string_lossy().to_ascii_lowercase();
+        let is_archive = [".tar.gz", ".tgz"].iter().any(|ending| name.ends_with(ending));
+        if is_archive { LARGEST_UNPACKED } else { LARGEST_FILE }
     }
 }
 
@@ -146,10 +176,16 @@ impl Serving<'_> {
 pub struct ModelHost {
     child: Child,
     process_id: u32,
-    stdout: Option<BufReader<ChildStdout>>,
-    tail: Tail,
+    address: Option<SocketAddr>,
+    told: Told,
+    printed: Tail,
     readers: JoinSet<()>,
     batch_log: Option<BatchLog>,
+    in_force: Vec<LimitInForce>,
+    /// Where nothing keeps it from starting processes.
+    descendants: Option<Descendants>,
+    /// Removed when the host is gone.
+    _folder: PrivateFolder,
 }
 
 /// How a host ended by itself.
@@ -197,6 +233,35 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
+/// A host could not be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The system refuses what every host needs: a folder, a socket, a pipe.
+    #[error("cannot make {what} for the model host")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Its files cannot be found or granted.
+    #[error("cannot grant {} its files", program.display())]
+    Files {
+        /// The host program.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It did not come to run.
+    #[error("cannot start {}", program.display())]
+    NotConfined {
+        /// The host program.
+        program: PathBuf,
+        /// Where it stopped.
+        source: NotConfined,
+    },
+}
+
 /// A host did not come to serve.
 #[derive(Debug, Error)]
 pub enum NotReady {
@@ -204,59 +269,214 @@ pub enum NotReady {
     #[error("the model host {} before it was ready", .0.in_words())]
     Exited(Exit),
     /// It took too long.
-    #[error("the model host was not ready within {:.1} s", .0.as_secs_f64())]
-    TooSlow(Duration),
-    /// It closed its output without saying where it listens.
-    #[error("the model host did not say where it listens, but {0:?}")]
-    Unexpected(String),
+    #[error(
+        "the model host was not ready within {:.1} s: {}; allow more with --ready-timeout",
+        within.as_secs_f64(),
+        progress.in_words()
+    )]
+    TooSlow {
+        /// The time it was given.
+        within: Duration,
+        /// How far it came.
+        progress: Progress,
+    },
+    /// It is no server.
+    #[error("the model host was not started to serve")]
+    NoServer,
+}
+
+/// What a host inherits: descriptors that no other child of the agent has.
+struct Inherited {
+    status: Arc<File>,
+    listener: Option<Arc<File>>,
+    batch_log: Option<BatchLog>,
+}
+
+impl Inherited {
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> =
+            vec!["--status-fd".into(), self.status.as_raw_fd().to_string().into()];
+        if let Some(listener) = &self.listener {
+            arguments.extend(["--listen".into(), format!("fd:{}", listener.as_raw_fd()).into()]);
+        }
+        if let Some(log) = &self.batch_log {
+            arguments.extend(["--batch-log".into(), log.path().into()]);
+        }
+        arguments
+    }
+
+    fn give_to(&self, command: &mut std::process::Command) {
+        launch::inheriting(command, Arc::clone(&self.status));
+        if let Some(listener) = &self.listener {
+            launch::inheriting(command, Arc::clone(listener));
+        }
+        if let Some(log) = &self.batch_log {
+            log.give_to(command);
+        }
+    }
+}
+
+/// A host that is about to be started.
+struct Launch<'a> {
+    around: &'a Surroundings<'a>,
+    serving: &'a Serving<'a>,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    files: Vec<&'a Path>,
+    inherited: Inherited,
+}
+
+impl Launch<'_> {
+    /// Starts it with these means of keeping it in.
+    fn attempt(
+        &self,
+        means: &Means,
+        folder: &PrivateFolder,
+    ) -> Result<(Child, Vec<LimitInForce>), StartError> {
+        let needs = Needs {
+            program: &self.program,
+            files: &self.files,
+            operator_libraries: self.around.operator_libraries,
+            device: self.serving.configuration.device,
+            largest_file_bytes: self.serving.largest_file().count(),
+        };
+        let no_files = |source| StartError::Files { program: self.program.clone(), source };
+        let confinement = Confinement::plan(means, &needs, folder).map_err(no_files)?;
+        let in_force = confinement.in_force().to_vec();
+        let no_memory = |source| StartError::System { what: "a way in", source };
+        let (entry, watch) = confinement.entry().map_err(no_memory)?;
+        let limits = self.around.sandbox.entry().map_err(no_memory)?;
+        let mut command = self.serving.command(&self.program, &self.arguments, folder.scratch());
+        launch::inside(&mut command, limits, Some(entry), Some(getpid()));
+        self.inherited.give_to(&mut command);
+        let child = Command::from(command).kill_on_drop(true).spawn().map_err(|source| {
+            let source = watch.failed_at(source);
+            StartError::NotConfined { program: self.program.clone(), source }
+        })?;
+        Ok((child, in_force))
+    }
+
+    /// Starts it, as the agent's own user if one of its own cannot get at the files.
+    fn start(&self, folder: &mut PrivateFolder) -> Result<(Child, Vec<LimitInForce>), StartError> {
+        match self.attempt(&self.around.means, folder) {
+            Err(StartError::NotConfined { program, source })
+                if source.step == Some(Step::Reach) =>
+            {
+                tracing::warn!(program = %program.display(), error = %source, "the model host runs as the agent's user, since no other gets at its files");
+                folder
+                    .keep_for_the_agents_user()
+                    .map_err(|source| StartError::System { what: "a folder", source })?;
+                self.attempt(&self.around.means.without_own_user(), folder)
+            }
+            other => other,
+        }
+    }
 }
 
 impl ModelHost {
-    /// Starts the host inside the sandbox. It must be called on a thread that lives as long as the
+    /// Starts the host within its limits. It must be called on a thread that lives as long as the
     /// host is wanted (see [`launch::inside`]).
     ///
     /// # Errors
-    /// When the program cannot be executed or the sandbox not entered.
-    pub fn start(program: &Path, serving: &Serving<'_>, sandbox: &Sandbox) -> io::Result<Self> {
-        let batch_log = serving.batch_log();
-        let mut arguments = serving.arguments();
-        if let Some(log) = &batch_log {
-            arguments.extend(["--batch-log".into(), log.path().into()]);
-        }
-        let mut command = serving.command(program, arguments);
-        if let Some(log) = &batch_log {
-            log.give_to(&mut command);
-        }
-        let mut host = Self::spawn(command, sandbox)?;
-        host.batch_log = batch_log;
+    /// When the program cannot be executed or the limits not be entered.
+    pub fn start(around: &Surroundings<'_>, serving: &Serving<'_>) -> Result<Self, StartError> {
+        let no_socket = |source| StartError::System { what: "a socket", source };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(no_socket)?;
+        let address = listener.local_addr().map_err(no_socket)?;
+        let listener = Arc::new(File::from(OwnedFd::from(listener)));
+        let folder = Self::folder(around.means)?;
+        let mut host = Self::launch(
+            around,
+            serving,
+            serving.arguments(),
+            vec![serving.model],
+            Some(listener),
+            folder,
+        )?;
+        host.address = Some(address);
         Ok(host)
     }
 
-    /// Starts it to compare outputs instead: it answers once (see [`ModelHost::compared`]) and ends.
+    /// Starts it to compare outputs instead: it answers once (see [`ModelHost::compared`]) and ends. The
+    /// bodies lie in `folder`.
     ///
     /// # Errors
     /// As [`ModelHost::start`].
     pub fn start_comparing(
-        program: &Path,
+        around: &Surroundings<'_>,
         serving: &Serving<'_>,
         bodies: &comparison::Bodies,
-        sandbox: &Sandbox,
-    ) -> io::Result<Self> {
-        Self::spawn(serving.command(program, serving.comparing_arguments(bodies)), sandbox)
+        folder: PrivateFolder,
+    ) -> Result<Self, StartError> {
+        let arguments = serving.comparing_arguments(bodies);
+        Self::launch(around, serving, arguments, vec![serving.model], None, folder)
     }
 
-    fn spawn(mut command: std::process::Command, sandbox: &Sandbox) -> io::Result<Self> {
-        launch::inside(&mut command, sandbox.entry()?, Some(getpid()));
-        let mut child = Command::from(command).kill_on_drop(true).spawn()?;
+    /// A folder for the next host.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn folder(means: Means) -> Result<PrivateFolder, StartError> {
+        PrivateFolder::create(means.user())
+            .map_err(|source| StartError::System { what: "a folder", source })
+    }
+
+    fn launch(
+        around: &Surroundings<'_>,
+        serving: &Serving<'_>,
+        mut arguments: Vec<OsString>,
+        files: Vec<&Path>,
+        listener: Option<Arc<File>>,
+        mut folder: PrivateFolder,
+    ) -> Result<Self, StartError> {
+        let no_pipe = |source| StartError::System { what: "a pipe", source };
+        let (status, writer) = Told::pipe().map_err(no_pipe)?;
+        let batch_log = listener.is_some().then(|| serving.batch_log()).flatten();
+        let inherited = Inherited { status: Arc::new(writer), listener, batch_log };
+        arguments.extend(inherited.arguments());
+        let program = absolute(around.program)
+            .map_err(|source| StartError::Files { program: around.program.to_owned(), source })?;
+        let launch = Launch { around, serving, program, arguments, files, inherited };
+        let others = Descendants::adopt().map_err(no_pipe)?;
+        let (child, in_force) = launch.start(&mut folder)?;
+        let batch_log = launch.inherited.batch_log;
+        let mut host = Self::watch(child, status, batch_log, in_force, folder).map_err(no_pipe)?;
+        if !host.in_force.contains(&LimitInForce::SystemCallFilter) {
+            host.descendants = Some(others);
+        }
+        Ok(host)
+    }
+
+    fn watch(
+        mut child: Child,
+        status: Receiver,
+        batch_log: Option<BatchLog>,
+        in_force: Vec<LimitInForce>,
+        folder: PrivateFolder,
+    ) -> io::Result<Self> {
         let process_id =
             child.id().ok_or_else(|| io::Error::other("the child has no process id"))?;
-        let tail = Tail::default();
+        let (told, printed) = (Told::default(), Tail::default());
         let mut readers = JoinSet::new();
+        readers.spawn(told.clone().follow(status));
         if let Some(stderr) = child.stderr.take() {
-            readers.spawn(tail.clone().follow(stderr));
+            readers.spawn(printed.clone().follow(stderr));
         }
-        let stdout = child.stdout.take().map(BufReader::new);
-        Ok(Self { child, process_id, stdout, tail, readers, batch_log: None })
+        if let Some(stdout) = child.stdout.take() {
+            readers.spawn(printed.clone().follow(stdout));
+        }
+        Ok(Self {
+            child,
+            process_id,
+            address: None,
+            told,
+            printed,
+            readers,
+            batch_log,
+            in_force,
+            descendants: None,
+            _folder: folder,
+        })
     }
 
     /// Where it tells its batches; none when it serves one request at a time.
@@ -271,45 +491,33 @@ impl ModelHost {
         self.process_id
     }
 
-    /// Waits until it says where it listens and answers `/ping`.
+    /// What keeps it in.
+    #[must_use]
+    pub fn in_force(&self) -> &[LimitInForce] {
+        &self.in_force
+    }
+
+    /// Waits until it answers `/ping`. Its socket takes connections from the start, and holds them until
+    /// they are served.
     ///
     /// # Errors
     /// [`NotReady`] when it ends first, or is not ready `within` the time given.
     pub async fn ready(&mut self, within: Duration) -> Result<SocketAddr, NotReady> {
-        let Some(mut stdout) = self.stdout.take() else {
-            return Err(NotReady::Unexpected("no output".to_owned()));
-        };
-        let mut line = String::new();
+        let address = self.address.ok_or(NotReady::NoServer)?;
         let come_up = async {
-            stdout.read_line(&mut line).await.ok();
-            let address =
-                line.trim().strip_prefix("listening http://").and_then(|a| a.parse().ok());
-            let Some(address) = address else {
-                return Err(NotReady::Unexpected(line.trim().to_owned()));
-            };
             while !client::is_healthy(address).await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            Ok(address)
         };
-        let outcome = tokio::select! {
-            outcome = tokio::time::timeout(within, come_up) => outcome.unwrap_or(Err(NotReady::TooSlow(within))),
+        let told = self.told.clone();
+        tokio::select! {
+            // A host that died hangs up on whoever asks for its health: its end is the reason.
+            biased;
             exit = Self::exit_of(&mut self.child) => Err(NotReady::Exited(exit)),
-        };
-        match outcome {
-            Ok(address) => {
-                // Nothing more is expected there; a host that writes must not get stuck.
-                self.readers.spawn(Tail::default().follow(stdout));
-                Ok(address)
-            }
-            // A host that ends closes its output a moment before its exit can be seen.
-            Err(NotReady::Unexpected(said)) if said.is_empty() => {
-                match tokio::time::timeout(Duration::from_secs(2), self.exited()).await {
-                    Ok(exit) => Err(NotReady::Exited(exit)),
-                    Err(_) => Err(NotReady::Unexpected(said)),
-                }
-            }
-            Err(error) => Err(error),
+            outcome = tokio::time::timeout(within, come_up) => match outcome {
+                Ok(()) => Ok(address),
+                Err(_) => Err(NotReady::TooSlow { within, progress: told.progress() }),
+            },
         }
     }
 
@@ -330,6 +538,10 @@ impl ModelHost {
     pub async fn kill(&mut self) -> Exit {
         self.kill_group();
         let exit = self.exited().await;
+        if let Some(descendants) = self.descendants.take() {
+            // The host is reaped, so none of those that are left is it.
+            descendants.end();
+        }
         self.finish_reading().await;
         exit
     }
@@ -351,16 +563,16 @@ impl ModelHost {
         }
     }
 
-    /// The last that it wrote to its standard error.
+    /// The last that it and the model printed: nothing to be believed, and something to look at.
     #[must_use]
     pub fn last_words(&self) -> String {
-        self.tail.text()
+        self.printed.text()
     }
 
-    /// The error it gave, in one line.
+    /// Why it ends, as it told over its own pipe.
     #[must_use]
-    pub fn error(&self) -> Option<String> {
-        self.tail.error()
+    pub fn failure(&self) -> Option<status::Failure> {
+        self.told.progress().failure
     }
 }
 
@@ -386,12 +598,16 @@ mod tests {
             configuration: &configuration,
             inputs: &inputs,
         };
-        let command = serving.command(Path::new("/bin/assay-host"), serving.arguments());
+        let command = serving.command(
+            Path::new("/bin/assay-host"),
+            &serving.arguments(),
+            Path::new("/scratch"),
+        );
         let arguments: Vec<_> =
             command.get_args().map(|a| a.to_string_lossy().into_owned()).collect();
         assert_eq!(
             arguments.join(" "),
-            "serve /cache/m.pt --listen 127.0.0.1:0 --model-name model --workers 2 --intra-op-threads 1 \
+            "serve /cache/m.pt --model-name model --workers 2 --intra-op-threads 1 \
              --max-batch 1 --max-batch-delay 0us --device cpu --dtype float32 --graph plain --allocator tuned \
              --input x=float32[1,3]"
         );

@@ -25,6 +25,7 @@ use tokio::{
 
 use crate::{
     artifact_cache::{ArtifactCache, CacheError},
+    confinement::{means::Means, private_folder},
     daemon::{self, EndRequest, Ended},
     hardware::facts::{Machine, host_facts},
     identity::{self, Source},
@@ -197,6 +198,16 @@ async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
         labels: arguments.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
         endpoints: endpoints.keys().cloned().collect(),
     };
+    let left = private_folder::remove_leftovers();
+    if left > 0 {
+        tracing::info!(left, "folders of an agent that was killed are removed");
+    }
+    let means = Means::of_this_process();
+    if !means.keep_files() {
+        tracing::warn!(
+            "neither Landlock nor a mount namespace can be had: models can read and write what this agent's user can"
+        );
+    }
     let folder = arguments.cache_dir.clone().unwrap_or_else(default_cache_folder);
     let runner = Runner {
         coordinator: coordinator.clone(),
@@ -204,6 +215,7 @@ async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
         host_program: arguments.host_binary.clone(),
         machine,
         hierarchies: Hierarchies::of_this_process(),
+        means,
         endpoints,
     };
     tracing::info!(

@@ -19,7 +19,7 @@ mod stops;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use assay_measure::{
-    hardware::Utilization,
+    hardware::{LimitInForce, Utilization},
     ids::EndpointName,
     outcome::{FailureKind, Progress, Stage, TrialOutcome},
     search::Outlook,
@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 use crate::{
     artifact_cache::{ArtifactCache, CachedArtifact},
     clock::Clock,
+    confinement::means::Means,
     daemon::TrialEvent,
     hardware::{
         evidence,
@@ -39,7 +40,7 @@ use crate::{
         sampler::Sampler,
     },
     link::coordinator::Coordinator,
-    model_host::{self, ModelHost, Serving, client},
+    model_host::{self, ModelHost, Serving, Surroundings, client},
     payload::Payload,
     sandbox::{Allotment, Sandbox, mounts::Hierarchies, watchdog},
     target::{Address, Target},
@@ -72,6 +73,8 @@ pub struct Runner {
     pub machine: Machine,
     /// The control groups of this process.
     pub hierarchies: Hierarchies,
+    /// What this machine has to keep a model in.
+    pub means: Means,
     /// Running servers that the operator lets this agent load, by name.
     pub endpoints: BTreeMap<EndpointName, Target>,
 }
@@ -173,11 +176,7 @@ impl Trial {
         let context = measurement::Context {
             spec: &self.spec,
             host: host_facts(&self.runner.machine),
-            limits_in_force: self
-                .sandbox
-                .as_ref()
-                .map(|s| s.limits_in_force().to_vec())
-                .unwrap_or_default(),
+            limits_in_force: self.limits_in_force(),
             statistics: statistics.unwrap_or_default(),
             idle,
             outputs,
@@ -189,6 +188,13 @@ impl Trial {
             shares_cores: serves.allotment.spare_cpus.is_empty(),
         };
         Ok(TrialOutcome::Measured(Box::new(measurement::measurement(record, context))))
+    }
+
+    /// What held for the host: how much it got, and what kept it in.
+    fn limits_in_force(&self) -> Vec<LimitInForce> {
+        let sandbox = self.sandbox.as_ref().map(Sandbox::limits_in_force).unwrap_or_default();
+        let host = self.host.as_ref().map(ModelHost::in_force).unwrap_or_default();
+        [sandbox, host].concat()
     }
 
     fn progress(&self, stage: Stage, message: String, fraction: f64) {
@@ -245,13 +251,13 @@ impl Trial {
             inputs: &self.spec.inputs,
         };
         let started_ns = self.clock.now_ns();
-        let host = ModelHost::start(&program, &serving, sandbox).map_err(|error| {
-            let problem = std::io::Error::new(
-                error.kind(),
-                format!("cannot start {}: {error}", program.display()),
-            );
-            not_started(&problem)
-        })?;
+        let around = Surroundings {
+            program: &program,
+            sandbox,
+            means: self.runner.means,
+            operator_libraries: &[],
+        };
+        let host = ModelHost::start(&around, &serving).map_err(|error| not_started(&error))?;
         let host = self.host.insert(host);
         sampler.watch_host(Some(host.process_id()));
         let limit = sandbox.watched_memory();

@@ -179,16 +179,34 @@ pub enum LimitInForce {
     MemoryPrlimit,
     /// Memory by the agent's own watch over the resident set.
     MemoryWatchdog,
+    /// A user id of its own, which owns nothing but the host's scratch folder.
+    OwnUser,
+    /// No capabilities, and no way to gain privileges.
+    NoPrivileges,
+    /// A mount namespace that shows only what the host needs.
+    MountNamespace,
+    /// Landlock: access to those files alone, no TCP, no signals to other processes.
+    Landlock,
+    /// A filter of system calls: no new processes, no sockets, no tracing of others.
+    SystemCallFilter,
+    /// Limits on open files, file sizes, threads and core dumps (`setrlimit`).
+    ResourceLimits,
 }
 
 impl LimitInForce {
     /// Every member, in order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 11] = [
         Self::CpuSetCgroup,
         Self::CpuSetAffinity,
         Self::MemoryCgroup,
         Self::MemoryPrlimit,
         Self::MemoryWatchdog,
+        Self::OwnUser,
+        Self::NoPrivileges,
+        Self::MountNamespace,
+        Self::Landlock,
+        Self::SystemCallFilter,
+        Self::ResourceLimits,
     ];
 
     /// The word used in JSON and on the wire.
@@ -200,6 +218,12 @@ impl LimitInForce {
             Self::MemoryCgroup => "memory_cgroup",
             Self::MemoryPrlimit => "memory_prlimit",
             Self::MemoryWatchdog => "memory_watchdog",
+            Self::OwnUser => "own_user",
+            Self::NoPrivileges => "no_privileges",
+            Self::MountNamespace => "mount_namespace",
+            Self::Landlock => "landlock",
+            Self::SystemCallFilter => "system_call_filter",
+            Self::ResourceLimits => "resource_limits",
         }
     }
 }

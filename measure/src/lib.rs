@@ -9,7 +9,7 @@
 //!   text from elsewhere, fit for people: [`printable`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
-//!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`batch_log`] (how a server tells its batches), [`known_queue`] (what a
+//!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`batch_log`] (how a server tells its batches), [`host_status`] (how a model host tells its start), [`known_queue`] (what a
 //!   search must find).
 
 pub mod batch_log;
@@ -19,6 +19,7 @@ pub mod environment;
 pub mod failure_text;
 pub mod hardware;
 pub mod histogram;
+pub mod host_status;
 pub mod ids;
 pub mod input_spec;
 pub mod job;

@@ -74,7 +74,9 @@ const fn is_control(c: char) -> bool {
     )
 }
 
-fn brief(text: &str, most: usize) -> String {
+/// At most so many characters; how many are cut off stands in their place.
+#[must_use]
+pub fn brief(text: &str, most: usize) -> String {
     let Some((end, _)) = text.char_indices().nth(most) else { return text.to_owned() };
     let (kept, cut) = text.split_at(end);
     format!("{kept}… ({} more characters)", cut.chars().count())

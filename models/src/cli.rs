@@ -17,6 +17,7 @@ use std::{
 
 use assay_measure::{
     configuration::{Allocator, Device, Graph, Precision},
+    host_status::HostStatus,
     input_spec::InputSpec,
     units,
 };
@@ -31,6 +32,7 @@ use crate::{
     process::{self, MallocSetting},
     reference::{self, ReferenceError},
     server::ListenAddress,
+    status::StatusPipe,
 };
 
 /// Serves one TorchScript model with libtorch.
@@ -43,6 +45,9 @@ struct Cli {
     /// The memory settings of this process: tuned (glibc keeps freed memory) or default
     #[arg(long, global = true, default_value_t = Allocator::Tuned)]
     allocator: Allocator,
+    /// A pipe, opened by whoever starts this process, on which to tell how the start goes
+    #[arg(long, global = true, value_name = "N", hide = true)]
+    status_fd: Option<i32>,
     #[command(subcommand)]
     command: Command,
 }
@@ -111,7 +116,7 @@ struct ServeArguments {
     model: ModelArguments,
     #[command(flatten)]
     engine: EngineArguments,
-    /// HOST:PORT or unix:PATH; port 0 lets the system choose
+    /// HOST:PORT, unix:PATH or fd:N (an inherited socket that listens); port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: ListenAddress,
     /// One more address, for callers that want gRPC on a port of its own
@@ -192,19 +197,31 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     let malloc = process::set_allocator(cli.allocator);
     log_to_stderr();
     let output = cli.output;
-    match dispatch(cli, &malloc) {
+    let (status, no_status) = match cli.status_fd.map(StatusPipe::inherited).transpose() {
+        Ok(status) => (status, None),
+        Err(error) => (None, Some(Failure::new("usage", &error).usage())),
+    };
+    let outcome = no_status.map_or_else(|| dispatch(cli, &malloc, status.as_ref()), Err);
+    match outcome {
         Ok(code) => code,
         Err(failure) => {
+            if let Some(status) = &status {
+                status.tell(&failure.status());
+            }
             report(&failure, output == Output::Json);
             failure.exit_code
         }
     }
 }
 
-fn dispatch(cli: Cli, malloc: &[MallocSetting]) -> Result<u8, Failure> {
+fn dispatch(
+    cli: Cli,
+    malloc: &[MallocSetting],
+    status: Option<&StatusPipe>,
+) -> Result<u8, Failure> {
     let output = cli.output;
     match cli.command {
-        Command::Serve(arguments) => serve::run(&arguments, cli.allocator),
+        Command::Serve(arguments) => serve::run(&arguments, cli.allocator, status.cloned()),
         Command::Inspect(arguments) => {
             let artifact = open(&arguments.model.model, DEFAULT_UNPACKED_LIMIT)?;
             let inspection = inspect::inspect(&artifact, &arguments.model.inputs, arguments.run)
@@ -217,7 +234,12 @@ fn dispatch(cli: Cli, malloc: &[MallocSetting]) -> Result<u8, Failure> {
         }
         Command::Reference(arguments) => write_reference(&arguments, output),
         Command::Compare(arguments) => {
-            print(output, &compare::run(&arguments)?, compare::text)?;
+            let comparison = compare::run(&arguments)?;
+            if let Some(status) = status {
+                let (max, mean) = (comparison.max, comparison.mean);
+                status.tell(&HostStatus::Compared { max, mean });
+            }
+            print(output, &comparison, compare::text)?;
             Ok(0)
         }
         Command::Doctor => {

@@ -26,6 +26,7 @@ use std::{
 
 use assay_measure::{
     configuration::{Allocator, Device, Graph, Precision},
+    host_status::HostStatus,
     input_spec::{DType, InputSpec},
 };
 use thiserror::Error;
@@ -43,6 +44,7 @@ use self::{
 };
 use crate::{
     artifact::Artifact,
+    status::StatusPipe,
     tensor::WireTensor,
     torch::{self, CallError, Module, TorchError, description::Description},
 };
@@ -225,6 +227,15 @@ pub enum EngineError {
 /// Receives the answer to one request, on a worker's thread or the one that submitted it: it must not block.
 pub type Reply = Box<dyn FnOnce(Result<Inferred, InferError>) + Send>;
 
+/// Who is told what an engine does.
+#[derive(Debug, Default)]
+pub struct Telling {
+    /// Of each batch.
+    pub batch_log: Option<BatchLog>,
+    /// Of the start.
+    pub status: Option<StatusPipe>,
+}
+
 /// A loaded model with its workers.
 pub struct Engine {
     facts: ModelFacts,
@@ -246,10 +257,10 @@ impl Engine {
         declared: &[InputSpec],
         settings: &EngineSettings,
     ) -> Result<Self, EngineError> {
-        Self::start_telling(artifact, declared, settings, None)
+        Self::start_telling(artifact, declared, settings, Telling::default())
     }
 
-    /// The same, telling each batch in a log.
+    /// The same, telling whoever wants to know.
     ///
     /// # Errors
     /// As [`Engine::start`].
@@ -257,13 +268,16 @@ impl Engine {
         artifact: &Artifact,
         declared: &[InputSpec],
         settings: &EngineSettings,
-        batch_log: Option<BatchLog>,
+        Telling { batch_log, status }: Telling,
     ) -> Result<Self, EngineError> {
         torch::use_one_interop_thread();
         let how = (settings.device, settings.dtype, settings.graph);
         let (module, description, signature) = load_callable(artifact, declared, how)?;
         let queue = Arc::new(Queue::new(settings.queue_limit));
-        let rehearsal = Rehearsal::new(&signature, declared)?;
+        if let Some(status) = &status {
+            status.tell(&HostStatus::Loaded);
+        }
+        let rehearsal = Rehearsal::new(&signature, declared, status)?;
         let (team, Rehearsed { outputs, batch_limit }) =
             Team::start(Arc::new(module), &queue, settings, rehearsal, batch_log)?;
         if batch_limit < settings.max_batch {

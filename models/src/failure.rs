@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use assay_measure::{failure_text, printable};
+use assay_measure::{failure_text, host_status::HostStatus, printable};
 
 /// The command failed (I/O, the model, the port).
 pub const EXIT_FAILED: u8 = 1;
@@ -49,6 +49,16 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// For whoever started this process.
+    #[must_use]
+    pub fn status(&self) -> HostStatus {
+        HostStatus::Failed {
+            code: self.code.to_owned(),
+            message: self.message.clone(),
+            causes: self.causes.clone(),
+        }
     }
 
     /// `{"error":{"code","message","hint","causes":[]}}` on one line.

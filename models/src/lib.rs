@@ -36,5 +36,6 @@ pub mod response;
 pub mod sample;
 pub mod server;
 pub mod statistics;
+pub mod status;
 pub mod tensor;
 pub mod torch;

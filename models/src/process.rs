@@ -1,8 +1,12 @@
 //! What is set for the whole process: the memory allocator before anything else runs, and how to leave.
-#![expect(unsafe_code, reason = "mallopt, malloc_trim and _exit are C functions")]
+#![expect(
+    unsafe_code,
+    reason = "mallopt, malloc_trim and _exit are C functions, and an inherited descriptor is a number"
+)]
 
 use std::{
     io::{self, Write},
+    os::fd::{FromRawFd, OwnedFd},
     process::ExitCode,
 };
 
@@ -54,6 +58,21 @@ pub fn set_allocator(allocator: Allocator) -> Vec<MallocSetting> {
 pub fn give_back_free_memory() {
     // SAFETY: malloc_trim takes a plain integer and may be called at any time.
     unsafe { libc::malloc_trim(0) };
+}
+
+/// Takes a descriptor that whoever started this process left open for it. Each may be taken once.
+///
+/// # Errors
+/// When nothing is open under that number, or it is a standard stream's.
+pub fn inherited(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: F_GETFD looks a number up and changes nothing.
+    if number <= libc::STDERR_FILENO || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: it is open, and by the contract of the flag that names it nobody else in this process owns it.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(descriptor)
 }
 
 /// Ends the process at once, output flushed. Returning from `main` would run libtorch's destructors

@@ -2,7 +2,9 @@
 
 use std::{
     fs::File,
+    fs::Permissions,
     io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -66,6 +68,8 @@ impl Written {
     /// Makes the file durable and gives it its name.
     pub(super) fn keep(self) -> io::Result<()> {
         self.file.as_file().sync_all()?;
+        // A model host may run as a user of its own, and is shown this one file of the folder.
+        self.file.as_file().set_permissions(Permissions::from_mode(0o644))?;
         let file = self.file.persist(&self.place)?;
         flock(&file, FlockOperation::Unlock)?;
         if let Some(folder) = self.place.parent() {

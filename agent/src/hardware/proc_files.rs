@@ -157,6 +157,8 @@ fn named_number(text: &str, name: &str) -> Option<u64> {
 /// What `/proc/PID/stat` says of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessStat {
+    /// The process that started it, or that adopted it since.
+    pub parent: u32,
     /// CPU time of all its threads, user and kernel, in clock ticks.
     pub ticks: u64,
     /// When it was started, in clock ticks since boot; with the process id it names a process for good.
@@ -177,6 +179,7 @@ pub fn process_stat(stat: &str) -> Option<ProcessStat> {
     // Counted from the state, which is field 3 of proc(5).
     let field = |number: usize| -> Option<u64> { words.get(number - 3)?.parse().ok() };
     Some(ProcessStat {
+        parent: u32::try_from(field(4)?).ok()?,
         ticks: field(14)?.saturating_add(field(15)?),
         started: field(22)?,
         resident_pages: field(24)?,

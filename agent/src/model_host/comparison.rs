@@ -6,15 +6,11 @@ use assay_measure::{
     configuration::{Configuration, Graph, Precision},
     outcome::OutputDeviation,
 };
-use serde::Deserialize;
-use tokio::io::AsyncReadExt;
 
-use super::{Exit, ModelHost, Serving};
+use super::{Exit, ModelHost, Serving, status::Progress, surroundings};
 
 /// As many bodies as the host runs.
 pub const MOST_BODIES: usize = 8;
-/// The host prints one small object.
-const ANSWER_LIMIT: u64 = 64 << 10;
 
 /// Whether a configuration's outputs may differ from those of plain float32.
 #[must_use]
@@ -46,32 +42,11 @@ pub enum Compared {
     Failed(String),
 }
 
-/// The object that the host prints.
-#[derive(Deserialize)]
-struct Answer {
-    max: f64,
-    mean: f64,
-}
-
-/// The error object of its last line on stderr.
-#[derive(Deserialize)]
-struct ErrorLine {
-    error: Problem,
-}
-
-#[derive(Deserialize)]
-struct Problem {
-    code: String,
-    message: String,
-    #[serde(default)]
-    causes: Vec<String>,
-}
-
 impl Serving<'_> {
     pub(super) fn comparing_arguments(&self, bodies: &Bodies) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = vec!["compare".into(), self.model.into()];
+        let mut arguments: Vec<OsString> =
+            vec!["compare".into(), surroundings::argument(self.model)];
         let mut add = |flag: &str, value: OsString| arguments.extend([flag.into(), value]);
-        add("--output", "json".into());
         for file in bodies.files.iter().take(MOST_BODIES) {
             add("--payload", file.into());
         }
@@ -85,37 +60,25 @@ impl Serving<'_> {
 impl ModelHost {
     /// Waits for the answer of a host that was started to compare.
     pub async fn compared(&mut self) -> Compared {
-        let mut text = String::new();
-        if let Some(stdout) = self.stdout.take() {
-            // An answer cut short is no answer, which is told below.
-            stdout.take(ANSWER_LIMIT).read_to_string(&mut text).await.ok();
-        }
         let exit = self.exited().await;
         self.finish_reading().await;
-        verdict(exit, &text, &self.last_words())
+        verdict(exit, &self.told.progress())
     }
 }
 
-fn verdict(exit: Exit, stdout: &str, stderr: &str) -> Compared {
-    if exit.code() == Some(0) {
-        return match serde_json::from_str::<Answer>(stdout) {
-            Ok(Answer { max, mean }) if max >= 0.0 && mean >= 0.0 => {
-                Compared::Deviation(OutputDeviation { max, mean })
-            }
-            Ok(_) | Err(_) => Compared::Failed(format!("the model host answered {stdout:?}")),
-        };
-    }
-    let problem =
-        stderr.lines().rev().find_map(|line| serde_json::from_str::<ErrorLine>(line).ok());
-    let Some(ErrorLine { error }) = problem else {
-        return Compared::Failed(format!("the model host {}", exit.in_words()));
-    };
-    let told = [vec![error.message], error.causes].concat().join(": ");
-    match error.code.as_str() {
-        "artifact" | "engine" => Compared::Rejected(told),
-        "model" => Compared::Raised(told),
-        "outputs" => Compared::Incomparable(told),
-        _ => Compared::Failed(told),
+fn verdict(exit: Exit, told: &Progress) -> Compared {
+    match (exit.code(), told.compared, &told.failure) {
+        (Some(0), Some((max, mean)), _) if max >= 0.0 && mean >= 0.0 => {
+            Compared::Deviation(OutputDeviation { max, mean })
+        }
+        (Some(0), ..) => Compared::Failed("the model host gave no answer".to_owned()),
+        (_, _, Some(failure)) => match failure.code.as_str() {
+            "artifact" | "engine" => Compared::Rejected(failure.message.clone()),
+            "model" => Compared::Raised(failure.message.clone()),
+            "outputs" => Compared::Incomparable(failure.message.clone()),
+            _ => Compared::Failed(failure.message.clone()),
+        },
+        (_, _, None) => Compared::Failed(format!("the model host {}", exit.in_words())),
     }
 }
 
@@ -123,7 +86,7 @@ fn verdict(exit: Exit, stdout: &str, stderr: &str) -> Compared {
 mod tests {
     use std::{num::NonZeroU32, os::unix::process::ExitStatusExt, path::Path, process::ExitStatus};
 
-    use super::*;
+    use super::{super::status::Failure, *};
 
     fn exit(code: i32) -> Exit {
         Exit(ExitStatus::from_raw(code << 8))
@@ -146,7 +109,7 @@ mod tests {
             .map(|argument| argument.to_string_lossy().into_owned())
             .collect();
         let line = line.join(" ");
-        assert!(line.starts_with("compare m.pt --output json --payload b0 "), "{line}");
+        assert!(line.starts_with("compare m.pt --payload b0 "), "{line}");
         assert!(line.contains("--payload b7 --content-type application/x-npy"), "{line}");
         assert!(
             line.ends_with(
@@ -159,21 +122,22 @@ mod tests {
     #[test]
     fn every_ending_is_told_apart() {
         let deviation = OutputDeviation { max: 0.5, mean: 0.25 };
-        let answer = r#"{"max": 0.5, "mean": 0.25, "elements": 4, "bodies": 1}"#;
-        assert_eq!(verdict(exit(0), answer, ""), Compared::Deviation(deviation));
-        assert!(matches!(verdict(exit(0), "", ""), Compared::Failed(_)));
+        let answer = Progress { compared: Some((0.5, 0.25)), ..Progress::default() };
+        assert_eq!(verdict(exit(0), &answer), Compared::Deviation(deviation));
+        for nonsense in [None, Some((f64::NAN, 0.0)), Some((0.5, -1.0))] {
+            let told = Progress { compared: nonsense, ..Progress::default() };
+            assert!(matches!(verdict(exit(0), &told), Compared::Failed(_)), "{nonsense:?}");
+        }
         let said = |code: &str| {
-            let line = format!(
-                "a warning of libtorch\n{{\"error\":{{\"code\":\"{code}\",\"message\":\"what\",\"causes\":[\"why\"]}}}}"
-            );
-            verdict(exit(1), "", &line)
+            let failure = Failure { code: code.to_owned(), message: "what: why".to_owned() };
+            verdict(exit(1), &Progress { failure: Some(failure), ..Progress::default() })
         };
         let told = "what: why".to_owned();
         assert_eq!(said("engine"), Compared::Rejected(told.clone()));
         assert_eq!(said("model"), Compared::Raised(told.clone()));
         assert_eq!(said("outputs"), Compared::Incomparable(told.clone()));
         assert_eq!(said("plain"), Compared::Failed(told));
-        let killed = verdict(Exit(ExitStatus::from_raw(11)), "", "");
+        let killed = verdict(Exit(ExitStatus::from_raw(11)), &Progress::default());
         assert_eq!(
             killed,
             Compared::Failed("the model host was killed by signal 11 (SIGSEGV)".to_owned())

@@ -3,14 +3,13 @@
 //! The comparison runs in a host of its own, within the limits of the trial, and is over before the
 //! measured host is started. It ends the trial only where serving could not go on either.
 
-use std::{fs, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use assay_measure::{
     configuration::Precision,
     outcome::{FailureKind, OutputDeviation, Stage},
     trial::ServedModel,
 };
-use tempfile::TempDir;
 
 use super::{
     Trial,
@@ -19,8 +18,9 @@ use super::{
 };
 use crate::{
     artifact_cache::CachedArtifact,
+    confinement::{means::Means, private_folder::PrivateFolder},
     model_host::{
-        self, ModelHost, Serving,
+        self, ModelHost, Serving, Surroundings,
         comparison::{self, Bodies, Compared, MOST_BODIES},
     },
     payload::Payload,
@@ -99,8 +99,7 @@ impl Trial {
     ) -> Result<Compared, Stop> {
         let program = model_host::find_program(self.runner.host_program.as_deref())
             .map_err(|error| failed(FailureKind::HostStartFailed, &error))?;
-        // The folder lives until the host is done with it.
-        let (_folder, bodies) = match written(payload).await {
+        let (folder, bodies) = match written(payload, self.runner.means).await {
             Ok(written) => written,
             Err(error) => return Ok(Compared::Failed(format!("cannot write payloads: {error}"))),
         };
@@ -114,15 +113,15 @@ impl Trial {
             configuration: &served.configuration,
             inputs: &spec.inputs,
         };
-        let host = match ModelHost::start_comparing(&program, &serving, &bodies, sandbox) {
-            Ok(host) => self.host.insert(host),
-            Err(error) => {
-                return Ok(Compared::Failed(format!(
-                    "cannot start {}: {error}",
-                    program.display()
-                )));
-            }
+        let around = Surroundings {
+            program: &program,
+            sandbox,
+            means: self.runner.means,
+            operator_libraries: &[],
         };
+        let host = ModelHost::start_comparing(&around, &serving, &bodies, folder)
+            .map_err(|error| failed(FailureKind::HostStartFailed, &error))?;
+        let host = self.host.insert(host);
         let (process_id, limit) = (host.process_id(), sandbox.watched_memory());
         let compared = tokio::select! {
             compared = tokio::time::timeout(served.ready_within, host.compared()) => compared,
@@ -137,17 +136,15 @@ impl Trial {
     }
 }
 
-/// The first bodies as files.
-async fn written(payload: &Payload) -> io::Result<(TempDir, Bodies)> {
+/// The first bodies as files in the folder of the host that is to read them.
+async fn written(payload: &Payload, means: Means) -> io::Result<(PrivateFolder, Bodies)> {
     let (content_type, bodies) = (payload.content_type.clone(), payload.bodies.clone());
     let write = move || {
-        let folder = tempfile::tempdir()?;
-        let mut files = Vec::new();
-        for (number, body) in bodies.iter().take(MOST_BODIES).enumerate() {
-            let file = folder.path().join(format!("body-{number}"));
-            fs::write(&file, body)?;
-            files.push(file);
-        }
+        let folder = ModelHost::folder(means).map_err(io::Error::other)?;
+        let numbered = bodies.iter().take(MOST_BODIES).enumerate();
+        let files = numbered
+            .map(|(number, body)| folder.add_file(&format!("body-{number}"), body))
+            .collect::<io::Result<_>>()?;
         Ok((folder, Bodies { files, content_type }))
     };
     tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?

@@ -134,17 +134,17 @@ impl Trial {
                 if let Some(host) = &mut self.host {
                     host.finish_reading().await;
                 }
-                let said = self.host.as_ref().and_then(crate::model_host::ModelHost::error);
+                let said = self.host.as_ref().and_then(crate::model_host::ModelHost::failure);
                 let kind = match (exit.code(), &said) {
                     // It looked at the model and told what it does not like.
                     (Some(1), Some(_)) => FailureKind::ModelRejected,
                     _ => FailureKind::HostStartFailed,
                 };
-                let message = said.unwrap_or_else(|| problem.to_string());
+                let message = said.map_or_else(|| problem.to_string(), |said| said.message);
                 let kind = if tells_of_memory(&message) { FailureKind::OutOfMemory } else { kind };
                 Stop::new(kind, message, self.last_words())
             }
-            NotReady::TooSlow(_) | NotReady::Unexpected(_) => {
+            NotReady::TooSlow { .. } | NotReady::NoServer => {
                 if let Some(host) = &mut self.host {
                     host.kill().await;
                 }

@@ -18,7 +18,7 @@ use assay_measure::{hardware::LimitInForce, units::Bytes};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    hardware::proc_files,
+    owner::Owner,
     sandbox::mounts::{Controller, Hierarchy, Version},
 };
 
@@ -215,42 +215,6 @@ fn remove_leftovers(parent: &Path) {
             tracing::warn!(group = %entry.path().display(), %error, "control group of a dead agent stays");
         }
     }
-}
-
-/// An agent process: its id, and when it was started, since ids are used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Owner {
-    process: u32,
-    started: u64,
-}
-
-impl Owner {
-    fn this() -> Self {
-        let process = std::process::id();
-        Self { process, started: started(process).unwrap_or(0) }
-    }
-
-    fn text(self) -> String {
-        format!("{}-{}", self.process, self.started)
-    }
-
-    /// From the part of a group's name after the prefix: process, start time, number.
-    fn read(text: &str) -> Option<Self> {
-        let mut parts = text.split('-');
-        let owner =
-            Self { process: parts.next()?.parse().ok()?, started: parts.next()?.parse().ok()? };
-        parts.next()?.parse::<u32>().ok()?;
-        parts.next().is_none().then_some(owner)
-    }
-
-    fn lives(self) -> bool {
-        started(self.process) == Some(self.started)
-    }
-}
-
-fn started(process: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    proc_files::process_stat(&stat).map(|stat| stat.started)
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn a_child_in_the_sandbox_of_this_machine_sees_one_processor() {
         assert_eq!(sandbox.limits_in_force().len(), 2);
         let mut command = std::process::Command::new("cat");
         command.arg("/proc/self/status").stdout(std::process::Stdio::piped());
-        crate::model_host::launch::inside(&mut command, sandbox.entry().unwrap(), None);
+        crate::model_host::launch::inside(&mut command, sandbox.entry().unwrap(), None, None);
         let output = command.output().unwrap();
         let status = String::from_utf8(output.stdout).unwrap();
         let allowed = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap();

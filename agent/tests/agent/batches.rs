@@ -1,11 +1,12 @@
 //! What a model host tells of its batches, across the two processes.
 
-use std::{num::NonZeroU32, path::Path, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use assay_agent::{
     clock::Clock,
+    confinement::means::Means,
     hardware::facts::Machine,
-    model_host::{ModelHost, Serving, client},
+    model_host::{ModelHost, Serving, Surroundings, client},
     sandbox::{Allotment, Sandbox, mounts::Hierarchies},
 };
 use assay_measure::{configuration::Configuration, search::StepObservation};
@@ -16,11 +17,17 @@ use crate::support::fake_host;
 fn started(max_batch: u32) -> ModelHost {
     let mut configuration = Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN);
     configuration.max_batch = NonZeroU32::new(max_batch).unwrap();
-    let serving =
-        Serving { model: Path::new("model.pt"), configuration: &configuration, inputs: &[] };
+    let model = tempfile::NamedTempFile::new().unwrap();
+    let serving = Serving { model: model.path(), configuration: &configuration, inputs: &[] };
     let allotment = Allotment::of(&Machine::here(), None).unwrap();
     let sandbox = Sandbox::set_up(&allotment, &Hierarchies::default());
-    ModelHost::start(&fake_host(), &serving, &sandbox).unwrap()
+    let around = Surroundings {
+        program: &fake_host(),
+        sandbox: &sandbox,
+        means: Means::of_this_process(),
+        operator_libraries: &[],
+    };
+    ModelHost::start(&around, &serving).unwrap()
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 )]
 
 mod batches;
+mod confinement;
 mod daemon;
 mod endpoints;
 mod fetching;

@@ -10,6 +10,7 @@ use std::{
 
 use assay_agent::{
     artifact_cache::ArtifactCache,
+    confinement::means::Means,
     daemon::{self, EndRequest, Ended},
     hardware::facts::{Machine, host_facts},
     identity::{InstanceType, Source, host_fingerprint},
@@ -338,10 +339,15 @@ impl v1::agent_service_server::AgentService for Service {
     }
 }
 
-/// The program in `examples/fake_host.rs`, which cargo builds with the tests.
+/// The program in `examples/fake_host.rs`.
 pub(crate) fn fake_host() -> PathBuf {
+    example("fake_host")
+}
+
+/// A program in `examples`, which cargo builds with the tests.
+pub(crate) fn example(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
-    let path = own.ancestors().nth(2).unwrap().join("examples/fake_host");
+    let path = own.ancestors().nth(2).unwrap().join("examples").join(name);
     assert!(
         path.is_file(),
         "{} is missing: run `cargo test -p assay-agent` or build its examples",
@@ -362,6 +368,11 @@ impl Place {
         Self::with(coordinator, Hierarchies::of_this_process(), fake_host())
     }
 
+    /// A place in which starting a host fails: whatever else is told was found out before.
+    pub(crate) fn without_host(coordinator: &TestCoordinator) -> Self {
+        Self::with(coordinator, Hierarchies::default(), "/nonexistent/assay-host".into())
+    }
+
     pub(crate) fn with(
         coordinator: &TestCoordinator,
         hierarchies: Hierarchies,
@@ -380,6 +391,7 @@ impl Place {
             host_program: Some(host),
             machine: Machine::here(),
             hierarchies,
+            means: Means::of_this_process(),
             endpoints: BTreeMap::new(),
         });
         Self { folder, runner, coordinator }
@@ -417,16 +429,24 @@ impl Place {
         Agent { end, task }
     }
 
-    /// Where the host writes its process id when told to by [`spec`].
-    pub(crate) fn pid_file(&self) -> PathBuf {
-        self.folder.path().join("host.pid")
+    /// The processes of hosts that serve a model of this place's cache.
+    pub(crate) fn host_processes(&self) -> Vec<rustix::process::Pid> {
+        let cache = self.folder.path().display().to_string();
+        let serves = |id: &i32| {
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+            let program = words.next().unwrap_or_default().into_owned();
+            program.contains("host") && words.any(|word| word.starts_with(&cache))
+        };
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        ids.filter(serves).filter_map(rustix::process::Pid::from_raw).collect()
     }
 
     /// The host's process, once it runs.
     pub(crate) async fn host_process(&self) -> rustix::process::Pid {
         for _ in 0..1000 {
-            let text = std::fs::read_to_string(self.pid_file()).unwrap_or_default();
-            if let Some(process) = text.parse().ok().and_then(rustix::process::Pid::from_raw) {
+            if let Some(process) = self.host_processes().pop() {
                 return process;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -435,17 +455,15 @@ impl Place {
     }
 
     /// A file that tells the fake host what to do.
-    pub(crate) fn model(&self, told: &[(&str, &str)]) -> String {
-        let pid_file = self.pid_file().display().to_string();
-        let all = told.iter().copied().chain([("pid-file", pid_file.as_str())]);
-        all.map(|(word, what)| format!("{word} {what}\n")).collect()
+    pub(crate) fn model(told: &[(&str, &str)]) -> String {
+        told.iter().map(|(word, what)| format!("{word} {what}\n")).collect()
     }
 
     /// A trial of a host that behaves as `behaviour` says, under a short fixed load.
     pub(crate) fn spec(&self, coordinator: &TestCoordinator, behaviour: &str) -> TrialSpec {
         let two = NonZeroU32::new(2).unwrap();
         let configuration = Configuration::cpu(two, NonZeroU32::MIN);
-        let model = self.model(&[("host", behaviour)]);
+        let model = Self::model(&[("host", behaviour)]);
         TrialSpec {
             id: TrialId::new("demo/0").unwrap(),
             instance_type: InstanceTypeName::new("ml.c5.large").unwrap(),

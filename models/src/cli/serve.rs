@@ -12,14 +12,21 @@ use assay_measure::configuration::Allocator;
 
 use super::ServeArguments;
 use crate::{
-    engine::{Engine, EngineError, EngineSettings, LONGEST_CALLER_PASS, batch_log::BatchLog},
+    engine::{
+        Engine, EngineError, EngineSettings, LONGEST_CALLER_PASS, Telling, batch_log::BatchLog,
+    },
     failure::Failure,
     payload::{DecodeSettings, ImageSettings},
     server::{self, BindError, Bound, ServerSettings},
+    status::StatusPipe,
 };
 
 /// Serves until told to stop.
-pub(super) fn run(arguments: &ServeArguments, allocator: Allocator) -> Result<u8, Failure> {
+pub(super) fn run(
+    arguments: &ServeArguments,
+    allocator: Allocator,
+    status: Option<StatusPipe>,
+) -> Result<u8, Failure> {
     let server_settings = server_settings(arguments)?;
     // First: a port in use is found out before a large model is loaded for nothing.
     let mut bound = vec![bind(&arguments.listen)?];
@@ -30,7 +37,8 @@ pub(super) fn run(arguments: &ServeArguments, allocator: Allocator) -> Result<u8
     let name = arguments.model_name.clone().unwrap_or_else(|| artifact.stem());
     let settings = engine_settings(arguments, name, allocator);
     let batch_log = arguments.batch_log.as_deref().and_then(open_batch_log);
-    let engine = Engine::start_telling(&artifact, &arguments.model.inputs, &settings, batch_log)
+    let telling = Telling { batch_log, status };
+    let engine = Engine::start_telling(&artifact, &arguments.model.inputs, &settings, telling)
         .map_err(|error| engine_failure(&error, arguments))?;
     let engine = Arc::new(engine);
     tracing::info!(model = %engine.facts().name, signature = %engine.facts().signature, "ready");

@@ -65,7 +65,7 @@ fn a_port_in_use_is_told_before_the_model_is_looked_at() {
     let address = taken.local_addr().unwrap();
     let line = format!("assay-host serve /nowhere/net.pt --listen {address}");
     let cli = Cli::try_parse_from(words(&line)).unwrap();
-    let failure = dispatch(cli, &[]).unwrap_err();
+    let failure = dispatch(cli, &[], None).unwrap_err();
     assert_eq!((failure.exit_code, failure.code), (EXIT_FAILED, "listen"));
     assert_eq!(failure.message, format!("{address} is in use"));
     assert!(failure.hint.is_some());

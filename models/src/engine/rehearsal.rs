@@ -4,7 +4,7 @@
 
 use std::{iter, num::NonZeroU32, time::Duration};
 
-use assay_measure::input_spec::InputSpec;
+use assay_measure::{host_status::HostStatus, input_spec::InputSpec};
 
 use super::{
     EngineError, InferError, OutputFacts,
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     clock,
     sample::random_input,
+    status::StatusPipe,
     tensor::WireTensor,
     torch::{CallError, Module},
 };
@@ -26,6 +27,8 @@ const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
 pub(super) struct Rehearsal {
     inputs: Option<Inputs>,
+    /// Who wants to know of every pass.
+    status: Option<StatusPipe>,
 }
 
 /// What warming up tells of the model.
@@ -48,14 +51,18 @@ impl Rehearsed {
 }
 
 impl Rehearsal {
-    pub(super) fn new(signature: &Signature, declared: &[InputSpec]) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        signature: &Signature,
+        declared: &[InputSpec],
+        status: Option<StatusPipe>,
+    ) -> Result<Self, EngineError> {
         if declared.is_empty() {
-            return Ok(Self { inputs: None });
+            return Ok(Self { inputs: None, status });
         }
         let samples =
             declared.iter().zip(0..).map(|(spec, seed)| random_input(spec, seed)).collect();
         match signature.fit(samples) {
-            Ok(inputs) => Ok(Self { inputs: Some(inputs) }),
+            Ok(inputs) => Ok(Self { inputs: Some(inputs), status }),
             Err(message) => Err(EngineError::WarmUp { source: InferError::Rejected { message } }),
         }
     }
@@ -63,8 +70,9 @@ impl Rehearsal {
     /// The first worker's runs: fails if the model cannot run at all, and tells what it returns.
     pub(super) fn first_worker(&self, module: &Module) -> Result<Vec<WireTensor>, EngineError> {
         let Some(inputs) = &self.inputs else { return Ok(Vec::new()) };
-        let outputs =
-            run(module, inputs).map_err(|error| EngineError::WarmUp { source: error.into() })?;
+        let outputs = self
+            .pass(module, inputs)
+            .map_err(|error| EngineError::WarmUp { source: error.into() })?;
         for _ in 1..FIRST_WORKER_RUNS {
             self.again(module);
         }
@@ -92,10 +100,20 @@ impl Rehearsal {
     /// A further run. A model that ran once and raises now may be served: its requests will say so.
     pub(super) fn again(&self, module: &Module) {
         if let Some(inputs) = &self.inputs
-            && let Err(error) = run(module, inputs)
+            && let Err(error) = self.pass(module, inputs)
         {
             tracing::warn!(%error, "the model ran once with the declared inputs and raised when run again");
         }
+    }
+
+    fn pass(&self, module: &Module, inputs: &Inputs) -> Result<Vec<WireTensor>, CallError> {
+        let started = clock::now();
+        let outputs = run(module, inputs)?;
+        if let Some(status) = &self.status {
+            let pass_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            status.tell(&HostStatus::WarmedUp { pass_us });
+        }
+        Ok(outputs)
     }
 }
 

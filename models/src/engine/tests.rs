@@ -159,7 +159,13 @@ fn told(source: &str, workers: u32) -> (Vec<Record>, Vec<u32>) {
     std::fs::write(&path, vec![0; 32 * RECORD_BYTES]).unwrap();
     let log = BatchLog::open(&path).unwrap();
     let artifact = saved(&folder, source, &[]);
-    let engine = Engine::start_telling(&artifact, &[], &settings(workers, 8), Some(log)).unwrap();
+    let engine = Engine::start_telling(
+        &artifact,
+        &[],
+        &settings(workers, 8),
+        Telling { batch_log: Some(log), status: None },
+    )
+    .unwrap();
     let answers: Vec<_> =
         (0..17u16).map(|i| submitted(&engine, vec![row(&[f32::from(i)])])).collect();
     let sizes = answers.into_iter().map(|answer| answer.recv().unwrap().unwrap().batch_size);

@@ -12,9 +12,11 @@ use std::{
     str::FromStr,
 };
 
+use rustix::net::sockopt::socket_acceptconn;
 use thiserror::Error;
 
 use super::url_of;
+use crate::process;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// A socket file.
     Unix(PathBuf),
+    /// A TCP socket that listens already, by the number of the descriptor under which it was inherited.
+    Inherited(i32),
 }
 
 impl fmt::Display for ListenAddress {
@@ -30,6 +34,7 @@ impl fmt::Display for ListenAddress {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inherited(descriptor) => write!(f, "fd:{descriptor}"),
         }
     }
 }
@@ -37,7 +42,7 @@ impl fmt::Display for ListenAddress {
 /// A text is no address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "{0:?} is no address to listen on; write it like 127.0.0.1:8080, [::1]:8080 or unix:/run/host.sock"
+    "{0:?} is no address to listen on; write it like 127.0.0.1:8080, [::1]:8080, unix:/run/host.sock or fd:3"
 )]
 pub struct ListenAddressError(String);
 
@@ -47,6 +52,9 @@ impl FromStr for ListenAddress {
         let bad = || ListenAddressError(text.to_owned());
         if let Some(path) = text.strip_prefix("unix:") {
             return if path.is_empty() { Err(bad()) } else { Ok(Self::Unix(path.into())) };
+        }
+        if let Some(number) = text.strip_prefix("fd:") {
+            return number.parse().ok().filter(|fd| *fd > 2).map(Self::Inherited).ok_or_else(bad);
         }
         match text.strip_prefix("localhost:") {
             Some(port) => port
@@ -102,6 +110,7 @@ impl Bound {
         let bound = match address {
             ListenAddress::Tcp(socket) => bind_tcp(*socket),
             ListenAddress::Unix(path) => bind_unix(path),
+            ListenAddress::Inherited(descriptor) => inherit_tcp(*descriptor),
         };
         bound.map_err(|source| {
             if source.kind() == io::ErrorKind::AddrInUse {
@@ -124,6 +133,19 @@ impl Bound {
 
 fn bind_tcp(address: SocketAddr) -> io::Result<Bound> {
     let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok(Bound::Tcp { listener, address })
+}
+
+fn inherit_tcp(descriptor: i32) -> io::Result<Bound> {
+    let listener = TcpListener::from(process::inherited(descriptor)?);
+    let refused = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    match socket_acceptconn(&listener) {
+        Ok(true) => {}
+        Ok(false) => return refused("it is a socket that does not listen"),
+        Err(_) => return refused("it is no socket"),
+    }
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok(Bound::Tcp { listener, address })
@@ -165,15 +187,27 @@ impl Drop for SocketFile {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::{IntoRawFd, OwnedFd};
+
     use super::*;
 
     #[test]
     fn addresses_survive_their_own_text() {
-        for text in ["127.0.0.1:0", "[::1]:8080", "unix:/tmp/a.sock"] {
+        for text in ["127.0.0.1:0", "[::1]:8080", "unix:/tmp/a.sock", "fd:3"] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }
         assert_eq!("localhost:80".parse::<ListenAddress>().unwrap().to_string(), "127.0.0.1:80");
-        for bad in ["", "unix:", "8080", "127.0.0.1", "localhost:x", "http://127.0.0.1:1"] {
+        for bad in [
+            "",
+            "unix:",
+            "8080",
+            "127.0.0.1",
+            "localhost:x",
+            "http://127.0.0.1:1",
+            "fd:",
+            "fd:2",
+            "fd:-1",
+        ] {
             assert!(bad.parse::<ListenAddress>().is_err(), "{bad:?} was accepted");
         }
     }
@@ -184,6 +218,24 @@ mod tests {
         let Bound::Tcp { address, .. } = &first else { panic!("no TCP socket") };
         let error = Bound::bind(&ListenAddress::Tcp(*address)).unwrap_err();
         assert_eq!(error.to_string(), format!("{address} is in use"));
+    }
+
+    #[test]
+    fn an_inherited_socket_must_listen() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let inherited =
+            |descriptor: OwnedFd| Bound::bind(&ListenAddress::Inherited(descriptor.into_raw_fd()));
+        let Bound::Tcp { address: found, .. } = inherited(listener.into()).unwrap() else {
+            panic!("no TCP socket")
+        };
+        assert_eq!(found, address);
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let file = tempfile::tempfile().unwrap();
+        for other in [OwnedFd::from(socket), OwnedFd::from(file)] {
+            assert!(matches!(inherited(other), Err(BindError::Refused { .. })));
+        }
+        assert!(Bound::bind(&ListenAddress::Inherited(1_000_000)).is_err());
     }
 
     #[test]

@@ -33,6 +33,7 @@ fn a_process_may_be_called_anything() {
     assert_eq!(
         process_stat(stat),
         Some(ProcessStat {
+            parent: 1,
             ticks: 300,
             started: 8812,
             resident_pages: 321,

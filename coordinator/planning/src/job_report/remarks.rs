@@ -39,6 +39,7 @@ pub(super) fn of_candidate(
     if candidate.emulated {
         about_emulation(candidate, measurement, &mut warnings);
     }
+    about_confinement(measurement, &mut warnings);
     if catalogue::is_burstable(&candidate.instance_type) {
         warnings.push(format!(
             "{} lives on burst credits; a test of minutes cannot show what it does without them (--soak 10m)",
@@ -139,6 +140,22 @@ fn about_the_endpoint(candidate: &Candidate, name: &EndpointName) -> String {
     )
 }
 
+/// Old kernels and containers without privileges leave a model more than its own files.
+fn about_confinement(measurement: &Measurement, warnings: &mut Vec<String>) {
+    let in_force = &measurement.limits_in_force;
+    let files = [LimitInForce::Landlock, LimitInForce::MountNamespace];
+    // An endpoint runs as it runs: nothing of ours holds it.
+    if in_force.contains(&LimitInForce::NoPrivileges)
+        && !in_force.iter().any(|limit| files.contains(limit))
+    {
+        warnings.push(
+            "the model could read and write what the agent's user can: this machine has neither Landlock nor \
+             mount namespaces for it"
+                .to_owned(),
+        );
+    }
+}
+
 fn about_emulation(candidate: &Candidate, measurement: &Measurement, warnings: &mut Vec<String>) {
     let host = &measurement.host;
     warnings.push(emulation_note(Some(host)));
@@ -153,7 +170,9 @@ fn about_emulation(candidate: &Candidate, measurement: &Measurement, warnings: &
     if !in_force.iter().any(|limit| processors.contains(limit)) {
         warnings.push(format!("the processors were not limited to {} vCPU", candidate.shape.vcpus));
     }
-    if in_force.iter().all(|limit| processors.contains(limit)) {
+    let memory =
+        [LimitInForce::MemoryCgroup, LimitInForce::MemoryPrlimit, LimitInForce::MemoryWatchdog];
+    if !in_force.iter().any(|limit| memory.contains(limit)) {
         warnings.push(format!("memory was not limited to {}", candidate.shape.memory_bytes));
     }
 }

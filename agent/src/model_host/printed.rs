@@ -1,13 +1,16 @@
-//! The last lines that the model host wrote, for the reason of a failure.
+//! The last lines that the host and the model in it printed, for whoever looks for the reason of a failure.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use assay_measure::printable;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// As much as is kept.
 const KEPT: usize = 64 << 10;
 /// As much as goes into a report.
 const REPORTED: usize = 8 << 10;
+/// As many characters of a line.
+const LONGEST_LINE: usize = 1000;
 
 /// The end of a stream that is still being written; clones share it.
 #[derive(Clone, Debug, Default)]
@@ -42,37 +45,14 @@ impl Tail {
             Some(line_end) => text.get(line_end + 1..).unwrap_or_default(),
             None => &text,
         };
-        whole.trim_end().to_owned()
-    }
-
-    /// The error that the host gave last, in one line: `error:` and the `cause:` lines after it.
-    #[must_use]
-    pub(super) fn error(&self) -> Option<String> {
-        let text = self.text();
-        let mut found: Option<String> = None;
-        for line in text.lines().map(str::trim) {
-            if let Some(error) = line.strip_prefix("error:") {
-                found = Some(error.trim().to_owned());
-            } else if let (Some(cause), Some(found)) = (line.strip_prefix("cause:"), &mut found) {
-                found.push_str(": ");
-                found.push_str(cause.trim());
-            }
-        }
-        found
+        let fit = |line: &str| printable::brief(&printable::text(line), LONGEST_LINE);
+        whole.trim_end().lines().map(fit).collect::<Vec<_>>().join("\n")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn error_and_causes_become_one_line() {
-        let tail = Tail::default();
-        tail.push(b"2026-11-22 INFO loading\nerror: cannot load x.pt\n  cause: not a ZIP file\nhint: save it\n");
-        assert_eq!(tail.error().as_deref(), Some("cannot load x.pt: not a ZIP file"));
-        assert_eq!(Tail::default().error(), None);
-    }
 
     #[tokio::test]
     async fn only_the_end_of_a_talkative_host_is_kept() {
@@ -84,5 +64,9 @@ mod tests {
             kept.len() <= REPORTED && kept.starts_with("line ") && kept.ends_with("line 99999")
         );
         assert!(tail.0.lock().unwrap().len() <= 2 * KEPT);
+        let one_line = Tail::default();
+        one_line.clone().follow([b'x'; 200_000].as_slice()).await;
+        assert!(one_line.text().ends_with("more characters)"), "{}", one_line.text());
+        assert!(one_line.text().len() < 2 * LONGEST_LINE);
     }
 }

@@ -1,0 +1,161 @@
+//! The only place where a model host may write; gone when the trial is over.
+//!
+//! Its name carries the agent's process: what an agent left that was killed is removed by the next one.
+
+use std::{
+    env,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use rustix::{
+    fs::chown,
+    process::{getegid, geteuid},
+};
+
+use super::privileges::OwnUser;
+use crate::owner::Owner;
+
+const PREFIX: &str = "assay-host-";
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A folder for one host. Dropping it removes it with all that is in it.
+#[derive(Debug)]
+pub struct PrivateFolder {
+    folder: PathBuf,
+    root: PathBuf,
+    scratch: PathBuf,
+    user: Option<OwnUser>,
+}
+
+impl PrivateFolder {
+    /// Makes one in the system's folder for temporary files, for a host of that user.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn create(user: Option<OwnUser>) -> io::Result<Self> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let parent = std::path::absolute(env::temp_dir())?;
+        let folder = parent.join(format!("{PREFIX}{}-{number}", Owner::this().text()));
+        // The host's user goes through it to what is its own, and reads nothing of it.
+        DirBuilder::new().mode(0o711).create(&folder)?;
+        let made =
+            Self { root: folder.join("root"), scratch: folder.join("scratch"), folder, user };
+        DirBuilder::new().mode(0o700).create(&made.root)?;
+        DirBuilder::new().mode(0o700).create(&made.scratch)?;
+        // A umask takes bits away.
+        fs::set_permissions(&made.folder, fs::Permissions::from_mode(0o711))?;
+        if let Some((uid, gid)) = user.map(OwnUser::ids) {
+            chown(&made.scratch, Some(uid), Some(gid))?;
+        }
+        Ok(made)
+    }
+
+    /// What the host may write to: its home and its folder for temporary files.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
+    /// Where its root is mounted; empty outside of its namespace.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn user(&self) -> Option<OwnUser> {
+        self.user
+    }
+
+    /// For a host that runs as the agent's own user after all.
+    ///
+    /// # Errors
+    /// When the owner cannot be changed.
+    pub fn keep_for_the_agents_user(&mut self) -> io::Result<()> {
+        self.user = None;
+        Ok(chown(&self.scratch, Some(geteuid()), Some(getegid()))?)
+    }
+
+    /// Puts a file there that the host is to read.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn add_file(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
+        let path = self.scratch.join(name);
+        fs::write(&path, content)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+        Ok(path)
+    }
+}
+
+impl Drop for PrivateFolder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            tracing::warn!(folder = %self.folder.display(), %error, "a model host's folder stays behind");
+        }
+    }
+}
+
+/// Removes the folders of agents that are gone, and says how many there were.
+pub fn remove_leftovers() -> usize {
+    remove_leftovers_in(&env::temp_dir())
+}
+
+fn remove_leftovers_in(parent: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(parent) else { return 0 };
+    let mut removed = 0;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(Owner::read);
+        // Anybody may make a folder of that name where everybody may write.
+        let ours = entry.metadata().is_ok_and(|found| {
+            found.is_dir()
+                && (found.uid() == geteuid().as_raw() || OwnUser::is_a_hosts(found.uid()))
+        });
+        if ours && owner.is_some_and(|owner| !owner.lives()) {
+            match fs::remove_dir_all(entry.path()) {
+                Ok(()) => removed += 1,
+                Err(error) => {
+                    tracing::warn!(folder = %entry.path().display(), %error, "the folder of a dead agent's host stays");
+                }
+            }
+        }
+    }
+    removed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_gone_with_all_that_is_in_it() {
+        let folder = PrivateFolder::create(None).unwrap();
+        let (path, file) = (folder.folder.clone(), folder.add_file("body-0", b"[1]").unwrap());
+        assert_eq!(fs::read(&file).unwrap(), b"[1]");
+        fs::create_dir(folder.scratch().join("unpacked")).unwrap();
+        drop(folder);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_dead_agent_left_is_removed_and_what_others_hold_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let own = Owner::this();
+        let at = |name: String| parent.path().join(name);
+        let dead = at(format!("{PREFIX}{}-{}-0", own.process, own.started + 1));
+        let living = at(format!("{PREFIX}{}-7", own.text()));
+        let foreign = at(format!("{PREFIX}notes"));
+        let link = at(format!("{PREFIX}{}-{}-1", own.process, own.started + 1));
+        for folder in [&dead, &living, &foreign] {
+            fs::create_dir(folder).unwrap();
+        }
+        fs::write(dead.join("model.pt"), "x").unwrap();
+        std::os::unix::fs::symlink(&foreign, &link).unwrap();
+        assert_eq!(remove_leftovers_in(parent.path()), 1);
+        assert!(!dead.exists() && living.exists() && foreign.exists() && link.is_symlink());
+    }
+}

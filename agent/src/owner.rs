@@ -1,0 +1,44 @@
+//! Whose something is that an agent leaves when it is killed: the name carries its process.
+
+use std::fs;
+
+use crate::hardware::proc_files;
+
+/// An agent process: its id, and when it was started, since ids are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) process: u32,
+    pub(crate) started: u64,
+}
+
+impl Owner {
+    /// This process.
+    pub(crate) fn this() -> Self {
+        let process = std::process::id();
+        Self { process, started: started(process).unwrap_or(0) }
+    }
+
+    /// As a part of a name: process and start time.
+    pub(crate) fn text(self) -> String {
+        format!("{}-{}", self.process, self.started)
+    }
+
+    /// From the part of a name after its prefix: process, start time, number.
+    pub(crate) fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let owner =
+            Self { process: parts.next()?.parse().ok()?, started: parts.next()?.parse().ok()? };
+        parts.next()?.parse::<u32>().ok()?;
+        parts.next().is_none().then_some(owner)
+    }
+
+    /// Whether that process still runs.
+    pub(crate) fn lives(self) -> bool {
+        started(self.process) == Some(self.started)
+    }
+}
+
+fn started(process: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    proc_files::process_stat(&stat).map(|stat| stat.started)
+}
