@@ -20,7 +20,7 @@ use crate::{
     cli::{CapacityArguments, Format},
     failure::{ExitCode, Failure},
     interruption::Interruption,
-    load_command::{broken, options, print, reach, signals, start, target_lost, to_json},
+    load_command::{broken, options, payload, print, reach, signals, start, target_lost, to_json},
     progress::Progress,
 };
 
@@ -40,8 +40,11 @@ pub(crate) fn run(arguments: &CapacityArguments, format: Format) -> Result<ExitC
     };
     let options = options(&arguments.target);
     let shares_cores = reach(&arguments.target)?.is_on_this_machine();
-    try_one_request(&mut start(&arguments.target, &options)?, &arguments.target.target, &plan)?;
-    let mut generator = start(&arguments.target, &options)?;
+    let payload = payload(&arguments.target)?;
+    let mut trying = start(&arguments.target, payload.as_ref(), &options)?;
+    try_one_request(&mut trying, &arguments.target.target, &plan)?;
+    drop(trying);
+    let mut generator = start(&arguments.target, payload.as_ref(), &options)?;
     let interruption =
         Interruption::cancels(generator.cancel_handle()).map_err(|error| signals(&error))?;
     let began = Instant::now();

@@ -40,7 +40,8 @@ pub(crate) fn run(arguments: &LoadArguments, format: Format) -> Result<ExitCode,
         GeneratorOptions { keep_samples: false, keep_seconds: true, ..options(&arguments.target) };
     // Made now: a load that cannot be written down must not run first.
     let log = arguments.hlog.as_deref().map(create).transpose()?;
-    let mut generator = start(&arguments.target, &options)?;
+    let payload = payload(&arguments.target)?;
+    let mut generator = start(&arguments.target, payload.as_ref(), &options)?;
     let interruption =
         Interruption::cancels(generator.cancel_handle()).map_err(|error| signals(&error))?;
     let began = SystemTime::now();
@@ -141,19 +142,25 @@ fn in_words(number: usize, result: &StepResult) -> String {
     )
 }
 
+/// What there is to send; says which files are not.
+pub(crate) fn payload(arguments: &TargetArguments) -> Result<Option<Payload>, Failure> {
+    let Some(path) = arguments.payload.as_deref() else { return Ok(None) };
+    let payload = Payload::read(path, arguments.content_type.as_deref())
+        .map_err(|error| Failure::of(ExitCode::Failed, &error))?;
+    if let Some(passed_over) = payload.passed_over.sentence() {
+        anstream::eprintln!("note: payload {}: {passed_over}", path.display());
+    }
+    Ok(Some(payload))
+}
+
 /// The generator for a target, after it was seen to accept connections.
 pub(crate) fn start(
     arguments: &TargetArguments,
+    payload: Option<&Payload>,
     options: &GeneratorOptions,
 ) -> Result<Generator, Failure> {
-    let payload = arguments
-        .payload
-        .as_deref()
-        .map(|path| Payload::read(path, arguments.content_type.as_deref()))
-        .transpose()
-        .map_err(|error| Failure::of(ExitCode::Failed, &error))?;
     let address = reach(arguments)?;
-    Generator::start(&arguments.target, &address, payload.as_ref(), &arguments.inputs, options)
+    Generator::start(&arguments.target, &address, payload, &arguments.inputs, options)
         .map_err(|error| broken(&error))
 }
 

@@ -8,19 +8,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use assay_measure::payload_file::{
-    self, BODY_LIMIT, COUNT_LIMIT, EntryKind, INFLATED_LIMIT, Tally, hostile_entry,
+use assay_measure::{
+    payload_file::{self, BODY_LIMIT, COUNT_LIMIT, EntryKind, INFLATED_LIMIT, Sorted, Tally},
+    stray_file::{PassedOver, is_stray},
 };
 use bytes::Bytes;
 use thiserror::Error;
 
 /// Request bodies and their content type.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
     /// The bodies, in the order they are sent; at least one.
     pub bodies: Vec<Bytes>,
     /// The `Content-Type` of every body.
     pub content_type: String,
+    /// The names of the bodies' files, as far as they come from a folder or an archive.
+    pub names: Vec<String>,
+    /// The files that are not sent.
+    pub passed_over: PassedOver,
 }
 
 /// A payload cannot be used.
@@ -43,8 +48,13 @@ pub enum PayloadError {
         source: io::Error,
     },
     /// There is nothing to send.
-    #[error("payload {0} holds no bytes to send")]
-    Empty(PathBuf),
+    #[error("payload {path} holds no bytes to send{}", in_brackets(passed_over))]
+    Empty {
+        /// The file, folder or archive.
+        path: PathBuf,
+        /// What is in it all the same.
+        passed_over: PassedOver,
+    },
     /// More than the limits allow.
     #[error("payload {path} is too large: {what}")]
     TooLarge {
@@ -68,6 +78,10 @@ pub enum PayloadError {
     /// The content type would break the request.
     #[error("{0:?} is not a content type")]
     ContentType(String),
+}
+
+fn in_brackets(passed_over: &PassedOver) -> String {
+    passed_over.sentence().map_or_else(String::new, |sentence| format!(" ({sentence})"))
 }
 
 impl Payload {
@@ -115,31 +129,41 @@ struct Collected<'a> {
     origin: &'a Path,
     bodies: Vec<Bytes>,
     tally: Tally,
-    first_name: Option<String>,
+    names: Vec<String>,
+    passed_over: PassedOver,
 }
 
 impl<'a> Collected<'a> {
     fn new(origin: &'a Path) -> Self {
-        Self { origin, bodies: Vec::new(), tally: Tally::default(), first_name: None }
+        Self {
+            origin,
+            bodies: Vec::new(),
+            tally: Tally::default(),
+            names: Vec::new(),
+            passed_over: PassedOver::default(),
+        }
     }
 
     fn file(&mut self, path: &Path) -> Result<(), PayloadError> {
         let read = |source| PayloadError::Read { path: path.to_owned(), source };
         let file = fs::File::open(path).map_err(read)?;
-        self.add(file, &path.to_string_lossy())?.map_err(read)
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        self.add(file, &name)?.map_err(read)
     }
 
     fn folder(&mut self, path: &Path) -> Result<(), PayloadError> {
         let read = |source| PayloadError::Read { path: path.to_owned(), source };
-        let mut files = Vec::new();
-        for entry in fs::read_dir(path).map_err(read)? {
-            let entry = entry.map_err(read)?;
-            if entry.path().is_file() {
-                files.push(entry.path());
+        let entries = fs::read_dir(path).map_err(read)?;
+        let mut entries: Vec<_> = entries.collect::<Result<_, _>>().map_err(read)?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            if is_stray(Path::new(&entry.file_name())) || !entry.path().is_file() {
+                self.passed_over.note(entry.file_name().to_string_lossy());
+            } else {
+                self.file(&entry.path())?;
             }
         }
-        files.sort();
-        files.iter().try_for_each(|file| self.file(file))
+        Ok(())
     }
 
     fn archive(&mut self, path: &Path) -> Result<(), PayloadError> {
@@ -158,11 +182,13 @@ impl<'a> Collected<'a> {
                 });
             }
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            if let Some(what) = hostile(&entry) {
-                return Err(PayloadError::Hostile { path: path.to_owned(), entry: name, what });
-            }
-            if entry.header().entry_type().is_file() {
-                self.add(entry, &name)?.map_err(broken)?;
+            match sorted(&entry) {
+                Sorted::File => self.add(entry, &name)?.map_err(broken)?,
+                Sorted::Stray => self.passed_over.note(name),
+                Sorted::Structure => {}
+                Sorted::Hostile(what) => {
+                    return Err(PayloadError::Hostile { path: path.to_owned(), entry: name, what });
+                }
             }
         }
         Ok(())
@@ -176,36 +202,36 @@ impl<'a> Collected<'a> {
             return Ok(Err(error));
         }
         self.tally.count(bytes.len() as u64).map_err(too_large)?;
-        if !bytes.is_empty() {
+        if bytes.is_empty() {
+            self.passed_over.note(format!("{name} (empty)"));
+        } else {
             self.bodies.push(Bytes::from(bytes));
-            self.first_name.get_or_insert_with(|| name.to_owned());
+            self.names.push(name.to_owned());
         }
         Ok(Ok(()))
     }
 
     fn finish(self, content_type: Option<&str>) -> Result<Payload, PayloadError> {
-        let Some(first_name) = self.first_name else {
-            return Err(PayloadError::Empty(self.origin.to_owned()));
+        let Self { origin, bodies, names, passed_over, .. } = self;
+        let Some(first_name) = names.first() else {
+            return Err(PayloadError::Empty { path: origin.to_owned(), passed_over });
         };
-        let content_type = content_type.unwrap_or_else(|| guess(&first_name)).to_owned();
+        let content_type = content_type.unwrap_or_else(|| guess(first_name)).to_owned();
         if content_type.is_empty()
             || !content_type.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
         {
             return Err(PayloadError::ContentType(content_type));
         }
-        Ok(Payload { bodies: self.bodies, content_type })
+        Ok(Payload { bodies, content_type, names, passed_over })
     }
 }
 
-fn hostile(entry: &tar::Entry<'_, impl Read>) -> Option<&'static str> {
-    let kind = entry.header().entry_type();
-    let kind = match (kind.is_file(), kind.is_dir()) {
-        (true, _) => EntryKind::File,
-        (false, true) => EntryKind::Folder,
-        (false, false) => EntryKind::Other,
-    };
-    let Ok(path) = entry.path() else { return Some("not named in UTF-8") };
-    hostile_entry(&path, kind)
+fn sorted(entry: &tar::Entry<'_, impl Read>) -> Sorted {
+    let kind = EntryKind::of_tar_flag(entry.header().entry_type().as_byte());
+    match entry.path() {
+        Ok(path) => payload_file::sort_entry(&path, kind),
+        Err(_) => Sorted::Hostile("not named in UTF-8"),
+    }
 }
 
 /// The content type that a file's extension suggests.
@@ -246,6 +272,65 @@ mod tests {
     }
 
     #[test]
+    fn hidden_files_and_what_desktops_leave_behind_are_no_bodies_and_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("payload.tar.gz");
+        let entries: &[(&str, &[u8])] = &[
+            ("./._a.npy", b"mac"),
+            ("./a.npy", b"one"),
+            ("__MACOSX/x/._b.npy", b"mac"),
+            (".ipynb_checkpoints/a.json", b"old"),
+            ("b.npy", b"two"),
+            ("Thumbs.db", b"windows"),
+        ];
+        fs::write(&path, archive(entries)).unwrap();
+        let payload = Payload::read(&path, None).unwrap();
+        assert_eq!(payload.bodies, [Bytes::from("one"), Bytes::from("two")]);
+        assert_eq!(payload.names, ["a.npy", "b.npy"]);
+        assert_eq!(payload.content_type, "application/x-npy");
+        assert_eq!(
+            payload.passed_over.to_string(),
+            "passed over ._a.npy, __MACOSX/x/._b.npy, .ipynb_checkpoints/a.json and 1 more"
+        );
+        fs::write(&path, archive(&[(".DS_Store", b"mac")])).unwrap();
+        let nothing = Payload::read(&path, None).unwrap_err().to_string();
+        assert!(nothing.ends_with("no bytes to send (passed over .DS_Store)"), "{nothing}");
+        fs::remove_file(&path).unwrap();
+        fs::write(folder.path().join("a.npy"), "1").unwrap();
+        fs::write(folder.path().join(".DS_Store"), "mac").unwrap();
+        fs::create_dir(folder.path().join("deeper")).unwrap();
+        let payload = Payload::read(folder.path(), None).unwrap();
+        assert_eq!((payload.bodies.len(), payload.content_type.as_str()), (1, "application/x-npy"));
+        assert_eq!(payload.passed_over.to_string(), "passed over .DS_Store, deeper");
+    }
+
+    #[test]
+    fn what_the_archive_says_about_itself_is_no_body() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("payload");
+        let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(
+            Vec::new(),
+            flate2::Compression::fast(),
+        ));
+        for (kind, name, content) in [
+            (tar::EntryType::XGlobalHeader, "pax_global_header", "16 comment=abcd\n"),
+            (tar::EntryType::XHeader, "PaxHeaders/a.npy", "21 path=renamed/a.npy\n"),
+            (tar::EntryType::Regular, "a.npy", "body"),
+        ] {
+            let mut header = tar::Header::new_ustar();
+            header.set_path(name).unwrap();
+            header.set_entry_type(kind);
+            header.set_size(content.len() as u64);
+            header.set_cksum();
+            builder.append(&header, content.as_bytes()).unwrap();
+        }
+        fs::write(&path, builder.into_inner().unwrap().finish().unwrap()).unwrap();
+        let payload = Payload::read_archive(&path, "application/x-npy").unwrap();
+        assert_eq!(payload.bodies, [Bytes::from("body")]);
+        assert!(payload.passed_over.is_empty());
+    }
+
+    #[test]
     fn an_archive_gives_one_body_for_each_regular_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("payload.tar.gz");
@@ -264,9 +349,9 @@ mod tests {
         let empty = folder.path().join("empty.npy");
         fs::write(&empty, "").unwrap();
         assert!(
-            matches!(Payload::read(&empty, None), Err(PayloadError::Empty(path)) if path == empty)
+            matches!(Payload::read(&empty, None), Err(PayloadError::Empty { path, .. }) if path == empty)
         );
-        assert!(matches!(Payload::read(folder.path(), None), Err(PayloadError::Empty(_))));
+        assert!(matches!(Payload::read(folder.path(), None), Err(PayloadError::Empty { .. })));
         let broken = folder.path().join("broken.tar.gz");
         let mut bytes = archive(&[("1", &[7; 100_000])]);
         bytes.truncate(bytes.len() / 2);
@@ -325,7 +410,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("payload");
         fs::write(&path, archive(&[])).unwrap();
-        assert!(matches!(Payload::read_archive(&path, "text/csv"), Err(PayloadError::Empty(_))));
+        assert!(matches!(
+            Payload::read_archive(&path, "text/csv"),
+            Err(PayloadError::Empty { .. })
+        ));
         fs::write(&path, "no archive").unwrap();
         assert!(matches!(
             Payload::read_archive(&path, "text/csv"),

@@ -109,6 +109,10 @@ struct Trial {
     sandbox: Option<Sandbox>,
     host: Option<ModelHost>,
     measuring: Option<Measuring>,
+    /// The names of the payload's bodies, as far as they have any.
+    body_names: Vec<String>,
+    /// What people should know besides the figures.
+    remarks: Vec<String>,
     /// Processes killed on this machine for want of memory, before the host was started.
     oom_kills_before: u64,
 }
@@ -139,6 +143,8 @@ impl Trial {
             sandbox: None,
             host: None,
             measuring: None,
+            body_names: Vec::new(),
+            remarks: Vec::new(),
             oom_kills_before: failure::machine_oom_kills(),
         }
     }
@@ -180,6 +186,7 @@ impl Trial {
             statistics: statistics.unwrap_or_default(),
             idle,
             outputs,
+            remarks: std::mem::take(&mut self.remarks),
             ready_after: serves.ready_after,
             took: Duration::from_nanos(self.clock.now_ns()),
             sampler: &serves.sampler,
@@ -213,7 +220,7 @@ impl Trial {
         fetched.map_err(|error| failed(FailureKind::ArtifactUnavailable, &error))
     }
 
-    async fn read_payload(&self) -> Result<Payload, Stop> {
+    async fn read_payload(&mut self) -> Result<Payload, Stop> {
         let artifact = self.fetch(self.spec.payload.artifact.clone()).await?;
         let spec = Arc::clone(&self.spec);
         let read = move || {
@@ -225,8 +232,12 @@ impl Trial {
             }
         };
         let read = tokio::task::spawn_blocking(read).await;
-        read.map_err(|error| failed(FailureKind::Internal, &error))?
-            .map_err(|error| failed(FailureKind::PayloadRejected, &error))
+        let payload = read
+            .map_err(|error| failed(FailureKind::Internal, &error))?
+            .map_err(|error| failed(FailureKind::PayloadRejected, &error))?;
+        self.body_names.clone_from(&payload.names);
+        self.remarks.extend(payload.passed_over.sentence());
+        Ok(payload)
     }
 
     async fn start_host(

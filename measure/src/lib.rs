@@ -5,8 +5,8 @@
 //!
 //! # Map
 //! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`environment`], [`input_spec`], [`slo`].
-//! - What is sent: [`payload_file`] (what it may be). What is told when something fails: [`failure_text`];
-//!   text from elsewhere, fit for people: [`printable`].
+//! - What is sent: [`payload_file`] (what it may be), [`stray_file`] (what is never taken). What is told when
+//!   something fails: [`failure_text`]; text from elsewhere, fit for people: [`printable`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
 //!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`batch_log`] (how a server tells its batches), [`host_status`] (how a model host tells its start), [`known_queue`] (what a
@@ -33,6 +33,7 @@ pub mod search;
 pub mod slo;
 pub mod statistics;
 pub mod stepped_load;
+pub mod stray_file;
 pub mod trial;
 pub mod units;
 pub mod validity;

@@ -183,6 +183,9 @@ pub struct Measurement {
     /// The first response that was an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_error: Option<String>,
+    /// What people should know besides, in sentences: files of the payload that were passed over, say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
     /// From the start of the host process until it was ready.
     pub ready_after: Duration,
     /// The whole trial.

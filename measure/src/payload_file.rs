@@ -6,6 +6,8 @@
 
 use std::path::{Component, Path};
 
+use crate::stray_file::is_stray;
+
 /// The largest single body.
 pub const BODY_LIMIT: u64 = 256 << 20;
 /// The largest sum of all bodies; agents hold them in memory.
@@ -28,26 +30,88 @@ const BY_EXTENSION: [(&str, &str); 9] = [
     ("txt", "text/plain"),
 ];
 
-/// What an entry of an archive is.
+/// What an entry of a tar archive is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A plain file: a body.
+    /// A plain file.
     File,
-    /// A folder: passed over.
+    /// A folder.
     Folder,
-    /// A link, a device, a pipe.
-    Other,
+    /// About other entries or the archive itself: PAX headers, long names, a volume's label.
+    Metadata,
+    /// A symbolic link.
+    Symlink,
+    /// A hard link.
+    HardLink,
+    /// A character or block device.
+    Device,
+    /// A pipe.
+    Pipe,
+    /// Anything else.
+    Unknown,
 }
 
-/// What is wrong with an entry of an archive. Nothing is ever unpacked to disk, so none of these could do
-/// harm; an archive that has one was made by mistake or in bad faith, and its bodies are not to be trusted.
+impl EntryKind {
+    /// The kind that an entry's type flag says: those of POSIX, and those that GNU and Solaris tar write.
+    #[must_use]
+    pub const fn of_tar_flag(flag: u8) -> Self {
+        match flag {
+            b'0' | b'\0' | b'7' | b'S' => Self::File,
+            b'5' | b'D' => Self::Folder,
+            b'g' | b'x' | b'X' | b'L' | b'K' | b'N' | b'V' | b'A' => Self::Metadata,
+            b'2' => Self::Symlink,
+            b'1' => Self::HardLink,
+            b'3' | b'4' => Self::Device,
+            b'6' => Self::Pipe,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What no archive of ours has a use for, with its article.
+    #[must_use]
+    pub const fn refusal(self) -> Option<&'static str> {
+        match self {
+            Self::File | Self::Folder | Self::Metadata => None,
+            Self::Symlink => Some("a symbolic link"),
+            Self::HardLink => Some("a hard link"),
+            Self::Device => Some("a device"),
+            Self::Pipe => Some("a pipe"),
+            Self::Unknown => Some("an entry of unknown type"),
+        }
+    }
+}
+
+/// What becomes of an entry of an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sorted {
+    /// A plain file: a body, or perhaps the model.
+    File,
+    /// A stray file, which is passed over and told.
+    Stray,
+    /// Folders and the archive's own entries: nothing to send and nothing to tell.
+    Structure,
+    /// The archive is refused for it; the text completes "it is …".
+    Hostile(&'static str),
+}
+
+/// Sorts an entry of an archive. Nothing is ever unpacked under its own name, so no entry could do harm; an
+/// archive that has a hostile one was made by mistake or in bad faith, and its files are not to be trusted.
 #[must_use]
-pub fn hostile_entry(path: &Path, kind: EntryKind) -> Option<&'static str> {
-    if kind == EntryKind::Other {
-        return Some("a link or a device");
+pub fn sort_entry(path: &Path, kind: EntryKind) -> Sorted {
+    if kind == EntryKind::Metadata {
+        return Sorted::Structure;
     }
     let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-    (!path.components().all(inside)).then_some("outside of the archive")
+    if !path.components().all(inside) {
+        return Sorted::Hostile("outside of the archive");
+    }
+    match (kind, kind.refusal()) {
+        (EntryKind::Folder, _) => Sorted::Structure,
+        // A link in somebody's `.venv` is as little meant to be used as a file there.
+        _ if is_stray(path) => Sorted::Stray,
+        (_, Some(what)) => Sorted::Hostile(what),
+        (_, None) => Sorted::File,
+    }
 }
 
 /// The bodies counted so far.
@@ -102,13 +166,26 @@ mod tests {
 
     #[test]
     fn entries_that_lead_out_or_are_no_files_are_named() {
-        let file = |path: &str| hostile_entry(Path::new(path), EntryKind::File);
-        assert_eq!((file("a.npy"), file("./deep/a.npy")), (None, None));
-        for path in ["../a", "a/../../b", "/etc/passwd", ".."] {
-            assert_eq!(file(path), Some("outside of the archive"), "{path}");
+        let file = |path: &str| sort_entry(Path::new(path), EntryKind::File);
+        assert_eq!((file("a.npy"), file("./deep/a.npy")), (Sorted::File, Sorted::File));
+        for path in ["../a", "a/../../b", "/etc/passwd", "..", "../._a"] {
+            assert_eq!(file(path), Sorted::Hostile("outside of the archive"), "{path}");
         }
-        assert_eq!(hostile_entry(Path::new("deep"), EntryKind::Folder), None);
-        assert!(hostile_entry(Path::new("link"), EntryKind::Other).is_some());
+        let kind = |flag| sort_entry(Path::new("x"), EntryKind::of_tar_flag(flag));
+        assert_eq!(kind(b'5'), Sorted::Structure);
+        for flag in b"123468" {
+            assert!(matches!(kind(*flag), Sorted::Hostile(_)), "{flag}");
+        }
+    }
+
+    #[test]
+    fn stray_files_and_the_archives_own_entries_are_no_bodies() {
+        let sorted = |path: &str, flag| sort_entry(Path::new(path), EntryKind::of_tar_flag(flag));
+        assert_eq!(sorted("./._a.npy", b'0'), Sorted::Stray);
+        assert_eq!(sorted(".venv/bin/python", b'2'), Sorted::Stray);
+        assert_eq!(sorted("pax_global_header", b'g'), Sorted::Structure);
+        assert_eq!(sorted("././@LongLink", b'L'), Sorted::Structure);
+        assert_eq!(sorted("sparse.npy", b'S'), Sorted::File);
     }
 
     #[test]

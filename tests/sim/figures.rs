@@ -141,6 +141,7 @@ pub(crate) fn measured(mark: u64) -> v1::TrialOutcome {
         energy_j_per_inference: None,
         output_deviation: None,
         comparison_failure: None,
+        remarks: Vec::new(),
         nan_outputs: 0,
         calls: mark,
         failed_calls: 0,

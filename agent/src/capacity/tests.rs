@@ -28,7 +28,11 @@ fn plan(seconds: u64, constraints: &[&str]) -> SearchPlan {
 }
 
 fn generator(server: &Server) -> Generator {
-    let payload = Payload { bodies: vec![Bytes::from("x")], content_type: "text/plain".to_owned() };
+    let payload = Payload {
+        bodies: vec![Bytes::from("x")],
+        content_type: "text/plain".to_owned(),
+        ..Payload::default()
+    };
     let target = server.target();
     let options = GeneratorOptions {
         give_up_after: Duration::from_millis(300),

@@ -181,6 +181,7 @@ mod tests {
         let payload = Payload {
             bodies: vec![Bytes::from("ab"), Bytes::from("c")],
             content_type: "text/csv".to_owned(),
+            ..Payload::default()
         };
         let target: Target = "http://h:81/x?y=z".parse().unwrap();
         let requests = Requests::encode(&target, Some(&payload));
@@ -196,8 +197,11 @@ mod tests {
             let requests = Requests::encode(&target.parse().unwrap(), payload);
             String::from_utf8_lossy(&requests.0[0]).lines().next().unwrap_or_default().to_owned()
         };
-        let payload =
-            Payload { bodies: vec![Bytes::from("x")], content_type: "text/csv".to_owned() };
+        let payload = Payload {
+            bodies: vec![Bytes::from("x")],
+            content_type: "text/csv".to_owned(),
+            ..Payload::default()
+        };
         assert_eq!(start("http://h", None), "GET /ping HTTP/1.1");
         assert_eq!(start("http://h/", None), "GET / HTTP/1.1");
         assert_eq!(start("unix:/s", Some(&payload)), "POST /invocations HTTP/1.1");

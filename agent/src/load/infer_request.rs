@@ -188,7 +188,11 @@ mod tests {
         content_type: &str,
         inputs: &[&str],
     ) -> Result<ModelInferRequest, RequestError> {
-        let payload = Payload { bodies: vec![body], content_type: content_type.to_owned() };
+        let payload = Payload {
+            bodies: vec![body],
+            content_type: content_type.to_owned(),
+            ..Payload::default()
+        };
         let inputs: Vec<InputSpec> = inputs.iter().map(|input| input.parse().unwrap()).collect();
         let message = encode("m", Some(&payload), &inputs)?.remove(0);
         assert_eq!(message[0], 0);

@@ -21,6 +21,7 @@ fn payload(bodies: &[&'static str]) -> Payload {
     Payload {
         bodies: bodies.iter().map(|body| Bytes::from_static(body.as_bytes())).collect(),
         content_type: "text/plain".to_owned(),
+        ..Payload::default()
     }
 }
 

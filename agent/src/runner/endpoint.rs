@@ -117,6 +117,7 @@ impl Trial {
             statistics: HostStatistics::default(),
             idle,
             outputs: Outputs::default(),
+            remarks: std::mem::take(&mut self.remarks),
             ready_after: Duration::ZERO,
             took: Duration::from_nanos(self.clock.now_ns()),
             sampler: &sampler,

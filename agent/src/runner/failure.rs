@@ -6,6 +6,7 @@ use assay_measure::{
     outcome::{Failure, FailureKind},
     search::{Outlook, SearchFailure},
     stepped_load::NoLevelHeld,
+    stray_file,
     trial::TrialSubject,
     units::Bytes,
     validity::Validity,
@@ -153,13 +154,20 @@ impl Trial {
         }
     }
 
+    /// `body 2 of the payload (b.npy)`; a payload of one file has no more to say than `body 1 of the payload`.
+    fn body_in_words(&self, number: usize) -> String {
+        let name = self.body_names.get(number).filter(|_| self.spec.payload.is_archive);
+        let name = name.map(|name| format!(" ({})", stray_file::printable(name)));
+        format!("body {} of the payload{}", number + 1, name.unwrap_or_default())
+    }
+
     /// What the answer to a checking request means.
     pub(super) async fn judge_check(
         &mut self,
         number: usize,
         answer: Result<Answer, CallError>,
     ) -> Result<(), Stop> {
-        let body = format!("body {} of the payload", number + 1);
+        let body = self.body_in_words(number);
         match answer {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
             Ok(answer) if (400..500).contains(&answer.status) => {
@@ -244,7 +252,7 @@ impl Trial {
 
     /// An endpoint did not answer a checking request.
     async fn body_refused(&mut self, number: usize, failure: &FirstFailure) -> Stop {
-        let body = format!("body {} of the payload", number + 1);
+        let body = self.body_in_words(number);
         let said = response_message(failure);
         let (kind, message) = match failure.kind {
             ErrorKind::Status

@@ -15,7 +15,8 @@ use assay_measure::{
     schedule::{Phase, fixed_load::FixedLoad, recorded},
     search::Mode,
     slo::Slo,
-    trial::{ArtifactRef, Payload},
+    stray_file::PassedOver,
+    trial::ArtifactRef,
     units::{Rate, parse_duration},
 };
 use assay_planning::price_file::{PriceFileFormat, PriceTable};
@@ -38,6 +39,8 @@ pub(crate) struct PreparedJob {
     /// None when only an endpoint is measured.
     pub(crate) model: Option<LocalFile>,
     pub(crate) payload: LocalFile,
+    /// The files of the payload that are not sent.
+    pub(crate) passed_over: PassedOver,
 }
 
 /// What a user asked for, before any file was opened.
@@ -103,7 +106,7 @@ impl JobRequest {
         let model = self.model.as_deref().map(artifact::hash).transpose();
         let model = model.map_err(|failure| failure.hint(MODEL_HINT))?;
         let subject = subject(model.as_ref(), self.endpoint.as_ref())?;
-        let (payload, description) = payload_files::prepare(&self, scratch)?;
+        let payload = payload_files::prepare(&self, scratch)?;
         let mut sweep = Sweep::default();
         for text in &self.sweep {
             sweep
@@ -123,7 +126,7 @@ impl JobRequest {
         let spec = JobSpec {
             name,
             subject,
-            payload: Payload { artifact: payload.reference(), ..description },
+            payload: payload.description,
             inputs: self.inputs,
             environment: BaseEnvironment::default(),
             instance_types: self.instance_types,
@@ -143,7 +146,7 @@ impl JobRequest {
             ready_timeout: self.ready_timeout,
             price_overrides,
         };
-        Ok(PreparedJob { spec, model, payload })
+        Ok(PreparedJob { spec, model, payload: payload.file, passed_over: payload.passed_over })
     }
 
     /// The user's own prices: of `--prices` first, of `--price-per-hour` for candidates without one.

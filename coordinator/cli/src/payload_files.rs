@@ -6,7 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use assay_measure::{payload_file, trial::Payload};
+use assay_measure::{
+    payload_file,
+    stray_file::{PassedOver, is_stray},
+    trial::Payload,
+};
+use assay_server::archives;
 use flate2::{Compression, write::GzEncoder};
 
 use crate::{
@@ -16,23 +21,30 @@ use crate::{
     sample_payload,
 };
 
-/// Finds or makes the payload. The payload's artifact in the description is a placeholder that the
-/// caller replaces by the file's reference.
-pub(crate) fn prepare(
-    request: &JobRequest,
-    scratch: &Path,
-) -> Result<(LocalFile, Payload), Failure> {
+/// The payload of a job.
+pub(crate) struct PreparedPayload {
+    pub(crate) file: LocalFile,
+    /// Its artifact is that file.
+    pub(crate) description: Payload,
+    /// The files of the directory or archive that are not sent.
+    pub(crate) passed_over: PassedOver,
+}
+
+/// Finds or makes the payload, and holds it against the limits.
+pub(crate) fn prepare(request: &JobRequest, scratch: &Path) -> Result<PreparedPayload, Failure> {
     if let Some(path) = &request.payload {
         // Before anything is asked about a file, it must be there.
         std::fs::metadata(path).map_err(|error| {
             Failure::failed(format!("cannot read the payload {}", path.display())).because(&error)
         })?;
     }
+    let mut passed_over = PassedOver::default();
     let (path, is_archive, content_type) = match &request.payload {
         None => made_up(request, scratch)?,
         Some(path) if path.is_dir() => {
-            let content_type = settle_content_type(request, &files_of(path)?)?;
-            (pack(path, scratch)?, true, content_type)
+            let files = files_of(path, &mut passed_over)?;
+            let content_type = settle_content_type(request, &files)?;
+            (pack(path, &files, scratch)?, true, content_type)
         }
         Some(path) if is_archive_name(path) => {
             let content_type = request.content_type.clone().ok_or_else(|| {
@@ -41,6 +53,8 @@ pub(crate) fn prepare(
                 )
                 .hint("give it with --content-type, such as --content-type application/x-npy")
             })?;
+            let content = archives::check_payload(path).map_err(|error| unfit(path, &error))?;
+            passed_over = content.passed_over;
             (path.clone(), true, content_type)
         }
         Some(path) => {
@@ -49,8 +63,12 @@ pub(crate) fn prepare(
         }
     };
     let file = artifact::hash(&path)?;
-    let payload = Payload { artifact: file.reference(), is_archive, content_type };
-    Ok((file, payload))
+    let description = Payload { artifact: file.reference(), is_archive, content_type };
+    Ok(PreparedPayload { file, description, passed_over })
+}
+
+fn unfit(path: &Path, error: &dyn std::error::Error) -> Failure {
+    Failure::usage(format!("the payload {} cannot be sent", path.display())).because(error)
 }
 
 fn made_up(request: &JobRequest, scratch: &Path) -> Result<(PathBuf, bool, String), Failure> {
@@ -73,13 +91,18 @@ fn settle_content_type(request: &JobRequest, files: &[PathBuf]) -> Result<String
     if let Some(given) = &request.content_type {
         return Ok(given.clone());
     }
-    let mut types = files.iter().map(|file| by_extension(file));
-    let first = types.next().flatten();
-    match first {
-        Some(first) if types.all(|other| other == Some(first)) => Ok(first.to_owned()),
-        Some(_) | None => {
-            Err(Failure::usage("the Content-Type of the payload cannot be told from its name")
-                .hint("give it with --content-type, such as --content-type application/json"))
+    let first = files.first().and_then(|file| by_extension(file));
+    let in_the_way = files.iter().find(|file| by_extension(file) != first || first.is_none());
+    match (first, in_the_way) {
+        (Some(first), None) => Ok(first.to_owned()),
+        (None, _) | (_, Some(_)) => {
+            let name = in_the_way.map(|file| file.display().to_string()).unwrap_or_default();
+            let than =
+                first.map_or_else(String::new, |first| format!(", where others are {first}"));
+            Err(Failure::usage(format!(
+                "the Content-Type of the payload cannot be told from the name of {name}{than}"
+            ))
+            .hint("give it with --content-type, such as --content-type application/json"))
         }
     }
 }
@@ -94,35 +117,38 @@ fn is_archive_name(path: &Path) -> bool {
 }
 
 /// The plain files of a directory, in order of their names.
-fn files_of(directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+fn files_of(directory: &Path, passed_over: &mut PassedOver) -> Result<Vec<PathBuf>, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::failed(format!("cannot read the payload directory {}", directory.display()))
             .because(&error)
     };
+    let entries = std::fs::read_dir(directory).map_err(unreadable)?;
+    let mut entries = entries.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.is_file() {
+    for entry in entries {
+        let (name, path) = (entry.file_name(), entry.path());
+        if path.is_file() && !is_stray(Path::new(&name)) {
             files.push(path);
+        } else {
+            passed_over.note(name.to_string_lossy());
         }
     }
-    files.sort();
     if files.is_empty() {
-        return Err(Failure::usage(format!("{} holds no files", directory.display())));
+        let besides = passed_over.sentence().map_or_else(String::new, |told| format!(" ({told})"));
+        return Err(Failure::usage(format!("{} holds no files{besides}", directory.display())));
     }
     Ok(files)
 }
 
 /// Packs the files of a directory into one archive, the same bytes every time.
-fn pack(directory: &Path, scratch: &Path) -> Result<PathBuf, Failure> {
+fn pack(directory: &Path, files: &[PathBuf], scratch: &Path) -> Result<PathBuf, Failure> {
     let target = scratch.join("payload.tar.gz");
     let packing = || -> std::io::Result<()> {
         let encoder = GzEncoder::new(File::create(&target)?, Compression::fast());
         let mut archive = tar::Builder::new(encoder);
-        for path in
-            files_of(directory).map_err(|failure| std::io::Error::other(failure.to_string()))?
-        {
-            let body = std::fs::read(&path)?;
+        for path in files {
+            let body = std::fs::read(path)?;
             let mut header = tar::Header::new_ustar();
             header.set_size(body.len() as u64);
             header.set_mode(0o644);

@@ -99,6 +99,9 @@ pub(crate) async fn create(
         ));
         artifact::upload(client, model).await?;
     }
+    if let Some(passed_over) = prepared.passed_over.sentence() {
+        view.line(&format!("  note: {passed_over}"));
+    }
     artifact::upload(client, &prepared.payload).await?;
     let limit = prepared.spec.max_duration;
     let ready = prepared.spec.ready_timeout;

@@ -125,6 +125,7 @@ pub(crate) fn measurement(per_minute: f64, half_width: f64) -> Measurement {
         energy_j_per_inference: None,
         output_deviation: None,
         comparison_failure: None,
+        remarks: Vec::new(),
         nan_outputs: 0,
         calls: 1000,
         failed_calls: 0,

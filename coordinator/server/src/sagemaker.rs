@@ -5,7 +5,6 @@
 //! knows (models, packages, tags, the requests behind jobs) is kept through [`Registry`]; jobs themselves are
 //! ordinary ones and belong to the loop.
 
-mod archives;
 pub(crate) mod background;
 pub(crate) mod fetch;
 pub(crate) mod front;

@@ -9,9 +9,13 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use assay_measure::units::Bytes;
+use assay_measure::{
+    payload_file::{self, EntryKind, Sorted},
+    stray_file::PassedOver,
+    units::Bytes,
+};
 use flate2::bufread::MultiGzDecoder;
-use tar::{Archive, Entry, EntryType};
+use tar::{Archive, Entry};
 use tempfile::TempDir;
 
 use super::ArtifactError;
@@ -34,13 +38,13 @@ pub(super) fn unpack(
     let bundle = Bundle { path, limit };
     let stream = Limited { inner: MultiGzDecoder::new(BufReader::new(file)), left: limit.count() };
     let mut archive = Archive::new(stream);
-    let mut models = Vec::new();
+    let (mut models, mut passed_over) = (Vec::new(), PassedOver::default());
     for (count, entry) in archive.entries().map_err(|error| bundle.damaged(&error))?.enumerate() {
         let mut entry = entry.map_err(|error| bundle.damaged(&error))?;
         if count >= MOST_ENTRIES {
             return Err(ArtifactError::TooLarge { path: path.to_owned(), limit });
         }
-        let Some(name) = bundle.model_name(&entry)? else { continue };
+        let Some(name) = bundle.model_name(&entry, &mut passed_over)? else { continue };
         if models.is_empty() {
             let mut out = File::create_new(&model_path).map_err(unpack_error)?;
             bundle.copy(&mut entry, &mut out)?;
@@ -50,6 +54,9 @@ pub(super) fn unpack(
     // To the end, so that a file cut off behind the model is noticed as well.
     let mut rest = archive.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(|error| bundle.damaged(&error))?;
+    if let Some(passed_over) = passed_over.sentence() {
+        tracing::info!(archive = %path.display(), "{passed_over}");
+    }
     match models.len() {
         0 => Err(ArtifactError::NoModel(path.to_owned())),
         1 => Ok((folder, model_path, models.remove(0))),
@@ -75,25 +82,30 @@ impl Bundle<'_> {
     }
 
     /// The entry's name if it is a model file; refuses what has no place in an archive of a model.
-    fn model_name<R: Read>(&self, entry: &Entry<'_, R>) -> Result<Option<String>, ArtifactError> {
+    fn model_name<R: Read>(
+        &self,
+        entry: &Entry<'_, R>,
+        passed_over: &mut PassedOver,
+    ) -> Result<Option<String>, ArtifactError> {
         let entry_path = entry.path().map_err(|error| self.damaged(&error))?;
         let name = entry_path.to_string_lossy().into_owned();
-        let within = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-        if !entry_path.components().all(within) {
-            return Err(ArtifactError::UnsafePath { path: self.path.to_owned(), entry: name });
+        let kind = EntryKind::of_tar_flag(entry.header().entry_type().as_byte());
+        match (payload_file::sort_entry(&entry_path, kind), kind.refusal()) {
+            (Sorted::File, _) => Ok(is_model(&entry_path).then_some(name)),
+            (Sorted::Structure, _) => Ok(None),
+            (Sorted::Stray, _) => {
+                if is_model(&entry_path) {
+                    passed_over.note(name);
+                }
+                Ok(None)
+            }
+            (Sorted::Hostile(_), Some(kind)) => {
+                Err(ArtifactError::UnsafeEntry { path: self.path.to_owned(), kind, entry: name })
+            }
+            (Sorted::Hostile(_), None) => {
+                Err(ArtifactError::UnsafePath { path: self.path.to_owned(), entry: name })
+            }
         }
-        let kind = entry.header().entry_type();
-        if kind.is_file() || kind == EntryType::Continuous || kind == EntryType::GNUSparse {
-            return Ok(is_model(&entry_path).then_some(name));
-        }
-        if kind.is_dir() || kind == EntryType::XGlobalHeader {
-            return Ok(None);
-        }
-        Err(ArtifactError::UnsafeEntry {
-            path: self.path.to_owned(),
-            kind: unsafe_kind(kind),
-            entry: name,
-        })
     }
 
     fn copy(&self, entry: &mut impl Read, out: &mut File) -> Result<(), ArtifactError> {
@@ -109,29 +121,12 @@ impl Bundle<'_> {
     }
 }
 
-/// What an entry is that is neither a file nor a folder, with its article.
-fn unsafe_kind(kind: EntryType) -> &'static str {
-    if kind.is_symlink() {
-        "a symbolic link"
-    } else if kind.is_hard_link() {
-        "a hard link"
-    } else if kind.is_character_special() || kind.is_block_special() {
-        "a device"
-    } else if kind.is_fifo() {
-        "a pipe"
-    } else {
-        "an entry of unknown type"
-    }
-}
-
-/// A model file outside `code/`; `._x.pt` is what macOS puts beside `x.pt`.
+/// A model file outside `code/`.
 fn is_model(path: &Path) -> bool {
     let in_code = path.components().find(|part| *part != Component::CurDir)
         == Some(Component::Normal("code".as_ref()));
-    let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("._"));
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
     !in_code
-        && !hidden
         && ending
             .is_some_and(|ending| ["pt", "pth", "ts", "torchscript"].contains(&ending.as_str()))
 }

@@ -168,6 +168,7 @@ impl From<Measurement> for v1::Measurement {
                 .output_deviation
                 .map(|OutputDeviation { max, mean }| v1::OutputDeviation { max, mean }),
             comparison_failure: measurement.comparison_failure,
+            remarks: measurement.remarks,
             nan_outputs: measurement.nan_outputs,
             calls: measurement.calls,
             failed_calls: measurement.failed_calls,
@@ -199,6 +200,7 @@ impl TryFrom<v1::Measurement> for Measurement {
             energy_j_per_inference: figure("energy_j_per_inference", wire.energy_j_per_inference)?,
             output_deviation: optional("output_deviation", wire.output_deviation)?,
             comparison_failure: wire.comparison_failure,
+            remarks: wire.remarks,
             nan_outputs: wire.nan_outputs,
             calls: wire.calls,
             failed_calls: wire.failed_calls,

@@ -215,6 +215,7 @@ fn measurement() -> Measurement {
         energy_j_per_inference: Some(0.7),
         output_deviation: Some(OutputDeviation { max: 8e-3, mean: 5e-4 }),
         comparison_failure: Some("no time".to_owned()),
+        remarks: vec!["passed over .DS_Store".to_owned()],
         nan_outputs: 1,
         calls: 10,
         failed_calls: 1,

@@ -129,6 +129,7 @@ impl Server {
         let payload = Payload {
             bodies: vec![Bytes::from(vec![5; body])],
             content_type: "application/octet-stream".to_owned(),
+            ..Payload::default()
         };
         let inputs = [format!("x=uint8[{body}]").parse().unwrap()];
         let mut generator = Generator::start(
@@ -293,7 +294,11 @@ type Told<'a> = (Kind, u8, u32, &'a [u8]);
 
 /// A connection that was told something by the peer, with a call in flight.
 fn told(frames_sent: &[Told<'_>]) -> (Http2, Result<(), Broken>, Vec<Ended>) {
-    let payload = Payload { bodies: vec![Bytes::from_static(b"x")], content_type: "x".to_owned() };
+    let payload = Payload {
+        bodies: vec![Bytes::from_static(b"x")],
+        content_type: "x".to_owned(),
+        ..Payload::default()
+    };
     let target: Target = "grpc://127.0.0.1:1/m".parse().unwrap();
     let requests =
         Requests::encode(&target, "m", Some(&payload), &["uint8[1]".parse().unwrap()]).unwrap();

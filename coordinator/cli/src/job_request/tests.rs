@@ -102,8 +102,30 @@ fn a_directory_of_payloads_travels_as_one_archive() {
     let prepared = request.clone().prepare(dir.path()).unwrap();
     assert!(prepared.spec.payload.is_archive);
     assert_eq!(prepared.spec.payload.content_type, "application/json");
+    assert!(prepared.passed_over.is_empty());
     fs::write(payloads.join("c.npy"), b"x").unwrap();
-    assert!(request.prepare(dir.path()).unwrap_err().to_string().contains("--content-type"));
+    let refused = request.prepare(dir.path()).unwrap_err().to_string();
+    assert!(refused.contains("--content-type") && refused.contains("c.npy"), "{refused}");
+}
+
+#[test]
+fn hidden_files_beside_payloads_are_passed_over_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let payloads = dir.path().join("payloads");
+    fs::create_dir(&payloads).unwrap();
+    for name in ["a.json", ".DS_Store", "._a.json", "Thumbs.db"] {
+        fs::write(payloads.join(name), b"[1]").unwrap();
+    }
+    let mut request = request(&model_in(dir.path()));
+    request.payload = Some(payloads.clone());
+    let prepared = request.clone().prepare(dir.path()).unwrap();
+    assert_eq!(prepared.spec.payload.content_type, "application/json");
+    assert_eq!(prepared.passed_over.to_string(), "passed over .DS_Store, ._a.json, Thumbs.db");
+    let content = assay_server::archives::check_payload(&prepared.payload.path).unwrap();
+    assert_eq!(content.bodies, 1);
+    fs::remove_file(payloads.join("a.json")).unwrap();
+    let nothing = request.prepare(dir.path()).unwrap_err().to_string();
+    assert!(nothing.contains("holds no files (passed over .DS_Store"), "{nothing}");
 }
 
 #[test]

@@ -56,6 +56,7 @@ pub(super) fn of_candidate(
         measurement.validity.findings.iter().filter(|found| found.severity != Verdict::Valid);
     warnings.extend(suspicious.filter(|found| found.name != FindingName::CpuSteal).map(told));
     about_outputs(measurement, &mut warnings);
+    warnings.extend(measurement.remarks.iter().cloned());
     if measurement.nan_outputs > 0 {
         warnings.push(format!(
             "{} of {} calls returned NaN",

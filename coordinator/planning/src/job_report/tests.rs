@@ -321,6 +321,9 @@ fn the_deviation_of_outputs_stands_beside_the_figures_of_another_precision() {
     let unknown = warnings(&|figures| figures.comparison_failure = Some("no time".to_owned()));
     let told = "outputs were not compared with plain float32: no time";
     assert!(has(&unknown.warnings, told), "{:?}", unknown.warnings);
+    let told = "passed over .DS_Store";
+    let remarked = warnings(&|figures| figures.remarks.push(told.to_owned()));
+    assert!(has(&remarked.warnings, told), "{:?}", remarked.warnings);
 }
 
 #[test]

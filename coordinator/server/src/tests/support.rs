@@ -462,6 +462,7 @@ fn measured_with(validity: Validity) -> TrialOutcome {
         energy_j_per_inference: None,
         output_deviation: None,
         comparison_failure: None,
+        remarks: Vec::new(),
         nan_outputs: 0,
         calls: 600,
         failed_calls: 0,

@@ -19,10 +19,11 @@ use super::{
     intake::{Intake, Subject, parsed},
 };
 use crate::{
+    archives,
     artifacts::Received,
     dispatch::{Event, Supply},
     job_event::Happening,
-    sagemaker::{Api, archives},
+    sagemaker::Api,
     store::{
         Change, StoreError,
         registry::{Kind, ResourceQuery},

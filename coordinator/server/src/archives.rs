@@ -1,5 +1,5 @@
-//! What was fetched, looked at before it is kept: a payload must be one gzip tar of plain files, a model a
-//! TorchScript file or a `model.tar.gz`.
+//! What was fetched or is about to be uploaded, looked at before anything else is done with it: a payload must be
+//! one gzip tar of plain files, a model a TorchScript file or a `model.tar.gz`.
 //!
 //! Nothing is unpacked here. What is inside a model only the model host can tell, and does before it loads it;
 //! the bodies of a payload are read by the agents, which hold them against the same rules.
@@ -10,7 +10,10 @@ use std::{
     path::Path,
 };
 
-use assay_measure::payload_file::{self, COUNT_LIMIT, EntryKind, INFLATED_LIMIT, Tally};
+use assay_measure::{
+    payload_file::{self, COUNT_LIMIT, EntryKind, INFLATED_LIMIT, Sorted, Tally},
+    stray_file::PassedOver,
+};
 use flate2::read::GzDecoder;
 use thiserror::Error;
 
@@ -20,32 +23,51 @@ const ZIP: [u8; 4] = *b"PK\x03\x04";
 
 /// A file is not what it should be.
 #[derive(Debug, Error)]
-pub(crate) enum BadArchive {
+pub enum BadArchive {
+    /// Its first bytes are not those of gzip.
     #[error("it is of the wrong file type: one gzip-compressed tar archive is expected")]
     NotAnArchive,
+    /// It cannot be read to its end.
     #[error("it is not a readable tar.gz: {0}")]
     Damaged(io::Error),
+    /// It has an entry that no payload needs.
     #[error("its entry {entry:?} is {what}; only plain files and folders are taken")]
-    Hostile { entry: String, what: &'static str },
+    Hostile {
+        /// The entry.
+        entry: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// It breaks a limit.
     #[error("it is too large: {0}")]
     TooLarge(&'static str),
-    #[error("it is empty: there is no file with bytes in it to send")]
-    NoBodies,
+    /// There is nothing to send.
+    #[error("it is empty: there is no file with bytes in it to send{}", passed_over.sentence().map_or_else(String::new, |names| format!(" ({names})")))]
+    NoBodies {
+        /// What is in it all the same.
+        passed_over: PassedOver,
+    },
+    /// Its first bytes are of no file that a model can be.
     #[error("it is neither a TorchScript file nor a model.tar.gz with one")]
     NotAModel,
 }
 
 /// What a payload's archive holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PayloadContent {
+pub struct PayloadContent {
     /// How many bodies.
-    pub(crate) bodies: usize,
+    pub bodies: usize,
     /// What the name of the first suggests.
-    pub(crate) content_type: Option<&'static str>,
+    pub content_type: Option<&'static str>,
+    /// The files that are not sent.
+    pub passed_over: PassedOver,
 }
 
-/// Reads an archive of payloads through once.
-pub(crate) fn check_payload(path: &Path) -> Result<PayloadContent, BadArchive> {
+/// Reads an archive of payloads through once; blocks.
+///
+/// # Errors
+/// [`BadArchive`] says what is wrong with it.
+pub fn check_payload(path: &Path) -> Result<PayloadContent, BadArchive> {
     if !first_bytes(path).map_err(BadArchive::Damaged)?.starts_with(&GZIP) {
         return Err(BadArchive::NotAnArchive);
     }
@@ -54,36 +76,35 @@ pub(crate) fn check_payload(path: &Path) -> Result<PayloadContent, BadArchive> {
     let inflated = GzDecoder::new(BufReader::new(file)).take(INFLATED_LIMIT);
     let mut archive = tar::Archive::new(inflated);
     let mut tally = Tally::default();
-    let mut content_type = None;
+    let (mut content_type, mut passed_over) = (None, PassedOver::default());
     for (number, entry) in archive.entries().map_err(BadArchive::Damaged)?.enumerate() {
         let entry = entry.map_err(BadArchive::Damaged)?;
         if number == COUNT_LIMIT {
             return Err(BadArchive::TooLarge("there may be 10000 entries"));
         }
-        let kind = entry.header().entry_type();
-        let kind = match (kind.is_file(), kind.is_dir()) {
-            (true, _) => EntryKind::File,
-            (false, true) => EntryKind::Folder,
-            (false, false) => EntryKind::Other,
-        };
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let what = match entry.path() {
-            Ok(path) => payload_file::hostile_entry(&path, kind),
-            Err(_) => Some("not named in UTF-8"),
-        };
-        if let Some(what) = what {
-            return Err(BadArchive::Hostile { entry: name, what });
-        }
-        if kind == EntryKind::File {
-            tally.count(entry.size()).map_err(BadArchive::TooLarge)?;
-            if tally.bodies() == 1 && content_type.is_none() {
-                content_type = Some(payload_file::content_type(&name));
+        match sorted(&entry) {
+            Sorted::Hostile(what) => return Err(BadArchive::Hostile { entry: name, what }),
+            Sorted::Structure => {}
+            Sorted::Stray => passed_over.note(name),
+            Sorted::File if entry.size() == 0 => passed_over.note(format!("{name} (empty)")),
+            Sorted::File => {
+                tally.count(entry.size()).map_err(BadArchive::TooLarge)?;
+                content_type.get_or_insert_with(|| payload_file::content_type(&name));
             }
         }
     }
     match tally.bodies() {
-        0 => Err(BadArchive::NoBodies),
-        bodies => Ok(PayloadContent { bodies, content_type: content_type.flatten() }),
+        0 => Err(BadArchive::NoBodies { passed_over }),
+        bodies => Ok(PayloadContent { bodies, content_type: content_type.flatten(), passed_over }),
+    }
+}
+
+fn sorted(entry: &tar::Entry<'_, impl Read>) -> Sorted {
+    let kind = EntryKind::of_tar_flag(entry.header().entry_type().as_byte());
+    match entry.path() {
+        Ok(path) => payload_file::sort_entry(&path, kind),
+        Err(_) => Sorted::Hostile("not named in UTF-8"),
     }
 }
 
@@ -149,6 +170,22 @@ mod tests {
         let content = check_payload(file(&bytes).path()).unwrap();
         assert_eq!(content.bodies, 2);
         assert_eq!(content.content_type, Some("application/x-npy"));
+    }
+
+    #[test]
+    fn hidden_files_and_the_archives_own_entries_are_no_bodies() {
+        let bytes = archive(&[
+            ("pax_global_header", EntryType::XGlobalHeader, b"16 comment=abcd\n"),
+            ("./._a.npy", EntryType::Regular, b"mac"),
+            ("./a.npy", EntryType::Regular, b"one"),
+            (".ipynb_checkpoints/a.json", EntryType::Regular, b"old"),
+        ]);
+        let content = check_payload(file(&bytes).path()).unwrap();
+        assert_eq!((content.bodies, content.content_type), (1, Some("application/x-npy")));
+        let told = content.passed_over.to_string();
+        assert_eq!(told, "passed over ./._a.npy, .ipynb_checkpoints/a.json");
+        let nothing = refused(&archive(&[(".DS_Store", EntryType::Regular, b"mac")]));
+        assert!(nothing.ends_with("to send (passed over .DS_Store)"), "{nothing}");
     }
 
     #[test]
