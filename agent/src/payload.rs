@@ -9,7 +9,9 @@ use std::{
 };
 
 use assay_measure::{
-    payload_file::{self, BODY_LIMIT, COUNT_LIMIT, EntryKind, INFLATED_LIMIT, Sorted, Tally},
+    payload_file::{
+        self, BODY_LIMIT, COUNT_LIMIT, EntryKind, INFLATED_LIMIT, OverLimit, Sorted, Tally,
+    },
     stray_file::{PassedOver, is_stray},
 };
 use bytes::Bytes;
@@ -56,12 +58,12 @@ pub enum PayloadError {
         passed_over: PassedOver,
     },
     /// More than the limits allow.
-    #[error("payload {path} is too large: {what}")]
+    #[error("payload {path} is too large")]
     TooLarge {
         /// The file, folder or archive.
         path: PathBuf,
         /// Which limit.
-        what: &'static str,
+        source: OverLimit,
     },
     /// The archive has an entry that no payload needs.
     #[error(
@@ -147,8 +149,10 @@ impl<'a> Collected<'a> {
     fn file(&mut self, path: &Path) -> Result<(), PayloadError> {
         let read = |source| PayloadError::Read { path: path.to_owned(), source };
         let file = fs::File::open(path).map_err(read)?;
+        // What is no plain file, a pipe say, announces nothing.
+        let announced = file.metadata().map_err(read)?.len();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        self.add(file, &name)?.map_err(read)
+        self.add(file, announced, &name)?.map_err(read)
     }
 
     fn folder(&mut self, path: &Path) -> Result<(), PayloadError> {
@@ -178,12 +182,15 @@ impl<'a> Collected<'a> {
             if number == COUNT_LIMIT {
                 return Err(PayloadError::TooLarge {
                     path: path.to_owned(),
-                    what: "there may be 10000 entries",
+                    source: OverLimit::Entries,
                 });
             }
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             match sorted(&entry) {
-                Sorted::File => self.add(entry, &name)?.map_err(broken)?,
+                Sorted::File => {
+                    let announced = entry.size();
+                    self.add(entry, announced, &name)?.map_err(broken)?;
+                }
                 Sorted::Stray => self.passed_over.note(name),
                 Sorted::Structure => {}
                 Sorted::Hostile(what) => {
@@ -194,9 +201,15 @@ impl<'a> Collected<'a> {
         Ok(())
     }
 
-    /// Adds one body; the inner error is a failed read.
-    fn add(&mut self, source: impl Read, name: &str) -> Result<io::Result<()>, PayloadError> {
-        let too_large = |what| PayloadError::TooLarge { path: self.origin.to_owned(), what };
+    /// Adds one body; the inner error is a failed read. What announces too much is not read.
+    fn add(
+        &mut self,
+        source: impl Read,
+        announced: u64,
+        name: &str,
+    ) -> Result<io::Result<()>, PayloadError> {
+        let too_large = |source| PayloadError::TooLarge { path: self.origin.to_owned(), source };
+        payload_file::check_body(announced).map_err(too_large)?;
         let mut bytes = Vec::new();
         if let Err(error) = source.take(BODY_LIMIT + 1).read_to_end(&mut bytes) {
             return Ok(Err(error));

@@ -6,9 +6,12 @@
 
 use std::path::{Component, Path};
 
-use crate::stray_file::is_stray;
+use thiserror::Error;
 
-/// The largest single body.
+use crate::{stray_file::is_stray, units::Bytes};
+
+/// The largest single body, from the client to the model host: whoever takes a larger one in hand refuses it
+/// before anything starts.
 pub const BODY_LIMIT: u64 = 256 << 20;
 /// The largest sum of all bodies; agents hold them in memory.
 pub const TOTAL_LIMIT: u64 = 1 << 30;
@@ -18,15 +21,19 @@ pub const COUNT_LIMIT: usize = 10_000;
 pub const INFLATED_LIMIT: u64 = TOTAL_LIMIT + COUNT_LIMIT as u64 * 4096;
 
 /// Content types by file extension.
-const BY_EXTENSION: [(&str, &str); 9] = [
+const BY_EXTENSION: [(&str, &str); 13] = [
     ("npy", "application/x-npy"),
     ("npz", "application/x-npz"),
     ("json", "application/json"),
+    ("jsonl", "application/jsonlines"),
+    ("ndjson", "application/jsonlines"),
     ("csv", "text/csv"),
     ("bin", "application/octet-stream"),
     ("jpg", "image/jpeg"),
     ("jpeg", "image/jpeg"),
     ("png", "image/png"),
+    ("webp", "image/webp"),
+    ("bmp", "image/bmp"),
     ("txt", "text/plain"),
 ];
 
@@ -114,6 +121,37 @@ pub fn sort_entry(path: &Path, kind: EntryKind) -> Sorted {
     }
 }
 
+/// Bodies break a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum OverLimit {
+    /// One is too large.
+    #[error("a body of {size} ({} bytes), and one may have {}", size.count(), Bytes::new(BODY_LIMIT))]
+    Body {
+        /// What it has.
+        size: Bytes,
+    },
+    /// They are too large together.
+    #[error("bodies of more than {} together", Bytes::new(TOTAL_LIMIT))]
+    Total,
+    /// There are too many.
+    #[error("more than {COUNT_LIMIT} bodies")]
+    Count,
+    /// The archive has too many entries.
+    #[error("more than {COUNT_LIMIT} entries")]
+    Entries,
+}
+
+/// Holds one body against the limit.
+///
+/// # Errors
+/// [`OverLimit::Body`].
+pub const fn check_body(size_bytes: u64) -> Result<(), OverLimit> {
+    if size_bytes > BODY_LIMIT {
+        return Err(OverLimit::Body { size: Bytes::new(size_bytes) });
+    }
+    Ok(())
+}
+
 /// The bodies counted so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -125,16 +163,16 @@ impl Tally {
     /// Counts one more body; one without bytes is not sent, and does not count.
     ///
     /// # Errors
-    /// The limit that it would break, for people.
-    pub fn count(&mut self, size_bytes: u64) -> Result<(), &'static str> {
-        if size_bytes > BODY_LIMIT {
-            return Err("a body may have 256 MiB");
+    /// The limit that it would break.
+    pub const fn count(&mut self, size_bytes: u64) -> Result<(), OverLimit> {
+        if let Err(over) = check_body(size_bytes) {
+            return Err(over);
         }
         if self.total + size_bytes > TOTAL_LIMIT {
-            return Err("all bodies together may have 1 GiB");
+            return Err(OverLimit::Total);
         }
         if self.bodies == COUNT_LIMIT {
-            return Err("there may be 10000 bodies");
+            return Err(OverLimit::Count);
         }
         if size_bytes > 0 {
             self.bodies += 1;
@@ -191,6 +229,10 @@ mod tests {
     #[test]
     fn bodies_are_counted_up_to_each_limit() {
         let mut tally = Tally::default();
+        assert_eq!(
+            tally.count(BODY_LIMIT + (64 << 20)).unwrap_err().to_string(),
+            "a body of 320 MiB (335544320 bytes), and one may have 256 MiB"
+        );
         assert!(tally.count(BODY_LIMIT + 1).is_err());
         for _ in 0..TOTAL_LIMIT / BODY_LIMIT {
             tally.count(BODY_LIMIT).unwrap();

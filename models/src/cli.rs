@@ -19,7 +19,7 @@ use assay_measure::{
     configuration::{Allocator, Device, Graph, Precision},
     host_status::HostStatus,
     input_spec::InputSpec,
-    units,
+    payload_file, units,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use serde::Serialize;
@@ -133,7 +133,7 @@ struct ServeArguments {
     #[arg(long, default_value = "0ms", value_parser = units::parse_duration)]
     max_batch_delay: Duration,
     /// The largest request body
-    #[arg(long, default_value = "64MiB")]
+    #[arg(long, default_value_t = units::Bytes::new(payload_file::BODY_LIMIT))]
     max_payload: units::Bytes,
     /// Requests that may wait for a worker; more are refused with 503
     #[arg(long, default_value_t = 10_000)]

@@ -19,7 +19,9 @@ use crate::{
     engine::InferError,
     oip::{self, OipError},
     refusal::Refusal,
-    request_body, statistics,
+    request_body,
+    server::ENVELOPE_BYTES,
+    statistics,
 };
 
 mod message;
@@ -242,7 +244,8 @@ async fn answer(
         })
     });
     let header_length = header_length.transpose()?;
-    let body = request_body::read(&parts.headers, body, door.max_payload_bytes()).await?;
+    let limit = door.max_payload_bytes().saturating_add(ENVELOPE_BYTES);
+    let body = request_body::read(&parts.headers, body, limit).await?;
     counted.body_read();
     let request = message::read(&body, header_length)?;
     let message::InferRequest { id, inputs, outputs } = request;

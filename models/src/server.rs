@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use assay_measure::payload_file;
 use assay_proto::{
     FILE_DESCRIPTOR_SET, inference::grpc_inference_service_server::GrpcInferenceServiceServer,
 };
@@ -61,6 +62,12 @@ const MAX_CONCURRENT_STREAMS: u32 = 1024;
 /// Threads for payloads that take long to decode.
 const DECODE_THREADS: usize = 4;
 
+#[expect(clippy::cast_possible_truncation, reason = "256 MiB fit")]
+const BODY_LIMIT_BYTES: usize = payload_file::BODY_LIMIT as usize;
+/// A message of the Open Inference Protocol holds the tensors of a payload and says what they are: names, types
+/// and shapes may take so much besides.
+pub const ENVELOPE_BYTES: usize = 1024 * 1024;
+
 /// How the host serves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerSettings {
@@ -76,7 +83,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             decode: DecodeSettings::default(),
-            max_payload_bytes: 64 * 1024 * 1024,
+            max_payload_bytes: BODY_LIMIT_BYTES,
             threads: NonZeroUsize::MIN,
         }
     }
@@ -210,7 +217,7 @@ pub async fn serve_until(
 
 /// Every protocol in one router.
 async fn router(door: Arc<Door>) -> Result<Router, ServeError> {
-    let limit = door.max_payload_bytes();
+    let limit = door.max_payload_bytes().saturating_add(ENVELOPE_BYTES);
     let grpc = GrpcInferenceServiceServer::new(OipGrpc::new(Arc::clone(&door)))
         .max_decoding_message_size(limit)
         .max_encoding_message_size(usize::MAX)

@@ -7,7 +7,7 @@ use std::{
 };
 
 use assay_measure::{
-    payload_file,
+    payload_file::{self, Tally},
     stray_file::{PassedOver, is_stray},
     trial::Payload,
 };
@@ -59,6 +59,8 @@ pub(crate) fn prepare(request: &JobRequest, scratch: &Path) -> Result<PreparedPa
         }
         Some(path) => {
             let content_type = settle_content_type(request, std::slice::from_ref(path))?;
+            let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+            payload_file::check_body(size).map_err(|error| unfit(path, &error))?;
             (path.clone(), false, content_type)
         }
     };
@@ -67,7 +69,7 @@ pub(crate) fn prepare(request: &JobRequest, scratch: &Path) -> Result<PreparedPa
     Ok(PreparedPayload { file, description, passed_over })
 }
 
-fn unfit(path: &Path, error: &dyn std::error::Error) -> Failure {
+fn unfit(path: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::usage(format!("the payload {} cannot be sent", path.display())).because(error)
 }
 
@@ -78,8 +80,9 @@ fn made_up(request: &JobRequest, scratch: &Path) -> Result<(PathBuf, bool, Strin
              `assay-host inspect MODEL.pt` shows what forward() takes",
         ));
     }
-    let sample = sample_payload::for_inputs(&request.inputs, request.seed)
-        .ok_or_else(|| Failure::usage("the declared inputs are larger than 1 GiB together"))?;
+    let sample = sample_payload::for_inputs(&request.inputs, request.seed).map_err(|error| {
+        Failure::usage("the declared inputs do not fit into one body").because(&error)
+    })?;
     let path = scratch.join(sample.file_name);
     std::fs::write(&path, sample.body)
         .map_err(|error| Failure::failed("cannot write the sample payload").because(&error))?;
@@ -125,10 +128,12 @@ fn files_of(directory: &Path, passed_over: &mut PassedOver) -> Result<Vec<PathBu
     let entries = std::fs::read_dir(directory).map_err(unreadable)?;
     let mut entries = entries.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
-    let mut files = Vec::new();
+    let (mut files, mut tally) = (Vec::new(), Tally::default());
     for entry in entries {
         let (name, path) = (entry.file_name(), entry.path());
         if path.is_file() && !is_stray(Path::new(&name)) {
+            let size = entry.metadata().map_err(unreadable)?.len();
+            tally.count(size).map_err(|error| unfit(&path, &error))?;
             files.push(path);
         } else {
             passed_over.note(name.to_string_lossy());

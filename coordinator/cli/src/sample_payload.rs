@@ -5,14 +5,14 @@
 
 use std::io::{Cursor, Write};
 
-use assay_measure::input_spec::{DType, InputSpec};
+use assay_measure::{
+    input_spec::{DType, InputSpec},
+    payload_file::{self, OverLimit},
+};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
-
-/// The largest body that is made up; larger ones are a mistake in the declaration.
-const LARGEST_BYTES: u64 = 1 << 30;
 
 /// A body and its `Content-Type`.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,24 +22,32 @@ pub(crate) struct SamplePayload {
     pub(crate) body: Vec<u8>,
 }
 
-/// Makes up a body for these inputs; `None` when it would be larger than 1 GiB.
-pub(crate) fn for_inputs(inputs: &[InputSpec], seed: u64) -> Option<SamplePayload> {
-    let total = inputs.iter().try_fold(0u64, |all, input| all.checked_add(input.size_bytes()))?;
-    if total > LARGEST_BYTES {
-        return None;
-    }
+/// Makes up a body for these inputs.
+///
+/// # Errors
+/// [`OverLimit`] when it would be larger than a body may be; nothing is allocated then.
+pub(crate) fn for_inputs(inputs: &[InputSpec], seed: u64) -> Result<SamplePayload, OverLimit> {
+    let total = inputs.iter().fold(0u64, |all, input| all.saturating_add(input.size_bytes()));
+    payload_file::check_body(total)?;
+    let sample = made_up(inputs, seed);
+    // The formats' own headers count as well.
+    payload_file::check_body(sample.body.len() as u64)?;
+    Ok(sample)
+}
+
+fn made_up(inputs: &[InputSpec], seed: u64) -> SamplePayload {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     match inputs {
-        [single] if single.name().is_none() => Some(SamplePayload {
+        [single] if single.name().is_none() => SamplePayload {
             file_name: "sample.npy",
             content_type: "application/x-npy",
             body: npy(single, &mut rng),
-        }),
-        several => Some(SamplePayload {
+        },
+        several => SamplePayload {
             file_name: "sample.npz",
             content_type: "application/x-npz",
             body: npz(several, &mut rng),
-        }),
+        },
     }
 }
 
@@ -65,7 +73,9 @@ fn npy(input: &InputSpec, rng: &mut ChaCha8Rng) -> Vec<u8> {
     header.extend(std::iter::repeat_n(' ', padding));
     header.push('\n');
     let length = u16::try_from(header.len()).expect("eight dimensions make a short header");
-    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    let data = usize::try_from(input.size_bytes()).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(10 + header.len() + data);
+    bytes.extend(b"\x93NUMPY\x01\x00");
     bytes.extend(length.to_le_bytes());
     bytes.extend(header.as_bytes());
     for _ in 0..input.elements() {
@@ -135,6 +145,13 @@ mod tests {
 
     #[test]
     fn an_absurd_declaration_is_not_allocated() {
-        assert_eq!(for_inputs(&specs(&["float64[100000,100000]"]), 1), None);
+        let error = for_inputs(&specs(&["float64[100000,100000]"]), 1).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a body of 74.5 GiB (80000000000 bytes), and one may have 256 MiB"
+        );
+        // The elements alone would fit.
+        let brim = for_inputs(&specs(&["uint8[268435456]"]), 1).unwrap_err();
+        assert!(brim.to_string().contains("268435584 bytes"), "{brim}");
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use assay_measure::{
-    payload_file::{self, COUNT_LIMIT, EntryKind, INFLATED_LIMIT, Sorted, Tally},
+    payload_file::{self, COUNT_LIMIT, EntryKind, INFLATED_LIMIT, OverLimit, Sorted, Tally},
     stray_file::PassedOver,
 };
 use flate2::read::GzDecoder;
@@ -39,8 +39,8 @@ pub enum BadArchive {
         what: &'static str,
     },
     /// It breaks a limit.
-    #[error("it is too large: {0}")]
-    TooLarge(&'static str),
+    #[error("it is too large: it holds {0}")]
+    TooLarge(OverLimit),
     /// There is nothing to send.
     #[error("it is empty: there is no file with bytes in it to send{}", passed_over.sentence().map_or_else(String::new, |names| format!(" ({names})")))]
     NoBodies {
@@ -80,7 +80,7 @@ pub fn check_payload(path: &Path) -> Result<PayloadContent, BadArchive> {
     for (number, entry) in archive.entries().map_err(BadArchive::Damaged)?.enumerate() {
         let entry = entry.map_err(BadArchive::Damaged)?;
         if number == COUNT_LIMIT {
-            return Err(BadArchive::TooLarge("there may be 10000 entries"));
+            return Err(BadArchive::TooLarge(OverLimit::Entries));
         }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         match sorted(&entry) {
@@ -227,7 +227,8 @@ mod tests {
         header.set_cksum();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(header.as_bytes()).unwrap();
-        assert!(refused(&encoder.finish().unwrap()).contains("256 MiB"));
+        let told = refused(&encoder.finish().unwrap());
+        assert!(told.contains("268435457 bytes") && told.contains("256 MiB"), "{told}");
     }
 
     #[test]

@@ -184,7 +184,8 @@ impl Artifacts {
         }
     }
 
-    fn path(&self, sha256: &Sha256) -> PathBuf {
+    /// Where a stored file lies.
+    pub(crate) fn path(&self, sha256: &Sha256) -> PathBuf {
         self.directory.join(sha256.as_str())
     }
 }

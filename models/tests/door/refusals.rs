@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use assay_host::engine::InferError;
+use assay_host::{engine::InferError, server::ENVELOPE_BYTES};
 
 use crate::support::{Answer, Behaviour, Host, StandIn, f32_bytes, npy};
 
@@ -77,10 +77,14 @@ fn an_answer_in_no_known_format_is_not_acceptable() {
 fn a_payload_over_the_limit_is_refused_by_its_announced_length() {
     let host = Host::with_limit(StandIn::new(&["uint8[1]"], Behaviour::Echo), 1000);
     assert_eq!(host.post("/invocations", "application/octet-stream", &[0; 1000]).status, 200);
-    for path in ["/invocations", "/v2/models/stand-in/infer"] {
-        let answer = host.post(path, "application/octet-stream", &[0; 1001]);
-        assert_refused(&answer, 413, &["1001 bytes", "1000 bytes", "--max-payload"]);
-    }
+    let over = |path: &str, limit: usize| {
+        let answer = host.post(path, "application/octet-stream", &vec![0; limit + 1]);
+        let (size, limit) = (format!("{} bytes", limit + 1), format!("{limit} bytes"));
+        assert_refused(&answer, 413, &[&size, &limit, "--max-payload"]);
+    };
+    over("/invocations", 1000);
+    // What the protocol says of the tensors does not count against the payload.
+    over("/v2/models/stand-in/infer", 1000 + ENVELOPE_BYTES);
     // Large enough that the sockets' buffers do not hold it: the answer still arrives.
     assert_eq!(
         host.post("/invocations", "application/octet-stream", &vec![0; 20_000_000]).status,
@@ -132,6 +136,7 @@ fn garbage_is_refused_with_its_place() {
         400,
         &["does not start with"],
     );
+    let host = Host::of(StandIn::new(&["float32[1,3,8,8]"], Behaviour::Echo));
     assert_refused(&host.post("/invocations", "image/jpeg", b"garbage"), 400, &["in the picture"]);
 }
 

@@ -129,6 +129,25 @@ fn hidden_files_beside_payloads_are_passed_over_and_told() {
 }
 
 #[test]
+fn a_body_beyond_the_limit_is_refused_with_its_size_before_anything_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut request = request(&model_in(dir.path()));
+    request.payload = None;
+    request.inputs = vec!["float32[512,3,224,224]".parse().unwrap()];
+    let made_up = request.clone().prepare(dir.path()).unwrap_err().to_string();
+    assert!(made_up.contains("308281344 bytes") && made_up.contains("256 MiB"), "{made_up}");
+    let payloads = dir.path().join("payloads");
+    fs::create_dir(&payloads).unwrap();
+    let large = payloads.join("large.npy");
+    fs::File::create(&large).unwrap().set_len((256 << 20) + 1).unwrap();
+    for path in [large, payloads] {
+        request.payload = Some(path);
+        let refused = request.clone().prepare(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("large.npy") && refused.contains("268435457 bytes"), "{refused}");
+    }
+}
+
+#[test]
 fn a_trace_must_ascend() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("trace.txt");

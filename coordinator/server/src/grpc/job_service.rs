@@ -5,16 +5,19 @@ use std::pin::Pin;
 use assay_measure::{
     ids::{BadId, JobName},
     job::{JobSpec, JobStatus},
-    trial::ArtifactRef,
+    payload_file,
+    trial::{ArtifactRef, Payload},
     units::as_micros,
 };
 use assay_planning::job_report::{self, Overrides};
 use assay_proto::v1::{self, job_service_server::JobService, upload_artifact_request::Part};
 use futures_util::{Stream, stream};
+use tokio::task::spawn_blocking;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{Shared, job_wire, status::refuse, watch::Watch};
 use crate::{
+    archives,
     dispatch::{Event, Refused},
     job_files,
     store::{Change, JobQuery, JobSummary},
@@ -64,6 +67,26 @@ impl Jobs {
             ))),
             Some(_) => Ok(()),
         }
+    }
+
+    /// No agent is asked to send what is no payload, or too large for one.
+    async fn check_bodies(&self, payload: &Payload) -> Result<(), Status> {
+        let artifact = &payload.artifact;
+        let unfit = |why: &dyn std::error::Error| {
+            refuse(
+                Code::InvalidArgument,
+                format_args!("the payload {:?} cannot be sent: {why}", artifact.name),
+                "give one file, or a tar.gz of plain files, within these limits",
+            )
+        };
+        if !payload.is_archive {
+            return payload_file::check_body(artifact.size_bytes.count())
+                .map_err(|over| unfit(&over));
+        }
+        let path = self.shared.artifacts.path(&artifact.sha256);
+        let checked = spawn_blocking(move || archives::check_payload(&path)).await;
+        let checked = checked.map_err(|error| Status::internal(error.to_string()))?;
+        checked.map(drop).map_err(|why| unfit(&why))
     }
 }
 
@@ -119,6 +142,7 @@ impl JobService for Jobs {
             self.check_artifact("model", model)?;
         }
         self.check_artifact("payload", &spec.payload.artifact)?;
+        self.check_bodies(&spec.payload).await?;
         let name = spec.name.clone();
         let files = job_files::of(&spec);
         let create = |answer| Event::CreateJob { spec: Box::new(spec), hold, answer };

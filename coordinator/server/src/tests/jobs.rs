@@ -5,12 +5,15 @@ use std::time::Duration;
 use assay_measure::{
     configuration::Graph,
     outcome::{Failure, FailureKind, TrialOutcome},
+    payload_file,
     search::Mode,
+    trial::ArtifactRef,
+    units::Bytes,
 };
 use assay_proto::v1::{self, JobStatus, job_event, trial_spec::Work};
 use tonic::Code;
 
-use super::support::{Coordinator, FakeAgent, held, invalid, job_spec, measured};
+use super::support::{Coordinator, FakeAgent, artifact, held, invalid, job_spec, measured};
 
 #[tokio::test]
 async fn a_job_goes_from_its_creation_to_a_ranking() {
@@ -300,4 +303,30 @@ async fn a_job_that_ran_out_of_time_has_failed_and_says_what_allows_more() {
     let job = coordinator.reaches("hurried", JobStatus::Failed).await;
     let told = "the search ran out of time after 40 s; allow more with --max-duration";
     assert_eq!(job.reason, told);
+}
+
+#[tokio::test]
+async fn a_payload_that_cannot_be_sent_is_refused_before_there_is_a_job() {
+    let coordinator = Coordinator::start().await;
+    let mut no_archive = job_spec("payload", &["ml.c5.large"]);
+    no_archive.payload.is_archive = true;
+    let refused = coordinator.create(no_archive).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("wrong file type"), "{}", refused.message());
+
+    let mut large = job_spec("payload", &["ml.c5.large"]);
+    let size = payload_file::BODY_LIMIT + 1;
+    large.payload.artifact = ArtifactRef {
+        size_bytes: Bytes::new(size),
+        ..artifact(b"a file that only pretends to be large")
+    };
+    let file = coordinator.scratch.path().join("data/artifacts");
+    let file = std::fs::File::create(file.join(large.payload.artifact.sha256.as_str())).unwrap();
+    file.set_len(size).unwrap();
+    let refused = coordinator.create(large).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let told = refused.message();
+    assert!(told.contains("268435457 bytes") && told.contains("256 MiB"), "{told}");
+    // Nothing was stored, so the name is free.
+    coordinator.create(job_spec("payload", &["ml.c5.large"])).await.unwrap();
 }
