@@ -20,7 +20,7 @@ use self::deviation::{Incomparable, Tally};
 use crate::{
     artifact::Artifact,
     engine::{EngineError, InferError, lone::Lone},
-    payload::{self, ContentType, DecodeSettings, PayloadError},
+    payload::{self, ContentType, DecodeSettings, Decoded, NumberTypes, PayloadError},
     tensor::WireTensor,
 };
 
@@ -167,11 +167,41 @@ fn decoded(
     bodies: &[Bytes],
 ) -> Result<Vec<Vec<WireTensor>>, CompareError> {
     let settings = DecodeSettings::default();
+    let Some(first) = bodies.first() else { return Ok(Vec::new()) };
+    let types = NumberTypes::default();
+    learn_types(&types, model, content_type, first, &settings)
+        .map_err(|source| CompareError::Payload { number: 1, source })?;
     let decode = |(body, number)| {
-        payload::decode(content_type, body, model.expected(), &settings)
+        let decoded = types.decode(content_type, body, model.expected(), &settings);
+        decoded
+            .map(|decoded| decoded.tensors)
             .map_err(|source| CompareError::Payload { number, source })
     };
     bodies.iter().zip(1..).map(decode).collect()
+}
+
+/// Finds out which types the plain model takes numbers as, as serving would.
+fn learn_types(
+    types: &NumberTypes,
+    model: &Lone,
+    content_type: ContentType,
+    body: &Bytes,
+    settings: &DecodeSettings,
+) -> Result<(), PayloadError> {
+    let Decoded { tensors, open } = types.decode(content_type, body, model.expected(), settings)?;
+    let Some(open) = open else { return Ok(()) };
+    if model.call(tensors).is_ok() {
+        return Ok(());
+    }
+    let taken = open.others().into_iter().find(|dtypes| {
+        let expected = open.expecting(dtypes, model.expected());
+        payload::decode(content_type, body, &expected, settings)
+            .is_ok_and(|tensors| model.call(tensors).is_ok())
+    });
+    if let Some(dtypes) = taken {
+        types.wants(open, dtypes);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     engine::{Engine, EngineSettings, InferError, Inferred, ModelFacts, Reply},
-    payload::{self, DecodeSettings, ExpectedInput},
+    payload::{self, DecodeSettings, ExpectedInput, NumberTypes},
     statistics::Statistics,
     tensor::WireTensor,
 };
@@ -42,6 +42,7 @@ pub struct Door {
     statistics: Arc<Statistics>,
     expected: Vec<ExpectedInput>,
     decode: DecodeSettings,
+    number_types: NumberTypes,
     max_payload_bytes: usize,
     stopping: AtomicBool,
 }
@@ -58,6 +59,7 @@ impl Door {
             statistics,
             expected,
             decode,
+            number_types: NumberTypes::default(),
             max_payload_bytes,
             stopping: AtomicBool::new(false),
         }
@@ -91,6 +93,11 @@ impl Door {
     #[must_use]
     pub const fn decode_settings(&self) -> &DecodeSettings {
         &self.decode
+    }
+
+    /// What numbers without a declared type become.
+    pub(crate) const fn number_types(&self) -> &NumberTypes {
+        &self.number_types
     }
 
     /// The largest body that is read.

@@ -14,8 +14,9 @@ use bytes::Bytes;
 
 use crate::{
     door::Door,
+    engine::{InferError, Inferred},
     oip_http,
-    payload::{self, ContentType},
+    payload::{self, ContentType, Decoded, Open},
     refusal::Refusal,
     request_body,
     response::{self, Encoded, ResponseFormat},
@@ -101,9 +102,15 @@ async fn invoke(
     let format = ResponseFormat::negotiate(accept)?;
     let body = request_body::read(&parts.headers, body, door.max_payload_bytes()).await?;
     counted.body_read();
-    let inputs = decode(door, content_type, body).await?;
+    let Decoded { tensors, open } = decode(door, content_type, body.clone()).await?;
     counted.decoded();
-    let inferred = door.infer(inputs).await?;
+    let inferred = match open {
+        None => {
+            drop(body);
+            door.infer(tensors).await?
+        }
+        Some(open) => infer_as_taken(door, content_type, &body, tensors, open).await?,
+    };
     counted.outputs_arrived(&inferred);
     Ok(to_response(format, response::encode(format, &inferred.outputs)?))
 }
@@ -115,25 +122,62 @@ fn content_type(headers: &HeaderMap) -> Result<ContentType, Refusal> {
     Ok(ContentType::parse(value)?)
 }
 
+/// Runs the model on numbers whose types nobody has declared: if it raises, with those that it takes instead.
+async fn infer_as_taken(
+    door: &Arc<Door>,
+    content_type: ContentType,
+    body: &Bytes,
+    tensors: Vec<WireTensor>,
+    open: Open,
+) -> Result<Inferred, Refusal> {
+    let raised = match door.infer(tensors).await {
+        Ok(inferred) => {
+            door.number_types().accepted(open);
+            return Ok(inferred);
+        }
+        Err(raised @ InferError::ModelRaised { .. }) => raised,
+        Err(
+            other @ (InferError::Rejected { .. }
+            | InferError::Overloaded { .. }
+            | InferError::Stopping),
+        ) => return Err(other.into()),
+    };
+    for dtypes in open.others() {
+        let (shared, body) = (Arc::clone(door), body.clone());
+        let expected = open.expecting(&dtypes, door.expected());
+        let decode =
+            move || payload::decode(content_type, &body, &expected, shared.decode_settings());
+        let Ok(Ok(tensors)) = tokio::task::spawn_blocking(decode).await else { continue };
+        if let Ok(inferred) = door.infer(tensors).await {
+            door.number_types().wants(open, dtypes);
+            return Ok(inferred);
+        }
+    }
+    Err(raised.into())
+}
+
 /// Decodes at once what is quick, and pictures and long texts on a thread that may take its time.
 async fn decode(
     door: &Arc<Door>,
     content_type: ContentType,
     body: Bytes,
-) -> Result<Vec<WireTensor>, Refusal> {
-    if !content_type.is_slow_to_decode(body.len()) {
-        return Ok(payload::decode(content_type, &body, door.expected(), door.decode_settings())?);
-    }
+) -> Result<Decoded, Refusal> {
+    let is_slow = content_type.is_slow_to_decode(body.len());
     let shared = Arc::clone(door);
-    tokio::task::spawn_blocking(move || {
-        payload::decode(content_type, &body, shared.expected(), shared.decode_settings())
-    })
-    .await
-    .map_err(|error| {
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the payload could not be decoded")
-            .because(error.to_string())
-    })?
-    .map_err(Refusal::from)
+    let decode = move || {
+        let (expected, settings) = (shared.expected(), shared.decode_settings());
+        shared.number_types().decode(content_type, &body, expected, settings)
+    };
+    if !is_slow {
+        return Ok(decode()?);
+    }
+    tokio::task::spawn_blocking(decode)
+        .await
+        .map_err(|error| {
+            Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the payload could not be decoded")
+                .because(error.to_string())
+        })?
+        .map_err(Refusal::from)
 }
 
 fn to_response(format: ResponseFormat, Encoded { body, layout }: Encoded) -> Response {

@@ -7,9 +7,12 @@
 
 mod csv_rows;
 mod image_file;
+mod image_layout;
 mod json;
+mod json_lines;
 mod npy;
 mod npz;
+mod number_types;
 mod raw;
 
 use std::fmt;
@@ -21,6 +24,7 @@ use thiserror::Error;
 pub use self::image_file::{ImageSettings, ImageSettingsError};
 pub(crate) use self::json::NumberArray;
 pub(crate) use self::npy::header as npy_header;
+pub(crate) use self::number_types::{Decoded, NumberTypes, Open};
 pub(crate) use self::raw::byte_length;
 use crate::{engine::InputFacts, tensor::WireTensor};
 
@@ -36,6 +40,8 @@ pub enum ContentType {
     Npz,
     /// Nested arrays of numbers, or named ones in an object.
     Json,
+    /// One such document on each line, joined along the first dimension.
+    JsonLines,
     /// Rows of comma-separated numbers.
     Csv,
     /// The bare elements of one tensor whose type and shape were declared.
@@ -44,12 +50,38 @@ pub enum ContentType {
     Jpeg,
     /// A PNG picture.
     Png,
+    /// A WebP picture.
+    WebP,
+    /// A BMP picture.
+    Bmp,
+    /// A picture of any of these encodings, told by its first bytes.
+    Image,
 }
+
+/// Other names that clients use.
+const ALSO_KNOWN_AS: [(&str, ContentType); 5] = [
+    ("image/jpg", ContentType::Jpeg),
+    ("image/x-ms-bmp", ContentType::Bmp),
+    ("application/jsonl", ContentType::JsonLines),
+    ("application/x-jsonlines", ContentType::JsonLines),
+    ("application/x-ndjson", ContentType::JsonLines),
+];
 
 impl ContentType {
     /// Every format.
-    pub const ALL: [Self; 7] =
-        [Self::Npy, Self::Npz, Self::Json, Self::Csv, Self::OctetStream, Self::Jpeg, Self::Png];
+    pub const ALL: [Self; 11] = [
+        Self::Npy,
+        Self::Npz,
+        Self::Json,
+        Self::JsonLines,
+        Self::Csv,
+        Self::OctetStream,
+        Self::Jpeg,
+        Self::Png,
+        Self::WebP,
+        Self::Bmp,
+        Self::Image,
+    ];
 
     /// Reads a `Content-Type` header; parameters such as `charset` are tolerated.
     ///
@@ -58,12 +90,8 @@ impl ContentType {
     pub fn parse(header: &str) -> Result<Self, UnknownContentType> {
         let essence = header.split(';').next().unwrap_or_default().trim();
         let same = |known: &str| essence.eq_ignore_ascii_case(known);
-        if same("image/jpg") {
-            return Ok(Self::Jpeg);
-        }
-        Self::ALL
-            .into_iter()
-            .find(|format| same(format.as_str()))
+        let also = ALSO_KNOWN_AS.into_iter().find(|(name, _)| same(name)).map(|(_, format)| format);
+        also.or_else(|| Self::ALL.into_iter().find(|format| same(format.as_str())))
             .ok_or_else(|| UnknownContentType(header.to_owned()))
     }
 
@@ -74,10 +102,14 @@ impl ContentType {
             Self::Npy => "application/x-npy",
             Self::Npz => "application/x-npz",
             Self::Json => "application/json",
+            Self::JsonLines => "application/jsonlines",
             Self::Csv => "text/csv",
             Self::OctetStream => "application/octet-stream",
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
+            Self::WebP => "image/webp",
+            Self::Bmp => "image/bmp",
+            Self::Image => "application/x-image",
         }
     }
 
@@ -86,8 +118,8 @@ impl ContentType {
     pub const fn is_slow_to_decode(self, body_bytes: usize) -> bool {
         match self {
             Self::Npy | Self::OctetStream => false,
-            Self::Json | Self::Csv | Self::Npz => body_bytes > 16 * 1024,
-            Self::Jpeg | Self::Png => true,
+            Self::Json | Self::JsonLines | Self::Csv | Self::Npz => body_bytes > 16 * 1024,
+            Self::Jpeg | Self::Png | Self::WebP | Self::Bmp | Self::Image => true,
         }
     }
 }
@@ -112,6 +144,8 @@ pub struct ExpectedInput {
     pub dtype: Option<DType>,
     /// Its shape, when declared; -1 is a free dimension.
     pub shape: Option<Vec<i64>>,
+    /// What the first dimension was declared as, where the shape has it free because requests may batch.
+    pub declared_first: Option<i64>,
 }
 
 impl From<&InputSpec> for ExpectedInput {
@@ -120,23 +154,34 @@ impl From<&InputSpec> for ExpectedInput {
             name: spec.name().map(str::to_owned),
             dtype: Some(spec.dtype()),
             shape: spec.shape().iter().map(|&dim| i64::try_from(dim).ok()).collect(),
+            declared_first: None,
         }
     }
 }
 
 impl From<&InputFacts> for ExpectedInput {
     fn from(facts: &InputFacts) -> Self {
-        Self { name: Some(facts.name.clone()), dtype: facts.dtype, shape: facts.shape.clone() }
+        Self {
+            name: Some(facts.name.clone()),
+            dtype: facts.dtype,
+            shape: facts.shape.clone(),
+            declared_first: None,
+        }
     }
 }
 
 /// What to expect of a model: what its signature tells, or else what was declared.
 pub(crate) fn expected(declared: &[InputSpec], inputs: &[InputFacts]) -> Vec<ExpectedInput> {
     if inputs.is_empty() {
-        declared.iter().map(ExpectedInput::from).collect()
-    } else {
-        inputs.iter().map(ExpectedInput::from).collect()
+        return declared.iter().map(ExpectedInput::from).collect();
     }
+    let with_first = |(index, facts): (usize, &InputFacts)| {
+        let named = declared.iter().find(|spec| spec.name() == Some(&facts.name));
+        let first = named.or(declared.get(index)).and_then(|spec| spec.shape().first().copied());
+        let declared_first = first.and_then(|first| i64::try_from(first).ok());
+        ExpectedInput { declared_first, ..ExpectedInput::from(facts) }
+    };
+    inputs.iter().enumerate().map(with_first).collect()
 }
 
 /// How payloads are decoded.
@@ -234,9 +279,14 @@ pub fn decode(
         ContentType::Npy => npy::decode(body, expected.first()).map(one),
         ContentType::Npz => npz::decode(body, expected, settings.limit_bytes),
         ContentType::Json => json::decode(body, expected, settings.limit_bytes),
+        ContentType::JsonLines => json_lines::decode(body, expected, settings.limit_bytes),
         ContentType::Csv => csv_rows::decode(body, expected.first(), settings.limit_bytes).map(one),
         ContentType::OctetStream => raw::decode(body, expected).map(one),
-        ContentType::Jpeg | ContentType::Png => {
+        ContentType::Jpeg
+        | ContentType::Png
+        | ContentType::WebP
+        | ContentType::Bmp
+        | ContentType::Image => {
             image_file::decode(content_type, body, expected.first(), &settings.image).map(one)
         }
     }

@@ -1,19 +1,19 @@
-//! `image/jpeg` and `image/png`: the usual preprocessing of image classifiers.
+//! `image/jpeg`, `image/png`, `image/webp` and `image/bmp`, and any of them as `application/x-image`: the usual
+//! preprocessing of image classifiers.
 //!
 //! The shorter side is resized (bilinear with antialiasing, as torchvision does it on pictures), the
-//! centre cropped, colours taken as RGB, scaled to 0–1 and normalized per channel; the tensor is
-//! float32 `[1, 3, height, width]`. An orientation noted in the file's metadata is not applied, and
+//! centre cropped, colours taken as RGB or grey as the input wants (`image_layout`), scaled to 0–1 and
+//! normalized per channel; integer inputs take the levels 0–255 as they are. An orientation noted in the file's metadata is not applied, and
 //! transparency is dropped, as torchvision's loader does.
 
 use std::{fmt, io::Cursor};
 
-use assay_measure::input_spec::DType;
 use bytes::Bytes;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, imageops};
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{ContentType, ExpectedInput, PayloadError};
+use super::{ContentType, ExpectedInput, PayloadError, image_layout::Layout};
 use crate::tensor::WireTensor;
 
 /// How a picture becomes a tensor.
@@ -108,19 +108,11 @@ impl ImageSettings {
         if usable { Ok(()) } else { Err(ImageSettingsError::Normalization) }
     }
 
-    /// These settings for an input: a declared `[…, 3, height, width]` sets the crop, and the shorter
-    /// side keeps its proportion to it.
-    #[must_use]
-    pub fn for_input(&self, input: Option<&ExpectedInput>) -> Self {
-        let dims = match input.and_then(|input| input.shape.as_deref()) {
-            Some([3, height, width] | [_, 3, height, width]) => {
-                (u32::try_from(*height), u32::try_from(*width))
-            }
-            _ => return self.clone(),
-        };
-        let (Ok(crop_height @ 1..=16384), Ok(crop_width @ 1..=16384)) = dims else {
-            return self.clone();
-        };
+    /// These settings for an input: a declared size sets the crop, and the shorter side keeps its
+    /// proportion to it.
+    pub(super) fn sized(&self, layout: &Layout) -> Self {
+        let crop_height = layout.height.unwrap_or(self.crop_height);
+        let crop_width = layout.width.unwrap_or(self.crop_width);
         if (crop_width, crop_height) == (self.crop_width, self.crop_height) {
             return self.clone();
         }
@@ -143,14 +135,37 @@ pub(super) fn decode(
     expected: Option<&ExpectedInput>,
     settings: &ImageSettings,
 ) -> Result<WireTensor, PayloadError> {
-    let settings = settings.for_input(expected);
+    let layout = Layout::of(format, expected)?;
+    let settings = settings.sized(&layout);
     let picture = read_picture(format, body, settings.max_pixels)?;
     let picture = resize(format, picture, &settings)?;
     let left = (picture.width() - settings.crop_width).div_ceil(2);
     let top = (picture.height() - settings.crop_height).div_ceil(2);
-    let data = normalize(&picture, left, top, &settings);
-    let shape = vec![1, 3, i64::from(settings.crop_height), i64::from(settings.crop_width)];
-    Ok(WireTensor { name: String::new(), dtype: DType::Float32, shape, data })
+    let (dtype, shape, data) = layout.lay_out(&picture, left, top, &settings);
+    Ok(WireTensor { name: String::new(), dtype, shape, data })
+}
+
+/// What a body of this content type is encoded as; `application/x-image` leaves that to the first bytes.
+fn encoding(format: ContentType, body: &[u8]) -> Result<ImageFormat, PayloadError> {
+    let named = match format {
+        ContentType::Jpeg => Some(ImageFormat::Jpeg),
+        ContentType::Png => Some(ImageFormat::Png),
+        ContentType::WebP => Some(ImageFormat::WebP),
+        ContentType::Bmp => Some(ImageFormat::Bmp),
+        ContentType::Image
+        | ContentType::Npy
+        | ContentType::Npz
+        | ContentType::Json
+        | ContentType::JsonLines
+        | ContentType::Csv
+        | ContentType::OctetStream => None,
+    };
+    let known = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp];
+    let guessed = || image::guess_format(body).ok().filter(|kind| known.contains(kind));
+    named.or_else(guessed).ok_or_else(|| {
+        let reason = "they are none of JPEG, PNG, WebP and BMP";
+        PayloadError::malformed(format, "in its first bytes", reason)
+    })
 }
 
 fn read_picture(
@@ -161,7 +176,7 @@ fn read_picture(
     let malformed = |error: image::ImageError| {
         PayloadError::malformed(format, "in the picture", error.to_string())
     };
-    let kind = if format == ContentType::Png { ImageFormat::Png } else { ImageFormat::Jpeg };
+    let kind = encoding(format, body)?;
     let mut reader = ImageReader::with_format(Cursor::new(body.as_ref()), kind);
     let mut limits = Limits::default();
     // 16-bit RGBA is the widest: eight bytes per pixel.
@@ -213,35 +228,4 @@ fn resize(
         settings.max_pixels.max(u64::from(side) * u64::from(side)),
     )?;
     Ok(imageops::resize(&picture, new_width, new_height, imageops::FilterType::Triangle))
-}
-
-/// The crop's pixels, channel by channel.
-fn normalize(picture: &RgbImage, left: u32, top: u32, settings: &ImageSettings) -> Bytes {
-    let (width, height) = (settings.crop_width, settings.crop_height);
-    let plane = width as usize * height as usize;
-    let mut values = vec![0f32; 3 * plane];
-    let factor: [f32; 3] = std::array::from_fn(|channel| 1.0 / (255.0 * settings.std[channel]));
-    let offset: [f32; 3] =
-        std::array::from_fn(|channel| settings.mean[channel] / settings.std[channel]);
-    let row_bytes = picture.width() as usize * 3;
-    let rows = picture.as_raw().chunks_exact(row_bytes).skip(top as usize).take(height as usize);
-    for (row_index, row) in rows.enumerate() {
-        let pixels = row[left as usize * 3..].chunks_exact(3).take(width as usize);
-        for (column, pixel) in pixels.enumerate() {
-            for channel in 0..3 {
-                values[channel * plane + row_index * width as usize + column] =
-                    f32::from(pixel[channel]) * factor[channel] - offset[channel];
-            }
-        }
-    }
-    Bytes::from_owner(Floats(values))
-}
-
-/// Lets the tensor's data be the very memory that was computed into.
-struct Floats(Vec<f32>);
-
-impl AsRef<[u8]> for Floats {
-    fn as_ref(&self) -> &[u8] {
-        bytemuck::cast_slice(&self.0)
-    }
 }

@@ -32,32 +32,52 @@ pub(super) fn decode(
     expected: &[ExpectedInput],
     limit_bytes: usize,
 ) -> Result<Vec<WireTensor>, PayloadError> {
-    let limit = limit_bytes / size_of::<Scalar>();
+    let limit = NumberArray::most(limit_bytes);
+    into_tensors(read(ContentType::Json, body, expected, limit)?, expected)
+}
+
+/// The arrays of one document, at least one, of no more numbers than the limit.
+pub(super) fn read(
+    format: ContentType,
+    body: &[u8],
+    expected: &[ExpectedInput],
+    limit: usize,
+) -> Result<Vec<NumberArray>, PayloadError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
     let arrays = Document { expected, limit }
         .deserialize(&mut reader)
         .and_then(|arrays| reader.end().map(|()| arrays))
-        .map_err(|error| {
-            PayloadError::malformed(ContentType::Json, "", explain(body, &error)).tidy()
-        })?;
+        .map_err(|error| PayloadError::malformed(format, "", explain(body, &error)).tidy())?;
     if arrays.is_empty() {
-        return Err(PayloadError::malformed(
-            ContentType::Json,
-            "at the top",
-            "the object names no array",
-        ));
+        return Err(PayloadError::malformed(format, "at the top", "the object names no array"));
     }
+    Ok(arrays)
+}
+
+/// The arrays as the inputs want them.
+pub(super) fn into_tensors(
+    arrays: Vec<NumberArray>,
+    expected: &[ExpectedInput],
+) -> Result<Vec<WireTensor>, PayloadError> {
     arrays
         .into_iter()
         .enumerate()
         .map(|(index, array)| {
-            let named = expected
-                .iter()
-                .find(|input| !array.name.is_empty() && input.name.as_ref() == Some(&array.name));
-            let dtype = named.or(expected.get(index)).and_then(|input| input.dtype);
+            let dtype = expected_for(&array.name, index, expected).and_then(|input| input.dtype);
             array.into_tensor(dtype)
         })
         .collect()
+}
+
+/// The input that an array is for: by name, or else by its place.
+pub(super) fn expected_for<'a>(
+    name: &str,
+    index: usize,
+    expected: &'a [ExpectedInput],
+) -> Option<&'a ExpectedInput> {
+    let named =
+        expected.iter().find(|input| !name.is_empty() && input.name.as_deref() == Some(name));
+    named.or(expected.get(index))
 }
 
 impl PayloadError {
@@ -108,6 +128,37 @@ impl NumberArray {
     /// The numbers as elements of a type, or of the one that suits them when there is none.
     pub(crate) fn into_tensor(self, dtype: Option<DType>) -> Result<WireTensor, PayloadError> {
         scalars::to_tensor(self, dtype)
+    }
+}
+
+/// For joining several.
+impl NumberArray {
+    /// As many numbers as any one body may hold under a limit of bytes.
+    pub(super) const fn most(limit_bytes: usize) -> usize {
+        limit_bytes / size_of::<Scalar>()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    pub(super) const fn numbers(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Makes this the first of a list of arrays of its shape.
+    pub(super) fn stack(&mut self) {
+        self.shape.insert(0, 1);
+    }
+
+    /// Takes in the rows of another one, whose shape but for the first dimension is the same.
+    pub(super) fn append(&mut self, mut rows: Self) {
+        self.shape[0] += rows.shape[0];
+        self.values.append(&mut rows.values);
     }
 }
 

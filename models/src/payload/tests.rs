@@ -44,6 +44,7 @@ fn integers(tensor: &WireTensor) -> Vec<i64> {
 fn content_types_are_read_with_parameters_and_in_any_case() {
     assert_eq!(ContentType::parse("Application/JSON; charset=utf-8"), Ok(ContentType::Json));
     assert_eq!(ContentType::parse("image/jpg"), Ok(ContentType::Jpeg));
+    assert_eq!(ContentType::parse("application/x-ndjson"), Ok(ContentType::JsonLines));
     for format in ContentType::ALL {
         assert_eq!(ContentType::parse(format.as_str()), Ok(format));
     }
@@ -104,9 +105,12 @@ fn sample(format: ContentType) -> Vec<u8> {
             CompressionMethod::Deflated,
         ),
         ContentType::Json => br#"{"inputs": {"a": [[1, 2.5, -3e2], [4, 5, 6]]}}"#.to_vec(),
+        ContentType::JsonLines => b"[1, 2.5, -3e2]\n[4, 5, 6]\n".to_vec(),
         ContentType::Csv => b"1,2,3\n4,5,6\n".to_vec(),
         ContentType::OctetStream => vec![1; 24],
-        ContentType::Jpeg => pictures::encoded(ContentType::Jpeg, 9, 7),
-        ContentType::Png => pictures::encoded(ContentType::Png, 9, 7),
+        ContentType::Jpeg | ContentType::Png | ContentType::WebP | ContentType::Bmp => {
+            pictures::encoded(format, 9, 7)
+        }
+        ContentType::Image => pictures::encoded(ContentType::WebP, 9, 7),
     }
 }

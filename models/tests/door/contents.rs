@@ -1,8 +1,13 @@
 //! Payloads and answers in every format.
 
-use std::io::{Cursor, Write as _};
+use std::{
+    io::{Cursor, Write as _},
+    sync::Arc,
+};
 
-use crate::support::{Behaviour, Host, StandIn, f32_bytes, floats, npy};
+use assay_host::reference;
+
+use crate::support::{Behaviour, Host, StandIn, engine, f32_bytes, floats, npy};
 
 /// 64 values, no two alike, in the input's order.
 fn values() -> Vec<f32> {
@@ -58,9 +63,14 @@ fn a_batch_of_raw_rows_has_one_answer_per_row() {
 fn pictures_become_normalized_tensors() {
     let host = Host::of(StandIn::new(&["float32[1,3,8,8]"], Behaviour::Echo));
     let picture = image::RgbImage::from_pixel(20, 30, image::Rgb([255, 0, 0]));
-    for (content_type, format) in
-        [("image/png", image::ImageFormat::Png), ("image/jpeg", image::ImageFormat::Jpeg)]
-    {
+    for (content_type, format) in [
+        ("image/png", image::ImageFormat::Png),
+        ("image/jpeg", image::ImageFormat::Jpeg),
+        ("image/webp", image::ImageFormat::WebP),
+        ("image/bmp", image::ImageFormat::Bmp),
+        ("application/x-image", image::ImageFormat::Jpeg),
+        ("application/x-image", image::ImageFormat::Bmp),
+    ] {
         let mut file = Cursor::new(Vec::new());
         picture.write_to(&mut file, format).unwrap();
         let answer = host.post("/invocations", content_type, &file.into_inner());
@@ -145,4 +155,46 @@ fn nan_outputs_are_answered_as_null_and_counted() {
     );
     let counted = host.counted("faulty-nan");
     assert_eq!((&counted["nan_outputs"], &counted["errors"]), (&4.into(), &0.into()));
+}
+
+/// A built-in model of which nothing is declared.
+fn undeclared(name: &str) -> Host {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.pt");
+    reference::write(name, &file).unwrap();
+    Host::of(Arc::new(engine(&file, name, &[])))
+}
+
+#[test]
+fn whole_numbers_without_a_declared_type_become_what_the_model_takes() {
+    let linear = undeclared("mlp");
+    let whole = format!("[{:?}]", [1; 64]);
+    let fractional = whole.replace('1', "1.0");
+    let line = &whole[1..whole.len() - 1];
+    let csv = [1; 64].map(|one| one.to_string()).join(",");
+    // Twice: found out by trying, and then remembered.
+    let answers = [
+        ("application/json", whole.as_str()),
+        ("application/json", &whole),
+        ("application/json", &fractional),
+        ("application/jsonlines", line),
+        ("text/csv", &csv),
+    ]
+    .map(|(content_type, body)| linear.post("/invocations", content_type, body.as_bytes()));
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.json(), answers[2].json());
+    }
+
+    let embedding = undeclared("transformer");
+    let tokens = [7; 128].map(|token| token.to_string()).join(",");
+    let answers = [("application/json", format!("[[{tokens}]]")), ("text/csv", tokens)]
+        .map(|(content_type, body)| embedding.post("/invocations", content_type, body.as_bytes()));
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.json(), answers[0].json());
+    }
+    // What no type helps against is told of the numbers as they were written.
+    let refused = embedding.post("/invocations", "application/json", b"[[-5]]");
+    assert!(refused.status >= 400 && refused.text().contains("index"), "{}", refused.text());
 }

@@ -1,8 +1,9 @@
-//! JPEG and PNG bodies.
+//! Pictures of every encoding, and how they lie in the tensor.
 
 use image::{ImageFormat, Rgb, RgbImage};
 
 use super::*;
+use crate::payload::image_layout::Layout;
 
 pub(super) fn encoded(format: ContentType, width: u32, height: u32) -> Vec<u8> {
     let picture = RgbImage::from_fn(width, height, |x, y| {
@@ -13,7 +14,13 @@ pub(super) fn encoded(format: ContentType, width: u32, height: u32) -> Vec<u8> {
 
 fn encode(picture: &RgbImage, format: ContentType) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    let kind = if format == ContentType::Png { ImageFormat::Png } else { ImageFormat::Jpeg };
+    let kinds = [
+        (ContentType::Jpeg, ImageFormat::Jpeg),
+        (ContentType::Png, ImageFormat::Png),
+        (ContentType::WebP, ImageFormat::WebP),
+        (ContentType::Bmp, ImageFormat::Bmp),
+    ];
+    let (_, kind) = kinds.into_iter().find(|(known, _)| *known == format).unwrap();
     picture.write_to(&mut bytes, kind).unwrap();
     bytes.into_inner()
 }
@@ -60,7 +67,10 @@ fn the_centre_is_kept() {
 #[test]
 fn a_declared_size_sets_the_crop() {
     let defaults = ImageSettings::default();
-    let of = |declared: &str| defaults.for_input(expected(&[declared]).first());
+    let of = |declared: &str| {
+        let layout = Layout::of(ContentType::Image, expected(&[declared]).first()).unwrap();
+        defaults.sized(&layout)
+    };
     assert_eq!(of("float32[1,3,224,224]"), defaults);
     assert_eq!(
         (of("float32[1,3,299,299]").resize_shorter_side, of("float32[1,3,299,299]").crop_width),
@@ -72,6 +82,102 @@ fn a_declared_size_sets_the_crop() {
             .unwrap()
             .remove(0);
     assert_eq!(tensor.shape, [1, 3, 32, 48]);
+}
+
+/// A picture of one colour, as the tensor that a declared input gets.
+fn of_one_colour(declared: &str) -> WireTensor {
+    let picture = encode(&RgbImage::from_pixel(40, 40, Rgb([255, 0, 128])), ContentType::Png);
+    decode_with(ContentType::Image, picture, &[declared]).unwrap().remove(0)
+}
+
+#[test]
+fn the_declared_shape_says_where_channels_and_batch_are() {
+    for (declared, shape) in [
+        ("uint8[1,3,2,4]", &[1, 3, 2, 4][..]),
+        ("uint8[3,2,4]", &[3, 2, 4]),
+        // One picture is a batch of one.
+        ("uint8[8,3,2,4]", &[1, 3, 2, 4]),
+    ] {
+        let tensor = of_one_colour(declared);
+        assert_eq!(tensor.shape, shape, "{declared}");
+        let planes = [[255; 8], [0; 8], [128; 8]].concat();
+        assert_eq!(&tensor.data[..], planes, "{declared}");
+    }
+    for (declared, shape) in [("uint8[1,2,4,3]", &[1, 2, 4, 3][..]), ("uint8[2,4,3]", &[2, 4, 3])] {
+        let tensor = of_one_colour(declared);
+        assert_eq!(
+            (&tensor.data[..], tensor.shape.as_slice()),
+            (&[255, 0, 128].repeat(8)[..], shape)
+        );
+    }
+    // 0.299 of red and 0.114 of 128.
+    for declared in ["uint8[1,1,2,4]", "uint8[1,2,4]", "uint8[2,4]", "uint8[1,2,4,1]"] {
+        let tensor = of_one_colour(declared);
+        let rank = declared.split(',').count();
+        assert_eq!((&tensor.data[..], tensor.shape.len()), (&[91; 8][..], rank), "{declared}");
+    }
+    // Either reading is possible: channels come first.
+    assert_eq!(of_one_colour("uint8[1,3,4,3]").data[..12], [255; 12]);
+}
+
+#[test]
+fn elements_are_normalized_for_float_inputs_and_levels_for_integer_ones() {
+    let red = (1.0_f32 - 0.485) / 0.229;
+    let data = of_one_colour("float16[1,3,2,2]").data;
+    let half = half::f16::from_le_bytes([data[0], data[1]]);
+    assert!((half.to_f32() - red).abs() < 1e-2, "{half}");
+    let data = of_one_colour("float64[1,3,2,2]").data;
+    let double = f64::from_le_bytes(data[..8].try_into().unwrap());
+    assert!((double - f64::from(red)).abs() < 1e-5, "{double}");
+    assert_eq!(integers(&of_one_colour("int64[2,2,3]"))[..3], [255, 0, 128]);
+    let grey = floats(&of_one_colour("float32[1,1,2,2]"))[0];
+    let mean = (0.485 + 0.456 + 0.406) / 3.0;
+    let deviation = (0.229 + 0.224 + 0.225) / 3.0;
+    assert!((grey - (91.0 / 255.0 - mean) / deviation).abs() < 1e-4, "{grey}");
+}
+
+#[test]
+fn a_shape_that_no_picture_has_is_refused_with_those_that_one_has() {
+    for declared in ["float32[1,4]", "float32[1,10,5,5]", "int64[7]", "float32[1,1,3,8,8]"] {
+        let error = message(ContentType::Png, encoded(ContentType::Png, 9, 9), &[declared]);
+        assert!(error.contains(declared) && error.contains("[1,3,height,width]"), "{error}");
+    }
+    for (declared, why) in [("bool[1,3,4,4]", "256 steps"), ("uint8[1,3,99999,4]", "16384")] {
+        let error = message(ContentType::Png, encoded(ContentType::Png, 9, 9), &[declared]);
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn a_batch_that_requests_may_enlarge_is_told_from_channels() {
+    let input = ExpectedInput {
+        dtype: Some(DType::Uint8),
+        shape: Some(vec![-1, 2, 4]),
+        declared_first: Some(3),
+        ..ExpectedInput::default()
+    };
+    let picture = encode(&RgbImage::from_pixel(4, 4, Rgb([255, 0, 128])), ContentType::Png);
+    let settings = DecodeSettings::default();
+    let tensors = decode(ContentType::Png, &picture.into(), &[input], &settings).unwrap();
+    assert_eq!(tensors[0].shape, [3, 2, 4]);
+}
+
+#[test]
+fn webp_and_bmp_are_pictures_and_an_unnamed_encoding_is_told_by_its_first_bytes() {
+    let plain = encoded(ContentType::Png, 50, 40);
+    let settings = settings(32, 16);
+    let of = |format, body: &Vec<u8>| {
+        decode(format, &body.clone().into(), &[], &settings).unwrap().remove(0)
+    };
+    for lossless in [ContentType::Png, ContentType::WebP, ContentType::Bmp] {
+        let body = encoded(lossless, 50, 40);
+        assert_eq!(of(lossless, &body), of(ContentType::Png, &plain), "{lossless}");
+        assert_eq!(of(ContentType::Image, &body), of(ContentType::Png, &plain), "{lossless}");
+    }
+    let jpeg = encoded(ContentType::Jpeg, 50, 40);
+    assert_eq!(of(ContentType::Image, &jpeg), of(ContentType::Jpeg, &jpeg));
+    let error = message(ContentType::Image, b"GIF89a".to_vec(), &[]);
+    assert!(error.contains("none of JPEG, PNG, WebP and BMP"), "{error}");
 }
 
 #[test]

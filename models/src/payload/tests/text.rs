@@ -160,3 +160,35 @@ fn a_bad_cell_is_refused_with_row_and_column() {
     );
     assert!(message_of("1.5\n", "int64[1,1]").contains("cannot be int64"));
 }
+
+#[test]
+fn the_lines_of_a_jsonlines_body_are_the_rows_of_a_batch() {
+    let lines = "[1, 2]\n\n[3, 4]\r\n[5, 6]";
+    let tensor = decode_with(ContentType::JsonLines, lines, &[]).unwrap().remove(0);
+    assert_eq!((tensor.dtype, tensor.shape.as_slice()), (DType::Int64, &[3, 2][..]));
+    assert_eq!(integers(&tensor), [1, 2, 3, 4, 5, 6]);
+    let tensor = decode_with(ContentType::JsonLines, lines, &["float32[1,2]"]).unwrap().remove(0);
+    assert_eq!(floats(&tensor), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    // Lines with as many dimensions as the input are batches themselves.
+    let batches = "[[1, 2]]\n[[3, 4], [5, 6]]\n";
+    let tensor = decode_with(ContentType::JsonLines, batches, &["int64[1,2]"]).unwrap().remove(0);
+    assert_eq!(tensor.shape, [3, 2]);
+    let named = "{\"a\": [1], \"b\": 0.5}\n{\"b\": 1.5, \"a\": [2]}";
+    let tensors = decode_with(ContentType::JsonLines, named, &[]).unwrap();
+    assert_eq!((tensors[0].name.as_str(), tensors[0].shape.as_slice()), ("a", &[2, 1][..]));
+    assert_eq!((tensors[1].name.as_str(), floats(&tensors[1])), ("b", vec![0.5, 1.5]));
+}
+
+#[test]
+fn a_line_that_does_not_fit_those_before_it_is_named() {
+    for (body, why) in [
+        ("[1, 2]\n[3]", "in line 2"),
+        ("[1, 2]\n\nnot JSON", "in line 3"),
+        ("{\"a\": [1]}\n{\"b\": [1]}", "no array \"b\""),
+        ("{\"a\": [1]}\n{\"a\": [1], \"b\": [1]}", "2 arrays"),
+        ("\n \n", "no lines"),
+    ] {
+        let error = message(ContentType::JsonLines, body, &[]);
+        assert!(error.contains(why), "{body:?}: {error}");
+    }
+}
