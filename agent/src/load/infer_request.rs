@@ -1,7 +1,7 @@
 //! From a payload to `ModelInfer` requests of the Open Inference Protocol v2, encoded once.
 //!
-//! A body is an `.npy` file (one tensor, whose type and shape it tells itself) or raw bytes of the
-//! tensors that were declared.
+//! A body is an `.npy` file (one tensor, whose type and shape it tells itself), an `.npz` file or JSON (several,
+//! by name), or raw bytes of the tensors that were declared.
 
 use assay_measure::input_spec::InputSpec;
 use assay_proto::inference::{ModelInferRequest, model_infer_request::InferInputTensor};
@@ -11,11 +11,16 @@ use thiserror::Error;
 
 use crate::payload::Payload;
 
+mod json;
+mod npz;
+
 /// Target, payload and declared inputs do not make a request.
 #[derive(Debug, Error)]
 pub enum RequestError {
     /// A gRPC target needs something to send.
-    #[error("a gRPC target needs a payload: an .npy file, or raw bytes and the inputs they hold")]
+    #[error(
+        "a gRPC target needs a payload: an .npy or .npz file, JSON, or raw bytes and the inputs they hold"
+    )]
     NoPayload,
     /// Nobody says what raw bytes mean.
     #[error(
@@ -33,10 +38,55 @@ pub enum RequestError {
     /// The file is no `.npy` file that can be sent.
     #[error("the body is no usable .npy file: {0}")]
     Npy(String),
+    /// The body is not what its type says.
+    #[error("the body is no usable {format}: {reason}")]
+    Unreadable {
+        /// The format, as in a sentence.
+        format: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Tensors of this format are made by the server, which takes it over HTTP only.
+    #[error(
+        "a body of type {0} cannot be sent over gRPC, which carries tensors: give .npy, .npz, JSON or raw bytes"
+    )]
+    NoTensors(String),
     /// A gRPC message has a length of four bytes.
     #[error("a request of {0} bytes does not fit into a gRPC message")]
     TooLarge(usize),
 }
+
+impl RequestError {
+    const fn unreadable(format: &'static str, reason: String) -> Self {
+        Self::Unreadable { format, reason }
+    }
+}
+
+/// What a content type says of a body's tensors.
+enum Format {
+    Npy,
+    Npz,
+    Json,
+    Raw,
+}
+
+impl Format {
+    fn of(content_type: &str, body: &Bytes) -> Result<Self, RequestError> {
+        let essence = content_type.split(';').next().unwrap_or_default().trim();
+        Ok(match essence.to_ascii_lowercase().as_str() {
+            "application/x-npy" => Self::Npy,
+            "application/x-npz" => Self::Npz,
+            "application/json" => Self::Json,
+            essence if essence.starts_with("image/") || NO_TENSORS.contains(&essence) => {
+                return Err(RequestError::NoTensors(content_type.to_owned()));
+            }
+            _ if body.starts_with(NPY_MAGIC) => Self::Npy,
+            _ => Self::Raw,
+        })
+    }
+}
+
+const NO_TENSORS: [&str; 3] = ["text/csv", "application/jsonlines", "application/x-image"];
 
 /// One gRPC message (its five-byte prefix included) for each body.
 pub(crate) fn encode(
@@ -46,13 +96,14 @@ pub(crate) fn encode(
 ) -> Result<Vec<Bytes>, RequestError> {
     let payload = payload.ok_or(RequestError::NoPayload)?;
     let one = |body: &Bytes| {
-        let tensors = if payload.content_type == "application/x-npy" || body.starts_with(NPY_MAGIC)
-        {
-            vec![npy(body, inputs.first())?]
-        } else if inputs.is_empty() {
-            return Err(RequestError::NoInputs(payload.content_type.clone()));
-        } else {
-            raw(body, inputs)?
+        let tensors = match Format::of(&payload.content_type, body)? {
+            Format::Npy => vec![npy(body, inputs.first())?],
+            Format::Npz => npz::tensors(body, inputs)?,
+            Format::Json => json::tensors(body, inputs)?,
+            Format::Raw if inputs.is_empty() => {
+                return Err(RequestError::NoInputs(payload.content_type.clone()));
+            }
+            Format::Raw => raw(body, inputs)?,
         };
         message(model, tensors)
     };
@@ -84,7 +135,8 @@ fn message(model: &str, tensors: Vec<Tensor>) -> Result<Bytes, RequestError> {
     let mut bytes = BytesMut::with_capacity(length + 5);
     bytes.put_u8(0);
     bytes.put_u32(prefix);
-    bytes.extend_from_slice(&request.encode_to_vec());
+    // It has as much room as was asked of the message itself.
+    request.encode(&mut bytes).expect("a buffer that grows takes any message");
     Ok(bytes.freeze())
 }
 
@@ -100,13 +152,18 @@ fn raw(body: &Bytes, inputs: &[InputSpec]) -> Result<Vec<Tensor>, RequestError> 
         at = end;
         let shape =
             input.shape().iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
-        Tensor { name: name(Some(input), index), datatype: input.dtype().oip_name(), shape, data }
+        Tensor {
+            name: positional_name(Some(input), index),
+            datatype: input.dtype().oip_name(),
+            shape,
+            data,
+        }
     };
     Ok(inputs.iter().enumerate().map(one).collect())
 }
 
 /// `assay-host` calls an input without a name so.
-fn name(input: Option<&InputSpec>, index: usize) -> String {
+fn positional_name(input: Option<&InputSpec>, index: usize) -> String {
     input.and_then(InputSpec::name).map_or_else(|| format!("input_{index}"), str::to_owned)
 }
 
@@ -149,7 +206,7 @@ fn npy(body: &Bytes, declared: Option<&InputSpec>) -> Result<Tensor, RequestErro
     if elements != i64::try_from(data.len()).ok() {
         return Err(bad("its data and its shape differ"));
     }
-    Ok(Tensor { name: name(declared, 0), datatype, shape, data })
+    Ok(Tensor { name: positional_name(declared, 0), datatype, shape, data })
 }
 
 /// The protocol's name and the size of a NumPy element type.
@@ -172,96 +229,4 @@ fn npy_type(descriptor: &str) -> Option<(&'static str, i64)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn npy_file(header: &str, data: &[u8]) -> Bytes {
-        let mut file = b"\x93NUMPY\x01\x00".to_vec();
-        file.extend_from_slice(&u16::try_from(header.len()).unwrap().to_le_bytes());
-        file.extend_from_slice(header.as_bytes());
-        file.extend_from_slice(data);
-        Bytes::from(file)
-    }
-
-    fn encoded(
-        body: Bytes,
-        content_type: &str,
-        inputs: &[&str],
-    ) -> Result<ModelInferRequest, RequestError> {
-        let payload = Payload {
-            bodies: vec![body],
-            content_type: content_type.to_owned(),
-            ..Payload::default()
-        };
-        let inputs: Vec<InputSpec> = inputs.iter().map(|input| input.parse().unwrap()).collect();
-        let message = encode("m", Some(&payload), &inputs)?.remove(0);
-        assert_eq!(message[0], 0);
-        assert_eq!(
-            u32::from_be_bytes(message[1..5].try_into().unwrap()) as usize,
-            message.len() - 5
-        );
-        Ok(ModelInferRequest::decode(&message[5..]).unwrap())
-    }
-
-    #[test]
-    fn an_npy_file_tells_its_tensor() {
-        let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }\n";
-        let request = encoded(npy_file(header, &[1; 8]), "application/x-npy", &[]).unwrap();
-        assert_eq!(request.model_name, "m");
-        assert_eq!(request.inputs[0].name, "input_0");
-        assert_eq!(
-            (request.inputs[0].datatype.as_str(), &request.inputs[0].shape[..]),
-            ("FP32", &[1, 2][..])
-        );
-        assert_eq!(request.raw_input_contents[0], vec![1; 8]);
-        let scalar = encoded(
-            npy_file("{'descr': '|b1', 'fortran_order': False, 'shape': ()}", &[1]),
-            "x",
-            &["t=bool[]"],
-        )
-        .unwrap();
-        assert_eq!((scalar.inputs[0].name.as_str(), scalar.inputs[0].shape.len()), ("t", 0));
-    }
-
-    #[test]
-    fn raw_bytes_are_cut_into_the_declared_tensors() {
-        let request = encoded(
-            Bytes::from(vec![7; 24]),
-            "application/octet-stream",
-            &["a=int64[1,2]", "b=float32[2]"],
-        )
-        .unwrap();
-        assert_eq!(request.raw_input_contents.iter().map(Bytes::len).collect::<Vec<_>>(), [16, 8]);
-        assert_eq!(request.inputs[1].name, "b");
-    }
-
-    #[test]
-    fn what_makes_no_request_says_why() {
-        assert!(matches!(encode("m", None, &[]), Err(RequestError::NoPayload)));
-        let raw = Bytes::from_static(b"1,2");
-        assert!(matches!(encoded(raw.clone(), "text/csv", &[]), Err(RequestError::NoInputs(_))));
-        assert!(matches!(
-            encoded(raw, "text/csv", &["float32[1]"]),
-            Err(RequestError::Size { have: 3, need: 4 })
-        ));
-        let header = |descr: &str, order: &str, shape: &str| {
-            format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}}}")
-        };
-        let bad = [
-            (header("<f4", "True", "(1,)"), 4),
-            (header(">f4", "False", "(1,)"), 4),
-            (header("<c8", "False", "(1,)"), 8),
-            (header("<f4", "False", "(2,)"), 4),
-            (header("<f4", "False", "(-1,)"), 4),
-            (header("<f4", "False", "(9999999999,9999999999)"), 4),
-            ("{}".to_owned(), 0),
-        ];
-        for (header, bytes) in bad {
-            let error =
-                encoded(npy_file(&header, &vec![0; bytes]), "application/x-npy", &[]).unwrap_err();
-            assert!(matches!(error, RequestError::Npy(_)), "{header}: {error}");
-        }
-        let cut = npy_file("{", &[]).slice(..9);
-        assert!(matches!(encoded(cut, "application/x-npy", &[]), Err(RequestError::Npy(_))));
-    }
-}
+mod tests;
