@@ -67,7 +67,8 @@ pub struct JobSpec {
     pub region: String,
     /// Demand for the sizing.
     pub demand: Option<Demand>,
-    /// The whole job ends by then; trials not begun are reported as such.
+    /// The whole job ends this long after its first trial began; trials not begun are reported as such. It fails
+    /// when no agent that would begin it is connected for as long; waiting behind other jobs does not count.
     pub max_duration: Duration,
     /// How long a model host may load and warm up before it serves; absent leaves it to the planner.
     #[serde(default, skip_serializing_if = "Option::is_none")]

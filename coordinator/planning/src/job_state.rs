@@ -8,6 +8,8 @@
 //!     │                     │  StopAsked · TimeUp
 //!     │  StopAsked, TimeUp  ▼              AllTrialsEnded
 //!     ├─────────────────► Stopping ─────► Stopped (asked) · Completed or Failed (time is up)
+//!     │  NobodyCame         ▲
+//!     ├─────────────────────┘
 //!     │  AllTrialsEnded{measured = 0} · FoundImpossible
 //!     └─────────────────────────────────► Failed
 //! ```
@@ -21,7 +23,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::out_of_time;
+use crate::{out_of_time, waiting::NOBODY_CAME};
 
 /// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,11 @@ pub enum StopReason {
     },
     /// The job's time limit has passed.
     TimeUp,
+    /// Nobody was there to measure any of it.
+    NobodyCame {
+        /// What it waited for, for people.
+        reason: String,
+    },
 }
 
 /// Something that happened to a job.
@@ -92,6 +99,11 @@ pub enum JobEvent {
     },
     /// Its time limit has passed.
     TimeUp,
+    /// For as long as it may take in all, no agent was there that would take a trial of it.
+    NobodyCame {
+        /// What it waited for, for people.
+        reason: String,
+    },
     /// It cannot be carried out at all.
     FoundImpossible {
         /// Why, for people.
@@ -237,6 +249,7 @@ fn from_pending(event: JobEvent, now: Timestamp) -> (JobState, Vec<JobEffect>) {
         JobEvent::AllTrialsEnded { measured, why_not } => concluded(ended(measured, why_not, now)),
         JobEvent::StopAsked { by } => stopping(StopReason::Asked { by }),
         JobEvent::TimeUp => stopping(StopReason::TimeUp),
+        JobEvent::NobodyCame { reason } => stopping(StopReason::NobodyCame { reason }),
         JobEvent::FoundImpossible { reason } => {
             concluded(JobState::Failed { finished_at: now, reason })
         }
@@ -255,7 +268,9 @@ fn from_running(
         }
         JobEvent::StopAsked { by } => Ok(stopping(StopReason::Asked { by })),
         JobEvent::TimeUp => Ok(stopping(StopReason::TimeUp)),
-        JobEvent::FoundImpossible { .. } => Err(JobEventDenied::AlreadyBegun),
+        JobEvent::FoundImpossible { .. } | JobEvent::NobodyCame { .. } => {
+            Err(JobEventDenied::AlreadyBegun)
+        }
     }
 }
 
@@ -273,12 +288,19 @@ fn from_stopping(
         (StopReason::TimeUp, JobEvent::AllTrialsEnded { measured, why_not }) => {
             Ok(concluded(ended(measured, why_not, now)))
         }
-        (StopReason::TimeUp, JobEvent::StopAsked { by }) => {
+        (StopReason::NobodyCame { reason }, JobEvent::AllTrialsEnded { measured, .. }) => {
+            Ok(concluded(ended(measured, reason.clone(), now)))
+        }
+        (StopReason::TimeUp | StopReason::NobodyCame { .. }, JobEvent::StopAsked { by }) => {
             Ok((JobState::Stopping { why: StopReason::Asked { by } }, Vec::new()))
         }
         (StopReason::Asked { .. }, JobEvent::StopAsked { .. } | JobEvent::TimeUp)
-        | (StopReason::TimeUp, JobEvent::TimeUp) => Err(JobEventDenied::AlreadyStopping),
-        (_, JobEvent::FoundImpossible { .. }) => Err(JobEventDenied::AlreadyStopping),
+        | (StopReason::TimeUp | StopReason::NobodyCame { .. }, JobEvent::TimeUp) => {
+            Err(JobEventDenied::AlreadyStopping)
+        }
+        (_, JobEvent::FoundImpossible { .. } | JobEvent::NobodyCame { .. }) => {
+            Err(JobEventDenied::AlreadyStopping)
+        }
     }
 }
 
@@ -295,6 +317,7 @@ fn stopping(why: StopReason) -> (JobState, Vec<JobEffect>) {
     let by = match &why {
         StopReason::Asked { by } => by.clone(),
         StopReason::TimeUp => out_of_time::TIME_LIMIT.to_owned(),
+        StopReason::NobodyCame { .. } => NOBODY_CAME.to_owned(),
     };
     announced(JobState::Stopping { why }, Some(JobEffect::CancelOpenTrials { by }))
 }

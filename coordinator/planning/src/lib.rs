@@ -6,7 +6,8 @@
 //!
 //! # Map
 //! - What is known: [`catalogue`] (instance types), [`prices`] (what they cost), [`price_file`] (an operator's own prices).
-//! - Where it can run: [`fleet`]. What to run: [`planner`] over [`sweep`]; which trial next: [`dispatch`].
+//! - Where it can run: [`fleet`]. What to run: [`planner`] over [`sweep`]; which trial next: [`dispatch`]; what a job
+//!   waits for: [`waiting`].
 //! - How it goes: [`job_state`], [`trial_state`], [`lease`].
 //! - What it means: [`cost`], [`constraints`], [`ranking`], [`sizing`].
 //! - How it is told: [`report`] (the `assay.job/1` document, assembled by [`job_report`]), [`export`] (CSV, Markdown, JSON lines).
@@ -29,6 +30,7 @@ pub mod report;
 pub mod sizing;
 pub mod sweep;
 pub mod trial_state;
+pub mod waiting;
 
 #[cfg(test)]
 mod testing;

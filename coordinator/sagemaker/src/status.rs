@@ -20,7 +20,8 @@ const LONGEST_REASON: usize = 1024;
 pub const fn of_job(state: &JobState) -> Status {
     match state {
         JobState::Pending => Status::Pending,
-        JobState::Running { .. } | JobState::Stopping { why: StopReason::TimeUp } => {
+        JobState::Running { .. }
+        | JobState::Stopping { why: StopReason::TimeUp | StopReason::NobodyCame { .. } } => {
             Status::InProgress
         }
         JobState::Stopping { why: StopReason::Asked { .. } } => Status::Stopping,

@@ -15,6 +15,7 @@ mod state;
 mod supply;
 mod time_limits;
 mod trials;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

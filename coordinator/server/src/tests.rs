@@ -10,4 +10,5 @@ mod restart;
 mod starting;
 mod store_lost;
 pub(crate) mod support;
+mod waiting;
 mod watching;

@@ -16,10 +16,18 @@ enum Kind {
     Stop,
     TimeUp,
     Impossible,
+    Nobody,
 }
 
-const KINDS: [Kind; 6] =
-    [Kind::Begin, Kind::EndMeasured, Kind::EndEmpty, Kind::Stop, Kind::TimeUp, Kind::Impossible];
+const KINDS: [Kind; 7] = [
+    Kind::Begin,
+    Kind::EndMeasured,
+    Kind::EndEmpty,
+    Kind::Stop,
+    Kind::TimeUp,
+    Kind::Impossible,
+    Kind::Nobody,
+];
 
 fn event(kind: Kind) -> JobEvent {
     match kind {
@@ -30,6 +38,7 @@ fn event(kind: Kind) -> JobEvent {
         }
         Kind::Stop => JobEvent::StopAsked { by: "ann".to_owned() },
         Kind::TimeUp => JobEvent::TimeUp,
+        Kind::Nobody => JobEvent::NobodyCame { reason: "no agent can measure it".to_owned() },
         Kind::Impossible => {
             JobEvent::FoundImpossible { reason: "larger than this machine".to_owned() }
         }
@@ -37,19 +46,21 @@ fn event(kind: Kind) -> JobEvent {
 }
 
 /// The model's states: those of the machine, with the two reasons for stopping apart.
-const STATES: [&str; 7] =
-    ["pending", "running", "asked", "time is up", "completed", "failed", "stopped"];
+const STATES: [&str; 8] =
+    ["pending", "running", "asked", "time is up", "unserved", "completed", "failed", "stopped"];
 
 fn model(state: &str, kind: Kind) -> Option<&'static str> {
     match (state, kind) {
         ("pending" | "running", Kind::Begin) => Some("running"),
-        ("pending" | "running" | "time is up", Kind::EndMeasured) => Some("completed"),
-        ("pending" | "running" | "time is up", Kind::EndEmpty) => Some("failed"),
-        ("pending" | "running" | "time is up", Kind::Stop) => Some("asked"),
+        ("pending" | "running" | "time is up" | "unserved", Kind::EndMeasured) => Some("completed"),
+        ("pending" | "running" | "time is up" | "unserved", Kind::EndEmpty) => Some("failed"),
+        ("pending" | "running" | "time is up" | "unserved", Kind::Stop) => Some("asked"),
         ("pending" | "running", Kind::TimeUp) => Some("time is up"),
         ("pending", Kind::Impossible) => Some("failed"),
         ("asked", Kind::Begin) => Some("asked"),
         ("time is up", Kind::Begin) => Some("time is up"),
+        ("pending", Kind::Nobody) => Some("unserved"),
+        ("unserved", Kind::Begin) => Some("unserved"),
         ("asked", Kind::EndMeasured | Kind::EndEmpty) => Some("stopped"),
         _ => None,
     }
@@ -62,6 +73,10 @@ fn reached(state: &str) -> JobState {
         "running" => JobState::Running { started_at: at(0) },
         "asked" => JobState::Stopping { why: StopReason::Asked { by } },
         "time is up" => JobState::Stopping { why: StopReason::TimeUp },
+        "unserved" => {
+            let reason = "no agent can measure it".to_owned();
+            JobState::Stopping { why: StopReason::NobodyCame { reason } }
+        }
         "completed" => JobState::Completed { finished_at },
         "failed" => JobState::Failed { finished_at, reason: "the host died".to_owned() },
         _ => JobState::Stopped { finished_at, by },
@@ -74,6 +89,7 @@ fn word(state: &JobState) -> &'static str {
         JobState::Running { .. } => "running",
         JobState::Stopping { why: StopReason::Asked { .. } } => "asked",
         JobState::Stopping { why: StopReason::TimeUp } => "time is up",
+        JobState::Stopping { why: StopReason::NobodyCame { .. } } => "unserved",
         JobState::Completed { .. } => "completed",
         JobState::Failed { .. } => "failed",
         JobState::Stopped { .. } => "stopped",
@@ -123,6 +139,14 @@ fn a_stopped_job_names_who_stopped_it_and_a_failed_one_says_why() {
     assert_eq!(state, JobState::Stopped { finished_at: at(5), by: "ann".to_owned() });
     let (state, _) = reached("running").apply(event(Kind::EndEmpty), at(5)).unwrap();
     assert_eq!(state, JobState::Failed { finished_at: at(5), reason: "the host died".to_owned() });
+}
+
+#[test]
+fn a_job_that_nobody_would_begin_fails_with_what_it_waited_for() {
+    let (stopping, _) = reached("pending").apply(event(Kind::Nobody), at(3)).unwrap();
+    let (state, _) = stopping.apply(event(Kind::EndEmpty), at(5)).unwrap();
+    let reason = "no agent can measure it".to_owned();
+    assert_eq!(state, JobState::Failed { finished_at: at(5), reason });
 }
 
 #[test]

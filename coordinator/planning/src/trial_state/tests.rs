@@ -244,7 +244,7 @@ fn a_negative_answer_of_a_disturbed_minute_is_measured_again_and_then_stands_as_
             time_left: Duration::MAX,
         };
         trial = trial.apply(finished, at(0), TERM).unwrap().0;
-        assert_eq!(trial.repeats, (number as u32 + 1).min(2));
+        assert_eq!(trial.repeats, (number + 1).min(2));
     }
     assert_eq!(trial.end(), Some(&TrialEnd::Reported { outcome: disturbed() }));
 }

@@ -44,6 +44,9 @@ pub(super) struct ActiveJob {
     /// In the order of the plan.
     pub(super) trials: Vec<ActiveTrial>,
     pub(super) last_sequence: u64,
+    /// Since when it waits to begin and nobody is there who would. Counted anew after a restart: who was
+    /// connected meanwhile nobody knows.
+    pub(super) unserved_since: Option<Timestamp>,
 }
 
 impl ActiveJob {
@@ -174,6 +177,7 @@ impl State {
             planned: None,
             trials: Vec::new(),
             last_sequence: 0,
+            unserved_since: None,
         });
         let index = self.jobs.len() - 1;
         self.happen(
@@ -305,37 +309,6 @@ impl State {
         }
     }
 
-    /// Says of every job that stands still why it does.
-    pub(super) fn explain_waiting(&mut self, now: Timestamp) {
-        let fleet = self.fleet();
-        for index in 0..self.jobs.len() {
-            let job = &self.jobs[index];
-            let Some(planned) = job.planned.as_ref().filter(|_| job.takes_trials()) else {
-                continue;
-            };
-            let can_run = |active: &ActiveTrial| {
-                let placement = planned.plan.trial(&active.id).map(|trial| &trial.placement);
-                active.trial.lease().is_some()
-                    || placement.is_some_and(|place| {
-                        fleet.iter().any(|agent| !agent.draining && place.allows(agent))
-                    })
-            };
-            let open = || job.trials.iter().filter(|active| active.trial.end().is_none());
-            let mut reason = String::new();
-            if !open().any(can_run) {
-                let types: BTreeSet<String> = open()
-                    .flat_map(|active| planned.plan.candidates_of(&active.id))
-                    .map(|candidate| match candidate.serving.endpoint() {
-                        Some(name) => format!("endpoint {name} on {}", candidate.instance_type),
-                        None => candidate.instance_type.to_string(),
-                    })
-                    .collect();
-                reason = format!("no agent can measure {}", Vec::from_iter(types).join(", "));
-            }
-            self.give_reason(index, reason, now);
-        }
-    }
-
     pub(super) fn give_reason(&mut self, index: usize, reason: String, now: Timestamp) {
         let job = &mut self.jobs[index];
         if job.reason == reason {
@@ -452,6 +425,7 @@ fn reason_of(state: &JobState) -> String {
         JobState::Stopping { why: StopReason::TimeUp } => {
             "the job's time limit has passed".to_owned()
         }
+        JobState::Stopping { why: StopReason::NobodyCame { reason } } => reason.clone(),
         JobState::Failed { reason, .. } => reason.clone(),
     }
 }

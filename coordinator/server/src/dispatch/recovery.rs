@@ -3,7 +3,7 @@
 //! Trials that were running stay leased, for one full term from now: agents need time to come back.
 //! Those that do go on; the others' trials return to the queue when the term is over.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use assay_planning::{
     price_file::PriceTable,
@@ -63,6 +63,7 @@ fn active_job(recovered: RecoveredJob, terms: Terms, now: Timestamp) -> ActiveJo
         run: trial.run,
         steps: steps.into_iter().map(|step| (step.index, step)).collect(),
         unclaimed_until: None,
+        declined: BTreeMap::new(),
     });
     ActiveJob {
         spec: record.spec,
@@ -72,6 +73,7 @@ fn active_job(recovered: RecoveredJob, terms: Terms, now: Timestamp) -> ActiveJo
         planned: record.planned,
         trials: trials.collect(),
         last_sequence,
+        unserved_since: None,
     }
 }
 

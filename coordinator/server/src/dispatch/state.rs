@@ -144,6 +144,7 @@ impl State {
         self.drop_silent_agents(now);
         self.expire_leases(now);
         self.end_late_jobs(now);
+        self.end_unserved_jobs(now);
     }
 
     /// Does what became possible: plans jobs, ends what may not begin any more, concludes finished jobs, hands out trials,

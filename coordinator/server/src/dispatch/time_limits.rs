@@ -65,7 +65,7 @@ impl ActiveJob {
         let of_trials = self.trials.iter().filter_map(ActiveTrial::next_deadline);
         // Only what waits is ended by the time to begin; without it the deadline would stay in the past.
         let begins_by = self.begins_by().filter(|_| self.first_queued().is_some());
-        of_trials.chain(self.ends_by()).chain(begins_by).min()
+        of_trials.chain(self.ends_by()).chain(begins_by).chain(self.gives_up_at()).min()
     }
 }
 

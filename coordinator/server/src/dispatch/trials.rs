@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use assay_measure::{
     ids::{AgentName, LeaseToken, TrialId},
     outcome::{Failure, FailureKind, Progress, StepReport, TrialOutcome},
+    printable,
 };
 use assay_planning::{
     dispatch::{WaitingTrial, assign},
@@ -40,6 +41,8 @@ pub(super) struct ActiveTrial {
     /// The agent that should have it says it does not. Until then its own report may still come;
     /// afterwards the trial counts as lost, long before the lease runs out.
     pub(super) unclaimed_until: Option<Timestamp>,
+    /// Agents that were offered it and declined, and what they said last; until one begins.
+    pub(super) declined: BTreeMap<AgentName, String>,
 }
 
 impl ActiveTrial {
@@ -50,6 +53,7 @@ impl ActiveTrial {
             run: None,
             steps: BTreeMap::new(),
             unclaimed_until: None,
+            declined: BTreeMap::new(),
         }
     }
 
@@ -253,6 +257,11 @@ impl State {
         let returned = TrialEvent::Returned { token: held.token.clone() };
         if let Err(denied) = self.move_trial(&held.trial, returned, now) {
             tracing::debug!(trial = %held.trial, %denied, "a trial was declined that is not the agent's");
+            return;
+        }
+        if let Some((job, trial)) = self.find_trial(&held.trial) {
+            let said = printable::line(reason);
+            self.jobs[job].trials[trial].declined.insert(name.clone(), said);
         }
     }
 
@@ -347,6 +356,7 @@ impl State {
         let began = matches!(before.state, TrialState::Leased { .. })
             && matches!(self.jobs[job].trials[trial].trial.state, TrialState::Running { .. });
         if began {
+            self.jobs[job].trials[trial].declined.clear();
             self.announce_beginning((job, trial), now);
         }
         Ok(())
