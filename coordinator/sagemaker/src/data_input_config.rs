@@ -17,6 +17,8 @@ use self::notation::Literal;
 pub struct Declared {
     /// In the order of the text; float32 unless it says otherwise.
     pub inputs: Vec<InputSpec>,
+    /// Whether any of them has a `dtype` of its own.
+    pub has_types: bool,
     /// What was chosen, and what changes nothing here: whole sentences.
     pub remarks: Vec<String>,
 }
@@ -88,6 +90,7 @@ impl Declared {
         let (spec, remarks) =
             one_input(name, input).map_err(|reason| format!("{place}: {reason}"))?;
         self.inputs.push(spec);
+        self.has_types |= input.get("dtype").is_some();
         self.remarks.extend(remarks.into_iter().map(|remark| format!("{place}: {remark}.")));
         Ok(())
     }

@@ -25,7 +25,10 @@ use reqwest::{Client, Response, Url};
 use thiserror::Error;
 use tokio::{io::AsyncReadExt, sync::Semaphore, task::spawn_blocking, time::timeout};
 
+use self::surroundings::Surroundings;
 use crate::artifacts::{ArtifactError, Artifacts, Received};
+
+mod surroundings;
 
 /// Until the other side has taken the connection.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
@@ -45,6 +48,7 @@ pub(crate) struct Sources {
     /// Without links and dots.
     directories: Vec<PathBuf>,
     at_once: Semaphore,
+    surroundings: Surroundings,
 }
 
 /// A file cannot be had. URLs are shown without their query, which may hold a signature.
@@ -64,10 +68,15 @@ pub(crate) enum FetchError {
     Empty(String),
     #[error("{url} has more than {limit}")]
     TooLarge { url: String, limit: Bytes },
-    #[error("{url} did not answer within {seconds} s", seconds = .patience.as_secs())]
-    TimedOut { url: String, patience: Duration },
-    #[error("{url} cannot be read: {cause}")]
-    Failed { url: String, cause: String },
+    #[error("{url} did not answer within {seconds} s{via}", seconds = .patience.as_secs())]
+    TimedOut { url: String, via: String, patience: Duration },
+    #[error("{url} cannot be read{via}: {cause}")]
+    Failed { url: String, via: String, cause: String },
+    #[error(
+        "{url} cannot be read with {missing} not set where the coordinator runs, and no instance role to take \
+         their place (AWS_SKIP_SIGNATURE=true is for public buckets)"
+    )]
+    NoCredentials { url: String, missing: String },
     #[error("{url} cannot be stored: {cause}")]
     Storing { url: String, cause: String },
 }
@@ -82,7 +91,8 @@ impl Sources {
     /// Files may come from below these directories, named without links and dots, and from the network.
     pub(crate) fn below(directories: Vec<PathBuf>) -> Self {
         name_cryptography();
-        Self { directories, at_once: Semaphore::new(AT_ONCE) }
+        let surroundings = Surroundings::of_this_process();
+        Self { directories, at_once: Semaphore::new(AT_ONCE), surroundings }
     }
 
     /// Fetches a whole file, to be looked at before it is kept.
@@ -92,11 +102,21 @@ impl Sources {
         artifacts: &Artifacts,
         limit: Bytes,
     ) -> Result<Received, FetchError> {
+        let fetched = self.try_to_fetch(url, artifacts, limit).await;
+        fetched.map_err(|error| self.surroundings.explain(url, error))
+    }
+
+    async fn try_to_fetch(
+        &self,
+        url: &str,
+        artifacts: &Artifacts,
+        limit: Bytes,
+    ) -> Result<Received, FetchError> {
         let _turn = self.at_once.acquire().await;
         let shown = without_query(url);
         let patient = |patience| {
             let url = shown.clone();
-            move |_| FetchError::TimedOut { url, patience }
+            move |_| FetchError::TimedOut { url, via: String::new(), patience }
         };
         let opening = timeout(ANSWERS_WITHIN, self.open(url, &shown));
         let mut source = opening.await.map_err(patient(ANSWERS_WITHIN))??;
@@ -111,6 +131,8 @@ impl Sources {
             }
         }
         if is_empty {
+            // Its empty file is gone before anybody is told.
+            drop(reception.finish().await);
             return Err(FetchError::Empty(shown));
         }
         reception.finish().await.map_err(|error| match error {
@@ -192,7 +214,7 @@ async fn from_web(url: Url, shown: &str) -> Result<Source, FetchError> {
         }
         status => {
             let cause = format!("the server answered {status}");
-            Err(FetchError::Failed { url: shown.to_owned(), cause })
+            Err(FetchError::Failed { url: shown.to_owned(), via: String::new(), cause })
         }
     }
 }
@@ -277,7 +299,7 @@ fn open_file(
 }
 
 fn failed(shown: &str, error: impl std::error::Error) -> FetchError {
-    FetchError::Failed { url: shown.to_owned(), cause: with_causes(&error) }
+    FetchError::Failed { url: shown.to_owned(), via: String::new(), cause: with_causes(&error) }
 }
 
 /// An error and what led to it, each once: libraries tend to repeat their sources.

@@ -23,9 +23,9 @@ pub(crate) fn of(subject: &Subject, content_type: Option<&str>) -> Result<Inputs
     let Some(text) = subject.data_input_config.as_deref() else { return Ok(Inputs::default()) };
     let config =
         data_input_config::parse(text).map_err(|error| ApiError::validation(error.to_string()))?;
-    let mut remarks = vec![effect(&config, content_type)];
+    let is_needed = content_type.is_some_and(|said| is_needed(&config, said));
+    let mut remarks = vec![effect(&config, content_type, is_needed)];
     remarks.extend(config.remarks.into_iter().map(|remark| format!("DataInputConfig: {remark}")));
-    let is_needed = content_type.is_some_and(|content_type| !tells_its_shape(content_type));
     Ok(Inputs { declared: if is_needed { config.inputs } else { Vec::new() }, remarks })
 }
 
@@ -35,11 +35,11 @@ pub(crate) fn told(subject: &Subject) -> Vec<String> {
         .map_or_else(|error| vec![error.message], |inputs| inputs.remarks)
 }
 
-fn effect(config: &Declared, content_type: Option<&str>) -> String {
+fn effect(config: &Declared, content_type: Option<&str>, is_needed: bool) -> String {
     let shown: Vec<String> = config.inputs.iter().map(InputSpec::to_string).collect();
     let shown = if shown.is_empty() { "no input".to_owned() } else { shown.join(", ") };
     match content_type {
-        Some(said) if tells_its_shape(said) => format!(
+        Some(said) if !is_needed => format!(
             "DataInputConfig means {shown} and changes nothing: bodies of {said} have their own shape."
         ),
         Some(said) => format!("DataInputConfig means {shown}, which bodies of {said} are read as."),
@@ -50,13 +50,13 @@ fn effect(config: &Declared, content_type: Option<&str>) -> String {
 }
 
 /// A guess must not contradict what the bodies themselves know. Pictures are scaled to the declared size, bare
-/// elements have no shape at all, and a row of CSV is one item.
-fn tells_its_shape(content_type: &str) -> bool {
+/// elements have no shape at all, and a row of CSV is one item. JSON has shapes and leaves the type of its numbers
+/// to the model host, which finds out what the model takes; a type that was asked for is not to be found out.
+fn is_needed(config: &Declared, content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let says_nothing = essence.starts_with("image/")
-        || matches!(
-            essence.as_str(),
-            "application/x-image" | "text/csv" | "application/octet-stream"
-        );
-    !says_nothing
+    match essence.as_str() {
+        "application/x-image" | "text/csv" | "application/octet-stream" => true,
+        json if json.starts_with("application/") && json.contains("json") => config.has_types,
+        other => other.starts_with("image/"),
+    }
 }

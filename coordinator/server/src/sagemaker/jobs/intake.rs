@@ -20,7 +20,7 @@ use assay_sagemaker::{
     },
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     sagemaker::{Api, store_failed},
@@ -325,7 +325,8 @@ const USED_OF_MODEL: [&str; 4] = ["ModelName", "PrimaryContainer", "Containers",
 /// The members that are there and not used, so that none is passed over in silence.
 fn unused<T: Serialize>(shape: &T, used: &[&str], whose: &str) -> Vec<String> {
     let Ok(Value::Object(members)) = serde_json::to_value(shape) else { return Vec::new() };
-    let names = members.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name);
+    let says_nothing = |value: &Value| *value == Value::Null || *value == json!([]);
+    let names = members.into_iter().filter(|(_, value)| !says_nothing(value)).map(|(name, _)| name);
     names
         .filter(|name| !used.contains(&name.as_str()))
         .map(|name| format!("{name} of {whose}"))

@@ -135,6 +135,19 @@ fn input_shapes_are_declared_only_where_the_body_does_not_tell_them() {
 }
 
 #[test]
+fn the_numbers_of_json_are_left_to_the_model_unless_the_client_gives_their_type() {
+    for content_type in ["application/json", "application/jsonlines"] {
+        let mut job = intake("Default", json!({"ModelName": "m"}), json!({}));
+        job.subject.content_type = Some(content_type.to_owned());
+        job.subject.data_input_config = Some("[[1,4]]".to_owned());
+        assert!(spec(&job).inputs.is_empty());
+        job.subject.data_input_config =
+            Some(r#"{"ids": {"shape": [1,4], "dtype": "int64"}}"#.to_owned());
+        assert_eq!(spec(&job).inputs, ["ids=int64[1,4]".parse().unwrap()]);
+    }
+}
+
+#[test]
 fn inputs_that_are_not_understood_are_refused_whatever_the_bodies_are() {
     for content_type in [None, Some("image/jpeg"), Some("application/x-npy")] {
         let mut job = intake("Default", json!({"ModelName": "m"}), json!({}));
