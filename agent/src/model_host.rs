@@ -10,8 +10,10 @@
 pub mod batch_log;
 pub mod client;
 pub mod comparison;
+mod exit;
 pub mod launch;
 mod printed;
+mod start;
 mod status;
 mod surroundings;
 
@@ -22,10 +24,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     num::NonZeroU32,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::process::ExitStatusExt,
-    },
+    os::fd::OwnedFd,
     path::{Path, PathBuf, absolute},
     process::{ExitStatus, Stdio},
     sync::Arc,
@@ -36,20 +35,16 @@ use assay_measure::{
     configuration::Configuration, environment, hardware::LimitInForce, input_spec::InputSpec,
     units::Bytes,
 };
-use rustix::process::{Pid, Signal, getpid, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
-use tokio::{
-    net::unix::pipe::Receiver,
-    process::{Child, Command},
-    task::JoinSet,
-};
+use tokio::{net::unix::pipe::Receiver, process::Child, task::JoinSet};
 
-use crate::confinement::{
-    Confinement, Needs, NotConfined, Step, descendants::Descendants, means::Means,
-    private_folder::PrivateFolder,
-};
+use crate::confinement::{descendants::Descendants, means::Means, private_folder::PrivateFolder};
 use batch_log::BatchLog;
+pub use exit::Exit;
 use printed::Tail;
+pub use start::StartError;
+use start::{Inherited, Launch};
 pub use status::Progress;
 use status::Told;
 pub use surroundings::Surroundings;
@@ -188,80 +183,6 @@ pub struct ModelHost {
     _folder: PrivateFolder,
 }
 
-/// How a host ended by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exit(ExitStatus);
-
-impl Exit {
-    /// It was killed by a signal, not by its own will.
-    #[must_use]
-    pub fn signal(self) -> Option<i32> {
-        self.0.signal()
-    }
-
-    /// The status it returned.
-    #[must_use]
-    pub fn code(self) -> Option<i32> {
-        self.0.code()
-    }
-
-    /// In words, such as `was killed by signal 11 (SIGSEGV)`.
-    #[must_use]
-    pub fn in_words(self) -> String {
-        match (self.signal(), self.code()) {
-            (Some(signal), _) => match signal_name(signal) {
-                Some(name) => format!("was killed by signal {signal} ({name})"),
-                None => format!("was killed by signal {signal}"),
-            },
-            (None, Some(code)) => format!("exited with status {code}"),
-            (None, None) => "ended".to_owned(),
-        }
-    }
-}
-
-fn signal_name(signal: i32) -> Option<&'static str> {
-    Some(match signal {
-        libc::SIGSEGV => "SIGSEGV",
-        libc::SIGBUS => "SIGBUS",
-        libc::SIGABRT => "SIGABRT",
-        libc::SIGILL => "SIGILL",
-        libc::SIGFPE => "SIGFPE",
-        libc::SIGKILL => "SIGKILL",
-        libc::SIGTERM => "SIGTERM",
-        libc::SIGINT => "SIGINT",
-        _ => return None,
-    })
-}
-
-/// A host could not be started.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The system refuses what every host needs: a folder, a socket, a pipe.
-    #[error("cannot make {what} for the model host")]
-    System {
-        /// What.
-        what: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// Its files cannot be found or granted.
-    #[error("cannot grant {} its files", program.display())]
-    Files {
-        /// The host program.
-        program: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It did not come to run.
-    #[error("cannot start {}", program.display())]
-    NotConfined {
-        /// The host program.
-        program: PathBuf,
-        /// Where it stopped.
-        source: NotConfined,
-    },
-}
-
 /// A host did not come to serve.
 #[derive(Debug, Error)]
 pub enum NotReady {
@@ -283,94 +204,6 @@ pub enum NotReady {
     /// It is no server.
     #[error("the model host was not started to serve")]
     NoServer,
-}
-
-/// What a host inherits: descriptors that no other child of the agent has.
-struct Inherited {
-    status: Arc<File>,
-    listener: Option<Arc<File>>,
-    batch_log: Option<BatchLog>,
-}
-
-impl Inherited {
-    fn arguments(&self) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> =
-            vec!["--status-fd".into(), self.status.as_raw_fd().to_string().into()];
-        if let Some(listener) = &self.listener {
-            arguments.extend(["--listen".into(), format!("fd:{}", listener.as_raw_fd()).into()]);
-        }
-        if let Some(log) = &self.batch_log {
-            arguments.extend(["--batch-log".into(), log.path().into()]);
-        }
-        arguments
-    }
-
-    fn give_to(&self, command: &mut std::process::Command) {
-        launch::inheriting(command, Arc::clone(&self.status));
-        if let Some(listener) = &self.listener {
-            launch::inheriting(command, Arc::clone(listener));
-        }
-        if let Some(log) = &self.batch_log {
-            log.give_to(command);
-        }
-    }
-}
-
-/// A host that is about to be started.
-struct Launch<'a> {
-    around: &'a Surroundings<'a>,
-    serving: &'a Serving<'a>,
-    program: PathBuf,
-    arguments: Vec<OsString>,
-    files: Vec<&'a Path>,
-    inherited: Inherited,
-}
-
-impl Launch<'_> {
-    /// Starts it with these means of keeping it in.
-    fn attempt(
-        &self,
-        means: &Means,
-        folder: &PrivateFolder,
-    ) -> Result<(Child, Vec<LimitInForce>), StartError> {
-        let needs = Needs {
-            program: &self.program,
-            files: &self.files,
-            operator_libraries: self.around.operator_libraries,
-            device: self.serving.configuration.device,
-            largest_file_bytes: self.serving.largest_file().count(),
-        };
-        let no_files = |source| StartError::Files { program: self.program.clone(), source };
-        let confinement = Confinement::plan(means, &needs, folder).map_err(no_files)?;
-        let in_force = confinement.in_force().to_vec();
-        let no_memory = |source| StartError::System { what: "a way in", source };
-        let (entry, watch) = confinement.entry().map_err(no_memory)?;
-        let limits = self.around.sandbox.entry().map_err(no_memory)?;
-        let mut command = self.serving.command(&self.program, &self.arguments, folder.scratch());
-        launch::inside(&mut command, limits, Some(entry), Some(getpid()));
-        self.inherited.give_to(&mut command);
-        let child = Command::from(command).kill_on_drop(true).spawn().map_err(|source| {
-            let source = watch.failed_at(source);
-            StartError::NotConfined { program: self.program.clone(), source }
-        })?;
-        Ok((child, in_force))
-    }
-
-    /// Starts it, as the agent's own user if one of its own cannot get at the files.
-    fn start(&self, folder: &mut PrivateFolder) -> Result<(Child, Vec<LimitInForce>), StartError> {
-        match self.attempt(&self.around.means, folder) {
-            Err(StartError::NotConfined { program, source })
-                if source.step == Some(Step::Reach) =>
-            {
-                tracing::warn!(program = %program.display(), error = %source, "the model host runs as the agent's user, since no other gets at its files");
-                folder
-                    .keep_for_the_agents_user()
-                    .map_err(|source| StartError::System { what: "a folder", source })?;
-                self.attempt(&self.around.means.without_own_user(), folder)
-            }
-            other => other,
-        }
-    }
 }
 
 impl ModelHost {
@@ -630,11 +463,5 @@ mod tests {
             error.to_string(),
             "the model host program /nonexistent/assay-host does not exist"
         );
-    }
-
-    #[test]
-    fn endings_are_told_in_words() {
-        assert_eq!(Exit(ExitStatus::from_raw(11)).in_words(), "was killed by signal 11 (SIGSEGV)");
-        assert_eq!(Exit(ExitStatus::from_raw(1 << 8)).in_words(), "exited with status 1");
     }
 }

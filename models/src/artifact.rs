@@ -1,8 +1,8 @@
 //! Model files: what may be loaded, and clear words about what may not.
 //!
-//! A model is a TorchScript file, or a `model.tar.gz` in SageMaker's layout that holds exactly one
-//! (`code/` and other files beside it are passed over). The directory of the zip file is read here, so
-//! that libtorch only ever sees files that look whole; whether they *are* TorchScript, it decides.
+//! A model is a TorchScript file, or a `model.tar.gz` in SageMaker's layout that holds one (`code/` and
+//! other files beside it are passed over). libtorch's own reader says whether a file is whole; what the
+//! directory of the zip file holds, and with it whether that is TorchScript, is looked at here.
 //! Nothing is written but one file in a temporary folder of the artifact's own.
 
 mod bundle;
@@ -78,11 +78,16 @@ pub enum ArtifactError {
         /// What it seems to be instead.
         found: &'static str,
     },
-    /// The archive holds no model file.
-    #[error("{} holds no model file (.pt or .pth)", .0.display())]
-    NoModel(PathBuf),
-    /// The archive holds more than one.
-    #[error("{} holds more than one model: {}", path.display(), models.join(", "))]
+    /// The archive holds no model file at its root.
+    #[error("{} holds no model file (.pt or .pth) at its root{}", path.display(), passed_over(in_folders))]
+    NoModel {
+        /// The archive.
+        path: PathBuf,
+        /// Model files that lie in folders, the first few.
+        in_folders: Vec<String>,
+    },
+    /// The archive holds more than one at its root, and none is called `model.pt`.
+    #[error("{} holds more than one model file, and no model.pt: {}", path.display(), models.join(", "))]
     SeveralModels {
         /// The archive.
         path: PathBuf,
@@ -126,6 +131,13 @@ pub enum ArtifactError {
     },
 }
 
+fn passed_over(in_folders: &[String]) -> String {
+    if in_folders.is_empty() {
+        return String::new();
+    }
+    format!("; folders are passed over, and with them {}", in_folders.join(", "))
+}
+
 impl ArtifactError {
     /// One thing to do next.
     #[must_use]
@@ -140,9 +152,13 @@ impl ArtifactError {
             Self::Empty(_) | Self::Truncated { .. } => {
                 Some("copy or save the model again, and compare checksums")
             }
-            Self::NoModel(_) | Self::SeveralModels { .. } => Some(
+            Self::NoModel { in_folders, .. } if !in_folders.is_empty() => Some(
+                "pack it from inside its folder, so that it lies at the root: tar -C FOLDER -czf model.tar.gz model.pt",
+            ),
+            Self::NoModel { .. } => Some(
                 "SageMaker's layout is one model.pt or model.pth at the root, and a code/ folder if need be",
             ),
+            Self::SeveralModels { .. } => Some("call the one to serve model.pt"),
             Self::UnsafePath { .. } | Self::UnsafeEntry { .. } => Some(
                 "pack it again from inside the model's folder: tar --dereference -czf model.tar.gz model.pt",
             ),

@@ -1,6 +1,6 @@
 //! The command line of `assay-host`: what can be asked, and how it is answered.
 //!
-//! Results go to stdout, everything else to stderr. `serve` prints one line on stdout when callers can
+//! Results go to stdout, everything else to stderr, what a model prints as well. `serve` prints one line on stdout when callers can
 //! connect: `listening http://127.0.0.1:PORT`.
 
 mod bench;
@@ -33,6 +33,7 @@ use crate::{
     reference::{self, ReferenceError},
     server::ListenAddress,
     status::StatusPipe,
+    torch::{self, CallError},
 };
 
 /// Serves one TorchScript model with libtorch.
@@ -189,6 +190,10 @@ struct ReferenceArguments {
 /// Runs the command line; returns the exit code. Call it before any thread is started.
 #[must_use]
 pub fn run(arguments: Vec<OsString>) -> u8 {
+    run_with(arguments, process::keep_stdout_for_results)
+}
+
+fn run_with(arguments: Vec<OsString>, keep_stdout: impl FnOnce() -> io::Result<()>) -> u8 {
     let wants_json = asks_for_json(&arguments);
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -196,6 +201,9 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     };
     let malloc = process::set_allocator(cli.allocator);
     log_to_stderr();
+    if let Err(error) = keep_stdout() {
+        tracing::debug!(%error, "what models print is not kept from the results");
+    }
     let output = cli.output;
     let (status, no_status) = match cli.status_fd.map(StatusPipe::inherited).transpose() {
         Ok(status) => (status, None),
@@ -325,10 +333,17 @@ fn inspect_failure(error: &InspectError) -> Failure {
         InspectError::UnknownInputs => {
             failure.usage().hint("declare them: --input 'float32[1,3,224,224]'")
         }
+        InspectError::Run { source: CallError::Unsendable(_), .. } => {
+            failure.hint(serve::TENSORS_ONLY)
+        }
+        InspectError::Run { source: CallError::Raised(said), .. } if torch::wants_cuda(said) => {
+            failure.hint(serve::NO_DEVICE_IN_CODE)
+        }
         InspectError::Run { .. } => {
             failure.hint("declare what forward() takes with --input, once per argument")
         }
-        InspectError::Engine(_) | InspectError::Save { .. } => failure,
+        InspectError::Engine(error) => serve::with_hint(failure, error, "--input declares inputs"),
+        InspectError::Save { .. } => failure,
     }
 }
 
@@ -347,7 +362,7 @@ fn print<T: Serialize>(
     if !content.ends_with('\n') {
         content.push('\n');
     }
-    match io::stdout().write_all(content.as_bytes()) {
+    match process::results().write_all(content.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new("output", &error))
         }

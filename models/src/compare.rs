@@ -135,6 +135,7 @@ pub fn compare(
         expected.push(plain.call(tensors.clone()).map_err(|source| match source {
             InferError::Rejected { .. } => CompareError::Refused { number, source },
             InferError::ModelRaised { .. }
+            | InferError::Unsendable { .. }
             | InferError::Overloaded { .. }
             | InferError::Stopping => CompareError::PlainRun { number, source },
         })?);

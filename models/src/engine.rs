@@ -160,6 +160,12 @@ pub enum InferError {
         /// The exception's text.
         message: String,
     },
+    /// `forward` returned what an answer cannot hold.
+    #[error("{message}")]
+    Unsendable {
+        /// Which output, and why.
+        message: String,
+    },
     /// The queue is full.
     #[error("the queue is full ({limit} requests are waiting)")]
     Overloaded {
@@ -176,6 +182,7 @@ impl From<CallError> for InferError {
         match error {
             CallError::Refused(message) => Self::Rejected { message },
             CallError::Raised(message) => Self::ModelRaised { message },
+            CallError::Unsendable(message) => Self::Unsendable { message },
         }
     }
 }
@@ -199,7 +206,13 @@ pub enum EngineError {
         /// Why not.
         message: String,
     },
-    /// The module has no `forward`, or one whose arguments are not tensors.
+    /// The module has no `forward`.
+    #[error("the model cannot be called: it has no forward(){}", other_methods(methods))]
+    NoForward {
+        /// The methods that it has.
+        methods: Vec<String>,
+    },
+    /// The arguments of its `forward` are not tensors.
     #[error("the model cannot be called: {message}")]
     Signature {
         /// What is wrong with it.
@@ -222,6 +235,14 @@ pub enum EngineError {
     /// A thread could not be started, or a worker died while starting.
     #[error("cannot start a worker: {0}")]
     Thread(String),
+}
+
+fn other_methods(methods: &[String]) -> String {
+    match methods {
+        [] => ", and no other method".to_owned(),
+        [only] => format!("; its one method is {only}"),
+        several => format!("; its methods are {}", several.join(", ")),
+    }
 }
 
 /// Receives the answer to one request, on a worker's thread or the one that submitted it: it must not block.
@@ -375,7 +396,7 @@ pub fn nan_count(tensor: &WireTensor) -> u64 {
     nan::count(tensor)
 }
 
-/// Opens the device, loads the module and prepares it. The description is of the module as saved:
+/// Opens the device, loads the module, which must have a `forward`, and prepares it. The description is of the module as saved:
 /// optimizing turns parameters into constants.
 ///
 /// # Errors
@@ -393,8 +414,11 @@ pub fn load_module(
     };
     let mut module = Module::load(artifact.model_path()).map_err(failed)?;
     let description = module.describe().map_err(failed)?;
+    if !description.has_forward {
+        return Err(EngineError::NoForward { methods: description.methods });
+    }
     let changed = device != Device::Cpu || dtype != Precision::Float32 || graph != Graph::Plain;
-    if description.has_forward && changed {
+    if changed {
         module.prepare(device, dtype, graph).map_err(|error| EngineError::Prepare {
             what: format!("device={device} dtype={dtype} graph={graph}"),
             message: error.to_string(),
@@ -411,9 +435,6 @@ fn load_callable(
 ) -> Result<(Module, Description, Signature), EngineError> {
     let (module, description) = load_module(artifact, device, dtype, graph)?;
     let unfit = |message| EngineError::Signature { message };
-    if !description.has_forward {
-        return Err(unfit("it has no forward()".to_owned()));
-    }
     let signature = Signature::new(&description.arguments, declared).map_err(unfit)?;
     Ok((module, description, signature))
 }

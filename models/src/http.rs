@@ -138,6 +138,7 @@ async fn infer_as_taken(
         Err(raised @ InferError::ModelRaised { .. }) => raised,
         Err(
             other @ (InferError::Rejected { .. }
+            | InferError::Unsendable { .. }
             | InferError::Overloaded { .. }
             | InferError::Stopping),
         ) => return Err(other.into()),

@@ -27,7 +27,7 @@ use crate::{
     tensor::WireTensor,
     torch::{
         self, CallError, Module,
-        description::{ArgumentKind, Description, FirstUse, dtype_by_torch_name},
+        description::{ArgumentKind, Description, FirstUse, dtype_by_torch_name, type_word},
     },
 };
 
@@ -185,10 +185,7 @@ pub fn inspect(
 }
 
 fn parameter_dtypes(description: &Description) -> BTreeMap<String, u64> {
-    let word = |name: &str| {
-        dtype_by_torch_name(name).map_or_else(|| name.to_lowercase(), |dtype| dtype.to_string())
-    };
-    description.parameter_types.iter().map(|(name, &count)| (word(name), count)).collect()
+    description.parameter_types.iter().map(|(name, &count)| (type_word(name), count)).collect()
 }
 
 fn inspected_inputs(description: &Description) -> Vec<InspectedInput> {

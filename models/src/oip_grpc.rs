@@ -158,7 +158,9 @@ impl From<OipError> for Status {
             OipError::Invalid(_) | OipError::Infer(InferError::Rejected { .. }) => {
                 Self::invalid_argument(message)
             }
-            OipError::Infer(InferError::ModelRaised { .. }) => Self::internal(message),
+            OipError::Infer(InferError::ModelRaised { .. } | InferError::Unsendable { .. }) => {
+                Self::internal(message)
+            }
             OipError::Infer(InferError::Overloaded { .. } | InferError::Stopping) => {
                 Self::unavailable(message)
             }

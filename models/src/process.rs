@@ -1,13 +1,16 @@
-//! What is set for the whole process: the memory allocator before anything else runs, and how to leave.
+//! What is set for the whole process: the memory allocator before anything else runs, where results go,
+//! and how to leave.
 #![expect(
     unsafe_code,
-    reason = "mallopt, malloc_trim and _exit are C functions, and an inherited descriptor is a number"
+    reason = "mallopt, malloc_trim, dup2 and _exit are C functions, and an inherited descriptor is a number"
 )]
 
 use std::{
+    fs::File,
     io::{self, Write},
-    os::fd::{FromRawFd, OwnedFd},
+    os::fd::{AsFd, FromRawFd, OwnedFd},
     process::ExitCode,
+    sync::OnceLock,
 };
 
 use assay_measure::configuration::Allocator;
@@ -73,6 +76,37 @@ pub fn inherited(number: i32) -> io::Result<OwnedFd> {
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
     Ok(descriptor)
+}
+
+/// The standard output that this process was started with.
+static RESULTS: OnceLock<File> = OnceLock::new();
+
+/// Keeps the standard output for results: whatever else in this process writes there, such as a model that
+/// prints or an operator in native code, writes to the standard error from now on.
+///
+/// # Errors
+/// When the system refuses, as it does when there is no standard output; then nothing has changed.
+pub fn keep_stdout_for_results() -> io::Result<()> {
+    if RESULTS.get().is_none() {
+        let kept = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        // SAFETY: dup2 takes two plain numbers; nobody in this process owns either of them.
+        if unsafe { libc::dup2(libc::STDERR_FILENO, libc::STDOUT_FILENO) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // Only this function sets it, before any thread is started.
+        drop(RESULTS.set(kept));
+    }
+    crate::torch::print_to_stderr();
+    Ok(())
+}
+
+/// Where results are written.
+#[must_use]
+pub fn results() -> Box<dyn Write> {
+    match RESULTS.get() {
+        Some(kept) => Box::new(kept),
+        None => Box::new(io::stdout()),
+    }
 }
 
 /// Ends the process at once, output flushed. Returning from `main` would run libtorch's destructors

@@ -77,6 +77,11 @@ impl From<InferError> for Refusal {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the model failed on this payload")
                     .because(raised.to_string())
             }
+            InferError::Unsendable { message } => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "what the model returns cannot be sent",
+            )
+            .because(message),
             full @ InferError::Overloaded { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "the model host is overloaded")
                     .because(full.to_string())

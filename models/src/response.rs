@@ -97,6 +97,14 @@ pub enum NotAcceptable {
         "application/x-npy holds one array, and the model has {0} outputs; accept application/x-npz"
     )]
     SeveralOutputs(usize),
+    /// A name cannot be that of a file in an archive.
+    #[error("application/x-npz cannot hold an output called {name:?}: {reason}")]
+    Name {
+        /// The output's name, cut short.
+        name: String,
+        /// What the archive's format says.
+        reason: String,
+    },
 }
 
 /// An encoded answer.
@@ -111,14 +119,14 @@ pub struct Encoded {
 /// Encodes the outputs of a model.
 ///
 /// # Errors
-/// [`NotAcceptable::SeveralOutputs`] when the format holds only one.
+/// [`NotAcceptable`] when the format holds only one, or cannot hold one of these names.
 pub fn encode(format: ResponseFormat, outputs: &[WireTensor]) -> Result<Encoded, NotAcceptable> {
     let plain = |body: Bytes| Encoded { body, layout: None };
     match (format, outputs) {
         (ResponseFormat::Json, _) => Ok(plain(to_json(outputs).into())),
         (ResponseFormat::Npy, [output]) => Ok(plain(to_npy(output).into())),
         (ResponseFormat::Npy, _) => Err(NotAcceptable::SeveralOutputs(outputs.len())),
-        (ResponseFormat::Npz, _) => Ok(plain(to_npz(outputs).into())),
+        (ResponseFormat::Npz, _) => Ok(plain(to_npz(outputs)?.into())),
         (ResponseFormat::OctetStream, _) => {
             let body = match outputs {
                 [output] => output.data.clone(),
@@ -144,7 +152,7 @@ pub(crate) fn to_npy(output: &WireTensor) -> Vec<u8> {
     bytes
 }
 
-fn to_npz(outputs: &[WireTensor]) -> Vec<u8> {
+fn to_npz(outputs: &[WireTensor]) -> Result<Vec<u8>, NotAcceptable> {
     let size: usize = outputs.iter().map(|output| output.data.len() + 512).sum();
     let mut writer = ZipWriter::new(Cursor::new(Vec::with_capacity(size)));
     for output in outputs {
@@ -154,9 +162,12 @@ fn to_npz(outputs: &[WireTensor]) -> Vec<u8> {
         writer
             .start_file(format!("{}.npy", output.name), options)
             .and_then(|()| writer.write_all(&to_npy(output)).map_err(Into::into))
-            .expect("writing to memory does not fail, and output names are distinct");
+            .map_err(|error| NotAcceptable::Name {
+                name: output.name.chars().take(100).collect(),
+                reason: error.to_string(),
+            })?;
     }
-    writer.finish().expect("writing to memory does not fail").into_inner()
+    Ok(writer.finish().expect("writing to memory does not fail").into_inner())
 }
 
 fn to_json(outputs: &[WireTensor]) -> Vec<u8> {

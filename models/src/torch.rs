@@ -8,6 +8,7 @@
 
 mod exception_text;
 mod raw;
+mod runtime;
 
 pub mod description;
 pub mod trace;
@@ -23,12 +24,18 @@ use std::{
 use assay_measure::{
     configuration::{Device, Graph, Precision},
     input_spec::DType,
+    units,
 };
 use bytes::Bytes;
 use thiserror::Error;
 
+pub use self::exception_text::wants_cuda;
+pub use self::runtime::{
+    cpu_capability, cuda_devices, intra_op_threads, load_cuda_library, load_library, parallel_info,
+    print_to_stderr, set_intra_op_threads, use_one_interop_thread, use_own_stream, version,
+};
 use self::{
-    description::{ArgumentKind, Description},
+    description::{ArgumentKind, Description, type_word},
     exception_text::useful_lines,
 };
 use crate::tensor::WireTensor;
@@ -44,9 +51,13 @@ pub enum CallError {
     /// The inputs do not fit `forward`.
     #[error("{0}")]
     Refused(String),
-    /// `forward` raised, or returned what is not a tensor.
+    /// `forward` raised.
     #[error("{0}")]
     Raised(String),
+    /// `forward` returned what an answer cannot hold: no tensor, or an element type that has no name on
+    /// the wire.
+    #[error("{0}")]
+    Unsendable(String),
 }
 
 /// A TorchScript module, in evaluation mode. Calls may be made from several threads at once.
@@ -172,7 +183,7 @@ impl Module {
         let names = self.names(inputs);
         let mut arguments = Arguments::new(inputs, &names)?;
         let mut outputs = ptr::null_mut();
-        let mut refused = 0;
+        let mut blame = 0;
         // SAFETY: all pointers are valid for the call; shapes and names are borrowed from `inputs` and
         // `names`, which outlive it, and data is kept alive by the owners.
         let result = checked(unsafe {
@@ -181,11 +192,13 @@ impl Module {
                 arguments.0.as_mut_ptr(),
                 arguments.0.len(),
                 &raw mut outputs,
-                &raw mut refused,
+                &raw mut blame,
             )
         });
-        result.map_err(|TorchError(message)| {
-            if refused == 0 { CallError::Raised(message) } else { CallError::Refused(message) }
+        result.map_err(|TorchError(message)| match blame {
+            raw::ASSAY_INPUTS => CallError::Refused(message),
+            raw::ASSAY_OUTPUTS => CallError::Unsendable(message),
+            _ => CallError::Raised(message),
         })?;
         let outputs = Outputs(
             NonNull::new(outputs).ok_or_else(|| CallError::Raised("no outputs".to_owned()))?,
@@ -221,6 +234,38 @@ impl Module {
         });
         result.map_err(|TorchError(message)| CallError::Raised(message))?;
         Ok((forwards, Duration::from_secs_f64(elapsed)))
+    }
+
+    /// Whether `forward` gives outputs for these inputs, tried in a process of its own: it is ended after
+    /// `within`, and may take so much more memory than this process has. A crash ends it alone. Call it
+    /// while no other thread of this process is at work.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] for inputs that are no tensors, [`CallError::Raised`] when the system allows
+    /// no further process.
+    pub fn runs(
+        &self,
+        inputs: &[Option<&WireTensor>],
+        within: Duration,
+        memory: units::Bytes,
+    ) -> Result<bool, CallError> {
+        let names = self.names(inputs);
+        let mut arguments = Arguments::new(inputs, &names)?;
+        // An alarm of 0 would be none.
+        let seconds = u32::try_from(within.as_secs()).unwrap_or(u32::MAX).max(1);
+        let mut ran = 0;
+        // SAFETY: as for `call`.
+        let result = checked(unsafe {
+            raw::assay_module_try(
+                self.raw.as_ptr(),
+                arguments.0.as_mut_ptr(),
+                arguments.0.len(),
+                seconds,
+                memory.count(),
+                &raw mut ran,
+            )
+        });
+        result.map(|()| ran == 1).map_err(|TorchError(message)| CallError::Raised(message))
     }
 
     /// Names matter, and are passed on, only where inputs go into a dict.
@@ -285,9 +330,11 @@ impl Outputs {
         // SAFETY: a NUL-terminated string of the view.
         let name = unsafe { CStr::from_ptr(view.name) }.to_string_lossy().into_owned();
         let Some(dtype) = dtype_of(view.scalar_type) else {
-            return Err(CallError::Raised(format!(
-                "output {name:?} has an element type that cannot be sent (libtorch's number {})",
-                view.scalar_type
+            // SAFETY: a NUL-terminated string of libtorch's, which lives as long as the process.
+            let type_name = unsafe { CStr::from_ptr(view.type_name) }.to_string_lossy();
+            return Err(CallError::Unsendable(format!(
+                "output {name:?} has the element type {}, which cannot be sent",
+                type_word(&type_name)
             )));
         };
         let rank = usize::try_from(view.rank).unwrap_or(0);
@@ -366,63 +413,16 @@ unsafe extern "C" fn assay_release_owner(owner: *mut c_void) {
     }
 }
 
-/// libtorch's version.
-#[must_use]
-pub fn version() -> String {
-    taken(raw::assay_version())
-}
-
-/// The vector instructions that libtorch's kernels use here, such as `AVX512`.
-#[must_use]
-pub fn cpu_capability() -> String {
-    taken(raw::assay_cpu_capability())
-}
-
-/// libtorch's own words about its threads and how it was built.
-#[must_use]
-pub fn parallel_info() -> String {
-    taken(raw::assay_parallel_info())
-}
-
-/// Sets the threads between operators to one for the process: workers are the parallelism here.
-pub fn use_one_interop_thread() {
-    raw::assay_set_interop_threads(1);
-}
-
-/// Sets the OpenMP threads of operators called from *this* thread.
-pub fn set_intra_op_threads(threads: u32) {
-    raw::assay_set_intra_op_threads(i32::try_from(threads).unwrap_or(i32::MAX));
-}
-
-/// The OpenMP threads of operators called from this thread.
-#[must_use]
-pub fn intra_op_threads() -> u32 {
-    u32::try_from(raw::assay_intra_op_threads()).unwrap_or(1)
-}
-
-/// Loads libtorch's CUDA half into the process; must come before anything else asks libtorch about CUDA.
+/// The names of a file's records as libtorch's own reader finds them, without the folder that all are in.
 ///
 /// # Errors
-/// What the dynamic loader says.
-pub fn load_cuda_library() -> Result<(), TorchError> {
-    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    // SAFETY: libtorch_cuda's initializers only register kernels, and it is never unloaded.
-    let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) };
-    library.map(std::mem::forget).map_err(|error| TorchError(error.to_string()))
-}
-
-/// How many CUDA devices libtorch can use; 0 until [`load_cuda_library`] was called.
-#[must_use]
-pub fn cuda_devices() -> u32 {
-    u32::try_from(raw::assay_cuda_devices()).unwrap_or(0)
-}
-
-/// Gives this thread a CUDA stream of its own, so that workers do not wait for each other.
-///
-/// # Errors
-/// What libtorch says.
-pub fn use_own_stream(cuda_index: u8) -> Result<(), TorchError> {
-    checked(raw::assay_use_own_stream(i32::from(cuda_index)))
+/// What libtorch says of a file that it cannot open.
+pub fn archive_records(path: &Path) -> Result<Vec<String>, TorchError> {
+    let path = c_path(path)?;
+    let mut json = ptr::null_mut();
+    // SAFETY: both pointers are valid for the call.
+    checked(unsafe { raw::assay_archive_records(path.as_ptr(), &raw mut json) })?;
+    serde_json::from_str(&taken(json)).map_err(|error| TorchError(error.to_string()))
 }
 
 /// libtorch's number of an element type (`c10::ScalarType`).

@@ -1,4 +1,7 @@
-//! `model.tar.gz`: finding the one model in it, and unpacking only that.
+//! `model.tar.gz`: finding the model in it, and unpacking only that.
+//!
+//! As in SageMaker's own container, `model.pt` at the root is the model, whatever lies beside it; without it,
+//! the only other model file at the root is. Folders (`code/`, `checkpoints/`) are passed over.
 //!
 //! The archive comes from somebody else: paths that lead out, links, devices and bombs are refused
 //! before a byte of the model is used. No path of the archive is ever used on the disk.
@@ -6,7 +9,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, Read},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use assay_measure::{
@@ -38,18 +41,18 @@ pub(super) fn unpack(
     let bundle = Bundle { path, limit };
     let stream = Limited { inner: MultiGzDecoder::new(BufReader::new(file)), left: limit.count() };
     let mut archive = Archive::new(stream);
-    let (mut models, mut passed_over) = (Vec::new(), PassedOver::default());
+    let (mut found, mut passed_over) = (Found::default(), PassedOver::default());
     for (count, entry) in archive.entries().map_err(|error| bundle.damaged(&error))?.enumerate() {
         let mut entry = entry.map_err(|error| bundle.damaged(&error))?;
         if count >= MOST_ENTRIES {
             return Err(ArtifactError::TooLarge { path: path.to_owned(), limit });
         }
         let Some(name) = bundle.model_name(&entry, &mut passed_over)? else { continue };
-        if models.is_empty() {
-            let mut out = File::create_new(&model_path).map_err(unpack_error)?;
+        if found.takes(name) {
+            // Named again, it is another version of the same file: the last one counts, as for tar.
+            let mut out = File::create(&model_path).map_err(unpack_error)?;
             bundle.copy(&mut entry, &mut out)?;
         }
-        models.push(name);
     }
     // To the end, so that a file cut off behind the model is noticed as well.
     let mut rest = archive.into_inner();
@@ -57,11 +60,57 @@ pub(super) fn unpack(
     if let Some(passed_over) = passed_over.sentence() {
         tracing::info!(archive = %path.display(), "{passed_over}");
     }
-    match models.len() {
-        0 => Err(ArtifactError::NoModel(path.to_owned())),
-        1 => Ok((folder, model_path, models.remove(0))),
-        _ => Err(ArtifactError::SeveralModels { path: path.to_owned(), models }),
+    let name = found.model(path)?;
+    Ok((folder, model_path, name))
+}
+
+/// The name that needs no others to be absent.
+const PREFERRED: &str = "model.pt";
+/// So many names are told of what was passed over.
+const NAMES_TOLD: usize = 5;
+
+/// The model files of an archive, by their names in it.
+#[derive(Default)]
+struct Found {
+    at_root: Vec<String>,
+    in_folders: Vec<String>,
+}
+
+impl Found {
+    /// Notes a model file; returns whether it is the one to unpack, as far as can be known yet.
+    fn takes(&mut self, name: String) -> bool {
+        let plain = plain_name(&name);
+        if plain.contains('/') {
+            if self.in_folders.len() < NAMES_TOLD {
+                self.in_folders.push(name);
+            }
+            return false;
+        }
+        let first = self.at_root.is_empty() || self.at_root.iter().all(|other| *other == name);
+        let takes = plain == PREFERRED || first;
+        if !self.at_root.contains(&name) {
+            self.at_root.push(name);
+        }
+        takes
     }
+
+    /// The name of the one model.
+    fn model(self, path: &Path) -> Result<String, ArtifactError> {
+        let Self { mut at_root, in_folders } = self;
+        if let Some(preferred) = at_root.iter().position(|name| plain_name(name) == PREFERRED) {
+            return Ok(at_root.swap_remove(preferred));
+        }
+        match at_root.len() {
+            0 => Err(ArtifactError::NoModel { path: path.to_owned(), in_folders }),
+            1 => Ok(at_root.remove(0)),
+            _ => Err(ArtifactError::SeveralModels { path: path.to_owned(), models: at_root }),
+        }
+    }
+}
+
+/// Without the `./` that `tar -C folder .` puts in front.
+fn plain_name(name: &str) -> &str {
+    name.trim_start_matches("./")
 }
 
 /// The archive that errors are about.
@@ -121,14 +170,10 @@ impl Bundle<'_> {
     }
 }
 
-/// A model file outside `code/`.
+/// A model file by its name.
 fn is_model(path: &Path) -> bool {
-    let in_code = path.components().find(|part| *part != Component::CurDir)
-        == Some(Component::Normal("code".as_ref()));
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-    !in_code
-        && ending
-            .is_some_and(|ending| ["pt", "pth", "ts", "torchscript"].contains(&ending.as_str()))
+    ending.is_some_and(|ending| ["pt", "pth", "ts", "torchscript"].contains(&ending.as_str()))
 }
 
 /// Counts what comes out of the decompressor, whatever the headers promise.

@@ -1,4 +1,6 @@
 //! Telling TorchScript from other files by the directory of the zip file, without running anything.
+//!
+//! What libtorch's own reader opens is whole. Other zip files are looked into only to say what they are.
 
 use std::{
     borrow::Cow,
@@ -7,9 +9,13 @@ use std::{
     path::Path,
 };
 
-use zip::ZipArchive;
+use zip::{
+    ZipArchive,
+    read::{ArchiveOffset, Config},
+};
 
 use super::ArtifactError;
+use crate::torch;
 
 /// Checks that the file is a whole zip file with TorchScript code in it.
 pub(super) fn check(path: &Path, what: &str) -> Result<(), ArtifactError> {
@@ -23,31 +29,49 @@ pub(super) fn check(path: &Path, what: &str) -> Result<(), ArtifactError> {
     if !b"PK\x03\x04".starts_with(start.get(..4).unwrap_or(&start)) {
         return Err(ArtifactError::UnknownFormat { what: what.to_owned(), found: guess(&start) });
     }
-    file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-    let archive = ZipArchive::new(file).map_err(|error| ArtifactError::Truncated {
-        what: what.to_owned(),
-        detail: if let zip::result::ZipError::Io(error) = error {
-            error.to_string()
-        } else {
-            "the directory at its end is missing".to_owned()
-        },
-    })?;
-    match not_torchscript(archive.file_names().filter_map(Result::ok)) {
+    let found = match torch::archive_records(path) {
+        Ok(records) => not_torchscript(records.iter().map(|name| Cow::from(name.as_str()))),
+        Err(error) => {
+            file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+            let archive = opened(file, what, &error)?;
+            not_torchscript(archive.file_names().filter_map(Result::ok).map(inside))
+        }
+    };
+    match found {
         Some(found) => Err(ArtifactError::NotTorchScript { what: what.to_owned(), found }),
         None => Ok(()),
     }
 }
 
-/// What the entries of a zip file say it is, if that is not TorchScript.
+/// The directory of a zip file that libtorch's reader does not open. PyTorch writes the end records of both
+/// lengths into every file: the directory is where they say, and not looked for in front of either.
+fn opened(
+    file: BufReader<File>,
+    what: &str,
+    said: &torch::TorchError,
+) -> Result<ZipArchive<BufReader<File>>, ArtifactError> {
+    let here = Config { archive_offset: ArchiveOffset::Known(0) };
+    ZipArchive::with_config(here, file)
+        .map_err(|_| ArtifactError::Truncated { what: what.to_owned(), detail: said.to_string() })
+}
+
+/// The name without the folder that all records of PyTorch's files are in.
+fn inside(name: Cow<'_, str>) -> Cow<'_, str> {
+    match name.split_once('/') {
+        Some((_, rest)) => Cow::from(rest.to_owned()),
+        None => name,
+    }
+}
+
+/// What the entries of a zip file, below its folder, say it is, if that is not TorchScript.
 fn not_torchscript<'a>(names: impl Iterator<Item = Cow<'a, str>>) -> Option<&'static str> {
     let (mut code, mut constants, mut data, mut exported, mut numpy) =
         (false, false, false, false, false);
     for name in names {
-        let inside = name.split_once('/').map_or(&*name, |(_, rest)| rest);
-        code |= inside.starts_with("code/");
-        constants |= inside == "constants.pkl";
-        data |= inside == "data.pkl";
-        exported |= inside == "archive_format" || inside.starts_with("models/");
+        code |= name.starts_with("code/");
+        constants |= name == "constants.pkl";
+        data |= name == "data.pkl";
+        exported |= name == "archive_format" || name.starts_with("models/");
         numpy |= !name.contains('/')
             && Path::new(&*name).extension().is_some_and(|ending| ending == "npy");
     }

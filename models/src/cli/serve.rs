@@ -1,24 +1,21 @@
 //! `assay-host serve`: from the command line to a host that answers.
 
-use std::{
-    io::{self, Write},
-    num::NonZeroUsize,
-    path::Path,
-    sync::Arc,
-    thread,
-};
+use std::{io::Write, num::NonZeroUsize, path::Path, sync::Arc, thread};
 
 use assay_measure::configuration::Allocator;
 
 use super::ServeArguments;
 use crate::{
     engine::{
-        Engine, EngineError, EngineSettings, LONGEST_CALLER_PASS, Telling, batch_log::BatchLog,
+        Engine, EngineError, EngineSettings, InferError, LONGEST_CALLER_PASS, Telling,
+        batch_log::BatchLog,
     },
     failure::Failure,
     payload::{DecodeSettings, ImageSettings},
+    process,
     server::{self, BindError, Bound, ServerSettings},
     status::StatusPipe,
+    torch,
 };
 
 /// Serves until told to stop.
@@ -58,7 +55,7 @@ fn open_batch_log(path: &Path) -> Option<BatchLog> {
 
 /// The one line on stdout: whoever started this process waits for it.
 fn announce(url: &str) {
-    let mut stdout = io::stdout();
+    let mut stdout = process::results();
     if let Err(error) = writeln!(stdout, "listening {url}").and_then(|()| stdout.flush()) {
         tracing::warn!(%error, "cannot write to stdout");
     }
@@ -123,15 +120,41 @@ pub(super) fn engine_failure(error: &EngineError, arguments: &ServeArguments) ->
     with_hint(Failure::new("engine", error), error, &inspect)
 }
 
+/// What helps where outputs are the trouble.
+pub(super) const TENSORS_ONLY: &str = "forward() must return tensors of real numbers, integers or booleans, or tuples, lists and dicts of them";
+
+/// What helps where the code of the model names a GPU.
+pub(super) const NO_DEVICE_IN_CODE: &str = "--device cuda:0 runs it where there is a GPU; traced or scripted on the CPU, it names no device";
+
+/// What helps with a file that libtorch does not load.
+pub(super) fn load_hint(message: &str) -> String {
+    let unknown = message.split("Unknown builtin op: ").nth(1);
+    let operator = unknown.and_then(|rest| rest.split_whitespace().next());
+    match operator.and_then(|name| Some((name.trim_end_matches('.'), name.split_once("::")?.0))) {
+        Some((operator, library)) => format!(
+            "{operator} comes from a library of operators, {library}, which assay-host does not have: \
+             save the model without it to serve it here"
+        ),
+        None => "was it saved with torch.jit by a version up to 2.11?".to_owned(),
+    }
+}
+
 /// The hint that a kind of failure allows; `inspect` says how to look at the model.
 pub(super) fn with_hint(failure: Failure, error: &EngineError, inspect: &str) -> Failure {
     match error {
+        EngineError::WarmUp { source: InferError::Unsendable { .. } } => failure.hint(TENSORS_ONLY),
+        EngineError::WarmUp { source: InferError::ModelRaised { message } }
+            if torch::wants_cuda(message) =>
+        {
+            failure.hint(NO_DEVICE_IN_CODE)
+        }
         EngineError::WarmUp { .. } | EngineError::Signature { .. } => failure.hint(inspect),
+        EngineError::NoForward { .. } => {
+            failure.hint("only forward() is served: give its class one, and save the model again")
+        }
         EngineError::Device { .. } => failure
             .hint("`assay-host doctor` shows what libtorch finds; --device cpu works without"),
-        EngineError::Load { .. } => {
-            failure.hint("was it saved with torch.jit by a version up to 2.11?")
-        }
+        EngineError::Load { message, .. } => failure.hint(load_hint(message)),
         EngineError::Prepare { .. } => {
             failure.hint("--dtype float32 --graph plain serves the model as saved")
         }

@@ -23,6 +23,16 @@ fn json_of(outputs: &[WireTensor]) -> String {
 }
 
 #[test]
+fn names_that_an_archive_cannot_hold_are_refused_and_not_a_panic() {
+    let twice = [floats("a", &[1], &[1.0]), floats("a", &[1], &[2.0])];
+    let long = [floats(&"n".repeat(70_000), &[1], &[1.0])];
+    for outputs in [&twice[..], &long[..]] {
+        let refused = encode(ResponseFormat::Npz, outputs).unwrap_err();
+        assert!(matches!(&refused, NotAcceptable::Name { name, .. } if name.len() <= 100));
+    }
+}
+
+#[test]
 fn the_accept_header_chooses_the_format() {
     let choose = |accept| ResponseFormat::negotiate(Some(accept)).unwrap();
     assert_eq!(ResponseFormat::negotiate(None), Ok(ResponseFormat::Json));

@@ -18,6 +18,8 @@ pub struct Description {
     pub parameter_types: BTreeMap<String, u64>,
     /// Whether there is a `forward`.
     pub has_forward: bool,
+    /// The names of its methods.
+    pub methods: Vec<String>,
     /// Whether `forward` may write into its inputs, which are then copied first.
     pub writes_inputs: bool,
     /// The arguments of `forward` without `self`.
@@ -99,5 +101,18 @@ pub fn dtype_by_torch_name(name: &str) -> Option<DType> {
         "Char" => Some(DType::Int8),
         "Byte" => Some(DType::Uint8),
         _ => DType::from_str(&name.to_lowercase()).ok(),
+    }
+}
+
+/// The element type in NumPy's words, by libtorch's name of it: `complex64` for `ComplexFloat`.
+#[must_use]
+pub fn type_word(name: &str) -> String {
+    match name {
+        "ComplexHalf" => "complex32".to_owned(),
+        "ComplexFloat" => "complex64".to_owned(),
+        "ComplexDouble" => "complex128".to_owned(),
+        _ => {
+            dtype_by_torch_name(name).map_or_else(|| name.to_lowercase(), |dtype| dtype.to_string())
+        }
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct AssayInput {
 pub(super) struct AssayOutput {
     pub(super) name: *const c_char,
     pub(super) scalar_type: i32,
+    pub(super) type_name: *const c_char,
     pub(super) rank: i32,
     pub(super) shape: *const i64,
     pub(super) data: *const c_void,
@@ -46,6 +47,11 @@ pub(super) struct AssayWeight {
     pub(super) is_buffer: i32,
 }
 
+/// [`assay_module_call`] failed for the inputs.
+pub(super) const ASSAY_INPUTS: i32 = 1;
+/// [`assay_module_call`] failed for what came out.
+pub(super) const ASSAY_OUTPUTS: i32 = 2;
+
 unsafe extern "C" {
     pub(super) fn assay_free_text(text: *mut c_char);
     pub(super) safe fn assay_version() -> *mut c_char;
@@ -56,6 +62,10 @@ unsafe extern "C" {
     pub(super) safe fn assay_cpu_capability() -> *mut c_char;
     pub(super) safe fn assay_parallel_info() -> *mut c_char;
     pub(super) safe fn assay_use_own_stream(cuda_index: i32) -> *mut c_char;
+    pub(super) fn assay_archive_records(path: *const c_char, json: *mut *mut c_char)
+    -> *mut c_char;
+    pub(super) fn assay_load_library(path: *const c_char) -> *mut c_char;
+    pub(super) safe fn assay_print_to_stderr();
     pub(super) fn assay_module_load(
         path: *const c_char,
         module: *mut *mut AssayModule,
@@ -94,7 +104,15 @@ unsafe extern "C" {
         inputs: *mut AssayInput,
         count: usize,
         outputs: *mut *mut AssayOutputs,
-        inputs_refused: *mut i32,
+        blame: *mut i32,
+    ) -> *mut c_char;
+    pub(super) fn assay_module_try(
+        module: *mut AssayModule,
+        inputs: *mut AssayInput,
+        count: usize,
+        seconds: u32,
+        bytes: u64,
+        ran: *mut i32,
     ) -> *mut c_char;
     pub(super) fn assay_module_loop(
         module: *mut AssayModule,

@@ -6,16 +6,30 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/ir/alias_analysis.h>
 #include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/frontend/resolver.h>
 #include <torch/csrc/jit/frontend/sugared_value.h>
 #include <torch/csrc/jit/frontend/tracer.h>
+#include <torch/csrc/jit/runtime/print_handler.h>
 #include <torch/script.h>
 #include <torch/version.h>
 
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstring>
+#include <fstream>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <optional>
@@ -75,6 +89,11 @@ char* guarded(Body&& body) {
 
 // The request does not fit forward(): told apart from a model that raises.
 struct Refused : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// What forward() returned has no place in an answer: no other input would help.
+struct Unsendable : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
@@ -138,6 +157,11 @@ bool may_write_inputs(const torch::jit::Method& forward) {
 void find_forward(AssayModule& module) {
   module.forward = module.module.find_method("forward");
   module.writes_inputs = module.forward ? may_write_inputs(*module.forward) : true;
+}
+
+torch::jit::Method& forward_of(AssayModule& module) {
+  if (!module.forward) throw std::runtime_error("the module has no forward()");
+  return *module.forward;
 }
 
 // Takes the owner out of `input`, so that the caller sees which ones were not reached.
@@ -244,22 +268,45 @@ void flatten(const IValue& value, const Path& path, std::vector<std::pair<Path, 
   } else if (value.isBool()) {
     out.emplace_back(path, at::scalar_tensor(value.toBool(), at::kBool));
   } else if (!value.isNone()) {
-    throw std::runtime_error("RuntimeError: the model returns a " + value.tagKind() + ", which is not a tensor");
+    throw Unsendable("the model returns a " + value.tagKind() + ", which is not a tensor");
   }
+}
+
+// The names of the outputs, no two alike: different ways can join to one name, {"a": {"b": …}, "a_b": …}. The first
+// keeps it, and each further one gets a number that no other name has.
+std::vector<std::string> distinct_names(const std::vector<std::pair<Path, at::Tensor>>& found) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < found.size(); ++i) {
+    const auto& path = found[i].first;
+    const std::string numbered = found.size() == 1 ? "output" : "output_" + std::to_string(i);
+    names.push_back(path.named ? path.keys : numbered);
+  }
+  std::unordered_set<std::string> known(names.begin(), names.end());
+  if (known.size() == names.size()) return names;
+  std::unordered_set<std::string> given;
+  for (auto& name : names) {
+    if (given.insert(name).second) continue;
+    std::string other;
+    for (size_t number = 2; other.empty() || !known.insert(other).second; ++number) {
+      other = name + "_" + std::to_string(number);
+    }
+    name = std::move(other);
+    given.insert(name);
+  }
+  return names;
 }
 
 AssayOutputs* collect(const AssayModule& module, const IValue& value) {
   std::vector<std::pair<Path, at::Tensor>> found;
   flatten(value, {}, found);
+  auto names = distinct_names(found);
   auto outputs = std::make_unique<AssayOutputs>();
   for (size_t i = 0; i < found.size(); ++i) {
-    auto& [path, tensor] = found[i];
-    std::string name = path.keys;
-    if (!path.named) name = found.size() == 1 ? "output" : "output_" + std::to_string(i);
+    auto& tensor = found[i].second;
     if (module.precision && tensor.scalar_type() == *module.precision) tensor = tensor.to(at::kFloat);
     if (tensor.layout() != at::kStrided) tensor = tensor.to_dense();
     if (tensor.is_quantized()) tensor = tensor.dequantize();
-    outputs->leaves.push_back({name, tensor.to(c10::kCPU).resolve_conj().resolve_neg().contiguous()});
+    outputs->leaves.push_back({std::move(names[i]), tensor.to(c10::kCPU).resolve_conj().resolve_neg().contiguous()});
   }
   return outputs.release();
 }
@@ -343,6 +390,27 @@ void describe_first_uses(const AssayModule& module, std::ostream& out) {
   }
 }
 
+// Bounds this process in processor time, time and further memory, and takes its voice.
+void confine_trial(uint32_t seconds, uint64_t bytes) {
+  uint64_t used = 0;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind("VmData:", 0) == 0) used = std::stoull(line.substr(7)) * 1024;
+  }
+  const auto limit = [](int resource, uint64_t most) {
+    rlimit now{};
+    getrlimit(static_cast<__rlimit_resource_t>(resource), &now);
+    now.rlim_cur = std::min<rlim_t>(now.rlim_max, most);
+    setrlimit(static_cast<__rlimit_resource_t>(resource), &now);
+  };
+  limit(RLIMIT_DATA, used + bytes);
+  limit(RLIMIT_CORE, 0);
+  limit(RLIMIT_FSIZE, 0);
+  const int silence = open("/dev/null", O_RDWR);
+  for (const int stream : {0, 1, 2}) dup2(silence, stream);
+  alarm(seconds);
+}
+
 std::string describe(const AssayModule& module) {
   std::ostringstream out;
   int64_t parameters = 0;
@@ -360,7 +428,13 @@ std::string describe(const AssayModule& module) {
     separator = ",";
   }
   out << "},\"class\":" << quoted(module.module.type()->name() ? module.module.type()->name()->qualifiedName() : "");
-  out << ",\"has_forward\":" << (module.forward ? "true" : "false");
+  out << ",\"has_forward\":" << (module.forward ? "true" : "false") << ",\"methods\":[";
+  separator = "";
+  for (const auto& method : module.module.get_methods()) {
+    out << separator << quoted(method.name());
+    separator = ",";
+  }
+  out << "]";
   out << ",\"writes_inputs\":" << (module.writes_inputs ? "true" : "false") << ",\"arguments\":[";
   separator = "";
   if (module.forward) {
@@ -437,6 +511,33 @@ char* assay_use_own_stream(int32_t cuda_index) {
   });
 }
 
+char* assay_archive_records(const char* path, char** json) {
+  return guarded([&] {
+    caffe2::serialize::PyTorchStreamReader reader{std::string(path)};
+    std::ostringstream out;
+    const char* separator = "[";
+    for (const auto& name : reader.getAllRecords()) {
+      out << separator << quoted(name);
+      separator = ",";
+    }
+    out << (*separator == '[' ? "[]" : "]");
+    *json = text(out.str());
+  });
+}
+
+char* assay_load_library(const char* path) {
+  return guarded([&] {
+    // Such libraries name libtorch.so, a shell around the libraries that this program has loaded already.
+    dlopen("libtorch.so", RTLD_NOW | RTLD_GLOBAL);
+    // A library that registers what is there already throws from here.
+    if (dlopen(path, RTLD_NOW | RTLD_LOCAL) == nullptr) throw std::runtime_error(dlerror());
+  });
+}
+
+void assay_print_to_stderr(void) {
+  torch::jit::setPrintHandler([](const std::string& printed) { std::cerr << printed; });
+}
+
 char* assay_module_load(const char* path, AssayModule** module) {
   return guarded([&] {
     // Weights that are made in inference mode carry no history for gradients, which operators on small
@@ -511,14 +612,18 @@ void assay_module_free(AssayModule* module) {
 }
 
 char* assay_module_call(AssayModule* module, AssayInput* inputs, size_t count, AssayOutputs** outputs,
-                        int32_t* inputs_refused) {
-  *inputs_refused = 0;
+                        int32_t* blame) {
+  *blame = ASSAY_MODEL;
   return guarded([&] {
     const c10::InferenceMode inference;
     try {
-      *outputs = collect(*module, (*module->forward)(arguments(*module, inputs, count)));
+      auto& forward = forward_of(*module);
+      *outputs = collect(*module, forward(arguments(*module, inputs, count)));
     } catch (const Refused&) {
-      *inputs_refused = 1;
+      *blame = ASSAY_INPUTS;
+      throw;
+    } catch (const Unsendable&) {
+      *blame = ASSAY_OUTPUTS;
       throw;
     }
   });
@@ -529,18 +634,43 @@ char* assay_module_loop(AssayModule* module, AssayInput* inputs, size_t count, u
   return guarded([&] {
     using clock = std::chrono::steady_clock;
     const c10::InferenceMode inference;
+    auto& forward = forward_of(*module);
     const auto given = arguments(*module, inputs, count);
-    for (uint32_t i = 0; i < warm_up; ++i) (*module->forward)(given);
+    for (uint32_t i = 0; i < warm_up; ++i) forward(given);
     const auto started = clock::now();
     uint64_t done = 0;
     double elapsed = 0;
     while (elapsed < seconds) {
-      (*module->forward)(given);
+      forward(given);
       ++done;
       elapsed = std::chrono::duration<double>(clock::now() - started).count();
     }
     *forwards = done;
     *elapsed_seconds = elapsed;
+  });
+}
+
+char* assay_module_try(AssayModule* module, AssayInput* inputs, size_t count, uint32_t seconds, uint64_t bytes,
+                       int32_t* ran) {
+  *ran = 0;
+  return guarded([&] {
+    const auto parent = getpid();
+    const auto child = fork();
+    if (child < 0) throw std::runtime_error(std::string("cannot start a process: ") + strerror(errno));
+    if (child == 0) {
+      // Whatever goes wrong here ends this process alone, unheard.
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (getppid() != parent) _exit(1);
+      confine_trial(seconds, bytes);
+      int32_t blame = 0;
+      AssayOutputs* outputs = nullptr;
+      _exit(assay_module_call(module, inputs, count, &outputs, &blame) == nullptr ? 0 : 1);
+    }
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0) {
+      if (errno != EINTR) throw std::runtime_error(std::string("cannot wait for a process: ") + strerror(errno));
+    }
+    *ran = WIFEXITED(status) && WEXITSTATUS(status) == 0;
   });
 }
 
@@ -552,6 +682,7 @@ AssayOutput assay_outputs_get(const AssayOutputs* outputs, size_t index) {
   const auto& leaf = outputs->leaves[index];
   return {leaf.name.c_str(),
           static_cast<int32_t>(leaf.tensor.scalar_type()),
+          c10::toString(leaf.tensor.scalar_type()),
           static_cast<int32_t>(leaf.tensor.dim()),
           leaf.tensor.sizes().data(),
           leaf.tensor.const_data_ptr(),

@@ -28,10 +28,12 @@ typedef struct {
   void* owner;
 } AssayInput;
 
-// One tensor of an answer, valid until assay_outputs_free. `data` is on the CPU and contiguous.
+// One tensor of an answer, valid until assay_outputs_free. `data` is on the CPU and contiguous. `type_name` is
+// libtorch's name of `scalar_type`, and lives as long as the process.
 typedef struct {
   const char* name;
   int32_t scalar_type;
+  const char* type_name;
   int32_t rank;
   const int64_t* shape;
   const void* data;
@@ -55,6 +57,13 @@ char* assay_parallel_info(void);
 char* assay_cpu_capability(void);
 char* assay_use_own_stream(int32_t cuda_index);
 
+// The names of the records of a file as libtorch's own reader finds them, without the folder that all are in: JSON.
+char* assay_archive_records(const char* path, char** json);
+// Loads a shared object that registers operators; it stays.
+char* assay_load_library(const char* path);
+// From now on, what models print goes to the standard error.
+void assay_print_to_stderr(void);
+
 char* assay_module_load(const char* path, AssayModule** module);
 char* assay_module_define(const char* name, const char* source, const int64_t* numbers,
                           const char* const* number_names, size_t count, AssayModule** module);
@@ -76,8 +85,13 @@ char* assay_module_prepare(AssayModule* module, const AssayPreparation* how);
 char* assay_module_describe(const AssayModule* module, char** json);
 void assay_module_free(AssayModule* module);
 
-char* assay_module_call(AssayModule* module, AssayInput* inputs, size_t count, AssayOutputs** outputs,
-                        int32_t* inputs_refused);
+// What a call failed for: `blame` is set to one of these.
+enum { ASSAY_MODEL = 0, ASSAY_INPUTS = 1, ASSAY_OUTPUTS = 2 };
+char* assay_module_call(AssayModule* module, AssayInput* inputs, size_t count, AssayOutputs** outputs, int32_t* blame);
+// One call in a process of its own (a copy of this one, which must have no other thread at work), ended after so many
+// seconds and held to so many bytes more than this process has: `ran` tells whether it gave outputs.
+char* assay_module_try(AssayModule* module, AssayInput* inputs, size_t count, uint32_t seconds, uint64_t bytes,
+                       int32_t* ran);
 // Nothing but forward() in a loop until `seconds` have passed, `warm_up` runs before.
 char* assay_module_loop(AssayModule* module, AssayInput* inputs, size_t count, uint32_t warm_up, double seconds,
                         uint64_t* forwards, double* elapsed_seconds);

@@ -100,12 +100,85 @@ fn tuples_dicts_and_nests_are_flattened_with_names() {
 }
 
 #[test]
+fn outputs_whose_ways_join_to_one_name_get_names_of_their_own() {
+    let names = |returned: &str| -> Vec<String> {
+        let source = format!("def forward(self, x: Tensor):\n  return {returned}\n");
+        let outputs = defined(&source).call(&[Some(&floats(&[1.0], &[1]))]).unwrap();
+        outputs.into_iter().map(|output| output.name).collect()
+    };
+    assert_eq!(names("{'a': {'b_c': x}, 'a_b': {'c': x}}"), ["a_b_c", "a_b_c_2"]);
+    assert_eq!(names("({'0': x}, {'x': x, '1_x': x})"), ["0_0", "1_x", "1_1_x"]);
+    // The number that would be next is taken: also by one that comes later.
+    assert_eq!(
+        names("{'a': {'b': x, 'b_2': x}, 'a_b': {'': x}, 'a_b_': {'': x}}"),
+        ["a_b", "a_b_2", "a_b_", "a_b__"]
+    );
+    assert_eq!(
+        names("{'a': {'b_c': x}, 'a_b': {'c': x}, 'a_b_c': {'2': x}}"),
+        ["a_b_c", "a_b_c_3", "a_b_c_2"]
+    );
+}
+
+#[test]
+fn an_element_type_that_cannot_be_sent_is_named() {
+    for (returned, word) in [
+        ("torch.complex(x, x)", "complex64"),
+        ("x.to(27)", "uint16"),
+        ("torch.complex(x.to(7), x.to(7))", "complex128"),
+    ] {
+        let source = format!("def forward(self, x: Tensor) -> Tensor:\n  return {returned}\n");
+        let error = defined(&source).call(&[Some(&floats(&[1.0], &[1]))]).unwrap_err();
+        let expected =
+            format!("output \"output\" has the element type {word}, which cannot be sent");
+        assert_eq!(error, CallError::Unsendable(expected));
+    }
+}
+
+#[test]
+fn a_model_that_wants_a_gpu_by_name_is_told_in_a_line() {
+    let module = defined(
+        "def forward(self, x: Tensor) -> Tensor:\n  return x + torch.ones([1], device='cuda:0')\n",
+    );
+    let error = module.call(&[Some(&floats(&[1.0], &[1]))]).unwrap_err();
+    let CallError::Raised(message) = error else { panic!("{error:?}") };
+    assert!(message.starts_with("the model's code asks for a CUDA device by name"), "{message}");
+    assert!(message.ends_with("it runs on the CPU here"), "{message}");
+}
+
+#[test]
+fn a_module_without_forward_tells_its_methods_and_is_refused_when_called() {
+    let module = defined("def predict(self, x: Tensor) -> Tensor:\n  return x\n");
+    let description = module.describe().unwrap();
+    assert!(!description.has_forward && description.methods == ["predict"], "{description:?}");
+    let input = floats(&[1.0], &[1]);
+    let without = CallError::Raised("the module has no forward()".to_owned());
+    assert_eq!(module.call(&[Some(&input)]), Err(without.clone()));
+    assert_eq!(module.run_in_a_loop(&[Some(&input)], 1, Duration::ZERO), Err(without));
+    assert!(Module::define("Empty", "", &[]).unwrap().describe().unwrap().methods.is_empty());
+}
+
+#[test]
+fn what_a_model_does_when_it_is_tried_stays_in_that_process() {
+    let tried = |source: &str, seconds: u64| {
+        let input = floats(&[1.0], &[1]);
+        let module = defined(&format!("def forward(self, x: Tensor) -> Tensor:\n{source}"));
+        module.runs(&[Some(&input)], Duration::from_secs(seconds), units::Bytes::mib(64)).unwrap()
+    };
+    assert!(tried("  return x + 1\n", 20));
+    assert!(!tried("  return x.view([7])\n", 20));
+    assert!(!tried("  return torch.ones([1000, 1000, 1000])\n", 20), "four gigabytes");
+    assert!(!tried("  while bool((x < 2).all()):\n    x = x * 1\n  return x\n", 1), "for ever");
+    let crash = "  y = torch.as_strided(x, [1], [1], 1000000000000)\n  return y + 1\n";
+    tried(crash, 20);
+}
+
+#[test]
 fn an_output_that_is_no_tensor_is_an_error_that_says_so() {
     let module = defined("def forward(self, x: Tensor) -> str:\n  return 'cat'\n");
     let error = module.call(&[Some(&floats(&[1.0], &[1]))]).unwrap_err();
     assert_eq!(
         error,
-        CallError::Raised("the model returns a String, which is not a tensor".to_owned())
+        CallError::Unsendable("the model returns a String, which is not a tensor".to_owned())
     );
 }
 
