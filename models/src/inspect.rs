@@ -1,7 +1,9 @@
 //! What a model is: its signature, weights, and what its inputs seem to be.
 //!
 //! TorchScript does not record the shapes that a model was made for. They are guessed from the first
-//! weights that each argument meets; the guess is a suggestion and is labelled as one.
+//! weights that each argument meets, and suggested only if the model runs with them ([`suggestion`]).
+
+mod suggestion;
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +15,12 @@ use std::{
 
 use assay_measure::{
     configuration::{Device, Graph, Precision},
-    input_spec::{DType, InputSpec, InputSpecError},
+    input_spec::InputSpec,
 };
 use serde::Serialize;
 use thiserror::Error;
 
+use self::suggestion::Suggestion;
 use crate::{
     artifact::Artifact,
     engine::{self, EngineError},
@@ -27,7 +30,7 @@ use crate::{
     tensor::WireTensor,
     torch::{
         self, CallError, Module,
-        description::{ArgumentKind, Description, FirstUse, dtype_by_torch_name, type_word},
+        description::{Description, FirstUse, type_word},
     },
 };
 
@@ -54,7 +57,8 @@ pub struct Inspection {
     pub parameter_dtypes: BTreeMap<String, u64>,
     /// The arguments of `forward`.
     pub inputs: Vec<InspectedInput>,
-    /// What to give to `--input`, once per element; absent where it cannot be guessed.
+    /// What to give to `--input`, once per element: the model was seen to run with it. Absent where no
+    /// guess runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suggested_inputs: Option<Vec<String>>,
     /// How pictures become tensors; present when the input seems to be one.
@@ -155,18 +159,22 @@ pub fn inspect(
     run: bool,
 ) -> Result<Inspection, InspectError> {
     torch::use_one_interop_thread();
+    // Before anything runs: a copy of this process, in which guesses are tried, has no pool of threads.
+    torch::set_intra_op_threads(NonZeroU32::MIN.get());
     let (module, description) =
         engine::load_module(artifact, Device::Cpu, Precision::Float32, Graph::Plain)?;
-    let suggested = suggested_inputs(&description);
-    let trial = match (run, declared, &suggested) {
+    let suggestion = Suggestion::find(&module, &description);
+    let trial = match (run, declared, &suggestion) {
         (false, _, _) => None,
-        (true, [], None) => return Err(InspectError::UnknownInputs),
-        (true, [], Some(suggested)) => Some(try_out(&module, suggested)?),
+        (true, [], Suggestion::Unknown) => return Err(InspectError::UnknownInputs),
+        // Of guesses that do not run, the likeliest shows what the model has against it.
+        (true, [], Suggestion::Runs(specs) | Suggestion::NoneRuns(specs)) => {
+            Some(try_out(&module, specs)?)
+        }
         (true, declared, _) => Some(try_out(&module, declared)?),
     };
-    let seems_image =
-        |use_: &FirstUse| use_.operator_is_2d() && use_.weight_shape.get(1) == Some(&3);
-    let image = description.first_uses.iter().any(seems_image).then(ImageSettings::default);
+    let image = description.first_uses.iter().any(FirstUse::takes_colours);
+    let in_notation = |specs: &[InputSpec]| specs.iter().map(InputSpec::to_string).collect();
     Ok(Inspection {
         schema: "assay.model/1",
         path: artifact.path().display().to_string(),
@@ -177,9 +185,9 @@ pub fn inspect(
         parameters: description.parameters,
         buffers: description.buffers,
         parameter_dtypes: parameter_dtypes(&description),
-        inputs: inspected_inputs(&description),
-        suggested_inputs: suggested.map(|specs| specs.iter().map(InputSpec::to_string).collect()),
-        image,
+        inputs: inspected_inputs(&description, &suggestion),
+        suggested_inputs: suggestion.inputs().map(in_notation),
+        image: image.then(ImageSettings::default),
         run: trial,
     })
 }
@@ -188,8 +196,7 @@ fn parameter_dtypes(description: &Description) -> BTreeMap<String, u64> {
     description.parameter_types.iter().map(|(name, &count)| (type_word(name), count)).collect()
 }
 
-fn inspected_inputs(description: &Description) -> Vec<InspectedInput> {
-    let seems = |index| first_use(description, index).and_then(FirstUse::in_words);
+fn inspected_inputs(description: &Description, suggestion: &Suggestion) -> Vec<InspectedInput> {
     description
         .arguments
         .iter()
@@ -198,94 +205,15 @@ fn inspected_inputs(description: &Description) -> Vec<InspectedInput> {
             name: argument.name.clone(),
             type_name: argument.type_name.clone(),
             optional: argument.optional,
-            seems: seems(index),
+            seems: suggestion.in_words(description, index),
         })
         .collect()
-}
-
-fn first_use(description: &Description, argument: usize) -> Option<&FirstUse> {
-    description.first_uses.iter().find(|first_use| first_use.argument == argument)
-}
-
-/// One guess per required argument, or none if any cannot be guessed.
-fn suggested_inputs(description: &Description) -> Option<Vec<InputSpec>> {
-    let required: Vec<usize> = (0..description.arguments.len())
-        .filter(|&index| {
-            description.arguments.get(index).is_some_and(|argument| !argument.optional)
-        })
-        .collect();
-    let only = required.len() == 1;
-    let floats = description.parameter_types.keys().find_map(|name| dtype_by_torch_name(name));
-    required
-        .into_iter()
-        .map(|index| {
-            let argument = description.arguments.get(index)?;
-            let (dtype, shape) = match argument.kind {
-                ArgumentKind::Tensor => {
-                    first_use(description, index)?.guess(floats.unwrap_or(DType::Float32))?
-                }
-                ArgumentKind::Int => (DType::Int64, Vec::new()),
-                ArgumentKind::Float => (DType::Float32, Vec::new()),
-                ArgumentKind::Bool => (DType::Bool, Vec::new()),
-                ArgumentKind::List | ArgumentKind::Dict | ArgumentKind::Other => return None,
-            };
-            named(argument.name.as_str(), only, dtype, shape).ok()
-        })
-        .collect()
-}
-
-/// The name is left out where it is the only one, and where tracing made one that cannot be written.
-fn named(
-    name: &str,
-    only: bool,
-    dtype: DType,
-    shape: Vec<u64>,
-) -> Result<InputSpec, InputSpecError> {
-    let nameless = InputSpec::new(None, dtype, shape.clone());
-    if only { nameless } else { InputSpec::new(Some(name.to_owned()), dtype, shape).or(nameless) }
-}
-
-const IMAGE_SIDE: u64 = 224;
-const SEQUENCE: u64 = 128;
-
-impl FirstUse {
-    fn operator_is_2d(&self) -> bool {
-        self.weight_shape.len() == 4
-            && self.operator != "aten::linear"
-            && self.operator != "aten::embedding"
-    }
-
-    /// The type and shape that would fit these weights, one row.
-    fn guess(&self, floats: DType) -> Option<(DType, Vec<u64>)> {
-        let width = u64::try_from(*self.weight_shape.get(1)?).ok()?;
-        match (self.operator.as_str(), self.weight_shape.len()) {
-            ("aten::embedding", _) => Some((DType::Int64, vec![1, SEQUENCE])),
-            ("aten::linear", _) => Some((floats, vec![1, width])),
-            (_, 3) => Some((floats, vec![1, width, SEQUENCE])),
-            (_, 4) => Some((floats, vec![1, width, IMAGE_SIDE, IMAGE_SIDE])),
-            _ => None,
-        }
-    }
-
-    fn in_words(&self) -> Option<String> {
-        let width = self.weight_shape.get(1)?;
-        let rows = self.weight_shape.first()?;
-        match (self.operator.as_str(), self.weight_shape.len()) {
-            ("aten::embedding", _) => Some(format!("integers below {rows}, such as tokens")),
-            ("aten::linear", _) => Some(format!("rows of {width} features")),
-            (_, 3) => Some(format!("sequences of {width} channels")),
-            (_, 4) if *width == 3 => Some("colour pictures (3 channels, height, width)".to_owned()),
-            (_, 4) => Some(format!("pictures of {width} channels")),
-            _ => None,
-        }
-    }
 }
 
 const WARM_UP_RUNS: u32 = 3;
 const TIMED: Duration = Duration::from_millis(200);
 
 fn try_out(module: &Module, specs: &[InputSpec]) -> Result<TrialRun, InspectError> {
-    torch::set_intra_op_threads(NonZeroU32::MIN.get());
     let input_tensors: Vec<WireTensor> =
         specs.iter().zip(0..).map(|(spec, seed)| random_input(spec, seed)).collect();
     let inputs: Vec<String> = specs.iter().map(InputSpec::to_string).collect();
@@ -334,7 +262,7 @@ impl fmt::Display for Inspection {
             }
             None => writeln!(
                 f,
-                "  Suggested    nothing: the shapes of the inputs cannot be guessed; declare them with --input"
+                "  Suggested    nothing: no inputs could be guessed that the model runs with; declare them with --input"
             )?,
         }
         if let Some(image) = &self.image {

@@ -86,6 +86,8 @@ pub struct FirstUse {
     pub operator: String,
     /// The shape of its weights.
     pub weight_shape: Vec<i64>,
+    /// Whether other arguments have a part in what reaches it.
+    pub joined: bool,
 }
 
 /// The element type by libtorch's name of it, such as `BFloat16`.
