@@ -333,17 +333,24 @@ fn inspect_failure(error: &InspectError) -> Failure {
         InspectError::UnknownInputs => {
             failure.usage().hint("declare them: --input 'float32[1,3,224,224]'")
         }
-        InspectError::Run { source: CallError::Unsendable(_), .. } => {
-            failure.hint(serve::TENSORS_ONLY)
-        }
-        InspectError::Run { source: CallError::Raised(said), .. } if torch::wants_cuda(said) => {
-            failure.hint(serve::NO_DEVICE_IN_CODE)
-        }
-        InspectError::Run { .. } => {
-            failure.hint("declare what forward() takes with --input, once per argument")
-        }
+        InspectError::Run { source, .. } => call_hint(
+            failure,
+            source,
+            "declare what forward() takes with --input, once per argument",
+        ),
         InspectError::Engine(error) => serve::with_hint(failure, error, "--input declares inputs"),
         InspectError::Save { .. } => failure,
+    }
+}
+
+/// The hint that a failed call allows; `inputs` is the one for inputs that may be wrong.
+fn call_hint(failure: Failure, error: &CallError, inputs: &str) -> Failure {
+    match error {
+        CallError::Unsendable(_) => failure.hint(serve::TENSORS_ONLY),
+        CallError::Raised(said) if torch::wants_cuda(said) => {
+            failure.hint(serve::NO_DEVICE_IN_CODE)
+        }
+        CallError::Raised(_) | CallError::Refused(_) => failure.hint(inputs),
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
+use assay_host::torch::Module;
 use tempfile::TempDir;
 
 /// The binary, with no environment variable set and far from the checkout.
@@ -29,6 +30,13 @@ fn reference(folder: &TempDir, name: &str) -> PathBuf {
     let path = folder.path().join(format!("{}.pt", name.replace('@', "-")));
     let output = output_of(&["reference", name, "--out", path.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    path
+}
+
+/// A model from source, saved.
+fn defined(folder: &TempDir, source: &str) -> PathBuf {
+    let path = folder.path().join("defined.pt");
+    Module::define("Net", source, &[]).unwrap().save(&path).unwrap();
     path
 }
 
@@ -88,6 +96,88 @@ fn serve_prints_one_line_and_ends_cleanly_when_told_to() {
     host.stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
     assert_eq!(host.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_model_without_forward_is_told_with_its_methods_by_every_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = defined(&folder, "def predict(self, x: Tensor) -> Tensor:\n  return x\n");
+    let model = model.to_str().unwrap();
+    for command in [
+        &["inspect", model][..],
+        &["inspect", model, "--run"],
+        &["inspect", model, "--run", "--input", "float32[1,4]"],
+        &["bench-loop", model, "--input", "float32[1,4]"],
+        &["serve", model, "--listen", "127.0.0.1:0"],
+    ] {
+        let output = output_of(command);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(
+            said.contains("it has no forward(); its one method is predict\n"),
+            "{command:?}: {said}"
+        );
+        assert!(said.contains("hint: only forward() is served"), "{command:?}: {said}");
+    }
+}
+
+#[test]
+fn what_a_model_prints_is_never_among_the_results() {
+    let folder = tempfile::tempdir().unwrap();
+    let source =
+        "def forward(self, x: Tensor) -> Tensor:\n  print('listening http://x', x)\n  return x\n";
+    let model = defined(&folder, source);
+    let path = model.to_str().unwrap();
+    let payload = folder.path().join("body.json");
+    std::fs::write(&payload, "{\"inputs\": [[1, 2, 3, 4]]}").unwrap();
+    let of_json = ["--payload", payload.to_str().unwrap(), "--content-type", "application/json"];
+    let input = ["--input", "float32[1,4]", "-o", "json"];
+    for command in [
+        [&["inspect", path, "--run"], &input[..]].concat(),
+        [&["bench-loop", path, "--duration", "20ms"], &input[..]].concat(),
+        [&["compare", path, "--graph", "optimized"], &of_json[..], &input[..]].concat(),
+    ] {
+        let output = output_of(&command);
+        let printed = String::from_utf8_lossy(&output.stderr);
+        let result = serde_json::from_slice::<serde_json::Value>(&output.stdout);
+        assert!(result.is_ok(), "{command:?}: {output:?}");
+        assert!(printed.contains("listening http://x"), "{command:?}: {printed}");
+    }
+    let mut host = Host::serving(&model, &["--input", "float32[1,4]"]);
+    assert!(host.url.starts_with("http://127.0.0.1:"), "{}", host.url);
+    assert_eq!(host.ask(), Some(200));
+    host.terminate();
+    let mut rest = String::new();
+    host.stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+}
+
+#[test]
+fn the_hint_says_what_would_help() {
+    let folder = tempfile::tempdir().unwrap();
+    for (returned, said, hint) in [
+        (
+            "torch.complex(x, x)",
+            "has the element type complex64, which cannot be sent",
+            "real numbers",
+        ),
+        ("str(1)", "returns a String, which is not a tensor", "real numbers"),
+        (
+            "x + torch.ones([1], device='cuda:0')",
+            "asks for a CUDA device by name",
+            "--device cuda:0",
+        ),
+        ("x.view([3])", "shape '[3]' is invalid", "--input"),
+    ] {
+        let source = format!("def forward(self, x: Tensor):\n  return {returned}\n");
+        let model = defined(&folder, &source);
+        let model = model.to_str().unwrap();
+        let output = output_of(&["inspect", model, "--run", "--input", "float32[1,4]"]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains(said), "{text}");
+        let told = text.lines().find(|line| line.starts_with("hint: ")).unwrap();
+        assert!(told.contains(hint), "{told}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use clap::Args;
 use super::{EngineArguments, ModelArguments};
 use crate::{
     artifact::DEFAULT_UNPACKED_LIMIT,
-    bench_loop::{self, BenchReport, BenchSettings},
+    bench_loop::{self, BenchError, BenchReport, BenchSettings},
     failure::Failure,
 };
 
@@ -46,7 +46,12 @@ pub(super) fn run(
             "`assay-host inspect {}` shows what forward() takes",
             arguments.model.model.display()
         );
-        Failure::new("bench-loop", &error).hint(hint)
+        let failure = Failure::new("bench-loop", &error);
+        match &error {
+            BenchError::Engine(engine) => super::serve::with_hint(failure, engine, &hint),
+            BenchError::Call(call) => super::call_hint(failure, call, &hint),
+            BenchError::Torch(_) | BenchError::Batch(..) | BenchError::Worker => failure.hint(hint),
+        }
     })
 }
 
