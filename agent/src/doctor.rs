@@ -233,7 +233,7 @@ fn confinement(means: &Means) -> Check {
             "models can read what this user can: run a kernel with Landlock (Linux 5.13 or later)";
         return Check::weak("confinement", found, fix);
     }
-    if !means.protections().contains(&LimitInForce::SystemCallFilter) {
+    if !means.filters_system_calls() {
         let fix = "models can start processes: run a kernel with seccomp filters";
         return Check::weak("confinement", found, fix);
     }

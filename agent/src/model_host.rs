@@ -21,7 +21,7 @@ use std::{
     env,
     ffi::OsString,
     fs::File,
-    io,
+    io::{self, Read},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     num::NonZeroU32,
     os::fd::OwnedFd,
@@ -56,6 +56,8 @@ const PROGRAM: &str = "assay-host";
 pub const PROGRAM_VARIABLE: &str = "ASSAY_HOST";
 /// What a host writes besides the model of an archive: kernels that a GPU's driver keeps.
 const LARGEST_FILE: Bytes = Bytes::mib(256);
+/// How an archive begins, whatever it is called.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// What the model of an archive may unpack to; the host's own limit is the same.
 const LARGEST_UNPACKED: Bytes = Bytes::gib(32);
 
@@ -160,8 +162,10 @@ impl Serving<'_> {
 
     /// The largest file that the host has to write.
     fn largest_file(&self) -> Bytes {
-        let name = self.model.to_string_lossy().to_ascii_lowercase();
-        let is_archive = [".tar.gz", ".tgz"].iter().any(|ending| name.ends_with(ending));
+        let mut start = [0; GZIP_MAGIC.len()];
+        // A file that cannot be read is the host's to tell.
+        let read = File::open(self.model).and_then(|mut model| model.read_exact(&mut start));
+        let is_archive = read.is_ok() && start == GZIP_MAGIC;
         if is_archive { LARGEST_UNPACKED } else { LARGEST_FILE }
     }
 }
@@ -218,14 +222,7 @@ impl ModelHost {
         let address = listener.local_addr().map_err(no_socket)?;
         let listener = Arc::new(File::from(OwnedFd::from(listener)));
         let folder = Self::folder(around.means)?;
-        let mut host = Self::launch(
-            around,
-            serving,
-            serving.arguments(),
-            vec![serving.model],
-            Some(listener),
-            folder,
-        )?;
+        let mut host = Self::launch(around, serving, serving.arguments(), Some(listener), folder)?;
         host.address = Some(address);
         Ok(host)
     }
@@ -242,7 +239,7 @@ impl ModelHost {
         folder: PrivateFolder,
     ) -> Result<Self, StartError> {
         let arguments = serving.comparing_arguments(bodies);
-        Self::launch(around, serving, arguments, vec![serving.model], None, folder)
+        Self::launch(around, serving, arguments, None, folder)
     }
 
     /// A folder for the next host.
@@ -258,7 +255,6 @@ impl ModelHost {
         around: &Surroundings<'_>,
         serving: &Serving<'_>,
         mut arguments: Vec<OsString>,
-        files: Vec<&Path>,
         listener: Option<Arc<File>>,
         mut folder: PrivateFolder,
     ) -> Result<Self, StartError> {
@@ -269,14 +265,15 @@ impl ModelHost {
         arguments.extend(inherited.arguments());
         let program = absolute(around.program)
             .map_err(|source| StartError::Files { program: around.program.to_owned(), source })?;
-        let launch = Launch { around, serving, program, arguments, files, inherited };
-        let others = Descendants::adopt().map_err(no_pipe)?;
+        let launch = Launch { around, serving, program, arguments, inherited };
+        // A filter of system calls leaves nothing to adopt.
+        let descendants =
+            (!around.means.filters_system_calls()).then(Descendants::adopt).transpose();
+        let descendants = descendants.map_err(no_pipe)?;
         let (child, in_force) = launch.start(&mut folder)?;
         let batch_log = launch.inherited.batch_log;
         let mut host = Self::watch(child, status, batch_log, in_force, folder).map_err(no_pipe)?;
-        if !host.in_force.contains(&LimitInForce::SystemCallFilter) {
-            host.descendants = Some(others);
-        }
+        host.descendants = descendants;
         Ok(host)
     }
 
@@ -454,6 +451,21 @@ mod tests {
         );
         let set = |name| environment.iter().any(|(set, _)| *set == name);
         assert!(!set("LD_PRELOAD") && !set("LABELS"), "{environment:?}");
+    }
+
+    #[test]
+    fn an_archive_may_unpack_to_more_whatever_it_is_called() {
+        let configuration = Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN);
+        let largest = |content: &[u8]| {
+            let model = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(model.path(), content).unwrap();
+            let serving =
+                Serving { model: model.path(), configuration: &configuration, inputs: &[] };
+            serving.largest_file()
+        };
+        assert_eq!(largest(&[0x1f, 0x8b, 8]), LARGEST_UNPACKED);
+        assert_eq!(largest(b"PK\x03\x04"), LARGEST_FILE);
+        assert_eq!(largest(b""), LARGEST_FILE);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! Programs get the same text whole, as JSON in which those characters are escaped ([`json`]).
 
-use std::{borrow::Cow, fmt::Write, iter::Peekable, str::CharIndices};
+use std::{borrow::Cow, fmt::Write, io, iter::Peekable, str::CharIndices};
 
 /// More characters than this of one message help nobody.
 pub const MOST_CHARACTERS: usize = 2000;
@@ -43,6 +43,22 @@ pub fn line(text: &str) -> String {
 #[must_use]
 pub fn lines(text: &str) -> String {
     brief(&self::text(text), MOST_CHARACTERS)
+}
+
+/// A log for people, which arrives an event at a time: each becomes one [`line`], whatever is in it.
+#[derive(Debug)]
+pub struct Events<W>(pub W);
+
+impl<W: io::Write> io::Write for Events<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        writeln!(self.0, "{}", line(text.trim_end()))?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// JSON with every character escaped that a terminal would act on. They stand in strings only, where the
@@ -169,5 +185,13 @@ mod tests {
         assert!(!escaped.chars().any(is_control) && escaped.is_ascii(), "{escaped:?}");
         let back: serde_json::Value = serde_json::from_str(&escaped).unwrap();
         assert_eq!(back["reason"], hostile);
+    }
+
+    #[test]
+    fn an_event_of_a_log_is_one_line_whatever_is_in_it() {
+        let mut log = Events(Vec::new());
+        let event = b"loaded \x1b[2Ja\nerror: forged\xff\n";
+        assert_eq!(io::Write::write(&mut log, event).unwrap(), event.len());
+        assert_eq!(String::from_utf8(log.0).unwrap(), "loaded a error: forged\u{fffd}\n");
     }
 }

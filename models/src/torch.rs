@@ -31,7 +31,7 @@ use thiserror::Error;
 
 pub use self::exception_text::wants_cuda;
 pub use self::runtime::{
-    cpu_capability, cuda_devices, intra_op_threads, load_cuda_library, load_library, parallel_info,
+    cpu_capability, cuda_devices, intra_op_threads, load_cuda_library, parallel_info,
     print_to_stderr, set_intra_op_threads, use_one_interop_thread, use_own_stream, version,
 };
 use self::{

@@ -86,6 +86,12 @@ impl Means {
         maybe.into_iter().filter_map(|(holds, limit)| holds.then_some(limit)).collect()
     }
 
+    /// Whether a host is kept from starting processes.
+    #[must_use]
+    pub fn filters_system_calls(&self) -> bool {
+        self.filter
+    }
+
     /// Whether the host's files are out of reach of what they hold: by namespace or by Landlock.
     #[must_use]
     pub fn keep_files(&self) -> bool {

@@ -1,13 +1,6 @@
 //! A host on its way: what it inherits, and with which means of keeping it in it comes to run.
 
-use std::{
-    ffi::OsString,
-    fs::File,
-    io,
-    os::fd::AsRawFd,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{ffi::OsString, fs::File, io, os::fd::AsRawFd, path::PathBuf, sync::Arc};
 
 use assay_measure::hardware::LimitInForce;
 use rustix::process::getpid;
@@ -85,7 +78,6 @@ pub(super) struct Launch<'a> {
     pub(super) serving: &'a Serving<'a>,
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
-    pub(super) files: Vec<&'a Path>,
     pub(super) inherited: Inherited,
 }
 
@@ -98,7 +90,7 @@ impl Launch<'_> {
     ) -> Result<(Child, Vec<LimitInForce>), StartError> {
         let needs = Needs {
             program: &self.program,
-            files: &self.files,
+            files: &[self.serving.model],
             operator_libraries: self.around.operator_libraries,
             device: self.serving.configuration.device,
             largest_file_bytes: self.serving.largest_file().count(),

@@ -146,20 +146,9 @@ fn listen_to_log(settings: &Settings) {
     };
     let filter = EnvFilter::try_from_env("ASSAY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     // Without colours: any escape sequence in a line is somebody else's.
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| Log).init();
-}
-
-/// Standard error for the log, which arrives an event at a time: one line each, whatever is in it.
-struct Log;
-
-impl io::Write for Log {
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let text = String::from_utf8_lossy(event);
-        writeln!(io::stderr().lock(), "{}", printable::line(text.trim_end()))?;
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(|| printable::Events(io::stderr().lock()))
+        .init();
 }

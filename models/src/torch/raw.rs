@@ -64,7 +64,6 @@ unsafe extern "C" {
     pub(super) safe fn assay_use_own_stream(cuda_index: i32) -> *mut c_char;
     pub(super) fn assay_archive_records(path: *const c_char, json: *mut *mut c_char)
     -> *mut c_char;
-    pub(super) fn assay_load_library(path: *const c_char) -> *mut c_char;
     pub(super) safe fn assay_print_to_stderr();
     pub(super) fn assay_module_load(
         path: *const c_char,

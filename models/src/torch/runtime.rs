@@ -1,18 +1,6 @@
-//! libtorch as a whole: its version, threads and devices, and what else is loaded into the process.
+//! libtorch as a whole: its version, threads and devices, and where models print.
 
-use std::path::Path;
-
-use super::{TorchError, c_path, checked, raw, taken};
-
-/// Loads a shared object whose initializers register operators; it is never unloaded.
-///
-/// # Errors
-/// What the dynamic loader, or libtorch's registry, says.
-pub fn load_library(path: &Path) -> Result<(), TorchError> {
-    let path = c_path(path)?;
-    // SAFETY: the pointer is valid for the call. What its initializers do is up to whoever named the file.
-    checked(unsafe { raw::assay_load_library(path.as_ptr()) })
-}
+use super::{TorchError, checked, raw, taken};
 
 /// From now on, what models print goes to the standard error.
 pub fn print_to_stderr() {

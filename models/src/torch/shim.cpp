@@ -16,7 +16,6 @@
 #include <torch/script.h>
 #include <torch/version.h>
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -535,15 +534,6 @@ char* assay_archive_records(const char* path, char** json) {
     }
     out << (*separator == '[' ? "[]" : "]");
     *json = text(out.str());
-  });
-}
-
-char* assay_load_library(const char* path) {
-  return guarded([&] {
-    // Such libraries name libtorch.so, a shell around the libraries that this program has loaded already.
-    dlopen("libtorch.so", RTLD_NOW | RTLD_GLOBAL);
-    // A library that registers what is there already throws from here.
-    if (dlopen(path, RTLD_NOW | RTLD_LOCAL) == nullptr) throw std::runtime_error(dlerror());
   });
 }
 

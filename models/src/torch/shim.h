@@ -59,8 +59,6 @@ char* assay_use_own_stream(int32_t cuda_index);
 
 // The names of the records of a file as libtorch's own reader finds them, without the folder that all are in: JSON.
 char* assay_archive_records(const char* path, char** json);
-// Loads a shared object that registers operators; it stays.
-char* assay_load_library(const char* path);
 // From now on, what models print goes to the standard error.
 void assay_print_to_stderr(void);
 
