@@ -262,6 +262,7 @@ impl ModelHost {
         let (status, writer) = Told::pipe().map_err(no_pipe)?;
         let batch_log = listener.is_some().then(|| serving.batch_log()).flatten();
         let inherited = Inherited { status: Arc::new(writer), listener, batch_log };
+        arguments.extend(around.arguments());
         arguments.extend(inherited.arguments());
         let program = absolute(around.program)
             .map_err(|source| StartError::Files { program: around.program.to_owned(), source })?;

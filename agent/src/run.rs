@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     env, fs,
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, absolute},
     sync::Arc,
 };
 
@@ -69,6 +69,10 @@ pub struct RunArguments {
     /// The model host program [default: assay-host beside this program]
     #[arg(long, env = model_host::PROGRAM_VARIABLE, value_name = "FILE")]
     pub host_binary: Option<PathBuf>,
+    /// A shared library of operators or classes that models may use, such as libtorchvision.so, built
+    /// for the model host's libtorch; may be repeated. No job can name one
+    #[arg(long = "op-library", value_name = "FILE")]
+    pub op_libraries: Vec<PathBuf>,
     /// Let smaller instance types be emulated on this machine [default: only when its own is unknown]
     #[arg(long, overrides_with = "no_emulate")]
     pub emulate: bool,
@@ -116,6 +120,14 @@ pub enum RunError {
     /// There is no model host program.
     #[error(transparent)]
     Program(#[from] ProgramMissing),
+    /// A library of operators is not there.
+    #[error("cannot read the operator library {}", path.display())]
+    OperatorLibrary {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The operating system refuses something that every agent needs.
     #[error("cannot set up the agent")]
     System(#[from] std::io::Error),
@@ -140,6 +152,7 @@ impl RunError {
             Self::Cache(_) => Some("give --cache-dir a folder that can be written"),
             Self::EndpointTwice(_) => Some("give each --endpoint a name of its own"),
             Self::TooManyEndpoints(_) => Some("start another agent with the rest"),
+            Self::OperatorLibrary { .. } => Some("--op-library takes the file of a shared library"),
             Self::Coordinates(_) | Self::Read { .. } | Self::EmptyToken(_) | Self::System(_) => {
                 None
             }
@@ -154,6 +167,7 @@ impl RunError {
             Self::Coordinates(_)
             | Self::Read { .. }
             | Self::EmptyToken(_)
+            | Self::OperatorLibrary { .. }
             | Self::EndpointTwice(_)
             | Self::TooManyEndpoints(_)
             | Self::Name(_) => 2,
@@ -213,6 +227,7 @@ async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
         coordinator: coordinator.clone(),
         cache: ArtifactCache::open(folder, arguments.model_cache)?,
         host_program: arguments.host_binary.clone(),
+        operator_libraries: operator_libraries(&arguments.op_libraries)?,
         machine,
         hierarchies: Hierarchies::of_this_process(),
         means,
@@ -232,6 +247,22 @@ async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
         watch_parent(requests)?;
     }
     Ok(daemon::run(coordinator, introduction, Arc::new(runner), end_requests).await)
+}
+
+/// The files by their whole paths; a missing one is better told now than by every trial.
+fn operator_libraries(given: &[PathBuf]) -> Result<Vec<PathBuf>, RunError> {
+    let found = |path: &PathBuf| {
+        let whole = absolute(path)?;
+        if whole.metadata()?.is_file() {
+            Ok(whole)
+        } else {
+            Err(std::io::Error::other("it is no file"))
+        }
+    };
+    let read = |path| {
+        found(path).map_err(|source| RunError::OperatorLibrary { path: path.clone(), source })
+    };
+    given.iter().map(read).collect()
 }
 
 fn coordinates(arguments: &RunArguments) -> Result<Coordinates, RunError> {

@@ -69,6 +69,8 @@ pub struct Runner {
     pub cache: ArtifactCache,
     /// The model host program, if the user named one.
     pub host_program: Option<PathBuf>,
+    /// Libraries of custom operators for every model, as absolute paths.
+    pub operator_libraries: Vec<PathBuf>,
     /// This machine.
     pub machine: Machine,
     /// The control groups of this process.
@@ -266,7 +268,7 @@ impl Trial {
             program: &program,
             sandbox,
             means: self.runner.means,
-            operator_libraries: &[],
+            operator_libraries: &self.runner.operator_libraries,
         };
         let host = ModelHost::start(&around, &serving).map_err(|error| not_started(&error))?;
         let host = self.host.insert(host);

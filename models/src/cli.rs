@@ -33,7 +33,7 @@ use crate::{
     reference::{self, ReferenceError},
     server::ListenAddress,
     status::StatusPipe,
-    torch::{self, CallError},
+    torch::{self, CallError, OperatorLibraryError},
 };
 
 /// Serves one TorchScript model with libtorch.
@@ -89,6 +89,10 @@ struct ModelArguments {
     /// An input, such as 'float32[1,3,224,224]' or 'tokens=int64[1,128]'; once per input
     #[arg(long = "input", value_name = "[NAME=]DTYPE[SHAPE]")]
     inputs: Vec<InputSpec>,
+    /// A shared library of operators or classes that the model uses, such as libtorchvision.so, built
+    /// for this libtorch; may be repeated
+    #[arg(long = "op-library", value_name = "FILE")]
+    op_libraries: Vec<PathBuf>,
 }
 
 /// How the model is run.
@@ -231,7 +235,7 @@ fn dispatch(
     match cli.command {
         Command::Serve(arguments) => serve::run(&arguments, cli.allocator, status.cloned()),
         Command::Inspect(arguments) => {
-            let artifact = open(&arguments.model.model, DEFAULT_UNPACKED_LIMIT)?;
+            let artifact = open(&arguments.model, DEFAULT_UNPACKED_LIMIT)?;
             let inspection = inspect::inspect(&artifact, &arguments.model.inputs, arguments.run)
                 .map_err(|error| inspect_failure(&error))?;
             if let (Some(folder), Some(run)) = (&arguments.save_tensors, &inspection.run) {
@@ -317,14 +321,29 @@ fn triple(text: &str) -> Result<Triple, String> {
         .ok_or_else(|| "write three numbers like 0.485,0.456,0.406".to_owned())
 }
 
-fn open(path: &std::path::Path, unpacked_limit: units::Bytes) -> Result<Artifact, Failure> {
-    Artifact::open(path, unpacked_limit).map_err(|error: ArtifactError| {
+/// The libraries that the model needs, then the model.
+fn open(arguments: &ModelArguments, unpacked_limit: units::Bytes) -> Result<Artifact, Failure> {
+    for library in &arguments.op_libraries {
+        torch::load_operator_library(library).map_err(|error| library_failure(&error))?;
+    }
+    Artifact::open(&arguments.model, unpacked_limit).map_err(|error: ArtifactError| {
         let failure = Failure::new("artifact", &error);
         match error.hint() {
             Some(hint) => failure.hint(hint),
             None => failure,
         }
     })
+}
+
+fn library_failure(error: &OperatorLibraryError) -> Failure {
+    let failure = Failure::new("op-library", error);
+    match error {
+        OperatorLibraryError::Unreadable { .. } => failure,
+        OperatorLibraryError::Refused { .. } => failure.hint(format!(
+            "it must be built for libtorch {} and find its own libraries; LD_LIBRARY_PATH adds folders",
+            torch::version()
+        )),
+    }
 }
 
 fn inspect_failure(error: &InspectError) -> Failure {

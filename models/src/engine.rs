@@ -46,7 +46,7 @@ use crate::{
     artifact::Artifact,
     status::StatusPipe,
     tensor::WireTensor,
-    torch::{self, CallError, Module, TorchError, description::Description},
+    torch::{self, CallError, Missing, Module, TorchError, description::Description},
 };
 
 /// How the engine runs the model.
@@ -198,6 +198,14 @@ pub enum EngineError {
         /// What libtorch says.
         message: String,
     },
+    /// It names an operator or a class that no library has brought.
+    #[error("the model in {path} needs the {}", needed(missing))]
+    Missing {
+        /// The file.
+        path: String,
+        /// What it names.
+        missing: Missing,
+    },
     /// The device does not exist here.
     #[error("device {device} is not available: {message}")]
     Device {
@@ -235,6 +243,16 @@ pub enum EngineError {
     /// A thread could not be started, or a worker died while starting.
     #[error("cannot start a worker: {0}")]
     Thread(String),
+}
+
+fn needed(missing: &Missing) -> String {
+    let name = &missing.name;
+    match &missing.library {
+        Some(library) => format!(
+            "{name}, which the library {library} brings: name that library's file with --op-library"
+        ),
+        None => format!("{name}, which libtorch {} does not have", torch::version()),
+    }
 }
 
 fn other_methods(methods: &[String]) -> String {
@@ -408,9 +426,12 @@ pub fn load_module(
     graph: Graph,
 ) -> Result<(Module, Description), EngineError> {
     devices::open(device)?;
-    let failed = |error: TorchError| EngineError::Load {
-        path: artifact.path().display().to_string(),
-        message: error.to_string(),
+    let failed = |error: TorchError| {
+        let path = artifact.path().display().to_string();
+        match torch::missing(&error) {
+            Some(missing) => EngineError::Missing { path, missing },
+            None => EngineError::Load { path, message: error.to_string() },
+        }
     };
     let mut module = Module::load(artifact.model_path()).map_err(failed)?;
     let description = module.describe().map_err(failed)?;

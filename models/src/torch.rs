@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "the boundary to C++: pointers in, pointers out")]
 
 mod exception_text;
+mod operators;
 mod raw;
 mod runtime;
 
@@ -30,6 +31,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 pub use self::exception_text::wants_cuda;
+pub use self::operators::{Missing, OperatorLibraryError, load_operator_library, missing};
 pub use self::runtime::{
     cpu_capability, cuda_devices, intra_op_threads, load_cuda_library, parallel_info,
     print_to_stderr, set_intra_op_threads, use_one_interop_thread, use_own_stream, version,

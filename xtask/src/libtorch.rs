@@ -2,7 +2,7 @@
 //!
 //! A libtorch named by `LIBTORCH` is checked and used as it is. Otherwise the wheels are fetched with
 //! pip, verified against the sums pinned in [`wheels`], kept, and unpacked next to each other so that
-//! the RPATH inside them resolves. A stamp written last tells a whole set-up from a broken one.
+//! the RPATH inside them resolves; `libtorch.so` is made to load without CUDA ([`umbrella`]). A stamp written last tells a whole set-up from a broken one.
 
 use std::{
     fs::{self, File},
@@ -17,6 +17,7 @@ use crate::{checkout::Checkout, console::Console, failure::Hinted};
 
 mod fetch;
 mod stamp;
+mod umbrella;
 mod unpack;
 mod wheels;
 

@@ -7,7 +7,9 @@ use std::{
 };
 
 /// Loaded by name at run time, where the host serves on a GPU.
-const LOADED_FOR_CUDA: &str = "libtorch_cuda.so";
+pub(super) const LOADED_FOR_CUDA: &str = "libtorch_cuda.so";
+/// Loaded by name at run time, where there are libraries of operators: they are linked against it.
+pub(super) const LOADED_FOR_OPERATORS: &str = "libtorch.so";
 /// Where the loader stands, if this program does not say (it is linked statically).
 const USUAL_LOADERS: [&str; 3] = [
     "/lib64/ld-linux-x86-64.so.2",
@@ -15,20 +17,21 @@ const USUAL_LOADERS: [&str; 3] = [
     "/lib/ld-linux-riscv64-lp64d.so.1",
 ];
 
-/// The libraries that `file` is loaded with, as the dynamic loader lists them; the file is not run. With
-/// CUDA, also the folders of those that libtorch loads later by their names.
+/// The libraries that `file` is loaded with, as the dynamic loader lists them; the file is not run. Also
+/// those `by_name`, which it loads later from where its others lie, with the folders of theirs.
 ///
 /// Empty for what is no dynamic program: it needs none, or does not start, which it will say itself.
-pub(super) fn of(file: &Path, cuda: bool) -> Vec<PathBuf> {
+pub(super) fn of(file: &Path, by_name: &[&str]) -> Vec<PathBuf> {
     let Some(loader) = loader() else { return Vec::new() };
     let mut found = listed(&loader, file);
-    if cuda && let Some(more) = beside(&found, LOADED_FOR_CUDA) {
-        let of_cuda = listed(&loader, &more);
+    let later: Vec<PathBuf> = by_name.iter().filter_map(|name| beside(&found, name)).collect();
+    for more in later {
+        let theirs = listed(&loader, &more);
         // cuDNN and others load parts of themselves by name, from the folder that they are in.
-        let folders = of_cuda.iter().filter_map(|library| Some(library.parent()?.to_owned()));
+        let folders = theirs.iter().filter_map(|library| Some(library.parent()?.to_owned()));
         found.extend(folders.filter(|folder| !is_of_the_system(folder)));
         found.push(more);
-        found.extend(of_cuda);
+        found.extend(theirs);
     }
     found.sort();
     found.dedup();
@@ -86,10 +89,10 @@ mod tests {
     #[test]
     fn a_program_is_listed_with_the_files_of_its_libraries() {
         let own = std::env::current_exe().unwrap();
-        let found = of(&own, false);
+        let found = of(&own, &[]);
         assert!(found.iter().any(|path| path.to_string_lossy().contains("libc.so")), "{found:?}");
         assert!(found.iter().all(|path| path.is_absolute()), "{found:?}");
-        assert_eq!(of(Path::new("/etc/hostname"), false), Vec::<PathBuf>::new());
+        assert_eq!(of(Path::new("/etc/hostname"), &[]), Vec::<PathBuf>::new());
     }
 
     #[test]

@@ -92,15 +92,21 @@ impl World {
             world.add_gpus();
         }
         world.add(needs.program, Use::Execute, true)?;
-        let mut loaded = vec![needs.program.to_owned()];
-        loaded.extend_from_slice(needs.operator_libraries);
-        for file in &loaded {
-            for library in libraries::of(file, cuda) {
+        let mut by_name = Vec::new();
+        if cuda {
+            by_name.push(libraries::LOADED_FOR_CUDA);
+        }
+        if !needs.operator_libraries.is_empty() {
+            by_name.push(libraries::LOADED_FOR_OPERATORS);
+        }
+        for library in libraries::of(needs.program, &by_name) {
+            world.add(&library, Use::Execute, true)?;
+        }
+        for operators in needs.operator_libraries {
+            world.add(operators, Use::Execute, true)?;
+            for library in libraries::of(operators, &[]) {
                 world.add(&library, Use::Execute, true)?;
             }
-        }
-        for library in needs.operator_libraries {
-            world.add(library, Use::Execute, true)?;
         }
         for file in needs.files {
             world.add(file, Use::Read, true)?;

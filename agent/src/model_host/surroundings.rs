@@ -30,8 +30,16 @@ pub struct Surroundings<'a> {
     pub sandbox: &'a Sandbox,
     /// What keeps it in.
     pub means: Means,
-    /// Libraries of custom operators, which the operator of this agent named.
+    /// Libraries of custom operators, which whoever runs this agent named: absolute paths. No job names any.
     pub operator_libraries: &'a [PathBuf],
+}
+
+impl Surroundings<'_> {
+    pub(super) fn arguments(&self) -> impl Iterator<Item = OsString> {
+        self.operator_libraries
+            .iter()
+            .flat_map(|library| [OsString::from("--op-library"), library.into()])
+    }
 }
 
 /// The agent's variables that a host gets.

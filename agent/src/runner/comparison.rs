@@ -117,7 +117,7 @@ impl Trial {
             program: &program,
             sandbox,
             means: self.runner.means,
-            operator_libraries: &[],
+            operator_libraries: &self.runner.operator_libraries,
         };
         let host = ModelHost::start_comparing(&around, &serving, &bodies, folder)
             .map_err(|error| failed(FailureKind::HostStartFailed, &error))?;

@@ -389,6 +389,7 @@ impl Place {
             coordinator: coordinator.clone(),
             cache: ArtifactCache::open(folder.path().join("cache"), Bytes::mib(100)).unwrap(),
             host_program: Some(host),
+            operator_libraries: Vec::new(),
             machine: Machine::here(),
             hierarchies,
             means: Means::of_this_process(),

@@ -209,6 +209,10 @@ pub(crate) struct RecommendArgs {
     /// The model host program [default: beside the agent]
     #[arg(long, env = "ASSAY_HOST", value_name = "PATH")]
     pub(crate) host_binary: Option<PathBuf>,
+    /// A shared library of operators that the model uses, such as libtorchvision.so; repeatable. With a
+    /// server, its agents name theirs
+    #[arg(long = "op-library", value_name = "FILE")]
+    pub(crate) op_libraries: Vec<PathBuf>,
 }
 
 /// `assay serve`.

@@ -2,6 +2,7 @@
 //! uses when no server is named. Jobs go the same way as in a fleet: gRPC over loopback.
 
 use std::{
+    ffi::OsStr,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
@@ -37,6 +38,7 @@ pub(crate) struct EmbeddedOptions<'a> {
     pub(crate) save: Option<&'a Path>,
     pub(crate) agent_binary: Option<&'a Path>,
     pub(crate) host_binary: Option<&'a Path>,
+    pub(crate) op_libraries: &'a [PathBuf],
     pub(crate) verbose: bool,
 }
 
@@ -66,7 +68,8 @@ impl Embedded {
             .await
             .map_err(crate::serve::start_failure)?;
         let url = format!("http://{}", server.address());
-        let mut agent = spawn_agent(&agent_binary, &host_binary, &url, &data_dir)?;
+        let mut agent =
+            spawn_agent(&agent_binary, &host_binary, options.op_libraries, &url, &data_dir)?;
         let agent_log =
             agent.stderr.take().map(|stderr| tokio::spawn(keep_log(stderr, options.verbose)));
         let mut embedded = Self { server, agent, agent_log, url, data_dir, _scratch: scratch };
@@ -176,13 +179,22 @@ fn place(save: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), Failure> {
 
 /// The agent gets a process group of its own: Ctrl-C on the terminal reaches only this process, which
 /// then ends the job in order. It dies with this process however that dies.
-fn spawn_agent(agent: &Path, host: &Path, url: &str, data_dir: &Path) -> Result<Child, Failure> {
+fn spawn_agent(
+    agent: &Path,
+    host: &Path,
+    op_libraries: &[PathBuf],
+    url: &str,
+    data_dir: &Path,
+) -> Result<Child, Failure> {
+    let op_libraries =
+        op_libraries.iter().flat_map(|file| [OsStr::new("--op-library"), file.as_os_str()]);
     Command::new(agent)
         .args(["run", "--server", url, "--name", AGENT_NAME, "--emulate", "--exit-with-parent"])
         .arg("--host-binary")
         .arg(host)
         .arg("--cache-dir")
         .arg(data_dir.join("agent-cache"))
+        .args(op_libraries)
         .env_remove("ASSAY_TOKEN_FILE")
         .env_remove("ASSAY_SERVER")
         .stdin(Stdio::null())

@@ -1,6 +1,8 @@
 //! `assay recommend`: from a model to a ranking. With a server the job runs in its fleet; without one
 //! a coordinator and an agent are started here, and the job goes exactly the same way.
 
+use std::{fs::File, path::Path};
+
 use assay_measure::job::JobStatus;
 use assay_planning::report::JobReport;
 use assay_proto::v1;
@@ -21,10 +23,15 @@ use crate::{
 
 /// Runs the job and prints its ranking.
 pub(crate) async fn run(args: &RecommendArgs, settings: &Settings) -> Result<ExitCode, Failure> {
+    args.op_libraries.iter().try_for_each(|file| readable(file))?;
     let scratch = tempfile::tempdir()
         .map_err(|error| Failure::failed("cannot make a temporary directory").because(&error))?;
     let prepared = JobRequest::from(args).prepare(scratch.path())?;
     if settings.server.is_some() {
+        if !args.op_libraries.is_empty() {
+            return Err(Failure::usage("--op-library is for a run on this machine")
+                .hint("the agents of a server name their own: assay-agent run --op-library FILE"));
+        }
         let mut client = Client::connect(settings).await?;
         return run_job(&mut client, prepared, args, settings).await;
     }
@@ -38,6 +45,7 @@ pub(crate) async fn run(args: &RecommendArgs, settings: &Settings) -> Result<Exi
         save: args.save.as_deref(),
         agent_binary: args.agent_binary.as_deref().or(settings.agent_binary.as_deref()),
         host_binary: args.host_binary.as_deref().or(settings.host_binary.as_deref()),
+        op_libraries: &args.op_libraries,
         verbose: settings.verbose > 0,
     })
     .await?;
@@ -53,6 +61,14 @@ pub(crate) async fn run(args: &RecommendArgs, settings: &Settings) -> Result<Exi
     .await;
     embedded.shut_down().await;
     result
+}
+
+/// The agent would not start without it; here it is told in the words of this command.
+fn readable(op_library: &Path) -> Result<(), Failure> {
+    File::open(op_library).map(drop).map_err(|error| {
+        Failure::usage(format!("cannot read the operator library {}", op_library.display()))
+            .because(&error)
+    })
 }
 
 async fn run_job(

@@ -30,7 +30,7 @@ pub(super) fn run(
     arguments: &BenchArguments,
     allocator: Allocator,
 ) -> Result<BenchReport, Failure> {
-    let artifact = super::open(&arguments.model.model, DEFAULT_UNPACKED_LIMIT)?;
+    let artifact = super::open(&arguments.model, DEFAULT_UNPACKED_LIMIT)?;
     let settings = BenchSettings {
         workers: arguments.engine.workers,
         intra_op_threads: arguments.engine.intra_op_threads,

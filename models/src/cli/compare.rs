@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &CompareArguments) -> Result<Comparison, Failure> {
         .take(MOST_BODIES)
         .map(body)
         .collect::<Result<Vec<_>, Failure>>()?;
-    let artifact = super::open(&arguments.model.model, DEFAULT_UNPACKED_LIMIT)?;
+    let artifact = super::open(&arguments.model, DEFAULT_UNPACKED_LIMIT)?;
     let configured = Configured {
         device: arguments.device,
         dtype: arguments.dtype,

@@ -15,7 +15,7 @@ use crate::{
     process,
     server::{self, BindError, Bound, ServerSettings},
     status::StatusPipe,
-    torch,
+    torch::{self, Missing},
 };
 
 /// Serves until told to stop.
@@ -30,7 +30,7 @@ pub(super) fn run(
     if let Some(address) = &arguments.grpc_listen {
         bound.push(bind(address)?);
     }
-    let artifact = super::open(&arguments.model.model, arguments.max_unpacked)?;
+    let artifact = super::open(&arguments.model, arguments.max_unpacked)?;
     let name = arguments.model_name.clone().unwrap_or_else(|| artifact.stem());
     let settings = engine_settings(arguments, name, allocator);
     let batch_log = arguments.batch_log.as_deref().and_then(open_batch_log);
@@ -126,19 +126,6 @@ pub(super) const TENSORS_ONLY: &str = "forward() must return tensors of real num
 /// What helps where the code of the model names a GPU.
 pub(super) const NO_DEVICE_IN_CODE: &str = "--device cuda:0 runs it where there is a GPU; traced or scripted on the CPU, it names no device";
 
-/// What helps with a file that libtorch does not load.
-pub(super) fn load_hint(message: &str) -> String {
-    let unknown = message.split("Unknown builtin op: ").nth(1);
-    let operator = unknown.and_then(|rest| rest.split_whitespace().next());
-    match operator.and_then(|name| Some((name.trim_end_matches('.'), name.split_once("::")?.0))) {
-        Some((operator, library)) => format!(
-            "{operator} comes from a library of operators, {library}, which assay-host does not have: \
-             save the model without it to serve it here"
-        ),
-        None => "was it saved with torch.jit by a version up to 2.11?".to_owned(),
-    }
-}
-
 /// The hint that a kind of failure allows; `inspect` says how to look at the model.
 pub(super) fn with_hint(failure: Failure, error: &EngineError, inspect: &str) -> Failure {
     match error {
@@ -154,7 +141,14 @@ pub(super) fn with_hint(failure: Failure, error: &EngineError, inspect: &str) ->
         }
         EngineError::Device { .. } => failure
             .hint("`assay-host doctor` shows what libtorch finds; --device cpu works without"),
-        EngineError::Load { message, .. } => failure.hint(load_hint(message)),
+        EngineError::Load { .. } => {
+            failure.hint("was it saved with torch.jit by a version up to 2.11?")
+        }
+        EngineError::Missing { missing: Missing { library: Some(library), .. }, .. } => failure
+            .hint(format!("--op-library FILE loads it; {library} must be built for this libtorch")),
+        EngineError::Missing { .. } => {
+            failure.hint("it was saved by a later version: save it with one up to 2.11")
+        }
         EngineError::Prepare { .. } => {
             failure.hint("--dtype float32 --graph plain serves the model as saved")
         }

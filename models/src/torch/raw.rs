@@ -65,6 +65,7 @@ unsafe extern "C" {
     pub(super) fn assay_archive_records(path: *const c_char, json: *mut *mut c_char)
     -> *mut c_char;
     pub(super) safe fn assay_print_to_stderr();
+    pub(super) fn assay_load_library(path: *const c_char) -> *mut c_char;
     pub(super) fn assay_module_load(
         path: *const c_char,
         module: *mut *mut AssayModule,

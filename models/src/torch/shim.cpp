@@ -16,6 +16,7 @@
 #include <torch/script.h>
 #include <torch/version.h>
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -539,6 +540,14 @@ char* assay_archive_records(const char* path, char** json) {
 
 void assay_print_to_stderr(void) {
   torch::jit::setPrintHandler([](const std::string& printed) { std::cerr << printed; });
+}
+
+char* assay_load_library(const char* path) {
+  // Declared not to throw, but an initializer does: for a name that is registered already.
+  void* (*volatile open)(const char*, int) = dlopen;
+  return guarded([&] {
+    if (open(path, RTLD_NOW | RTLD_LOCAL) == nullptr) throw std::runtime_error(dlerror());
+  });
 }
 
 char* assay_module_load(const char* path, AssayModule** module) {

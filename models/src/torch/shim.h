@@ -62,6 +62,9 @@ char* assay_archive_records(const char* path, char** json);
 // From now on, what models print goes to the standard error.
 void assay_print_to_stderr(void);
 
+// Loads a shared object, which stays for good; its initializers register operators and classes.
+char* assay_load_library(const char* path);
+
 char* assay_module_load(const char* path, AssayModule** module);
 char* assay_module_define(const char* name, const char* source, const int64_t* numbers,
                           const char* const* number_names, size_t count, AssayModule** module);

@@ -16,6 +16,9 @@ use super::wheels::Wheel;
 
 const FILE: &str = "stamp.json";
 
+/// What is done with the content of the wheels; another number, and a set-up is made anew.
+const FORMAT: u32 = 2;
+
 /// The folders that a set-up consists of.
 pub(crate) const FOLDERS: [&str; 2] = ["torch", "nvidia"];
 
@@ -62,7 +65,9 @@ fn describe(dir: &Path, wheels: &[Wheel]) -> Result<Value> {
     }
     let sums: serde_json::Map<String, Value> =
         wheels.iter().map(|wheel| (wheel.file.to_owned(), json!(wheel.sha256))).collect();
-    Ok(json!({ "format": 1, "wheels_sha256": sums, "files": count.files, "bytes": count.bytes }))
+    Ok(
+        json!({ "format": FORMAT, "wheels_sha256": sums, "files": count.files, "bytes": count.bytes }),
+    )
 }
 
 #[derive(Debug, Default)]

@@ -14,6 +14,7 @@ use zip::ZipArchive;
 
 use super::{
     stamp::{self, FOLDERS},
+    umbrella,
     wheels::Wheel,
 };
 use crate::console::{Console, Progress};
@@ -63,6 +64,7 @@ fn unpack_all(
         unpack(unfinished, wheel, file, console)
             .with_context(|| format!("cannot unpack {}", file.display()))?;
     }
+    umbrella::spare_cuda(unfinished)?;
     let folder =
         File::open(unfinished).with_context(|| format!("cannot open {}", unfinished.display()))?;
     rustix::fs::syncfs(folder)
@@ -156,7 +158,7 @@ mod tests {
             zip(
                 &dir.join("torch.whl"),
                 &[
-                    ("torch/lib/libtorch.so", "code"),
+                    ("torch/lib/libtorch.so", "code\0libtorch_cuda.so\0"),
                     ("torch/include/torch/a.h", "int a;"),
                     ("torch/nn.py", "pass"),
                 ],
@@ -170,7 +172,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let files = whole_wheels(dir.path());
         replace(dir.path(), &WHEELS, &files, Console::new()).unwrap();
-        assert_eq!(fs::read_to_string(dir.path().join("torch/lib/libtorch.so")).unwrap(), "code");
+        let umbrella = fs::read_to_string(dir.path().join("torch/lib/libtorch.so")).unwrap();
+        assert!(umbrella.starts_with("code\0libtorch_cpu.so\0"), "{umbrella:?}");
         assert!(dir.path().join("torch/include/torch/a.h").exists());
         assert!(dir.path().join("nvidia/cu13/lib/libcudart.so.13").exists());
         assert!(!dir.path().join("torch/nn.py").exists() && !dir.path().join(UNFINISHED).exists());
