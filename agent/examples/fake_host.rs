@@ -9,6 +9,9 @@
 //! `crash-from:N`, `hang-from:N`, `eat-from:N` (allocates without end), `reject` (400 to every body),
 //! `nan`, `silent` (never ready), `bad-model`, `exit-early`, `segfault-early`.
 //!
+//! Given a gzipped archive, it unpacks the one file in it first, as the host does with a `model.tar.gz`, and
+//! locks the folder: a model can take the right to write from a folder of its own.
+//!
 //! Given `--batch-log`, it tells every answered call as a batch of its own.
 //!
 //! Started with `compare`, it says what the file says to that: `MAX,MEAN` (an error if there is none), `hang`,
@@ -16,13 +19,14 @@
 
 use std::{
     env,
-    fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Read, Write},
+    fs::{self, File, OpenOptions, Permissions},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     os::{
         fd::{FromRawFd, OwnedFd},
-        unix::fs::FileExt,
+        unix::fs::{FileExt, PermissionsExt},
     },
+    path::Path,
     process::ExitCode,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -51,7 +55,7 @@ struct Host {
 }
 
 fn main() -> ExitCode {
-    let model = env::args().nth(2).and_then(|path| std::fs::read_to_string(path).ok());
+    let model = env::args().nth(2).and_then(|path| model(Path::new(&path)).ok());
     let model = model.unwrap_or_default();
     let told = |word: &str| {
         model.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')).map(str::to_owned)
@@ -103,6 +107,20 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// What the model's file says.
+fn model(path: &Path) -> io::Result<String> {
+    const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+    let bytes = fs::read(path)?;
+    if !bytes.starts_with(&GZIP_MAGIC) {
+        return String::from_utf8(bytes).map_err(io::Error::other);
+    }
+    let folder = env::temp_dir().join(format!("assay-model-{}", std::process::id()));
+    fs::create_dir(&folder)?;
+    tar::Archive::new(flate2::read::GzDecoder::new(&*bytes)).unpack(&folder)?;
+    fs::set_permissions(&folder, Permissions::from_mode(0o500))?;
+    fs::read_to_string(folder.join("model.pt"))
+}
+
 /// What follows a flag on the command line.
 fn given(flag: &str) -> Option<String> {
     env::args().skip_while(|argument| argument != flag).nth(1)
@@ -114,14 +132,14 @@ fn batch_log() -> Option<File> {
 }
 
 /// The socket that it inherits, or one of its own whose address it prints.
-fn listener() -> std::io::Result<TcpListener> {
+fn listener() -> io::Result<TcpListener> {
     if let Some(inherited) =
         given("--listen").and_then(|listen| inherited(listen.strip_prefix("fd:")?))
     {
         return Ok(TcpListener::from(inherited));
     }
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let mut stdout = std::io::stdout();
+    let mut stdout = io::stdout();
     writeln!(stdout, "listening http://{}", listener.local_addr()?)?;
     stdout.flush()?;
     Ok(listener)

@@ -35,7 +35,7 @@ use crate::{
     },
     model_host::{self, ProgramMissing},
     runner::Runner,
-    sandbox::mounts::Hierarchies,
+    sandbox::{cgroup, mounts::Hierarchies},
     target::{Target, TargetError},
 };
 
@@ -212,9 +212,11 @@ async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
         labels: arguments.labels.iter().cloned().collect::<BTreeMap<_, _>>(),
         endpoints: endpoints.keys().cloned().collect(),
     };
-    let left = private_folder::remove_leftovers();
-    if left > 0 {
-        tracing::info!(left, "folders of an agent that was killed are removed");
+    let hierarchies = Hierarchies::of_this_process();
+    let folders = private_folder::remove_leftovers();
+    let control_groups = cgroup::remove_leftovers(&hierarchies);
+    if folders + control_groups > 0 {
+        tracing::info!(folders, control_groups, "what a killed agent left is removed");
     }
     let means = Means::of_this_process();
     if !means.keep_files() {
@@ -229,7 +231,7 @@ async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
         host_program: arguments.host_binary.clone(),
         operator_libraries: operator_libraries(&arguments.op_libraries)?,
         machine,
-        hierarchies: Hierarchies::of_this_process(),
+        hierarchies,
         means,
         endpoints,
     };

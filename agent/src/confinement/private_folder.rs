@@ -6,13 +6,16 @@ use std::{
     env,
     fs::{self, DirBuilder},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use rustix::{
-    fs::chown,
+    fs::{Mode, OFlags, chown, open},
     process::{getegid, geteuid},
 };
 
@@ -93,10 +96,37 @@ impl PrivateFolder {
 
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
+        if let Err(error) = remove(&self.folder) {
             tracing::warn!(folder = %self.folder.display(), %error, "a model host's folder stays behind");
         }
     }
+}
+
+/// Removes a folder with all that is in it, folders included from which a model took the right to write.
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            unlock(folder)?;
+            fs::remove_dir_all(folder)
+        }
+        done => done,
+    }
+}
+
+/// Takes the right to list and to change a folder and those below it.
+fn unlock(folder: &Path) -> io::Result<()> {
+    // The folder that was found, and none that a link leads to by now.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = open(folder, flags, Mode::empty())?;
+    let at = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+    fs::set_permissions(&at, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(&at)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            unlock(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes the folders of agents that are gone, and says how many there were.
@@ -116,7 +146,7 @@ fn remove_leftovers_in(parent: &Path) -> usize {
                 && (found.uid() == geteuid().as_raw() || OwnUser::is_a_hosts(found.uid()))
         });
         if ours && owner.is_some_and(|owner| !owner.lives()) {
-            match fs::remove_dir_all(entry.path()) {
+            match remove(&entry.path()) {
                 Ok(()) => removed += 1,
                 Err(error) => {
                     tracing::warn!(folder = %entry.path().display(), %error, "the folder of a dead agent's host stays");

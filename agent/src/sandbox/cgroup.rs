@@ -19,7 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     owner::Owner,
-    sandbox::mounts::{Controller, Hierarchy, Version},
+    sandbox::mounts::{Controller, Hierarchies, Hierarchy, Version},
 };
 
 const PREFIX: &str = "assay-";
@@ -54,7 +54,7 @@ impl Group {
         controllers: &[Controller],
         restriction: Restriction<'_>,
     ) -> io::Result<(Self, Vec<LimitInForce>)> {
-        remove_leftovers(&parent.directory);
+        remove_leftovers_in(&parent.directory);
         if parent.version == Version::Two {
             pass_on(&parent.directory, controllers)?;
         }
@@ -203,18 +203,28 @@ fn pass_on(parent: &Path, controllers: &[Controller]) -> io::Result<()> {
     }
 }
 
-/// Removes groups whose agent is gone.
-fn remove_leftovers(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
+/// Removes the groups of agents that are gone, and says how many there were.
+pub fn remove_leftovers(hierarchies: &Hierarchies) -> usize {
+    let places = hierarchies.for_limits();
+    places.iter().map(|(hierarchy, _)| remove_leftovers_in(&hierarchy.directory)).sum()
+}
+
+fn remove_leftovers_in(parent: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(parent) else { return 0 };
+    let mut removed = 0;
     for entry in entries.flatten() {
         let name = entry.file_name();
         let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(Owner::read);
-        if owner.is_some_and(|owner| !owner.lives())
-            && let Err(error) = remove(&entry.path())
-        {
-            tracing::warn!(group = %entry.path().display(), %error, "control group of a dead agent stays");
+        if owner.is_some_and(|owner| !owner.lives()) {
+            match remove(&entry.path()) {
+                Ok(()) => removed += 1,
+                Err(error) => {
+                    tracing::warn!(group = %entry.path().display(), %error, "control group of a dead agent stays");
+                }
+            }
         }
     }
+    removed
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod confinement;
 mod daemon;
 mod endpoints;
 mod fetching;
+mod leftovers;
 mod program;
 mod stepped;
 mod support;

@@ -45,7 +45,7 @@ use tokio_stream::{
 use tonic::{Request, Response, Status, Streaming};
 
 /// Everything waited for happens within this, or the test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A coordinator that says what it is told to.
 #[derive(Clone)]

@@ -87,7 +87,8 @@ fn groups_of_dead_agents_are_removed_and_those_of_the_living_stay() {
     for directory in [&dead, &living, &foreign] {
         fs::create_dir(directory).unwrap();
     }
-    remove_leftovers(&parent.directory);
+    let hierarchies = Hierarchies { cpuset: None, memory: Some(parent) };
+    assert_eq!(remove_leftovers(&hierarchies), 1);
     assert!(!dead.exists());
     assert!(living.exists() && foreign.exists());
 }
