@@ -14,6 +14,7 @@ use model::Model;
 mod agreement;
 mod api;
 mod batching;
+mod confined;
 mod figures;
 mod host;
 mod judged;
@@ -34,7 +35,7 @@ mod startup;
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Subject {
-    /// The model host's throughput against a bare loop over the same model.
+    /// The model host's throughput against a bare loop over the same model, and confined against unconfined.
     Host,
     /// The whole instrument against servers whose capacity can be calculated.
     Known,
@@ -50,7 +51,7 @@ enum Subject {
     Sampler,
     /// Two hundred boto3 clients at once, and what is left of their jobs after a crash.
     Api,
-    /// How soon a host is ready, and what an idle agent costs.
+    /// How soon a host is ready, confined and not, and what an idle agent costs.
     Startup,
     /// How close the capacity search comes, beside the search rules of other tools.
     Search,
@@ -136,5 +137,8 @@ pub(crate) fn run(
 fn build_examples(checkout: &Checkout) -> Result<()> {
     let mut build = checkout.cargo();
     build.args(["build", "--release", "-q", "-p", "assay-agent"]);
-    process::run(build.args(["--example", "echo_server", "--example", "sampler_cost"]))
+    for example in ["confined_host", "echo_server", "sampler_cost"] {
+        build.args(["--example", example]);
+    }
+    process::run(&mut build)
 }

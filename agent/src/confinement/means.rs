@@ -42,6 +42,12 @@ impl Means {
         Self { namespace, user, landlock: AccessRules::exist(), filter }
     }
 
+    /// No protection that has to be found out: only what every host gets.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { namespace: None, user: None, landlock: false, filter: false }
+    }
+
     /// The same for a host whose user cannot get at its files.
     #[must_use]
     pub fn without_own_user(self) -> Self {

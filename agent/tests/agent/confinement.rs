@@ -2,11 +2,12 @@
 
 use std::{
     env, fs,
-    net::TcpListener,
+    io::{BufRead, BufReader},
+    net::{TcpListener, TcpStream},
     num::NonZeroU32,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use assay_agent::{
@@ -17,7 +18,7 @@ use assay_agent::{
 };
 use assay_measure::{configuration::Configuration, hardware::LimitInForce};
 
-use crate::support::{example, until_gone};
+use crate::support::{PATIENCE, Place, example, fake_host, until_gone};
 
 /// Names a folder of programs, for a test that runs itself as another user.
 const PROGRAMS: &str = "ASSAY_TEST_PROGRAMS";
@@ -206,5 +207,37 @@ async fn nothing_outlives_a_host_whatever_it_started() {
         assert_eq!(left(), 0, "a process outlives its host");
         drop(host);
         assert!(scene.folder.path().exists());
+    }
+}
+
+fn limits(means: Means) -> String {
+    let words: Vec<&str> = means.protections().into_iter().map(LimitInForce::word).collect();
+    format!("limits {}", words.join(", "))
+}
+
+/// What benchmarks compare: the same host with and without protections, in no trial.
+#[tokio::test]
+async fn a_host_without_a_trial_is_kept_in_as_in_one_and_ends_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.pt");
+    fs::write(&model, Place::model(&[("host", "serve")])).unwrap();
+    for (flags, means) in [(&[][..], Means::of_this_process()), (&["--unconfined"], Means::none())]
+    {
+        let mut command = Command::new(example("confined_host"));
+        command.arg(&model).args(["--input", "float32[1,3]", "--host-binary"]).arg(fake_host());
+        command.args(flags).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut running = command.spawn().unwrap();
+        let said = BufReader::new(running.stdout.take().unwrap()).lines();
+        let said: Vec<String> = said.take(3).map_while(Result::ok).collect();
+        // Without a namespace the programs may lie where no other user gets.
+        assert!([means, means.without_own_user()].map(limits).contains(&said[0]), "{said:?}");
+        assert!(said[1].strip_prefix("ready_us ").unwrap().parse::<u64>().unwrap() > 0);
+        let address = said[2].strip_prefix("listening http://").unwrap();
+        assert!(TcpStream::connect(address).is_ok());
+        drop(running.stdin.take());
+        let status = tokio::task::spawn_blocking(move || running.wait().unwrap());
+        let status = tokio::time::timeout(PATIENCE, status).await.expect("it does not end");
+        assert!(status.unwrap().success());
+        assert!(TcpStream::connect(address).is_err(), "its host still listens");
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{
-    Arguments, batching,
+    Arguments, batching, confined,
     figures::{Figure, number, verdict},
     model::Model,
     overhead, payload,
@@ -45,14 +45,16 @@ pub(crate) fn measure(
     let mut body = String::from(
         "| model | bare loop, tuned malloc | bare loop, default malloc | through the host | host / tuned | host / default | goal |\n|---|---|---|---|---|---|---|\n",
     );
-    for model in arguments.models_or(&USUAL) {
-        let rounds = measure_model(checkout, console, model, arguments.rounds.get())?;
-        body.push_str(&row(model, &rounds));
+    let models = arguments.models_or(&USUAL);
+    for model in &models {
+        let rounds = measure_model(checkout, console, *model, arguments.rounds.get())?;
+        body.push_str(&row(*model, &rounds));
     }
     body.push_str(&format!(
         "\nForwards or invocations per minute, batch 1, {WORKERS} workers × {INTRA_OP_THREADS} thread: median (least–greatest) of {} rounds of five slices of {SLICE} each: loop, host, default loop, host, loop. Through the host: {USERS} users of `assay-agent load` over HTTP on loopback with a body of one input, generator on the same cores.",
         arguments.rounds
     ));
+    body.push_str(&confined::measure(checkout, console, arguments, &models)?);
     body.push_str(&overhead::measure(checkout, console, arguments)?);
     body.push_str(&batching::measure(checkout, console, arguments)?);
     Ok(Section { name: "host", title: "The model host against a bare loop", body })

@@ -38,6 +38,24 @@ pub(crate) struct Server {
     child: Child,
 }
 
+/// What a server said until it listened.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    /// Where it listens.
+    pub(crate) url: String,
+    /// How long that took.
+    pub(crate) took: Duration,
+    before: Vec<String>,
+}
+
+impl Heard {
+    /// What stood after that word on a line of its own.
+    pub(crate) fn after(&self, word: &str) -> Result<&str> {
+        let found = self.before.iter().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+        found.with_context(|| format!("a server did not say `{word}`"))
+    }
+}
+
 /// What a process has used so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
@@ -57,16 +75,27 @@ impl Server {
 
     /// Starts a program and waits for its line `listening URL`: gives the URL and how long it took.
     pub(crate) fn listening(command: &mut Command) -> Result<(Self, String, Duration)> {
+        let (server, heard) = Self::heard(command)?;
+        Ok((server, heard.url, heard.took))
+    }
+
+    /// The same, with what it said before.
+    pub(crate) fn heard(command: &mut Command) -> Result<(Self, Heard)> {
         let start = Instant::now();
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // Its standard input ends with us, however we end: some servers watch for that.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let child =
             command.spawn().with_context(|| format!("cannot start `{}`", shown(command)))?;
         let mut server = Self { child };
         let stdout = server.child.stdout.take().expect("stdout was piped");
+        let mut before = Vec::new();
         for line in BufReader::new(stdout).lines() {
-            if let Some(url) = line?.strip_prefix("listening ") {
-                return Ok((server, url.trim().to_owned(), start.elapsed()));
+            let line = line?;
+            if let Some(url) = line.strip_prefix("listening ") {
+                let (took, url) = (start.elapsed(), url.trim().to_owned());
+                return Ok((server, Heard { url, took, before }));
             }
+            before.push(line);
         }
         bail!("`{}` ended before it listened", shown(command));
     }

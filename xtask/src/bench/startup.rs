@@ -1,13 +1,14 @@
-//! `bench startup`: how soon a model host is ready, what an idle agent costs, and that only the host
-//! carries libtorch.
+//! `bench startup`: how soon a model host is ready, confined and not, what an idle agent costs, and that
+//! only the host carries libtorch.
 
-use std::{fs, process::Command, thread, time::Duration};
+use std::{fs, path::Path, process::Command, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{
     Arguments,
+    confined::{Host, Kept},
     figures::{Figure, verdict},
     report::Section,
     server::{Server, model_host},
@@ -39,15 +40,18 @@ pub(crate) fn measure(
     console: Console,
     arguments: &Arguments,
 ) -> Result<Section> {
-    let ready = host_ready(checkout, console, arguments.rounds.get())?;
+    let model = demo::reference_model(checkout, console, "mlp")?;
+    let ready = host_ready(checkout, console, &model, arguments.rounds.get())?;
+    let kept = Readiness::measure(checkout, console, &model, arguments.rounds.get())?;
     let idle = idle_agent(checkout, console)?;
     let mut body = String::from("| what | measured | goal |\n|---|---|---|\n");
     body.push_str(&format!(
         "| `assay-host serve mlp.pt` to `listening` | {} ms | < {} ms: {} |\n",
         ready.shown(0),
         READY_GOAL.as_millis(),
-        verdict(ready.median() < READY_GOAL.as_secs_f64() * 1000.0)
+        verdict(ready.median() < milliseconds(READY_GOAL))
     ));
+    body.push_str(&kept.rows());
     body.push_str(&format!(
         "| idle `assay-agent`, resident | {:.1} MiB | < {RESIDENT_GOAL_MIB} MiB: {} |\n",
         idle.resident_mib,
@@ -67,22 +71,75 @@ pub(crate) fn measure(
         ));
     }
     body.push_str(&format!(
-        "\nReady: median (least–greatest) of {} starts. Idle: connected to `assay serve` on loopback, over {} s.",
+        "\nReady: median (least–greatest) of {} starts. As the agent starts it: until it answers `/ping`, means of two starts each in the order unconfined, confined, confined, unconfined; confined: `{}`. Idle: connected to `assay serve` on loopback, over {} s.",
         arguments.rounds,
+        kept.limits,
         IDLE.as_secs()
     ));
     Ok(Section { name: "startup", title: "Start and idle", body })
 }
 
-fn host_ready(checkout: &Checkout, console: Console, rounds: u32) -> Result<Figure> {
-    let model = demo::reference_model(checkout, console, "mlp")?;
+fn host_ready(checkout: &Checkout, console: Console, model: &Path, rounds: u32) -> Result<Figure> {
     let mut ready = Figure::default();
     for _ in 0..rounds {
-        let (_server, _, took) = Server::listening(&mut model_host(checkout, &model, MLP_INPUT))?;
-        ready.add(took.as_secs_f64() * 1000.0);
+        let (_server, _, took) = Server::listening(&mut model_host(checkout, model, MLP_INPUT))?;
+        ready.add(milliseconds(took));
     }
     console.say(&format!("the host is ready after {} ms", ready.shown(0)));
     Ok(ready)
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// How soon a host is ready that is started as for a trial, in milliseconds.
+#[derive(Debug, Default)]
+struct Readiness {
+    unconfined: Figure,
+    confined: Figure,
+    /// Confined less unconfined, round by round.
+    added: Figure,
+    limits: String,
+}
+
+impl Readiness {
+    fn measure(checkout: &Checkout, console: Console, model: &Path, rounds: u32) -> Result<Self> {
+        let mut all = Self::default();
+        for _ in 0..rounds {
+            // Each has ended before the next is started.
+            let start = |kept| {
+                let host = Host::start(checkout, kept, model, MLP_INPUT, ("1", "1"))?;
+                Ok::<_, anyhow::Error>((milliseconds(host.ready), host.limits))
+            };
+            let (first, _) = start(Kept::Unconfined)?;
+            let (second, limits) = start(Kept::Confined)?;
+            let (third, _) = start(Kept::Confined)?;
+            let (last, _) = start(Kept::Unconfined)?;
+            all.add(f64::midpoint(first, last), f64::midpoint(second, third));
+            all.limits = limits;
+        }
+        console.say(&format!("confinement adds {} ms to a start", all.added.shown(1)));
+        Ok(all)
+    }
+
+    fn add(&mut self, unconfined: f64, confined: f64) {
+        self.unconfined.add(unconfined);
+        self.confined.add(confined);
+        self.added.add(confined - unconfined);
+    }
+
+    fn rows(&self) -> String {
+        format!(
+            "| `mlp.pt` as the agent starts it, unconfined | {} ms | |\n| the same confined | {} ms | < {} ms: {} |\n| what confinement adds | {} ms, confined / unconfined {} | |\n",
+            self.unconfined.shown(1),
+            self.confined.shown(1),
+            READY_GOAL.as_millis(),
+            verdict(self.confined.median() < milliseconds(READY_GOAL)),
+            self.added.shown(1),
+            self.confined.ratio_to(&self.unconfined).shown(3)
+        )
+    }
 }
 
 fn idle_agent(checkout: &Checkout, console: Console) -> Result<Idle> {
@@ -124,4 +181,21 @@ fn linked_torch(checkout: &Checkout, binary: &str) -> Result<Vec<String>> {
     )?;
     let of_torch = |line: &&str| line.contains("torch") || line.contains("libc10");
     Ok(libraries.lines().filter(of_torch).map(|line| line.trim().to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_confinement_adds_is_told_as_difference_and_as_ratio() {
+        let mut readiness = Readiness::default();
+        readiness.add(200.0, 210.0);
+        readiness.add(100.0, 110.0);
+        let rows = readiness.rows();
+        assert!(
+            rows.contains("| 10.0 (10.0–10.0) ms, confined / unconfined 1.075 (1.050–1.100) |"),
+            "{rows}"
+        );
+    }
 }
