@@ -27,10 +27,11 @@ pub(crate) struct SamplePayload {
 /// # Errors
 /// [`OverLimit`] when it would be larger than a body may be; nothing is allocated then.
 pub(crate) fn for_inputs(inputs: &[InputSpec], seed: u64) -> Result<SamplePayload, OverLimit> {
-    let total = inputs.iter().fold(0u64, |all, input| all.saturating_add(input.size_bytes()));
-    payload_file::check_body(total)?;
+    let bytes =
+        |input: &InputSpec| input.size_bytes().saturating_add(npy_header(input).len() as u64);
+    payload_file::check_body(inputs.iter().map(bytes).fold(0, u64::saturating_add))?;
     let sample = made_up(inputs, seed);
-    // The formats' own headers count as well.
+    // What holds the entries of an archive together counts as well.
     payload_file::check_body(sample.body.len() as u64)?;
     Ok(sample)
 }
@@ -63,8 +64,8 @@ fn npz(inputs: &[InputSpec], rng: &mut ChaCha8Rng) -> Vec<u8> {
     archive.finish().expect("writing to memory does not fail").into_inner()
 }
 
-/// NumPy's format, version 1.0.
-fn npy(input: &InputSpec, rng: &mut ChaCha8Rng) -> Vec<u8> {
+/// What NumPy's format, version 1.0, has in front of the elements.
+fn npy_header(input: &InputSpec) -> Vec<u8> {
     let dims: String = input.shape().iter().map(|dim| format!("{dim}, ")).collect();
     let descr = input.dtype().npy_name();
     let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dims}), }}");
@@ -73,11 +74,15 @@ fn npy(input: &InputSpec, rng: &mut ChaCha8Rng) -> Vec<u8> {
     header.extend(std::iter::repeat_n(' ', padding));
     header.push('\n');
     let length = u16::try_from(header.len()).expect("eight dimensions make a short header");
-    let data = usize::try_from(input.size_bytes()).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(10 + header.len() + data);
-    bytes.extend(b"\x93NUMPY\x01\x00");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend(length.to_le_bytes());
     bytes.extend(header.as_bytes());
+    bytes
+}
+
+fn npy(input: &InputSpec, rng: &mut ChaCha8Rng) -> Vec<u8> {
+    let mut bytes = npy_header(input);
+    bytes.reserve_exact(usize::try_from(input.size_bytes()).unwrap_or(0));
     for _ in 0..input.elements() {
         push_element(&mut bytes, input.dtype(), rng);
     }
@@ -148,7 +153,7 @@ mod tests {
         let error = for_inputs(&specs(&["float64[100000,100000]"]), 1).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "a body of 74.5 GiB (80000000000 bytes), and one may have 256 MiB"
+            "a body of 74.5 GiB (80000000128 bytes), and one may have 256 MiB"
         );
         // The elements alone would fit.
         let brim = for_inputs(&specs(&["uint8[268435456]"]), 1).unwrap_err();
