@@ -2,7 +2,8 @@
 //! tests of the confinement.
 //!
 //! Started as `attacker serve FILE …`; the file has lines `secret PATH` (to read), `outside FOLDER` (to write to)
-//! and `port PORT` (on 127.0.0.1, to connect to). For everything tried it prints a line, `NAME: refused`
+//! and `port PORT` (on 127.0.0.1, to connect to); on the socket that it inherits it waits for one connection
+//! and turns that against the port. For everything tried it prints a line, `NAME: refused`
 //! or `NAME: DONE`, and ends.
 #![expect(
     unsafe_code,
@@ -51,9 +52,13 @@ fn main() {
     tell("own program", own_program());
     for port in all("port") {
         tell("connect", TcpStream::connect(format!("127.0.0.1:{port}")).is_ok());
+        if let (Some(listener), Ok(port)) = (inherited_listener(), port.parse()) {
+            turn_around(listener, port);
+        }
     }
     tell("datagram", std::net::UdpSocket::bind("127.0.0.1:0").is_ok());
     processes(parent);
+    others(parent);
     tell("file without end", endless_file());
     eprintln!("its own folder can be written: {:?}", fs::write("mine", "x"));
     environment();
@@ -108,6 +113,104 @@ fn processes(parent: i32) {
             if libc::setuid(0) == 0 && libc::getuid() == 0 && can_override() { 0 } else { -1 },
         );
     }
+}
+
+/// The number in `--listen fd:N`.
+fn inherited_listener() -> Option<i32> {
+    let arguments: Vec<String> = env::args().collect();
+    let place = arguments.iter().position(|argument| argument == "--listen")?;
+    arguments.get(place + 1)?.strip_prefix("fd:")?.parse().ok()
+}
+
+/// Makes a client of a socket that was accepted.
+fn turn_around(listener: i32, port: u16) {
+    let mut waiting = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure of this kind.
+    let called = unsafe { libc::poll(&raw mut waiting, 1, 10_000) } > 0;
+    eprintln!("the agent called: {called}");
+    if !called {
+        return;
+    }
+    // SAFETY: without an address to be told.
+    let socket = unsafe { libc::accept(listener, std::ptr::null_mut(), std::ptr::null_mut()) };
+    let nobody =
+        libc::sockaddr { sa_family: u16::try_from(libc::AF_UNSPEC).unwrap_or(0), sa_data: [0; 14] };
+    let address = libc::sockaddr_in {
+        sin_family: u16::try_from(libc::AF_INET).unwrap_or(0),
+        sin_port: port.to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(std::net::Ipv4Addr::LOCALHOST).to_be() },
+        sin_zero: [0; 8],
+    };
+    let attempt = |what: &str, answer: i64| tell(what, answer >= 0);
+    let length = u32::try_from(size_of_val(&address)).unwrap_or(0);
+    // SAFETY: each pointer is to a structure of the length that goes with it.
+    unsafe {
+        let free = libc::connect(socket, &raw const nobody, 16);
+        attempt("free an accepted socket", i64::from(free));
+        let (data, to) = (c"GET / HTTP/1.0\r\n\r\n", (&raw const address).cast());
+        let fast = libc::sendto(socket, data.as_ptr().cast(), 18, libc::MSG_FASTOPEN, to, length);
+        attempt("send without a connection", i64::try_from(fast).unwrap_or(0));
+        let on = 1_i32;
+        let set = libc::setsockopt(
+            socket,
+            libc::IPPROTO_TCP,
+            libc::TCP_FASTOPEN_CONNECT,
+            (&raw const on).cast(),
+            4,
+        );
+        attempt("put off a connection", i64::from(set));
+        attempt("connect an accepted socket", i64::from(libc::connect(socket, to, length)));
+        attempt("bind an accepted socket", i64::from(libc::bind(socket, to, length)));
+        attempt("listen anew", i64::from(libc::listen(listener, 5)));
+        let mut pair = [0_i32; 2];
+        let made = libc::socketpair(libc::AF_UNIX, libc::SOCK_DGRAM, 0, pair.as_mut_ptr());
+        attempt("pair of datagram sockets", i64::from(made));
+        let made = libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, pair.as_mut_ptr());
+        eprintln!("a runtime can wake itself up: {}", made == 0);
+        for descriptor in [socket, pair[0], pair[1]] {
+            libc::close(descriptor);
+        }
+    }
+}
+
+/// What the kernel lets a process ask for others of its user.
+fn others(parent: i32) {
+    let attempt = |what: &str, answer: i64| tell(what, answer >= 0);
+    let limit = libc::rlimit { rlim_cur: 3600, rlim_max: 3600 };
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(0);
+    let agent = rustix::process::Pid::from_raw(parent);
+    let id = parent.cast_unsigned();
+    // SAFETY: pointers to structures of the kernel's layout, or plain integers.
+    unsafe {
+        let limited =
+            libc::prlimit(parent, libc::RLIMIT_CPU, &raw const limit, std::ptr::null_mut());
+        attempt("limit the agent", i64::from(limited));
+        attempt("slow the agent down", i64::from(libc::setpriority(libc::PRIO_PROCESS, id, 19)));
+        attempt("slow its user down", i64::from(libc::setpriority(libc::PRIO_USER, 0, 19)));
+        let parameters = libc::sched_param { sched_priority: 0 };
+        let batch = libc::sched_setscheduler(parent, libc::SCHED_IDLE, &raw const parameters);
+        attempt("make the agent wait", i64::from(batch));
+        attempt(
+            "make the agent's files wait",
+            libc::syscall(libc::SYS_ioprio_set, 1, parent, 3 << 13),
+        );
+        attempt(
+            "signal a thread of the agent",
+            libc::syscall(libc::SYS_tkill, parent, libc::SIGWINCH),
+        );
+    }
+    tell("move the agent", rustix::thread::sched_setaffinity(agent, &one).is_ok());
+    let own = std::process::id().to_string();
+    let sees = |at: fs::DirEntry| {
+        let is_other = at
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name != own && name.bytes().all(|byte| byte.is_ascii_digit()));
+        is_other && read(&at.path().join("cmdline"))
+    };
+    let others = fs::read_dir("/proc").is_ok_and(|all| all.flatten().any(sees));
+    tell("see other processes", others);
 }
 
 /// Whether this process may read what belongs to others.

@@ -8,9 +8,9 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File, FileTimes},
+    fs::{self, DirBuilder, File, FileTimes},
     io::{self, Read},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Mutex,
     time::SystemTime,
@@ -29,6 +29,8 @@ mod download;
 use download::Download;
 
 const PARTIAL: &str = ".partial-";
+/// The user of a model host passes through to the model whose name it is told; nobody else sees any name.
+const PASSABLE: u32 = 0o711;
 
 /// A folder of artifacts.
 #[derive(Debug)]
@@ -130,7 +132,11 @@ impl ArtifactCache {
     /// # Errors
     /// [`CacheError::Folder`] when it cannot be made.
     pub fn open(folder: PathBuf, limit: Bytes) -> Result<Self, CacheError> {
-        fs::create_dir_all(&folder)
+        // Under the one name that holds everywhere: a host has another working directory, and sees no
+        // folder that a `..` would go through.
+        let made = DirBuilder::new().recursive(true).mode(PASSABLE).create(&folder);
+        let folder = made
+            .and_then(|()| fs::canonicalize(&folder))
             .map_err(|source| CacheError::Folder { folder: folder.clone(), source })?;
         let cache = Self { folder, limit, checked: Mutex::default() };
         cache.remove_partial_files();

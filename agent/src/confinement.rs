@@ -41,7 +41,7 @@ use self::{
     namespace::Namespace,
     private_folder::PrivateFolder,
     privileges::{OwnUser, ResourceLimits},
-    system_calls::SystemCallFilter,
+    system_calls::{Binding, SystemCallFilter, Uses},
     world::World,
 };
 
@@ -56,6 +56,8 @@ pub struct Needs<'a> {
     pub operator_libraries: &'a [PathBuf],
     /// Where the model runs.
     pub device: Device,
+    /// Nothing but its affinity holds it to its processors.
+    pub held_by_affinity: bool,
     /// The largest file that it may write, in bytes.
     pub largest_file_bytes: u64,
 }
@@ -84,12 +86,20 @@ impl Confinement {
         let namespace = means.namespace.map(|kind| Namespace::plan(kind, &world)).transpose()?;
         let rules = means.landlock.then(|| AccessRules::plan(&world)).transpose()?;
         let user = means.user.filter(|user| folder.user() == Some(*user));
+        let uses = Uses {
+            unix_sockets: cuda,
+            binding: match (needs.held_by_affinity, user) {
+                (true, _) => Binding::None,
+                (false, None) => Binding::OwnThread,
+                (false, Some(_)) => Binding::Free,
+            },
+        };
         Ok(Self {
             namespace,
             user,
             must_reach: world.must_reach(),
             rules,
-            filter: means.filter.then(|| SystemCallFilter::plan(cuda)).transpose()?,
+            filter: means.filter.then(|| SystemCallFilter::plan(uses)).transpose()?,
             resources: ResourceLimits::new(needs.largest_file_bytes, user.is_some()),
             home: CString::new(folder.scratch().as_os_str().as_bytes())
                 .map_err(io::Error::other)?,

@@ -20,12 +20,12 @@ mod surroundings;
 use std::{
     env,
     ffi::OsString,
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     num::NonZeroU32,
     os::fd::OwnedFd,
-    path::{Path, PathBuf, absolute},
+    path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
@@ -264,7 +264,7 @@ impl ModelHost {
         let inherited = Inherited { status: Arc::new(writer), listener, batch_log };
         arguments.extend(around.arguments());
         arguments.extend(inherited.arguments());
-        let program = absolute(around.program)
+        let program = fs::canonicalize(around.program)
             .map_err(|source| StartError::Files { program: around.program.to_owned(), source })?;
         let launch = Launch { around, serving, program, arguments, inherited };
         // A filter of system calls leaves nothing to adopt.
@@ -314,6 +314,12 @@ impl ModelHost {
     #[must_use]
     pub fn batch_log(&self) -> Option<&BatchLog> {
         self.batch_log.as_ref()
+    }
+
+    /// Where it serves, if it does: connections are taken from the start.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
     }
 
     /// Its process id.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     env, fs,
-    path::{Path, PathBuf, absolute},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -251,10 +251,10 @@ async fn serve(arguments: &RunArguments) -> Result<Ended, RunError> {
     Ok(daemon::run(coordinator, introduction, Arc::new(runner), end_requests).await)
 }
 
-/// The files by their whole paths; a missing one is better told now than by every trial.
+/// The files by the paths that a host finds them under; a missing one is better told now than by every trial.
 fn operator_libraries(given: &[PathBuf]) -> Result<Vec<PathBuf>, RunError> {
     let found = |path: &PathBuf| {
-        let whole = absolute(path)?;
+        let whole = fs::canonicalize(path)?;
         if whole.metadata()?.is_file() {
             Ok(whole)
         } else {

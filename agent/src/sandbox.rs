@@ -169,6 +169,12 @@ impl Sandbox {
         self.watched_memory
     }
 
+    /// Whether a process inside could give itself other processors.
+    #[must_use]
+    pub fn holds_by_affinity(&self) -> bool {
+        self.affinity.is_some()
+    }
+
     /// The way in, for the next child process.
     ///
     /// # Errors

@@ -455,9 +455,24 @@ fn load_callable(
     (device, dtype, graph): (Device, Precision, Graph),
 ) -> Result<(Module, Description, Signature), EngineError> {
     let (module, description) = load_module(artifact, device, dtype, graph)?;
-    let unfit = |message| EngineError::Signature { message };
-    let signature = Signature::new(&description.arguments, declared).map_err(unfit)?;
+    let signature = signature(&description, declared)?;
     Ok((module, description, signature))
+}
+
+fn signature(description: &Description, declared: &[InputSpec]) -> Result<Signature, EngineError> {
+    let unfit = |message| EngineError::Signature { message };
+    Signature::new(&description.arguments, declared).map_err(unfit)
+}
+
+/// Whether tensors can fill the arguments of its `forward`, and the declared inputs fit them.
+///
+/// # Errors
+/// [`EngineError::Signature`] names the argument.
+pub fn check_arguments(
+    description: &Description,
+    declared: &[InputSpec],
+) -> Result<(), EngineError> {
+    signature(description, declared).map(drop)
 }
 
 #[cfg(test)]

@@ -163,6 +163,9 @@ pub fn inspect(
     torch::set_intra_op_threads(NonZeroU32::MIN.get());
     let (module, description) =
         engine::load_module(artifact, Device::Cpu, Precision::Float32, Graph::Plain)?;
+    if run {
+        engine::check_arguments(&description, declared)?;
+    }
     let suggestion = Suggestion::find(&module, &description);
     let trial = match (run, declared, &suggestion) {
         (false, _, _) => None,

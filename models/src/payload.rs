@@ -235,7 +235,7 @@ pub enum PayloadError {
         reason: String,
     },
     /// The format says nothing about type and shape, and neither does a declaration.
-    #[error("{format} needs {what}; declare inputs with --input NAME=DTYPE[SHAPE]")]
+    #[error("{format} needs {what}: declare the inputs, each as NAME=DTYPE[SHAPE]")]
     Undeclared {
         /// The format.
         format: ContentType,

@@ -40,17 +40,21 @@ fn reference(dir: &Path, name: &str) -> std::path::PathBuf {
     path
 }
 
+/// The one search of the command line's own: what hangs on what it finds is looked at here.
 #[test]
-fn the_report_of_a_job_is_an_assay_job_1_sorted_by_cost() {
+fn two_types_of_one_shape_share_a_trial_and_the_report_is_an_assay_job_1_sorted_by_cost() {
     let dir = tempfile::tempdir().unwrap();
     let model = reference(dir.path(), "mlp");
+    let saved = dir.path().join("saved");
     let mut command = Command::new(binaries::assay());
     command.arg("recommend").arg(model).args([
         "--quick",
         "--max-duration",
-        "70s",
+        "40s",
         "--sweep",
-        "workers=1,2",
+        "workers=1",
+        "--sweep",
+        "intra-op=1",
         "--sweep",
         "graph=plain",
         "--input",
@@ -58,34 +62,65 @@ fn the_report_of_a_job_is_an_assay_job_1_sorted_by_cost() {
         "--slo",
         "p95<=50ms",
         "--instance-types",
-        "ml.c5.large,ml.m5.large",
+        "ml.m5.large,ml.c5.large",
         "--demand",
         "1000000/min",
+        "--name",
+        "two-types",
         "-o",
         "json",
     ]);
-    let report = json_of(&mut command);
+    let report = json_of(command.arg("--save").arg(&saved));
     let schema = schema("coordinator/planning/schema/assay.job.1.schema.json");
     assert_valid(&schema, &report);
-    let costs: Vec<f64> = report["ranking"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| entry["cost_per_inference_usd"].as_f64().unwrap())
-        .collect();
-    assert!(costs.is_sorted(), "{costs:?}");
     // On a disturbed machine what was measured is listed as failed, with its figures.
-    let unbelieved = report["failed"].as_array().unwrap().iter();
-    let unbelieved = unbelieved.filter(|entry| entry.get("max_invocations_per_min").is_some());
-    assert!(costs.len() + unbelieved.count() >= 2, "{report:#}");
+    let entries = |list: &str| report[list].as_array().unwrap().clone();
+    let measured: Vec<Value> = [entries("ranking"), entries("failed")].concat();
+    assert_eq!(measured.len(), 2, "{report:#}");
+    assert_eq!(measured[0]["max_invocations_per_min"], measured[1]["max_invocations_per_min"]);
+    for entry in &measured {
+        assert_eq!(entry["emulated"], true);
+        let cost = entry["cost_per_inference_usd"].as_f64().unwrap();
+        let per_hour = entry["cost_per_hour_usd"].as_f64().unwrap();
+        let rate = entry["max_invocations_per_min"].as_f64().unwrap();
+        assert_eq!(cost.to_bits(), (per_hour / (60.0 * rate)).to_bits());
+        assert!(rate > 600.0, "an MLP of a few microseconds carries more than ten calls a second");
+        let interval = entry["max_invocations_ci95"].as_array().unwrap();
+        assert!(interval[0].as_f64().unwrap() <= rate && rate <= interval[1].as_f64().unwrap());
+    }
+    if let [cheapest, dearer] = &*entries("ranking") {
+        assert_eq!(cheapest["instance_type"], "ml.c5.large", "{report:#}");
+        assert_eq!(cheapest["shared_trial_with"][0], "ml.m5.large");
+        assert!(
+            cheapest["cost_per_inference_usd"].as_f64() < dearer["cost_per_inference_usd"].as_f64()
+        );
+        assert_eq!(report["recommendation"]["rank"], 1);
+    }
+    table_of_what_was_saved(&saved);
 
+    let list = if entries("ranking").is_empty() { "failed" } else { "ranking" };
     let mut broken = report.clone();
-    let list = if costs.is_empty() { "failed" } else { "ranking" };
     broken[list][0]["max_invocations_per_min"] = Value::from("many");
     assert!(!schema.is_valid(&broken), "the schema takes a text for a number");
     let mut renamed = report;
     renamed.as_object_mut().unwrap().remove("ranking");
     assert!(!schema.is_valid(&renamed), "the schema misses a missing list");
+}
+
+fn table_of_what_was_saved(data_dir: &Path) {
+    let mut serve = Command::new(binaries::assay());
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
+    let mut server = Child::start("assay serve", &mut serve);
+    let url = server.listening(LIMIT);
+    let mut describe = Command::new(binaries::assay());
+    describe.args(["--server", &url, "jobs", "describe", "two-types"]);
+    let mut described = Child::start("assay jobs describe", &mut describe);
+    // As the run itself ended: a disturbed machine has nothing to recommend.
+    assert!([0, 1].contains(&described.exit_code(LIMIT)), "{}", described.stderr());
+    let table = described.stdout();
+    for part in ["ml.c5.large*", "ml.m5.large*", "MAX INV/MIN", "±"] {
+        assert!(table.contains(part), "no {part:?} in\n{table}");
+    }
 }
 
 #[test]

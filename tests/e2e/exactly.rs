@@ -40,14 +40,12 @@ fn environments_and_a_load_that_stops_are_measured_on_a_real_host() {
     let _agent = bench.agent(&url, "only");
     bench.wait_for_agents(&url, 1);
     let model = bench.model("mlp");
-    let template = run(bench.recommend(&model).args([
+    let template = run(bench.recommend_briefly(&model).args([
         "--server",
         &url,
         "--name",
         "template",
         "--detach",
-        "--load",
-        "users:1/1s",
         "--input",
         MLP_INPUT,
         "--instance-types",

@@ -34,7 +34,7 @@ fn every_faulty_model_ends_its_trial_with_the_reason_and_never_the_agent() {
 
 fn recommend(bench: &Workbench, url: &str, model: &str) -> (i32, Value) {
     let path = bench.model(model);
-    let run = run(bench.recommend(&path).args([
+    let run = run(bench.recommend_briefly(&path).args([
         "--server",
         url,
         "--input",

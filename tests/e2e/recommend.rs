@@ -16,44 +16,10 @@ fn entries<'a>(report: &'a Value, list: &str) -> &'a Vec<Value> {
 }
 
 #[test]
-fn two_types_of_one_shape_share_a_trial_and_are_ranked_by_cost() {
-    let bench = Workbench::new();
-    let model = bench.model("mlp");
-    let run = run(bench.recommend(&model).args([
-        "--input",
-        MLP_INPUT,
-        "--instance-types",
-        "ml.c5.large,ml.m5.large",
-        "-o",
-        "json",
-    ]));
-    assert!([0, 1].contains(&run.code), "{}\n{}", run.stdout, run.stderr);
-    let report = run.json();
-    let ranking = measured(&report);
-    assert_eq!(ranking.len(), 2, "{report:#}");
-    assert_eq!(ranking[0]["instance_type"], "ml.c5.large");
-    assert_eq!(ranking[0]["shared_trial_with"][0], "ml.m5.large");
-    assert_eq!(ranking[0]["max_invocations_per_min"], ranking[1]["max_invocations_per_min"]);
-    if run.code == 0 {
-        assert_eq!(report["recommendation"]["rank"], 1);
-    }
-    for entry in &ranking {
-        assert_eq!(entry["emulated"], true);
-        let cost = entry["cost_per_inference_usd"].as_f64().unwrap();
-        let per_hour = entry["cost_per_hour_usd"].as_f64().unwrap();
-        let rate = entry["max_invocations_per_min"].as_f64().unwrap();
-        assert_eq!(cost.to_bits(), (per_hour / (60.0 * rate)).to_bits());
-        assert!(rate > 60.0, "an MLP of a few microseconds carries more than one call a second");
-        let interval = entry["max_invocations_ci95"].as_array().unwrap();
-        assert!(interval[0].as_f64().unwrap() <= rate && rate <= interval[1].as_f64().unwrap());
-    }
-}
-
-#[test]
 fn the_agent_is_a_child_that_talks_grpc_over_loopback_and_nothing_stays_behind() {
     let bench = Workbench::new();
     let model = bench.model("mlp");
-    let mut command = bench.recommend(&model);
+    let mut command = bench.recommend_briefly(&model);
     command.args(["--input", MLP_INPUT, "--instance-types", "own.small=1x2GiB@0.05"]);
     let mut assay = Child::start("assay recommend", &mut command);
     let family = wait_for_host(&mut assay);
@@ -69,7 +35,7 @@ fn the_agent_is_a_child_that_talks_grpc_over_loopback_and_nothing_stays_behind()
     let table = assay.stdout();
     // A disturbed machine has nothing to recommend, and says why.
     let parts: &[&str] = match code {
-        0 => &["own.small*", "workers=1 intra-op=1", "$/1M", "MAX INV/MIN", "±", "Recommendation"],
+        0 => &["own.small*", "workers=1 intra-op=1", "$/1M", "MAX INV/MIN", "Recommendation"],
         _ => &["own.small", "workers=1 intra-op=1", "cannot be believed"],
     };
     assert!([0, 1].contains(&code), "{code}: {}", assay.stderr());
@@ -134,7 +100,7 @@ fn a_constraint_that_nothing_meets_ends_with_its_own_exit_code() {
 fn without_any_price_the_ranking_is_by_throughput_and_says_so() {
     let bench = Workbench::new();
     let model = bench.model("mlp");
-    let run = run(bench.recommend(&model).args([
+    let run = run(bench.recommend_briefly(&model).args([
         "--input",
         MLP_INPUT,
         "--instance-types",

@@ -71,16 +71,18 @@ impl Workbench {
         command
     }
 
-    /// `assay recommend MODEL`, quick, one configuration, ended soon.
+    /// `assay recommend MODEL`, quick, one configuration, ended soon: a search.
     pub(crate) fn recommend(&self, model: &Path) -> Command {
-        self.recommend_within(model, "40s")
+        let mut command = self.assay();
+        command.arg("recommend").arg(model).args(["--quick", "--max-duration", "40s"]);
+        command.args(["--sweep", "workers=1", "--sweep", "intra-op=1", "--sweep", "graph=plain"]);
+        command
     }
 
-    /// The same with time for more than one trial.
-    pub(crate) fn recommend_within(&self, model: &Path, limit: &str) -> Command {
-        let mut command = self.assay();
-        command.arg("recommend").arg(model).args(["--quick", "--max-duration", limit]);
-        command.args(["--sweep", "workers=1", "--sweep", "intra-op=1", "--sweep", "graph=plain"]);
+    /// The same with a load of one second instead: for what does not hang on what a search finds.
+    pub(crate) fn recommend_briefly(&self, model: &Path) -> Command {
+        let mut command = self.recommend(model);
+        command.args(["--load", "users:1/1s"]);
         command
     }
 

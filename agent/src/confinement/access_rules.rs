@@ -4,20 +4,42 @@
 //! is used.
 
 use std::{
+    ffi::CStr,
     io,
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, Scope, path_beneath_rules,
+    RulesetCreatedAttr, Scope, make_bitflags, path_beneath_rules,
 };
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+};
 
 use super::world::{Use, World};
 
 /// The newest rules that are asked for; the kernel's own are used as far as they go.
 const NEWEST: ABI = ABI::V6;
+
+/// Of `/proc`: the process itself and what is the whole machine's, but no other process.
+const PROCESS_FILES: &[(&CStr, BitFlags<AccessFs>)] = {
+    const FILE: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile});
+    const FOLDER: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    &[
+        (c"/proc/self", FOLDER),
+        (c"/proc/sys", FOLDER),
+        (c"/proc/driver", FOLDER),
+        (c"/proc/cpuinfo", FILE),
+        (c"/proc/devices", FILE),
+        (c"/proc/filesystems", FILE),
+        (c"/proc/meminfo", FILE),
+        (c"/proc/modules", FILE),
+        (c"/proc/stat", FILE),
+        (c"/proc/version", FILE),
+    ]
+};
 
 /// Rules that were made, and are not in force yet.
 #[derive(Debug)]
@@ -59,10 +81,13 @@ impl AccessRules {
     /// Puts the rules in force for the calling thread and all that it becomes.
     pub(super) fn enforce(&self) -> io::Result<()> {
         // The namespace has a /proc of its own, which nobody outside could open.
-        let processes = openat(CWD, c"/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        let read = (AccessFs::ReadFile | AccessFs::ReadDir).bits();
-        let processes = std::os::fd::AsFd::as_fd(&processes);
-        allow_beneath(&self.ruleset, processes, read)?;
+        for (path, access) in PROCESS_FILES {
+            match openat(CWD, *path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+                Ok(found) => allow_beneath(&self.ruleset, found.as_fd(), access.bits())?,
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         restrict_self(&self.ruleset)
     }
 }

@@ -9,7 +9,7 @@ use super::{
     namespace::{Kind, Namespace},
     private_folder::PrivateFolder,
     privileges::{self, OwnUser},
-    system_calls::SystemCallFilter,
+    system_calls::{SystemCallFilter, Uses},
     world::World,
 };
 
@@ -119,7 +119,7 @@ fn try_namespace(kind: Kind) -> io::Result<()> {
 }
 
 fn try_filter() -> io::Result<()> {
-    let filter = SystemCallFilter::plan(false)?;
+    let filter = SystemCallFilter::plan(Uses::default())?;
     try_out(move || {
         privileges::give_up()?;
         filter.install()

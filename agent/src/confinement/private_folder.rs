@@ -42,7 +42,7 @@ impl PrivateFolder {
     /// When the folder cannot be made.
     pub fn create(user: Option<OwnUser>) -> io::Result<Self> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let parent = std::path::absolute(env::temp_dir())?;
+        let parent = fs::canonicalize(env::temp_dir())?;
         let folder = parent.join(format!("{PREFIX}{}-{number}", Owner::this().text()));
         // The host's user goes through it to what is its own, and reads nothing of it.
         DirBuilder::new().mode(0o711).create(&folder)?;

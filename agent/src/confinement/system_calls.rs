@@ -2,7 +2,8 @@
 //!
 //! A host is one process: it starts threads and no processes, so nothing of it can outlive it. Its
 //! listening socket is inherited, so it needs none of its own, and a model cannot ask a cloud's metadata
-//! service for the machine's keys.
+//! service for the machine's keys: neither by a new socket nor by one that was accepted. What concerns
+//! other processes (limits, priorities, signals) it may ask of itself only.
 
 use std::{collections::BTreeMap, env::consts::ARCH, io};
 
@@ -48,7 +49,25 @@ const REFUSED: &[i64] = &[
     libc::SYS_open_by_handle_at,
     libc::SYS_name_to_handle_at,
     libc::SYS_setsid,
+    libc::SYS_listen,
+    libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
 ];
+
+/// Options of TCP that a server sets; others open connections (`TCP_FASTOPEN_CONNECT`) or load modules.
+const TCP_OPTIONS: [i32; 6] = [
+    libc::TCP_NODELAY,
+    libc::TCP_QUICKACK,
+    libc::TCP_KEEPIDLE,
+    libc::TCP_KEEPINTVL,
+    libc::TCP_KEEPCNT,
+    libc::TCP_USER_TIMEOUT,
+];
+/// The rest of a socket's type is flags.
+const SOCKET_KIND: u64 = 0xf;
+/// Of linux/ioprio.h.
+const IOPRIO_WHO_PROCESS: i32 = 1;
 
 /// Calls whose caller goes on by an older one when they do not exist: their arguments cannot be looked
 /// at (`clone3`), or they would do what is refused elsewhere (`io_uring` opens sockets).
@@ -60,10 +79,31 @@ pub(super) struct SystemCallFilter {
     programs: Vec<BpfProgram>,
 }
 
-impl SystemCallFilter {
+/// How a host uses what the filter cannot tell apart from misuse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Uses {
     /// The driver of a GPU talks to its services over Unix sockets; nothing else needs any.
-    pub(super) fn plan(unix_sockets: bool) -> io::Result<Self> {
-        let refused = program(refused_rules(unix_sockets)?, libc::EPERM)?;
+    pub(super) unix_sockets: bool,
+    /// OpenMP binds its threads to processors.
+    pub(super) binding: Binding,
+}
+
+/// Which processors a host may choose for which of its threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Binding {
+    /// Any: a control group or nothing holds it to its processors, and its user has no other processes.
+    Free,
+    /// For the thread that asks alone: the kernel would let it choose for others of its user, the agent
+    /// among them.
+    OwnThread,
+    /// None: only its affinity holds it to its processors.
+    #[default]
+    None,
+}
+
+impl SystemCallFilter {
+    pub(super) fn plan(uses: Uses) -> io::Result<Self> {
+        let refused = program(refused_rules(uses)?, libc::EPERM)?;
         let absent = ABSENT.iter().map(|call| (*call, Vec::new())).collect();
         Ok(Self { programs: vec![refused, program(absent, libc::ENOSYS)?] })
     }
@@ -98,24 +138,100 @@ impl SystemCallFilter {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-fn refused_rules(unix_sockets: bool) -> io::Result<Rules> {
+fn refused_rules(uses: Uses) -> io::Result<Rules> {
     let always = REFUSED.iter().chain(FORKS).map(|call| (*call, Vec::new()));
     let mut rules: Rules = always.collect();
-    let thread = u64::try_from(libc::CLONE_THREAD).unwrap_or(0);
-    rules.insert(libc::SYS_clone, rule(0, SeccompCmpOp::MaskedEq(thread), 0)?);
-    let unix = u64::try_from(libc::AF_UNIX).unwrap_or(0);
-    let sockets = if unix_sockets { rule(0, SeccompCmpOp::Ne, unix)? } else { Vec::new() };
-    rules.insert(libc::SYS_socket, sockets);
+    rules.insert(libc::SYS_clone, vec![all([is_without(0, libc::CLONE_THREAD)?])?]);
     // It dies with its agent, whatever it wishes.
-    let wish = u64::try_from(libc::PR_SET_PDEATHSIG).unwrap_or(0);
-    rules.insert(libc::SYS_prctl, rule(0, SeccompCmpOp::Eq, wish)?);
+    rules.insert(libc::SYS_prctl, vec![all([is(0, libc::PR_SET_PDEATHSIG)?])?]);
+    rules.extend(of_sockets(uses.unix_sockets)?);
+    rules.extend(of_others(uses.binding)?);
     Ok(rules)
 }
 
-fn rule(argument: u8, is: SeccompCmpOp, value: u64) -> io::Result<Vec<SeccompRule>> {
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, is, value);
-    let rule = SeccompRule::new(vec![condition.map_err(io::Error::other)?]);
-    Ok(vec![rule.map_err(io::Error::other)?])
+/// What would reach a server, of its own socket or of one that was accepted.
+fn of_sockets(unix_sockets: bool) -> io::Result<Rules> {
+    let mut rules = Rules::new();
+    if unix_sockets {
+        rules.insert(libc::SYS_socket, vec![all([is_not(0, libc::AF_UNIX)?])?]);
+    } else {
+        rules.extend(
+            [libc::SYS_socket, libc::SYS_connect, libc::SYS_bind].map(|call| (call, Vec::new())),
+        );
+    }
+    // Pairs of streams are how a runtime wakes itself up; a datagram's could be sent anywhere.
+    let mut other_pairs = vec![all([is_not(0, libc::AF_UNIX)?])?];
+    for kind in [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_SEQPACKET] {
+        other_pairs.push(all([compared(1, SeccompCmpOp::MaskedEq(SOCKET_KIND), kind)?])?);
+    }
+    rules.insert(libc::SYS_socketpair, other_pairs);
+    for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
+        rules.insert(call, vec![all([is_with(flags, libc::MSG_FASTOPEN)?])?]);
+    }
+    let other_level = all([is_not(1, libc::SOL_SOCKET)?, is_not(1, libc::IPPROTO_TCP)?])?;
+    let mut other_option = vec![is(1, libc::IPPROTO_TCP)?];
+    for option in TCP_OPTIONS {
+        other_option.push(is_not(2, option)?);
+    }
+    rules.insert(libc::SYS_setsockopt, vec![other_level, all(other_option)?]);
+    Ok(rules)
+}
+
+/// What one process may ask for another of its user: an agent that is not root has the host's.
+fn of_others(binding: Binding) -> io::Result<Rules> {
+    let mut rules = Rules::new();
+    let changes = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0);
+    let changes = changes.map_err(io::Error::other)?;
+    rules.insert(libc::SYS_prlimit64, vec![all([is_not(0, 0)?, changes])?]);
+    for call in [libc::SYS_sched_setscheduler, libc::SYS_sched_setparam, libc::SYS_sched_setattr] {
+        rules.insert(call, vec![all([is_not(0, 0)?])?]);
+    }
+    let process = i32::try_from(libc::PRIO_PROCESS).unwrap_or(0);
+    for (call, of_process) in
+        [(libc::SYS_setpriority, process), (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS)]
+    {
+        rules.insert(call, vec![all([is_not(0, of_process)?])?, all([is_not(1, 0)?])?]);
+    }
+    match binding {
+        Binding::Free => {}
+        Binding::OwnThread => {
+            rules.insert(libc::SYS_sched_setaffinity, vec![all([is_not(0, 0)?])?]);
+        }
+        Binding::None => {
+            rules.insert(libc::SYS_sched_setaffinity, Vec::new());
+        }
+    }
+    Ok(rules)
+}
+
+fn is(argument: u8, value: i32) -> io::Result<SeccompCondition> {
+    compared(argument, SeccompCmpOp::Eq, value)
+}
+
+fn is_not(argument: u8, value: i32) -> io::Result<SeccompCondition> {
+    compared(argument, SeccompCmpOp::Ne, value)
+}
+
+fn is_with(argument: u8, flag: i32) -> io::Result<SeccompCondition> {
+    compared(argument, SeccompCmpOp::MaskedEq(bits(flag)), flag)
+}
+
+fn is_without(argument: u8, flag: i32) -> io::Result<SeccompCondition> {
+    compared(argument, SeccompCmpOp::MaskedEq(bits(flag)), 0)
+}
+
+fn compared(argument: u8, how: SeccompCmpOp, value: i32) -> io::Result<SeccompCondition> {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, how, bits(value))
+        .map_err(io::Error::other)
+}
+
+/// The kernel looks at these arguments as 32 bits.
+fn bits(value: i32) -> u64 {
+    u64::from(value.cast_unsigned())
+}
+
+fn all(conditions: impl IntoIterator<Item = SeccompCondition>) -> io::Result<SeccompRule> {
+    SeccompRule::new(conditions.into_iter().collect()).map_err(io::Error::other)
 }
 
 fn program(rules: Rules, errno: i32) -> io::Result<BpfProgram> {

@@ -142,8 +142,10 @@ impl World {
 
     /// Grants a file under the path that it is known by, and under the one that it really has.
     fn add(&mut self, path: &Path, usage: Use, needed: bool) -> io::Result<()> {
-        let known_by = normal(&absolute(path)?);
-        let real = fs::canonicalize(path)?;
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let known_by = normal(&absolute(path).map_err(named)?);
+        let real = fs::canonicalize(path).map_err(named)?;
         self.add_as_is(known_by, usage, needed);
         self.add_as_is(real, usage, needed);
         Ok(())

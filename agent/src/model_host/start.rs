@@ -93,6 +93,7 @@ impl Launch<'_> {
             files: &[self.serving.model],
             operator_libraries: self.around.operator_libraries,
             device: self.serving.configuration.device,
+            held_by_affinity: self.around.sandbox.holds_by_affinity(),
             largest_file_bytes: self.serving.largest_file().count(),
         };
         let no_files = |source| StartError::Files { program: self.program.clone(), source };

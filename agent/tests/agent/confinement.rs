@@ -74,7 +74,10 @@ impl Scene {
     async fn attack(&self, means: Means) -> (String, Vec<LimitInForce>) {
         let mut host = self.start(means);
         let in_force = host.in_force().to_vec();
+        // One that the attacker may accept, and turn against others.
+        let call = TcpStream::connect(host.address().unwrap()).unwrap();
         host.exited().await;
+        drop(call);
         host.finish_reading().await;
         (host.last_words(), in_force)
     }
@@ -93,6 +96,8 @@ fn nothing_worked(said: &str, allowed: &[&str]) {
     assert!(done.is_empty(), "{done:?}\n{said}");
     assert!(said.contains("the model can be read: true"), "{said}");
     assert!(said.contains("its own folder can be written: Ok"), "{said}");
+    assert!(said.contains("the agent called: true"), "{said}");
+    assert!(said.contains("a runtime can wake itself up: true"), "{said}");
     let tried = said.lines().filter(|line| line.ends_with(": refused")).count();
     assert!(tried > 20, "only {tried} attempts: {said}");
 }
@@ -132,9 +137,12 @@ async fn native_code_in_a_host_gets_at_nothing_but_its_own() {
     let (said, in_force) = open.attack(means.without_namespace()).await;
     nothing_worked(&said, &[]);
     assert!(!in_force.contains(&LimitInForce::MountNamespace));
-    // A user of its own cannot signal the agent; without one, only Landlock keeps it from that.
+    // A user of its own cannot signal the agent, and a view of the processes can be mounted that hides others;
+    // without these, only Landlock keeps a host from that.
     let (said, _) = scene.attack(means.without_landlock()).await;
-    nothing_worked(&said, if ordinary { &["signal the agent"] } else { &[] });
+    let allowed: &[&str] =
+        if ordinary { &["signal the agent", "see other processes"] } else { &[] };
+    nothing_worked(&said, allowed);
     let (said, in_force) = scene.attack(means.without_own_user()).await;
     nothing_worked(&said, &[]);
     assert!(!in_force.contains(&LimitInForce::OwnUser));
@@ -186,6 +194,7 @@ async fn nothing_outlives_a_host_whatever_it_started() {
     for means in [means, means.without_filter()] {
         let scene = Scene::new(0o755, "linger");
         let mut host = scene.start(means);
+        let _call = TcpStream::connect(host.address().unwrap()).unwrap();
         let process = rustix::process::Pid::from_raw(i32::try_from(host.process_id()).unwrap());
         while !host.last_words().contains("descriptors:") {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;

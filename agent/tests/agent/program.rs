@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use assay_measure::outcome::TrialOutcome;
 use rustix::process::{Pid, Signal, kill_process};
 use tonic::Status;
 
@@ -151,4 +152,31 @@ async fn an_agent_ends_with_its_parent_when_told_to() {
     parent.kill().unwrap();
     parent.wait().unwrap();
     until_gone(agent).await;
+}
+
+/// The host has another working directory, and sees no folder that a `..` would go through.
+#[tokio::test]
+async fn a_trial_runs_whatever_way_its_files_are_named() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let host = fake_host();
+    let (folder, name) = (host.parent().unwrap(), host.file_name().unwrap());
+    let roundabout = folder.join("..").join(folder.file_name().unwrap()).join(name);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_assay-agent"));
+    command
+        .args(["run", "--server", &coordinator.url, "--name", "a1", "--cache-dir", "below/cache"])
+        .args(["--op-library", "operators.so"])
+        .arg("--host-binary")
+        .arg(roundabout)
+        .current_dir(place.folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit());
+    std::fs::write(place.folder.path().join("operators.so"), "").unwrap();
+    let mut child = command.spawn().unwrap();
+    coordinator.until_attached(1).await;
+    coordinator.start_trial("aa01", &place.spec(&coordinator, "serve")).await;
+    let outcome = coordinator.outcome().await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(matches!(outcome, TrialOutcome::Measured(_)), "{outcome:?}");
 }

@@ -2,8 +2,11 @@
 //! uses when no server is named. Jobs go the same way as in a fleet: gRPC over loopback.
 
 use std::{
+    env,
     ffi::OsStr,
+    fs::Permissions,
     net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -12,6 +15,7 @@ use std::{
 use assay_measure::printable;
 use assay_proto::v1;
 use assay_server::{
+    data_dir::remove_abandoned,
     server::{RunningServer, Server},
     settings::{Listen, ServerSettings},
 };
@@ -27,6 +31,8 @@ use crate::{binaries, client::Client, failure::Failure, serve::ended_by_itself};
 
 /// The name of the agent on this machine.
 const AGENT_NAME: &str = "this-machine";
+/// How the directories begin that such a run keeps its store in.
+const PREFIX: &str = "assay-";
 const ATTACHED_WITHIN: Duration = Duration::from_secs(20);
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// How much of the agent's log is kept for the case that it fails.
@@ -170,8 +176,14 @@ fn place(save: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), Failure> {
     if let Some(directory) = save {
         return Ok((directory.to_owned(), None));
     }
+    let left = remove_abandoned(&env::temp_dir(), PREFIX);
+    if left > 0 {
+        tracing::info!(left, "directories of runs that were killed are removed");
+    }
+    // Others pass through, as the user of a model host does to a model, and see nothing on the way.
     let scratch = tempfile::Builder::new()
-        .prefix("assay-")
+        .prefix(PREFIX)
+        .permissions(Permissions::from_mode(0o711))
         .tempdir()
         .map_err(|error| Failure::failed("cannot make a temporary directory").because(&error))?;
     Ok((scratch.path().to_owned(), Some(scratch)))

@@ -1,6 +1,6 @@
 //! Following a job's events to its end. A broken stream is taken up again where it broke.
 
-use std::time::Duration;
+use std::{fs, sync::LazyLock, time::Duration};
 
 use assay_measure::job::JobStatus;
 use assay_proto::v1::{self, job_event::Event};
@@ -51,17 +51,46 @@ pub(crate) async fn until_end(
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM.
+/// Waits for Ctrl-C, SIGTERM, or the end of the terminal (SIGHUP), unless that was to be ignored (`nohup`).
 pub(crate) async fn interrupted() -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let deaf = |error: std::io::Error| Failure::failed("cannot listen for signals").because(&error);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(deaf)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(deaf)?;
+    let mut hangup = if hangups_are_ignored() {
+        None
+    } else {
+        Some(signal(SignalKind::hangup()).map_err(deaf)?)
+    };
+    let hung_up = async {
+        match &mut hangup {
+            Some(hangup) => hangup.recv().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
+        _ = hung_up => {}
     }
     Ok(())
+}
+
+/// Whether whoever started this process wants it to outlive the terminal. Asked once: to listen for a signal
+/// is to ignore it no more.
+fn hangups_are_ignored() -> bool {
+    static IGNORED: LazyLock<bool> = LazyLock::new(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        ignores_hangups(&status)
+    });
+    *IGNORED
+}
+
+/// From `/proc/PID/status`: signals that are ignored, one bit each, the first is SIGHUP.
+fn ignores_hangups(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Shows events until the job is final.
@@ -122,5 +151,19 @@ fn is_last(event: &v1::JobEvent) -> bool {
             | Event::TrialReturned(_),
         )
         | None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hangup_that_is_ignored_is_found() {
+        let status =
+            |mask: &str| format!("Name:\tassay\nSigIgn:\t{mask}\nSigCgt:\t0000000000000001\n");
+        assert!(ignores_hangups(&status("0000000000001001")));
+        assert!(!ignores_hangups(&status("0000000000001000")));
+        assert!(!ignores_hangups("Name:\tassay\n"));
     }
 }

@@ -3,14 +3,19 @@
 //! What lies in it belongs to [`crate::store`] and [`crate::artifacts`].
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 
 const LOCK_FILE: &str = "coordinator.lock";
+/// Others may pass through, as the user of a model host does to a model, and see nothing on the way.
+const PASSABLE: u32 = 0o711;
+/// Jobs and their results are their owner's.
+const OWN: u32 = 0o600;
 
 /// A data directory that this process holds. The lock goes with the value, and with the process.
 #[derive(Debug)]
@@ -44,7 +49,7 @@ impl DataDir {
     /// Makes the directory if needed and takes its lock.
     pub(crate) fn hold(path: &Path) -> Result<Self, DataDirError> {
         let not_writable = |source| DataDirError::NotWritable { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(not_writable)?;
+        DirBuilder::new().recursive(true).mode(PASSABLE).create(path).map_err(not_writable)?;
         let lock_path = path.join(LOCK_FILE);
         let mut lock = OpenOptions::new()
             .create(true)
@@ -66,7 +71,10 @@ impl DataDir {
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .and_then(|()| lock.sync_all())
             .map_err(not_writable)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        let held = Self { path: path.to_owned(), _lock: lock };
+        let mut own = OpenOptions::new();
+        own.create(true).append(true).mode(OWN).open(held.database()).map_err(not_writable)?;
+        Ok(held)
     }
 
     /// The database file.
@@ -78,6 +86,33 @@ impl DataDir {
     pub(crate) fn artifacts(&self) -> PathBuf {
         self.path.join("artifacts")
     }
+}
+
+/// Removes the directories in `parent` that a coordinator held and none holds any more, of those whose names
+/// begin with `prefix`; returns how many. What cannot be removed stays.
+#[must_use]
+pub fn remove_abandoned(parent: &Path, prefix: &str) -> usize {
+    let Ok(entries) = fs::read_dir(parent) else { return 0 };
+    let ours = entries.flatten().filter(|entry| {
+        let named = entry.file_name().to_string_lossy().starts_with(prefix);
+        named && entry.file_type().is_ok_and(|kind| kind.is_dir())
+    });
+    ours.filter(|entry| remove_if_abandoned(&entry.path()).is_ok_and(|removed| removed)).count()
+}
+
+fn remove_if_abandoned(path: &Path) -> io::Result<bool> {
+    let mut lock = OpenOptions::new().read(true).write(true).open(path.join(LOCK_FILE))?;
+    if lock.try_lock().is_err() {
+        return Ok(false);
+    }
+    let mut holder = String::new();
+    lock.read_to_string(&mut holder)?;
+    // Who has only just made it is about to lock it, and then writes this down.
+    if holder.trim().is_empty() {
+        return Ok(false);
+    }
+    fs::remove_dir_all(path)?;
+    Ok(true)
 }
 
 fn holder(lock_path: &Path) -> String {
@@ -102,6 +137,37 @@ mod tests {
         assert!(refused.to_string().contains(&std::process::id().to_string()));
         drop(first);
         DataDir::hold(&path).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_coordinator_left_is_removed_and_what_one_holds_is_not() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str| scratch.path().join(name);
+        drop(DataDir::hold(&at("assay-dead")).unwrap());
+        drop(DataDir::hold(&at("other-dead")).unwrap());
+        let held = DataDir::hold(&at("assay-held")).unwrap();
+        fs::create_dir(at("assay-someones")).unwrap();
+        fs::create_dir(at("assay-new")).unwrap();
+        fs::write(at("assay-new").join(LOCK_FILE), "").unwrap();
+        std::os::unix::fs::symlink(at("other-dead"), at("assay-link")).unwrap();
+        assert_eq!(remove_abandoned(scratch.path(), "assay-"), 1);
+        assert!(!at("assay-dead").exists());
+        for name in ["other-dead", "assay-held", "assay-someones", "assay-new", "assay-link"] {
+            assert!(at(name).exists(), "{name}");
+        }
+        drop(held);
+        assert_eq!(remove_abandoned(scratch.path(), "assay-"), 1);
+        assert_eq!(remove_abandoned(&at("nowhere"), "assay-"), 0);
+    }
+
+    #[test]
+    fn jobs_are_read_by_their_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let scratch = tempfile::tempdir().unwrap();
+        let held = DataDir::hold(&scratch.path().join("data")).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&held.path), PASSABLE);
+        assert_eq!(mode(&held.database()), OWN);
     }
 
     #[test]

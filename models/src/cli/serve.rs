@@ -124,7 +124,7 @@ pub(super) fn engine_failure(error: &EngineError, arguments: &ServeArguments) ->
 pub(super) const TENSORS_ONLY: &str = "forward() must return tensors of real numbers, integers or booleans, or tuples, lists and dicts of them";
 
 /// What helps where the code of the model names a GPU.
-pub(super) const NO_DEVICE_IN_CODE: &str = "--device cuda:0 runs it where there is a GPU; traced or scripted on the CPU, it names no device";
+pub(super) const NO_DEVICE_IN_CODE: &str = "as it is, it runs only where there is a GPU; traced or scripted on the CPU, it names no device";
 
 /// The hint that a kind of failure allows; `inspect` says how to look at the model.
 pub(super) fn with_hint(failure: Failure, error: &EngineError, inspect: &str) -> Failure {

@@ -20,7 +20,9 @@ pub(crate) struct Inputs {
 
 /// The inputs of a job whose bodies are of this content type; what it is may not be known yet.
 pub(crate) fn of(subject: &Subject, content_type: Option<&str>) -> Result<Inputs, ApiError> {
-    let Some(text) = subject.data_input_config.as_deref() else { return Ok(Inputs::default()) };
+    let Some(text) = subject.data_input_config.as_deref() else {
+        return Ok(Inputs { declared: Vec::new(), remarks: without_config(content_type) });
+    };
     let config =
         data_input_config::parse(text).map_err(|error| ApiError::validation(error.to_string()))?;
     let is_needed = content_type.is_some_and(|said| is_needed(&config, said));
@@ -33,6 +35,17 @@ pub(crate) fn of(subject: &Subject, content_type: Option<&str>) -> Result<Inputs
 pub(crate) fn told(subject: &Subject) -> Vec<String> {
     of(subject, subject.content_type.as_deref())
         .map_or_else(|error| vec![error.message], |inputs| inputs.remarks)
+}
+
+/// What is taken for granted where nothing is said: a wrong size would be measured in silence.
+fn without_config(content_type: Option<&str>) -> Vec<String> {
+    match content_type.map(essence) {
+        Some(said) if is_picture(&said) => vec![
+            "Without a DataInputConfig pictures are resized and cropped to 224 by 224 pixels."
+                .to_owned(),
+        ],
+        _ => Vec::new(),
+    }
 }
 
 fn effect(config: &Declared, content_type: Option<&str>, is_needed: bool) -> String {
@@ -53,10 +66,18 @@ fn effect(config: &Declared, content_type: Option<&str>, is_needed: bool) -> Str
 /// elements have no shape at all, and a row of CSV is one item. JSON has shapes and leaves the type of its numbers
 /// to the model host, which finds out what the model takes; a type that was asked for is not to be found out.
 fn is_needed(config: &Declared, content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match essence.as_str() {
-        "application/x-image" | "text/csv" | "application/octet-stream" => true,
+    match essence(content_type).as_str() {
+        "text/csv" | "application/octet-stream" => true,
         json if json.starts_with("application/") && json.contains("json") => config.has_types,
-        other => other.starts_with("image/"),
+        other => is_picture(other),
     }
+}
+
+fn is_picture(essence: &str) -> bool {
+    essence == "application/x-image" || essence.starts_with("image/")
+}
+
+/// A media type without its parameters.
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
