@@ -315,6 +315,20 @@ mod tests {
     }
 
     #[test]
+    fn an_argument_that_no_tensor_fills_is_named_whether_inputs_are_declared_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.pt");
+        let source = "def forward(self, x: str) -> Tensor:\n  return torch.ones([len(x)])\n";
+        Module::define("Net", source, &[]).unwrap().save(&path).unwrap();
+        let artifact = Artifact::open(&path, units::Bytes::gib(1)).unwrap();
+        for declared in [vec![], vec!["float32[1,3]".parse().unwrap()]] {
+            let error = inspect(&artifact, &declared, true).unwrap_err().to_string();
+            assert!(error.contains("\"x\" of forward() is a str, which no payload"), "{error}");
+        }
+        assert_eq!(inspect(&artifact, &[], false).unwrap().suggested_inputs, None);
+    }
+
+    #[test]
     fn a_picture_model_shows_how_pictures_become_tensors() {
         let folder = tempfile::tempdir().unwrap();
         let inspection = inspect(&artifact(folder.path(), "mobilenet_v2"), &[], false).unwrap();

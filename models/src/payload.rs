@@ -235,7 +235,9 @@ pub enum PayloadError {
         reason: String,
     },
     /// The format says nothing about type and shape, and neither does a declaration.
-    #[error("{format} needs {what}: declare the inputs, each as NAME=DTYPE[SHAPE]")]
+    #[error(
+        "{format} needs {what}: declare inputs with --input NAME=DTYPE[SHAPE], for SageMaker with DataInputConfig"
+    )]
     Undeclared {
         /// The format.
         format: ContentType,

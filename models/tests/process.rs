@@ -165,7 +165,7 @@ fn the_hint_says_what_would_help() {
         (
             "x + torch.ones([1], device='cuda:0')",
             "asks for a CUDA device by name",
-            "--device cuda:0",
+            "only where there is a GPU",
         ),
         ("x.view([3])", "shape '[3]' is invalid", "--input"),
     ] {

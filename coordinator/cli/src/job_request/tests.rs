@@ -135,7 +135,7 @@ fn a_body_beyond_the_limit_is_refused_with_its_size_before_anything_starts() {
     request.payload = None;
     request.inputs = vec!["float32[512,3,224,224]".parse().unwrap()];
     let made_up = request.clone().prepare(dir.path()).unwrap_err().to_string();
-    assert!(made_up.contains("308281344 bytes") && made_up.contains("256 MiB"), "{made_up}");
+    assert!(made_up.contains("308281472 bytes") && made_up.contains("256 MiB"), "{made_up}");
     let payloads = dir.path().join("payloads");
     fs::create_dir(&payloads).unwrap();
     let large = payloads.join("large.npy");

@@ -45,6 +45,22 @@ async fn pictures_are_declared_also_when_only_their_names_say_that_they_are_some
 }
 
 #[tokio::test]
+async fn the_size_that_pictures_are_cropped_to_is_told_where_nobody_declares_it() {
+    let bench = Bench::start().await;
+    let mut request = bench.request("demo");
+    let container = request["InputConfig"]["ContainerConfig"].as_object_mut().unwrap();
+    container.remove("DataInputConfig");
+    container["PayloadConfig"]["SupportedContentTypes"] = json!(["image/jpeg"]);
+    bench.ok(CREATE, request).await;
+    let log = json!({
+        "logGroupName": "/aws/sagemaker/InferenceRecommendationsJobs",
+        "logStreamName": "demo/execution", "startFromHead": true,
+    });
+    let log = bench.ok("GetLogEvents", log).await.to_string();
+    assert!(log.contains("cropped to 224 by 224 pixels"), "{log}");
+}
+
+#[tokio::test]
 async fn what_is_not_understood_is_refused_at_once() {
     let bench = Bench::start().await;
     let mut request = bench.request("demo");
