@@ -16,6 +16,7 @@ use std::{
 use assay_measure::{
     configuration::{Device, Graph, Precision},
     input_spec::InputSpec,
+    printable,
 };
 use serde::Serialize;
 use thiserror::Error;
@@ -133,11 +134,13 @@ pub enum InspectError {
 }
 
 impl TrialRun {
-    /// Writes what went in and came out as `input_0.npy`, `output_0.npy` and so on.
+    /// Writes what went in and came out as `input_0.npy`, `output_0.npy` and so on. The folder is made.
     ///
     /// # Errors
     /// [`InspectError::Save`] names the file that cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), InspectError> {
+        fs::create_dir_all(folder)
+            .map_err(|source| InspectError::Save { path: folder.to_owned(), source })?;
         for (kind, tensors) in [("input", &self.input_tensors), ("output", &self.output_tensors)] {
             for (index, tensor) in tensors.iter().enumerate() {
                 let path = folder.join(format!("{kind}_{index}.npy"));
@@ -237,7 +240,8 @@ fn try_out(module: &Module, specs: &[InputSpec]) -> Result<TrialRun, InspectErro
 
 fn notation(tensor: &WireTensor) -> String {
     let dims: Vec<String> = tensor.shape.iter().map(i64::to_string).collect();
-    format!("{}={}[{}]", tensor.name, tensor.dtype, dims.join(","))
+    // The model chose the name.
+    format!("{}={}[{}]", printable::line(&tensor.name), tensor.dtype, dims.join(","))
 }
 
 impl fmt::Display for Inspection {
@@ -258,6 +262,9 @@ impl fmt::Display for Inspection {
             writeln!(f, "  Input        {}: {}{optional}{seems}", input.name, input.type_name)?;
         }
         match &self.suggested_inputs {
+            Some(inputs) if inputs.is_empty() => {
+                writeln!(f, "  Suggested    nothing: forward() takes no inputs")?;
+            }
             Some(inputs) => {
                 let flags: Vec<String> =
                     inputs.iter().map(|input| format!("--input '{input}'")).collect();
@@ -272,7 +279,10 @@ impl fmt::Display for Inspection {
             writeln!(f, "  Pictures     {image}")?;
         }
         if let Some(run) = &self.run {
-            let inputs = run.inputs.join(" ");
+            let inputs = match &*run.inputs {
+                [] => "no inputs".to_owned(),
+                inputs => inputs.join(" "),
+            };
             writeln!(
                 f,
                 "  Tried with   {inputs}: {} in {:.1} us on one thread",

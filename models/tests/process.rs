@@ -262,3 +262,18 @@ fn a_truncated_model_inside_a_valid_zip_is_libtorchs_to_refuse_and_told() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text.starts_with("error: libtorch cannot load "), "{text}");
 }
+
+#[test]
+fn what_inspect_prints_keeps_its_lines_whatever_a_model_calls_its_outputs() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = "def forward(self):\n  return {'a\\nb\x1b[31m': torch.ones([2])}\n";
+    let model = defined(&folder, source);
+    let tensors = folder.path().join("not/there/yet");
+    let arguments = ["inspect", model.to_str().unwrap(), "--run", "--save-tensors"];
+    let output = output_of(&[&arguments[..], &[tensors.to_str().unwrap()]].concat());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("Suggested    nothing: forward() takes no inputs\n"), "{text}");
+    assert!(text.contains("Tried with   no inputs: a b=float32[2] in "), "{text}");
+    assert!(tensors.join("output_0.npy").exists());
+}

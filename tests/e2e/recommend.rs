@@ -36,7 +36,7 @@ fn the_agent_is_a_child_that_talks_grpc_over_loopback_and_nothing_stays_behind()
     // A disturbed machine has nothing to recommend, and says why.
     let parts: &[&str] = match code {
         0 => &["own.small*", "workers=1 intra-op=1", "$/1M", "MAX INV/MIN", "Recommendation"],
-        _ => &["own.small", "workers=1 intra-op=1", "cannot be believed"],
+        _ => &["own.small", "workers=1 intra-op=1", "measurement invalid"],
     };
     assert!([0, 1].contains(&code), "{code}: {}", assay.stderr());
     for part in parts {

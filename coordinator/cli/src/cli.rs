@@ -21,6 +21,14 @@ const STYLES: styling::Styles = styling::Styles::styled()
     .literal(styling::AnsiColor::Cyan.on_default().bold())
     .placeholder(styling::AnsiColor::Cyan.on_default());
 
+/// Headings of `--help`, in the order in which `recommend` shows them.
+const MODEL: &str = "Model and payload";
+const CANDIDATES: &str = "Candidates";
+const MEASUREMENT: &str = "Measurement";
+const RANKING: &str = "Ranking";
+const OUTPUT: &str = "Output";
+const CONNECTION: &str = "Connection";
+
 /// Which machine should serve your model: measured under load, ranked by cost per inference.
 #[derive(Debug, Parser)]
 #[command(name = "assay", version, styles = STYLES, after_help = "`assay help exit-codes` lists the exit codes.", disable_help_subcommand = true)]
@@ -35,28 +43,28 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
     /// Coordinator to talk to, such as http://127.0.0.1:7440
-    #[arg(long, global = true, env = "ASSAY_SERVER", value_name = "URL")]
+    #[arg(long, global = true, env = "ASSAY_SERVER", value_name = "URL", help_heading = CONNECTION)]
     pub(crate) server: Option<String>,
     /// File with the token for the coordinator
-    #[arg(long, global = true, env = "ASSAY_TOKEN_FILE", value_name = "PATH")]
+    #[arg(long, global = true, env = "ASSAY_TOKEN_FILE", value_name = "PATH", help_heading = CONNECTION, hide_short_help = true)]
     pub(crate) token_file: Option<PathBuf>,
     /// Certificate authority of the coordinator (PEM), if it is not one of the system's
-    #[arg(long, global = true, env = "ASSAY_CA_CERT", value_name = "PATH")]
+    #[arg(long, global = true, env = "ASSAY_CA_CERT", value_name = "PATH", help_heading = CONNECTION, hide_short_help = true)]
     pub(crate) ca_cert: Option<PathBuf>,
     /// How results are written to standard output [default: table]
-    #[arg(short, long, global = true, env = "ASSAY_OUTPUT", value_name = "FORMAT")]
+    #[arg(short, long, global = true, env = "ASSAY_OUTPUT", value_name = "FORMAT", help_heading = OUTPUT)]
     pub(crate) output: Option<OutputFormat>,
-    /// Nothing but results and errors
-    #[arg(short, long, global = true)]
+    /// Suppress progress output
+    #[arg(short, long, global = true, help_heading = OUTPUT)]
     pub(crate) quiet: bool,
     /// More of what happens (-vv for everything)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = OUTPUT, hide_short_help = true)]
     pub(crate) verbose: u8,
     /// When to use colour [default: auto]
-    #[arg(long, global = true, value_name = "WHEN")]
+    #[arg(long, global = true, value_name = "WHEN", help_heading = OUTPUT, hide_short_help = true)]
     pub(crate) color: Option<ColorChoice>,
     /// Configuration file instead of ./assay.toml
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = CONNECTION, hide_short_help = true)]
     pub(crate) config: Option<PathBuf>,
 }
 
@@ -96,7 +104,7 @@ pub(crate) enum Command {
     Recommend(Box<RecommendArgs>),
     /// Run the coordinator that agents and clients connect to
     Serve(ServeArgs),
-    /// Look after the fleet
+    /// Manage agents
     #[command(subcommand)]
     Agents(AgentsCommand),
     /// Jobs on a coordinator
@@ -131,88 +139,88 @@ pub(crate) enum Command {
 
 /// `assay recommend`.
 #[derive(Clone, Debug, Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = "`--help` shows every flag, `assay help exit-codes` the exit codes.", after_long_help = EXIT_CODES)]
 pub(crate) struct RecommendArgs {
     /// TorchScript model (.pt), or a model.tar.gz that holds one
     #[arg(required_unless_present = "endpoint")]
     pub(crate) model: Option<PathBuf>,
-    /// A running server that an agent offers by this name (`assay-agent run --endpoint NAME=URL`):
-    /// measured beside the model, or alone without one
-    #[arg(long, value_name = "NAME")]
-    pub(crate) endpoint: Option<EndpointName>,
     /// Input of the model, NAME=DTYPE[SHAPE] or DTYPE[SHAPE]; repeat for several
-    #[arg(long = "input", value_name = "SPEC")]
+    #[arg(long = "input", value_name = "SPEC", help_heading = MODEL)]
     pub(crate) inputs: Vec<InputSpec>,
     /// Request body to send: a file, or a directory or .tar.gz of several
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = MODEL)]
     pub(crate) payload: Option<PathBuf>,
     /// Content-Type of the payload [default: by its file name]
-    #[arg(long, value_name = "TYPE", requires = "payload")]
+    #[arg(long, value_name = "TYPE", requires = "payload", help_heading = MODEL, hide_short_help = true)]
     pub(crate) content_type: Option<String>,
-    /// Candidates, comma-separated: catalogue types, or own shapes NAME=VCPUSxMEMORY[@USD_PER_HOUR]
-    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
-    pub(crate) instance_types: Vec<CandidateType>,
-    /// Configurations to try, such as workers=1,2; repeat for several settings [default: a small grid]
-    #[arg(long, value_name = "SETTING=VALUES")]
-    pub(crate) sweep: Vec<String>,
-    /// Constraint that must hold, such as p95<=50ms; repeat for several
-    #[arg(long = "slo", value_name = "METRIC<=LIMIT")]
-    pub(crate) slos: Vec<Slo>,
-    /// What matters how much, such as cost=highest,latency=low [default: cost per inference alone]
-    #[arg(long, value_name = "GOALS")]
-    pub(crate) goal: Option<Goals>,
-    /// About a minute per configuration, wider intervals, no burn-in
-    #[arg(long)]
-    pub(crate) quick: bool,
-    /// Seed of all randomness
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seed: u64,
-    /// Hold each answer for so long as well
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) soak: Option<Duration>,
-    /// A fixed load instead of the search: users:N, phases:…, stairs:… or trace:FILE
-    #[arg(long, value_name = "LOAD")]
-    pub(crate) load: Option<String>,
-    /// Region whose prices count
-    #[arg(long, default_value = "us-east-1", value_name = "REGION")]
-    pub(crate) region: String,
-    /// Load the deployment must carry, such as 40000/min
-    #[arg(long, value_name = "RATE")]
-    pub(crate) demand: Option<Rate>,
-    /// Share of its capacity that an instance may be used to at that demand
-    #[arg(long, default_value = "70%", value_name = "PERCENT", value_parser = parse_percent, requires = "demand")]
-    pub(crate) headroom: u8,
-    /// The whole job ends by then
-    #[arg(long, default_value = "30m", value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) max_duration: Duration,
-    /// How long the model may take to load and warm up [default: 1m, and 1s for every 16 MiB of it]
-    #[arg(long, value_name = "DURATION", value_parser = parse_ready_timeout, requires = "model")]
-    pub(crate) ready_timeout: Option<Duration>,
-    /// Own prices: instance_type,region,usd_per_hour,source,as_of
-    #[arg(long, value_name = "FILE")]
-    pub(crate) prices: Option<PathBuf>,
-    /// Price of every candidate that has none of its own
-    #[arg(long, value_name = "USD")]
-    pub(crate) price_per_hour: Option<PricePerHour>,
-    /// Name of the job [default: from model and time]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) name: Option<JobName>,
-    /// Keep the store of a run without a server in this directory
-    #[arg(long, value_name = "DIR")]
-    pub(crate) save: Option<PathBuf>,
-    /// Create the job on the server and return
-    #[arg(long)]
-    pub(crate) detach: bool,
-    /// The agent program [default: beside assay]
-    #[arg(long, env = "ASSAY_AGENT", value_name = "PATH")]
-    pub(crate) agent_binary: Option<PathBuf>,
-    /// The model host program [default: beside the agent]
-    #[arg(long, env = "ASSAY_HOST", value_name = "PATH")]
-    pub(crate) host_binary: Option<PathBuf>,
     /// A shared library of operators that the model uses, such as libtorchvision.so; repeatable. With a
     /// server, its agents name theirs
-    #[arg(long = "op-library", value_name = "FILE")]
+    #[arg(long = "op-library", value_name = "FILE", help_heading = MODEL, hide_short_help = true)]
     pub(crate) op_libraries: Vec<PathBuf>,
+    /// A running server that an agent offers by this name (`assay-agent run --endpoint NAME=URL`):
+    /// measured beside the model, or alone without one
+    #[arg(long, value_name = "NAME", help_heading = MODEL, hide_short_help = true)]
+    pub(crate) endpoint: Option<EndpointName>,
+    /// Candidates, comma-separated: catalogue types, or own shapes NAME=VCPUSxMEMORY[@USD_PER_HOUR]
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', help_heading = CANDIDATES)]
+    pub(crate) instance_types: Vec<CandidateType>,
+    /// Configurations to try, such as workers=1,2; repeat for several settings [default: a small grid]
+    #[arg(long, value_name = "SETTING=VALUES", help_heading = CANDIDATES)]
+    pub(crate) sweep: Vec<String>,
+    /// About a minute per configuration, wider intervals, no burn-in
+    #[arg(long, help_heading = MEASUREMENT)]
+    pub(crate) quick: bool,
+    /// Seed of all randomness
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = MEASUREMENT, hide_short_help = true)]
+    pub(crate) seed: u64,
+    /// Hold each answer for so long as well
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = MEASUREMENT, hide_short_help = true)]
+    pub(crate) soak: Option<Duration>,
+    /// A fixed load instead of the search: users:N, phases:…, stairs:… or trace:FILE
+    #[arg(long, value_name = "LOAD", help_heading = MEASUREMENT)]
+    pub(crate) load: Option<String>,
+    /// Region whose prices count
+    #[arg(long, default_value = "us-east-1", value_name = "REGION", help_heading = CANDIDATES, hide_short_help = true)]
+    pub(crate) region: String,
+    /// Constraint that must hold, such as p95<=50ms; repeat for several
+    #[arg(long = "slo", value_name = "METRIC<=LIMIT", help_heading = RANKING)]
+    pub(crate) slos: Vec<Slo>,
+    /// What matters how much, such as cost=highest,latency=low [default: cost per inference alone]
+    #[arg(long, value_name = "GOALS", help_heading = RANKING)]
+    pub(crate) goal: Option<Goals>,
+    /// Load the deployment must carry, such as 40000/min
+    #[arg(long, value_name = "RATE", help_heading = RANKING)]
+    pub(crate) demand: Option<Rate>,
+    /// Share of its capacity that an instance may be used to at that demand
+    #[arg(long, default_value = "70%", value_name = "PERCENT", value_parser = parse_percent, requires = "demand", help_heading = RANKING, hide_short_help = true)]
+    pub(crate) headroom: u8,
+    /// The whole job ends by then
+    #[arg(long, default_value = "30m", value_name = "DURATION", value_parser = parse_duration, help_heading = MEASUREMENT)]
+    pub(crate) max_duration: Duration,
+    /// How long the model may take to load and warm up [default: 1m, and 1s for every 16 MiB of it]
+    #[arg(long, value_name = "DURATION", value_parser = parse_ready_timeout, requires = "model", help_heading = MEASUREMENT, hide_short_help = true)]
+    pub(crate) ready_timeout: Option<Duration>,
+    /// Own prices: instance_type,region,usd_per_hour,source,as_of
+    #[arg(long, value_name = "FILE", help_heading = CANDIDATES, hide_short_help = true)]
+    pub(crate) prices: Option<PathBuf>,
+    /// Price of every candidate that has none of its own
+    #[arg(long, value_name = "USD", help_heading = CANDIDATES, hide_short_help = true)]
+    pub(crate) price_per_hour: Option<PricePerHour>,
+    /// Name of the job [default: from model and time]
+    #[arg(long, value_name = "NAME", help_heading = OUTPUT, hide_short_help = true)]
+    pub(crate) name: Option<JobName>,
+    /// Keep the store of a run without a server in this directory
+    #[arg(long, value_name = "DIR", help_heading = OUTPUT, hide_short_help = true)]
+    pub(crate) save: Option<PathBuf>,
+    /// Create the job on the server and return
+    #[arg(long, help_heading = CONNECTION, hide_short_help = true)]
+    pub(crate) detach: bool,
+    /// The agent program [default: beside assay]
+    #[arg(long, env = "ASSAY_AGENT", value_name = "PATH", help_heading = CONNECTION, hide_short_help = true)]
+    pub(crate) agent_binary: Option<PathBuf>,
+    /// The model host program [default: beside the agent]
+    #[arg(long, env = "ASSAY_HOST", value_name = "PATH", help_heading = CONNECTION, hide_short_help = true)]
+    pub(crate) host_binary: Option<PathBuf>,
 }
 
 /// `assay serve`.
@@ -251,7 +259,7 @@ pub(crate) enum AgentsCommand {
         /// Its name
         name: String,
     },
-    /// Take a drain back
+    /// Resume scheduling on a drained agent
     Undrain {
         /// Its name
         name: String,

@@ -85,7 +85,7 @@ pub(super) fn of_candidate(
     }
     if trial.repeats > 0 {
         warnings.push(format!(
-            "measured {} times; the figures before could not be believed",
+            "measured {} times; the measurements before were invalid",
             trial.repeats + 1
         ));
     }
@@ -190,8 +190,8 @@ fn about_the_limit(facts: &JobFacts, measurement: &Measurement, warnings: &mut V
         let limit = as_micros(slo.limit());
         if seen > limit {
             warnings.push(format!(
-                "{} read {} around the answer: the search steers to the rate that just reaches {}, \
-                 so it lies on either side by chance",
+                "{} read {} around the answer: the search steers to the rate that just reaches {}, and readings \
+                 fall on either side of the limit because of sampling noise",
                 slo.metric(),
                 shown_latency(seen),
                 shown_latency(limit)
@@ -320,7 +320,7 @@ pub(super) fn unbelievable(validity: &Validity, repeats: u32) -> String {
         .collect();
     let times =
         if repeats > 0 { format!(", measured {} times", repeats + 1) } else { String::new() };
-    format!("its figures cannot be believed{times}: {}", gravest.join("; "))
+    format!("measurement invalid{times}: {}", gravest.join("; "))
 }
 
 /// Why a measured candidate is not in the ranking by cost.
@@ -373,7 +373,7 @@ pub(super) fn no_recommendation(
     let unbelievable =
         lists.failed.iter().filter(|(_, why)| *why == WhyFailed::Unbelievable).count();
     if unbelievable > 0 && unbelievable == lists.failed.len() {
-        return Some(format!("no measurement can be believed ({unbelievable} invalid)"));
+        return Some(format!("no valid measurement ({unbelievable} invalid)"));
     }
     if let Some((first, _)) = lists.failed.first() {
         return Some(format!("no candidate could be measured; {}", reason(first)));

@@ -86,13 +86,10 @@ fn all_invalid_trials_end_in_failed_with_no_recommendation() {
     assert_eq!(types(&report.failed), ["own.small", "own.other"]);
     assert_eq!(
         report.failed[0].reason.as_deref().unwrap(),
-        "its figures cannot be believed, measured 3 times: 12.0 % of CPU time was stolen by the hypervisor (limit 1)"
+        "measurement invalid, measured 3 times: 12.0 % of CPU time was stolen by the hypervisor (limit 1)"
     );
     assert_eq!(report.recommendation, None);
-    assert_eq!(
-        report.no_recommendation_reason.unwrap(),
-        "no measurement can be believed (2 invalid)"
-    );
+    assert_eq!(report.no_recommendation_reason.unwrap(), "no valid measurement (2 invalid)");
 }
 
 #[test]
@@ -383,7 +380,7 @@ fn a_percentile_above_its_limit_is_explained_where_the_answer_was_confirmed() {
         let mut job = facts(&["own.a=1x2GiB@0.05"], vec![measured(measurement(100.0, 3.0))]);
         job.spec.constraints = vec![constraint.parse().unwrap()];
         let report = reported(&job);
-        has(&report.ranking[0].warnings, "lies on either side by chance")
+        has(&report.ranking[0].warnings, "because of sampling noise")
     };
     assert!(explained("p95<=1ms"));
     assert!(!explained("p95<=10s"));
@@ -505,9 +502,9 @@ fn a_negative_answer_of_a_disturbed_minute_rejects_nobody_for_good() {
     let report = reported(&job);
     assert!(report.rejected.is_empty() && report.leaves_open());
     let reason = report.failed[0].reason.as_deref().unwrap();
-    assert!(reason.starts_with("its figures cannot be believed, measured 3 times: "), "{reason}");
+    assert!(reason.starts_with("measurement invalid, measured 3 times: "), "{reason}");
     assert!(reason.ends_with("(too slow)"), "{reason}");
     assert_eq!(report.failed[0].validity.as_ref().unwrap().verdict, Verdict::Invalid);
     let why = report.no_recommendation_reason.unwrap();
-    assert_eq!(why, "no measurement can be believed (1 invalid)");
+    assert_eq!(why, "no valid measurement (1 invalid)");
 }

@@ -194,7 +194,7 @@ impl Trial {
         }
         let again =
             Self { state: TrialState::Queued, losses: self.losses, repeats: self.repeats + 1 };
-        let reason = format!("its figures could not be believed ({findings})");
+        let reason = format!("measurement invalid ({findings})");
         let mut effects = acknowledged(lease);
         effects.extend([TrialEffect::DiscardSteps, TrialEffect::Requeued { reason }]);
         (again, effects)

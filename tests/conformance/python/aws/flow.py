@@ -80,7 +80,7 @@ def check_recommendation(job: str, found: dict) -> None:
 
 def is_disturbed(reason: str | None) -> bool:
     """The job did measure, and says itself that other load on this machine spoiled the figures."""
-    return reason is not None and "cannot be believed" in reason
+    return reason is not None and "measurement invalid" in reason
 
 
 def assay(program: str, url: str, *arguments: str) -> str:
