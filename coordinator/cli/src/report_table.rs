@@ -4,12 +4,19 @@ use std::fmt::Write as _;
 
 use assay_measure::printable;
 use assay_planning::report::{Entry, JobReport, emulation_note};
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table};
 
 use crate::figures;
 
 /// Lines of a legend are no longer than this.
 const LEGEND_WIDTH: usize = 80;
+
+/// The column that is broken first where the terminal is narrow: between its words, all others stay whole.
+const CONFIGURATION: usize = 2;
+/// Its longest words, `CONFIGURATION` among them.
+const CONFIGURATION_WORD: usize = 13;
+/// Before the first column, and after each.
+const GAP: u16 = 2;
 
 /// Which columns, and how wide they may be.
 #[derive(Clone, Copy, Debug)]
@@ -67,12 +74,30 @@ fn table(rows: &[(&Entry, &str)], report: &JobReport, layout: Layout) -> Table {
         table.add_row(row(entry, meets, scored, layout.wide));
     }
     for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((if index == 0 { 2 } else { 0 }, 2));
-        if index != 1 && index != 2 {
+        column.set_padding((if index == 0 { GAP } else { 0 }, GAP));
+        if index != 1 && index != CONFIGURATION {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    keep_figures_whole(&mut table, layout.width);
     table
+}
+
+/// Where the rest fits, so does the table, with the configuration on more lines.
+fn keep_figures_whole(table: &mut Table, width: Option<u16>) {
+    let Some(width) = width else { return };
+    let contents = table.column_max_content_widths();
+    let others = contents.iter().enumerate().filter(|(index, _)| *index != CONFIGURATION);
+    let others: usize = others.map(|(_, content)| usize::from(*content)).sum();
+    let gaps = usize::from(GAP) * (contents.len() + 1);
+    if others + gaps + CONFIGURATION_WORD > usize::from(width) {
+        return;
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        if index != CONFIGURATION {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
 }
 
 fn row(entry: &Entry, meets: &str, scored: bool, wide: bool) -> Vec<Cell> {
@@ -217,6 +242,9 @@ fn left_out(text: &mut String, report: &JobReport) {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
+    use assay_measure::configuration::Configuration;
     use serde_json::json;
 
     use super::*;
@@ -260,6 +288,25 @@ mod tests {
         assert!(text.contains(legend), "{text}");
         assert!(!text.contains("#1 is suspect") && !text.contains("no_burn_in"), "{text}");
         assert!(rows.iter().take(5).all(|row| row.chars().count() <= 80), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_breaks_the_configuration_and_no_figure() {
+        let mut report = report();
+        for entry in &mut report.ranking {
+            entry.endpoint = None;
+            entry.configuration = Some(Configuration::cpu(2.try_into().unwrap(), NonZeroU32::MIN));
+            entry.cost_per_million_usd = Some(1.23);
+            entry.cpu_utilization_pct = Some(81.0);
+        }
+        let text = render(&report, Layout { wide: false, width: Some(80) });
+        let rows: Vec<&str> = text.lines().take(5).collect();
+        assert!(rows.iter().all(|row| row.chars().count() <= 80), "{text}");
+        assert!(rows[0].contains("CONFIGURATION") && rows[0].contains("MAX INV/MIN"), "{text}");
+        assert!(rows[1].contains("ml.c5.large*  workers=2 "), "{text}");
+        assert!(rows[1].contains("1 380 ± 208") && rows[1].ends_with(" yes"), "{text}");
+        assert_eq!(rows[2].trim(), "intra-op=1", "{text}");
+        assert!(rows[3].ends_with(" yes?"), "{text}");
     }
 
     #[test]
