@@ -50,7 +50,7 @@ fn two_types_of_one_shape_share_a_trial_and_the_report_is_an_assay_job_1_sorted_
     command.arg("recommend").arg(model).args([
         "--quick",
         "--max-duration",
-        "40s",
+        "60s",
         "--sweep",
         "workers=1",
         "--sweep",
@@ -96,7 +96,7 @@ fn two_types_of_one_shape_share_a_trial_and_the_report_is_an_assay_job_1_sorted_
         );
         assert_eq!(report["recommendation"]["rank"], 1);
     }
-    table_of_what_was_saved(&saved);
+    table_of_what_was_saved(&saved, !entries("ranking").is_empty());
 
     let list = if entries("ranking").is_empty() { "failed" } else { "ranking" };
     let mut broken = report.clone();
@@ -107,7 +107,7 @@ fn two_types_of_one_shape_share_a_trial_and_the_report_is_an_assay_job_1_sorted_
     assert!(!schema.is_valid(&renamed), "the schema misses a missing list");
 }
 
-fn table_of_what_was_saved(data_dir: &Path) {
+fn table_of_what_was_saved(data_dir: &Path, ranked: bool) {
     let mut serve = Command::new(binaries::assay());
     serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
     let mut server = Child::start("assay serve", &mut serve);
@@ -115,13 +115,13 @@ fn table_of_what_was_saved(data_dir: &Path) {
     let mut describe = Command::new(binaries::assay());
     describe.args(["--server", &url, "jobs", "describe", "two-types"]);
     let mut described = Child::start("assay jobs describe", &mut describe);
-    let code = described.exit_code(LIMIT);
-    // As the run itself ended: a disturbed machine has nothing to recommend, and says why.
-    let parts = match code {
-        0 => ["ml.c5.large*", "ml.m5.large*", "MAX INV/MIN", "±"],
-        _ => ["ml.c5.large", "ml.m5.large", "No recommendation", "measurement invalid"],
+    // A disturbed machine has nothing to recommend, and says why.
+    let parts = if ranked {
+        ["ml.c5.large*", "ml.m5.large*", "MAX INV/MIN", "±"]
+    } else {
+        ["ml.c5.large", "ml.m5.large", "No recommendation", "measurement invalid"]
     };
-    assert!([0, 1].contains(&code), "{}", described.stderr());
+    assert_eq!(described.exit_code(LIMIT), 0, "{}", described.stderr());
     let table = described.stdout();
     for part in parts {
         assert!(table.contains(part), "no {part:?} in\n{table}");
