@@ -26,11 +26,10 @@ use tokio::sync::mpsc;
 
 mod download;
 
+use crate::confinement::private_folder::PASSABLE;
 use download::Download;
 
 const PARTIAL: &str = ".partial-";
-/// The user of a model host passes through to the model whose name it is told; nobody else sees any name.
-const PASSABLE: u32 = 0o711;
 
 /// A folder of artifacts.
 #[derive(Debug)]

@@ -23,6 +23,8 @@ use super::privileges::OwnUser;
 use crate::owner::Owner;
 
 const PREFIX: &str = "assay-host-";
+/// The mode of folders that a host's user passes through to what it may see: nobody else reads a name there.
+pub(crate) const PASSABLE: u32 = 0o711;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -44,14 +46,13 @@ impl PrivateFolder {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let parent = fs::canonicalize(env::temp_dir())?;
         let folder = parent.join(format!("{PREFIX}{}-{number}", Owner::this().text()));
-        // The host's user goes through it to what is its own, and reads nothing of it.
-        DirBuilder::new().mode(0o711).create(&folder)?;
+        DirBuilder::new().mode(PASSABLE).create(&folder)?;
         let made =
             Self { root: folder.join("root"), scratch: folder.join("scratch"), folder, user };
         DirBuilder::new().mode(0o700).create(&made.root)?;
         DirBuilder::new().mode(0o700).create(&made.scratch)?;
         // A umask takes bits away.
-        fs::set_permissions(&made.folder, fs::Permissions::from_mode(0o711))?;
+        fs::set_permissions(&made.folder, fs::Permissions::from_mode(PASSABLE))?;
         if let Some((uid, gid)) = user.map(OwnUser::ids) {
             chown(&made.scratch, Some(uid), Some(gid))?;
         }

@@ -99,14 +99,13 @@ impl World {
         if !needs.operator_libraries.is_empty() {
             by_name.push(libraries::LOADED_FOR_OPERATORS);
         }
-        for library in libraries::of(needs.program, &by_name) {
-            world.add(&library, Use::Execute, true)?;
-        }
+        let mut loaded = libraries::of(needs.program, &by_name);
         for operators in needs.operator_libraries {
-            world.add(operators, Use::Execute, true)?;
-            for library in libraries::of(operators, &[]) {
-                world.add(&library, Use::Execute, true)?;
-            }
+            loaded.push(operators.clone());
+            loaded.extend(libraries::of(operators, &[]));
+        }
+        for library in &loaded {
+            world.add(library, Use::Execute, true)?;
         }
         for file in needs.files {
             world.add(file, Use::Read, true)?;

@@ -18,7 +18,7 @@ use crate::{
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 const DEFAULT_DATA_DIR: &str = "assay-data";
 
-/// Serves until SIGINT or SIGTERM. A second signal ends it at once.
+/// Serves until SIGINT, SIGTERM or SIGHUP (see [`follow::interrupted`]). A second signal ends it at once.
 pub(crate) async fn run(args: &ServeArgs, settings: &Settings) -> Result<ExitCode, Failure> {
     let data_dir = args.data_dir.clone().unwrap_or_else(|| DEFAULT_DATA_DIR.into());
     let tls = match (&args.tls_cert, &args.tls_key) {
