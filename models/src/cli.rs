@@ -365,11 +365,9 @@ fn inspect_failure(error: &InspectError) -> Failure {
 /// The hint that a failed call allows; `inputs` is the one for inputs that may be wrong.
 fn call_hint(failure: Failure, error: &CallError, inputs: &str) -> Failure {
     match error {
+        error if error.may_be_the_inputs() => failure.hint(inputs),
         CallError::Unsendable(_) => failure.hint(serve::TENSORS_ONLY),
-        CallError::Raised(said) if torch::wants_cuda(said) => {
-            failure.hint(serve::NO_DEVICE_IN_CODE)
-        }
-        CallError::Raised(_) | CallError::Refused(_) => failure.hint(inputs),
+        CallError::Raised(_) | CallError::Refused(_) => failure.hint(serve::NO_DEVICE_IN_CODE),
     }
 }
 

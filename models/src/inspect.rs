@@ -172,7 +172,9 @@ pub fn inspect(
     let suggestion = Suggestion::find(&module, &description);
     let trial = match (run, declared, &suggestion) {
         (false, _, _) => None,
-        (true, [], Suggestion::Unknown) => return Err(InspectError::UnknownInputs),
+        (true, [], Suggestion::Unknown) => {
+            return Err(why_nothing_is_guessed(&module, &description));
+        }
         // Of guesses that do not run, the likeliest shows what the model has against it.
         (true, [], Suggestion::Runs(specs) | Suggestion::NoneRuns(specs)) => {
             Some(try_out(&module, specs)?)
@@ -196,6 +198,20 @@ pub fn inspect(
         image: image.then(ImageSettings::default),
         run: trial,
     })
+}
+
+/// Whatever the inputs are, a model that asks for another device, or returns what cannot be sent, does
+/// not run: a call with numbers of no meaning shows it, and then the inputs are not the trouble.
+fn why_nothing_is_guessed(module: &Module, description: &Description) -> InspectError {
+    let Some(specs) = suggestion::placeholders(description) else {
+        return InspectError::UnknownInputs;
+    };
+    match try_out(module, &specs) {
+        Err(InspectError::Run { inputs, source }) if !source.may_be_the_inputs() => {
+            InspectError::Run { inputs, source }
+        }
+        _ => InspectError::UnknownInputs,
+    }
 }
 
 fn parameter_dtypes(description: &Description) -> BTreeMap<String, u64> {
@@ -353,6 +369,25 @@ mod tests {
             text.contains("--input 'float32[1,3,224,224]'") && text.contains("centre 224x224"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_model_without_weights_is_told_what_it_does_wrong_rather_than_asked_for_inputs() {
+        for (expression, wrong) in [
+            ("torch.complex(x, x)", "the element type complex64, which cannot be sent"),
+            ("torch.zeros([1], device=torch.device(\"cuda:0\"))", "asks for a CUDA device by name"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("model.pt");
+            let source =
+                format!("def forward(self, x: Tensor) -> Tensor:\n  return {expression}\n");
+            Module::define("Net", &source, &[]).unwrap().save(&path).unwrap();
+            let artifact = Artifact::open(&path, units::Bytes::gib(1)).unwrap();
+            let error = inspect(&artifact, &[], true).unwrap_err();
+            let InspectError::Run { inputs, source } = &error else { panic!("{error}") };
+            assert_eq!(inputs, "float32[1,8]");
+            assert!(source.to_string().contains(wrong), "{source}");
+        }
     }
 
     #[test]

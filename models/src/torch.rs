@@ -62,6 +62,18 @@ pub enum CallError {
     Unsendable(String),
 }
 
+impl CallError {
+    /// Whether other inputs might have run: not where the model's outputs or the device it names are wrong.
+    #[must_use]
+    pub fn may_be_the_inputs(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Raised(said) => !wants_cuda(said),
+            Self::Unsendable(_) => false,
+        }
+    }
+}
+
 /// A TorchScript module, in evaluation mode. Calls may be made from several threads at once.
 #[derive(Debug)]
 pub struct Module {

@@ -85,6 +85,16 @@ impl Suggestion {
     }
 }
 
+/// One tensor per required argument, of a shape that means nothing; none where an argument is no tensor.
+pub(super) fn placeholders(description: &Description) -> Option<Vec<InputSpec>> {
+    required(description)
+        .map(|(_, argument)| {
+            let tensor = argument.kind == ArgumentKind::Tensor;
+            tensor.then(|| named(None, floats(description), vec![1, 8]).ok())?
+        })
+        .collect()
+}
+
 type Guess = (DType, Vec<u64>);
 
 /// The guesses for one argument, likeliest first, and its name.
