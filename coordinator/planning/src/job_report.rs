@@ -299,6 +299,8 @@ fn progress(facts: &JobFacts) -> ProgressReport {
 }
 
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

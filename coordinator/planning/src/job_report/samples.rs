@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     catalogue::Catalogue,
+    fleet::AgentView,
     planner,
     prices::Prices,
     testing::{self, local, measured, measurement},
@@ -22,9 +23,14 @@ use crate::{
 
 /// A completed job on this machine, one configuration per type; `outcomes` are those of its trials, in order.
 pub(crate) fn facts(types: &[&str], outcomes: Vec<TrialOutcome>) -> JobFacts {
+    facts_on(local(), types, outcomes)
+}
+
+/// The same on another machine.
+pub(crate) fn facts_on(agent: AgentView, types: &[&str], outcomes: Vec<TrialOutcome>) -> JobFacts {
     let mut spec = testing::job(types);
     spec.sweep.add("workers=1").unwrap();
-    let plan = planner::plan(&spec, Catalogue::builtin(), &[local()]).unwrap();
+    let plan = planner::plan(&spec, Catalogue::builtin(), &[agent]).unwrap();
     let names: Vec<InstanceTypeName> =
         plan.candidates.iter().map(|each| each.instance_type.clone()).collect();
     let prices = Prices::builtin().freeze(&spec, &names);
