@@ -5,7 +5,9 @@
 use std::{collections::VecDeque, time::Duration};
 
 use assay_measure::{
-    outcome::LatencyFigures,
+    hardware::Utilization,
+    latency::{self, Latency},
+    outcome::StepResult,
     schedule::Load,
     search::{
         Answer, Batch, Next, Search, SearchFailure, SearchPlan, StepObservation, StepPlan,
@@ -19,7 +21,7 @@ use thiserror::Error;
 
 use crate::load::{
     Generator, GeneratorError,
-    figures::{StepEnd, StepFigures, StepResult, latency_figures},
+    figures::{EndedStep, StepEnd, StepFigures},
 };
 
 /// A step that has ended, as reports show it.
@@ -154,9 +156,9 @@ impl StepRecord {
         plan: StepPlan,
         constraints: &[Slo],
         max_error_share: f64,
-        result: StepResult,
+        result: EndedStep,
     ) -> Self {
-        let StepResult { observation, figures, .. } = result;
+        let EndedStep { observation, figures, .. } = result;
         let judged = !constraints.is_empty() && !matches!(plan.load, Load::Closed { .. });
         let misses = |slo: &Slo| {
             let limit_us = as_micros(slo.limit());
@@ -210,8 +212,28 @@ impl StepRecord {
 
     /// Latency of the answered calls.
     #[must_use]
-    pub fn latency(&self) -> Option<LatencyFigures> {
-        latency_figures(&self.figures.latency)
+    pub fn latency(&self) -> Option<Latency> {
+        Latency::of(&self.figures.latency)
+    }
+
+    /// What is told of it, with what the machine was seen doing meanwhile.
+    #[must_use]
+    pub fn result(&self, utilization: Utilization) -> StepResult {
+        StepResult {
+            index: self.plan.index,
+            purpose: self.plan.purpose,
+            users: self.users(),
+            offered: self.offered(),
+            achieved: self.achieved(),
+            started: self.started,
+            duration: self.elapsed,
+            latency: self.latency(),
+            failed_calls: self.figures.errors.total(),
+            missed_calls: self.missed,
+            accepted: self.accepted,
+            utilization,
+            histogram: latency::encode(&self.figures.latency),
+        }
     }
 }
 
@@ -255,8 +277,7 @@ impl SearchRun {
             max_error_share: plan.max_error_share,
             calls: at_answer.answered + at_answer.errors.total(),
             failed_calls: at_answer.errors.total(),
-            median_latency_us: latency_figures(&at_answer.latency)
-                .map(|figures| figures.p50_us as f64),
+            median_latency_us: Latency::of(&at_answer.latency).map(|figures| figures.p50_us as f64),
             generator: GeneratorEvidence {
                 lag_p99_us: (!at_answer.lag.is_empty())
                     .then(|| at_answer.lag.value_at_quantile(0.99) as f64),

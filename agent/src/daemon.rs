@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use assay_measure::{
     ids::LeaseToken,
-    outcome::{Failure, FailureKind, Progress, StepReport, TrialOutcome},
+    outcome::{Failure, FailureKind, Progress, StepResult, TrialOutcome},
     trial::{TrialSpec, TrialSubject},
 };
 use assay_proto::v1::{AgentMessage, TrialDeclined, TrialProgress, agent_message::Message};
@@ -47,7 +47,7 @@ pub enum TrialEvent {
     /// How far it is. Lost when nobody listens.
     Progressed(Progress),
     /// A step came to its end. Kept until acknowledged.
-    StepFinished(Box<StepReport>),
+    StepFinished(Box<StepResult>),
 }
 
 /// Somebody wants the agent to end.

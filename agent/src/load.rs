@@ -32,7 +32,7 @@ use thiserror::Error;
 
 use self::{
     exchange::{Exchange, words},
-    figures::{SATURATED_CPU_SHARE, SATURATED_LAG_US, StepEnd, StepFigures, StepResult},
+    figures::{EndedStep, SATURATED_CPU_SHARE, SATURATED_LAG_US, StepEnd, StepFigures},
     http1::Http1,
     http2::Http2,
     infer_request::RequestError,
@@ -293,7 +293,7 @@ impl Generator {
     ///
     /// # Errors
     /// [`GeneratorError::Thread`] when a sending thread failed.
-    pub fn wait_next(&mut self) -> Result<Option<StepResult>, GeneratorError> {
+    pub fn wait_next(&mut self) -> Result<Option<EndedStep>, GeneratorError> {
         while let Some(&oldest) = self.submitted.front() {
             if self.collected.get(&oldest).is_some_and(|parts| parts.len() == self.threads.len()) {
                 return Ok(self.hand_out(oldest));
@@ -322,7 +322,7 @@ impl Generator {
         Ok(None)
     }
 
-    fn hand_out(&mut self, index: u32) -> Option<StepResult> {
+    fn hand_out(&mut self, index: u32) -> Option<EndedStep> {
         self.submitted.pop_front();
         self.collected.remove(&index).map(merge)
     }
@@ -373,8 +373,8 @@ fn divide(plan: &StepPlan, threads: usize) -> Result<Vec<Work>, GeneratorError> 
 }
 
 /// One result from the parts of all threads.
-fn merge(parts: Vec<Part>) -> StepResult {
-    let mut result = StepResult {
+fn merge(parts: Vec<Part>) -> EndedStep {
+    let mut result = EndedStep {
         observation: StepObservation { started_us: u64::MAX, ..StepObservation::default() },
         figures: StepFigures::new(),
         end: StepEnd::Complete,

@@ -10,7 +10,7 @@ use std::{
 use assay_agent::{
     load::{
         Generator, GeneratorError, GeneratorOptions,
-        figures::{StepEnd, StepResult},
+        figures::{EndedStep, StepEnd},
         pacing::Scheduling,
     },
     payload::Payload,
@@ -132,7 +132,7 @@ fn perform(
     Ok(performed)
 }
 
-fn in_words(number: usize, result: &StepResult) -> String {
+fn in_words(number: usize, result: &EndedStep) -> String {
     let figures = &result.figures;
     format!(
         "phase {}: {} answered, {} failed",

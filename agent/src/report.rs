@@ -5,61 +5,13 @@
 
 use std::{fmt::Write, time::Duration};
 
-use assay_measure::outcome::LatencyFigures;
-use hdrhistogram::Histogram;
+use assay_measure::latency::Latency;
 use serde::Serialize;
 
-use crate::load::figures::{ErrorCounts, FirstFailure, StepFigures, latency_figures};
+use crate::load::figures::{ErrorCounts, FirstFailure, StepFigures};
 
 pub mod capacity;
 pub mod load;
-
-/// Latency percentiles in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Percentiles {
-    /// The mean.
-    pub mean: f64,
-    /// The median.
-    pub p50: u64,
-    /// The 90th percentile.
-    pub p90: u64,
-    /// The 95th percentile.
-    pub p95: u64,
-    /// The 99th percentile.
-    pub p99: u64,
-    /// The 99.9th percentile.
-    pub p999: u64,
-    /// The largest.
-    pub max: u64,
-}
-
-impl Percentiles {
-    /// Of a histogram; `None` when it is empty.
-    #[must_use]
-    pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
-        let LatencyFigures { mean_us, p50_us, p90_us, p95_us, p99_us, p999_us, max_us, count: _ } =
-            latency_figures(histogram)?;
-        Some(Self {
-            mean: mean_us,
-            p50: p50_us,
-            p90: p90_us,
-            p95: p95_us,
-            p99: p99_us,
-            p999: p999_us,
-            max: max_us,
-        })
-    }
-
-    fn row(&self) -> [String; 7] {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a mean of microseconds, at most ten minutes"
-        )]
-        let mean = self.mean.round() as u64;
-        [mean, self.p50, self.p90, self.p95, self.p99, self.p999, self.max].map(time)
-    }
-}
 
 /// The load generator's own part.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -70,7 +22,7 @@ pub struct GeneratorReport {
     pub requests: u64,
     /// How late it handled requests; absent in closed loop, where nothing is due.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lag_us: Option<Percentiles>,
+    pub lag_us: Option<Latency>,
     /// It could not offer the load.
     pub saturated: bool,
     /// Requests that waited because every connection was busy.
@@ -86,7 +38,7 @@ impl GeneratorReport {
         Self {
             cpu_seconds: figures.generator_cpu.as_secs_f64(),
             requests: figures.sent,
-            lag_us: Percentiles::of(&figures.lag),
+            lag_us: Latency::of(&figures.lag),
             saturated,
             waited_for_connection: figures.waited,
             connections_opened: figures.connections_opened,
@@ -184,18 +136,26 @@ fn line(text: &mut String, label: &str, value: &str) {
     let _ = writeln!(text, "  {label:<10} {value}");
 }
 
-fn latency_table(text: &mut String, rows: &[(&str, Option<Percentiles>)]) {
+fn latency_table(text: &mut String, rows: &[(&str, Option<Latency>)]) {
     let heads = ["MEAN", "P50", "P90", "P95", "P99", "P99.9", "MAX"];
     let _ = write!(text, "\n  {:<10}", "");
     for head in heads {
         let _ = write!(text, " {head:>8}");
     }
     text.push('\n');
-    for (label, percentiles) in rows {
-        let Some(percentiles) = percentiles else { continue };
+    for (label, latency) in rows {
+        let Some(latency) = latency else { continue };
         let _ = write!(text, "  {label:<10}");
-        for value in percentiles.row() {
-            let _ = write!(text, " {value:>8}");
+        let Latency { mean_us, p50_us, p90_us, p95_us, p99_us, p999_us, max_us, count: _ } =
+            latency;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a mean of microseconds, at most ten minutes"
+        )]
+        let mean_us = mean_us.round() as u64;
+        for figure in [mean_us, *p50_us, *p90_us, *p95_us, *p99_us, *p999_us, *max_us] {
+            let _ = write!(text, " {:>8}", time(figure));
         }
         text.push('\n');
     }

@@ -13,7 +13,6 @@ mod levels;
 mod measurement;
 mod measuring;
 mod record;
-pub mod step_report;
 mod stops;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};

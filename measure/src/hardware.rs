@@ -76,6 +76,7 @@ pub struct Utilization {
     pub host_memory_bytes: Option<Bytes>,
     /// The least memory that was available on the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "available_memory_bytes")]
     pub machine_available_bytes: Option<Bytes>,
     /// Pages swapped in or out per second on the machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]

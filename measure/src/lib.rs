@@ -8,7 +8,7 @@
 //! - What is sent: [`payload_file`] (what it may be), [`stray_file`] (what is never taken). What is told when
 //!   something fails: [`failure_text`]; text from elsewhere, fit for people: [`printable`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
-//! - Measuring: [`schedule`] (when to send), [`histogram`] and [`statistics`] (what it took),
+//! - Measuring: [`schedule`] (when to send), [`latency`] and [`statistics`] (what it took),
 //!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`batch_log`] (how a server tells its batches), [`host_status`] (how a model host tells its start), [`known_queue`] (what a
 //!   search must find).
 
@@ -18,12 +18,12 @@ pub mod configuration;
 pub mod environment;
 pub mod failure_text;
 pub mod hardware;
-pub mod histogram;
 pub mod host_status;
 pub mod ids;
 pub mod input_spec;
 pub mod job;
 pub mod known_queue;
+pub mod latency;
 pub mod money;
 pub mod outcome;
 pub mod payload_file;

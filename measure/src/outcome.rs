@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 
 use crate::{
     bounded_text,
     configuration::{Configuration, word_enum},
     hardware::{HostFacts, LimitInForce, Utilization},
+    latency::Latency,
     search::{Answer, Purpose},
     stepped_load::StopCause,
-    units::{Bytes, Rate},
+    units::Rate,
     validity::Validity,
 };
 
@@ -25,7 +26,7 @@ pub const LONGEST_DETAIL: usize = 16 << 10;
 #[serde(tag = "ended", rename_all = "snake_case")]
 pub enum TrialOutcome {
     /// It was measured, whatever the figures say and however far they can be believed.
-    Measured(Box<Measurement>),
+    Measured(Box<TrialResult>),
     /// It could not be measured.
     Failed(Failure),
     /// Somebody cancelled it.
@@ -137,17 +138,18 @@ word_enum!(
     }
 );
 
-/// The figures of a trial.
+/// What came of a trial that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measurement {
+pub struct TrialResult {
     /// The answer of the search, or of a load with stopping conditions; absent for other fixed loads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
     /// What ended a load with stopping conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_by: Option<StopCause>,
-    /// Latency at the answer (for fixed loads: of the last phase).
-    pub latency: LatencyFigures,
+    /// Latency at the answer (for fixed loads: of the last phase); absent when no call was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
     /// Utilization at the answer.
     pub utilization: Utilization,
     /// Utilization of the machine without load, after the run.
@@ -202,27 +204,6 @@ pub struct OutputDeviation {
     pub mean: f64,
 }
 
-/// Latency of calls, counted from their intended send time, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct LatencyFigures {
-    /// How many calls the figures rest on; the others are meaningless when 0.
-    pub count: u64,
-    /// The mean.
-    pub mean_us: f64,
-    /// The median.
-    pub p50_us: u64,
-    /// The 90th percentile.
-    pub p90_us: u64,
-    /// The 95th percentile.
-    pub p95_us: u64,
-    /// The 99th percentile.
-    pub p99_us: u64,
-    /// The 99.9th percentile.
-    pub p999_us: u64,
-    /// The largest.
-    pub max_us: u64,
-}
-
 /// What the harness itself cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HarnessFigures {
@@ -236,38 +217,67 @@ pub struct HarnessFigures {
     pub sampler_cpu_s: f64,
 }
 
-/// A step as it is reported, stored and shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StepReport {
+/// What came of one step: filled where the load is generated, and the same on the wire, in the store, in
+/// rankings and in documents.
+///
+/// [`Serialize`] writes it as documents show it: rates per minute, seconds, no histogram.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepResult {
     /// Counts from 0 within the trial.
     pub index: u32,
     /// What it was for.
     pub purpose: Purpose,
     /// Users in closed loop.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub users: Option<u32>,
     /// Offered rate in open loop.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offered: Option<Rate>,
     /// Rate of answered calls.
     pub achieved: Rate,
+    /// When it began, since the load generator was started.
+    pub started: Duration,
     /// How long load was offered.
     pub duration: Duration,
-    /// Latency of the answered calls.
-    pub latency: LatencyFigures,
+    /// Latency of the answered calls; absent when none was answered.
+    pub latency: Option<Latency>,
     /// Calls that failed.
     pub failed_calls: u64,
-    /// Calls that missed a constraint; absent without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Calls that missed a constraint, failed ones included; absent without one, and in closed loop.
     pub missed_calls: Option<u64>,
-    /// The constraints held in this step; absent without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Every constraint held; absent without one, and in closed loop, which says nothing about arrivals.
     pub accepted: Option<bool>,
     /// How busy the machine was.
     pub utilization: Utilization,
-    /// The latency histogram in HDR V2 encoding; may be empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The latencies as [`latency::encode`](crate::latency::encode) writes them; may be empty.
     pub histogram: Vec<u8>,
+}
+
+impl Serialize for StepResult {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mode = if self.users.is_some() { "closed" } else { "open" };
+        let mut step = serializer.serialize_map(None)?;
+        step.serialize_entry("mode", mode)?;
+        step.serialize_entry("purpose", &self.purpose)?;
+        if let Some(users) = self.users {
+            step.serialize_entry("users", &users)?;
+        }
+        if let Some(offered) = self.offered {
+            step.serialize_entry("offered_per_min", &offered.as_per_minute())?;
+        }
+        step.serialize_entry("achieved_per_min", &self.achieved.as_per_minute())?;
+        step.serialize_entry("started_s", &self.started.as_secs_f64())?;
+        step.serialize_entry("duration_s", &self.duration.as_secs_f64())?;
+        if let Some(latency) = &self.latency {
+            step.serialize_entry("latency_us", latency)?;
+        }
+        step.serialize_entry("errors", &self.failed_calls)?;
+        if let Some(missed) = self.missed_calls {
+            step.serialize_entry("missed", &missed)?;
+        }
+        if let Some(accepted) = self.accepted {
+            step.serialize_entry("accepted", &accepted)?;
+        }
+        step.end()
+    }
 }
 
 /// How far a trial has come, for people who watch.
@@ -298,14 +308,6 @@ word_enum!(
         CoolingDown = "cooling_down",
     }
 );
-
-impl Measurement {
-    /// Memory used by the host at most, if known.
-    #[must_use]
-    pub fn host_memory(&self) -> Option<Bytes> {
-        self.utilization.host_memory_bytes
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::{
     configuration::word_enum,
-    outcome::LatencyFigures,
+    latency::Latency,
     schedule::{Load, Phase},
     search::{Answer, Confirmation, Estimate, LimitedBy, StepObservation, step_throughputs},
     slo::{Slo, SloMetric},
@@ -229,8 +229,8 @@ pub struct Level {
     pub failed: u64,
     /// How long load was offered.
     pub elapsed: Duration,
-    /// Latency of the answered calls.
-    pub latency: LatencyFigures,
+    /// Latency of the answered calls; absent when none was answered.
+    pub latency: Option<Latency>,
     /// Throughputs per second of its parts.
     pub throughputs: Vec<f64>,
 }
@@ -336,10 +336,9 @@ impl LevelWatch {
             let (users, share) = (level.users, level.error_share());
             (NoLevelHeld::TooManyErrors { users, share, allowed }, StopCause::Errors)
         } else {
-            let missed =
-                self.stopping.latency.iter().find_map(|slo| {
-                    missed_figure(*slo, &level.latency).map(|seen_us| (*slo, seen_us))
-                });
+            let missed = self.stopping.latency.iter().find_map(|slo| {
+                missed_figure(*slo, level.latency.as_ref()?).map(|seen_us| (*slo, seen_us))
+            });
             let (threshold, seen_us) = missed?;
             let users = level.users;
             (NoLevelHeld::TooSlow { users, threshold, seen_us }, StopCause::Latency)
@@ -417,16 +416,10 @@ impl LevelWatch {
 
 /// A percentile above its threshold. With too few calls for the percentile only the median counts: a
 /// single straggler among a handful of calls must not end the load.
-fn missed_figure(threshold: Slo, latency: &LatencyFigures) -> Option<u64> {
+fn missed_figure(threshold: Slo, latency: &Latency) -> Option<u64> {
     let beyond = latency.count as f64 * threshold.miss_budget();
-    let seen = match threshold.metric() {
-        _ if latency.count == 0 => return None,
-        _ if beyond < 1.0 => latency.p50_us,
-        SloMetric::P50 => latency.p50_us,
-        SloMetric::P90 => latency.p90_us,
-        SloMetric::P95 => latency.p95_us,
-        SloMetric::P99 => latency.p99_us,
-    };
+    let metric = if beyond < 1.0 { SloMetric::P50 } else { threshold.metric() };
+    let seen = latency.figure_us(metric);
     (seen > as_micros(threshold.limit())).then_some(seen)
 }
 

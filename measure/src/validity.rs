@@ -106,7 +106,13 @@ pub struct Validity {
 impl Validity {
     /// The verdict that follows from findings: the gravest of them.
     #[must_use]
-    pub fn from_findings(findings: Vec<Finding>) -> Self {
+    pub fn from_findings(mut findings: Vec<Finding>) -> Self {
+        // Neither documents nor messages know NaN or infinity.
+        let number =
+            |value: f64| if value.is_nan() { 0.0 } else { value.clamp(f64::MIN, f64::MAX) };
+        for finding in &mut findings {
+            (finding.value, finding.threshold) = (number(finding.value), number(finding.threshold));
+        }
         let verdict =
             findings.iter().map(|finding| finding.severity).max().unwrap_or(Verdict::Valid);
         Self { verdict, findings }

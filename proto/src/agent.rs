@@ -21,11 +21,14 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    pub(crate) fn new(field: &'static str, problem: impl Display) -> Self {
+    /// What is wrong with a field.
+    pub fn new(field: &'static str, problem: impl Display) -> Self {
         Self { field, problem: problem.to_string() }
     }
 
-    pub(crate) fn missing(field: &'static str) -> Self {
+    /// A field that must be there is not.
+    #[must_use]
+    pub fn missing(field: &'static str) -> Self {
         Self::new(field, "is missing")
     }
 }
@@ -37,7 +40,10 @@ impl From<Malformed> for tonic::Status {
 }
 
 /// Reads a text of the domain's grammar.
-pub(crate) fn parse<T>(field: &'static str, text: &str) -> Result<T, Malformed>
+///
+/// # Errors
+/// When it is not of that grammar.
+pub fn parse<T>(field: &'static str, text: &str) -> Result<T, Malformed>
 where
     T: FromStr,
     T::Err: Display,
@@ -45,7 +51,11 @@ where
     text.parse().map_err(|error: T::Err| Malformed::new(field, error))
 }
 
-pub(crate) fn parse_all<T>(field: &'static str, texts: &[String]) -> Result<Vec<T>, Malformed>
+/// The same of several texts.
+///
+/// # Errors
+/// For the first that is not of that grammar.
+pub fn parse_all<T>(field: &'static str, texts: &[String]) -> Result<Vec<T>, Malformed>
 where
     T: FromStr,
     T::Err: Display,
@@ -53,12 +63,16 @@ where
     texts.iter().map(|text| parse(field, text)).collect()
 }
 
-pub(crate) fn texts<T: Display>(values: &[T]) -> Vec<String> {
+/// The opposite of [`parse_all`].
+pub fn texts<T: Display>(values: &[T]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
 }
 
 /// Takes a message field that proto3 makes optional and the domain does not.
-pub(crate) fn required<W, T>(field: &'static str, value: Option<W>) -> Result<T, Malformed>
+///
+/// # Errors
+/// When it is absent, or breaks a rule of the domain.
+pub fn required<W, T>(field: &'static str, value: Option<W>) -> Result<T, Malformed>
 where
     T: TryFrom<W>,
     T::Error: Display,
@@ -70,7 +84,10 @@ where
 }
 
 /// Takes a message field that may be absent.
-pub(crate) fn optional<W, T>(field: &'static str, value: Option<W>) -> Result<Option<T>, Malformed>
+///
+/// # Errors
+/// When it breaks a rule of the domain.
+pub fn optional<W, T>(field: &'static str, value: Option<W>) -> Result<Option<T>, Malformed>
 where
     T: TryFrom<W>,
     T::Error: Display,
@@ -78,7 +95,11 @@ where
     value.map(|value| value.try_into().map_err(|error| Malformed::new(field, error))).transpose()
 }
 
-pub(crate) fn all<W, T>(field: &'static str, values: Vec<W>) -> Result<Vec<T>, Malformed>
+/// Takes a repeated field.
+///
+/// # Errors
+/// For the first element that breaks a rule of the domain.
+pub fn all<W, T>(field: &'static str, values: Vec<W>) -> Result<Vec<T>, Malformed>
 where
     T: TryFrom<W>,
     T::Error: Display,
@@ -89,12 +110,27 @@ where
         .collect()
 }
 
-pub(crate) fn finite(field: &'static str, value: f64) -> Result<f64, Malformed> {
+/// Takes a figure that may be absent.
+///
+/// # Errors
+/// When it is not a finite number.
+pub fn figure(field: &'static str, value: Option<f64>) -> Result<Option<f64>, Malformed> {
+    value.map(|value| finite(field, value)).transpose()
+}
+
+/// Takes a figure.
+///
+/// # Errors
+/// When it is not a finite number.
+pub fn finite(field: &'static str, value: f64) -> Result<f64, Malformed> {
     if value.is_finite() { Ok(value) } else { Err(Malformed::new(field, "is not a finite number")) }
 }
 
-/// A day is the longest duration that any message may ask for.
-pub(crate) fn duration(field: &'static str, micros: u64) -> Result<Duration, Malformed> {
+/// Takes a duration; a day is the longest that any message may ask for.
+///
+/// # Errors
+/// When it is longer.
+pub fn duration(field: &'static str, micros: u64) -> Result<Duration, Malformed> {
     const LONGEST: Duration = Duration::from_secs(86_400);
     let duration = Duration::from_micros(micros);
     if duration <= LONGEST {
@@ -104,7 +140,9 @@ pub(crate) fn duration(field: &'static str, micros: u64) -> Result<Duration, Mal
     }
 }
 
-pub(crate) fn micros(duration: Duration) -> u64 {
+/// A duration as messages hold it.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
     as_micros(duration)
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
-use assay_tests::{binaries, child::Child};
+use assay_tests::{binaries, child::Child, python::python};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -96,7 +96,7 @@ fn two_types_of_one_shape_share_a_trial_and_the_report_is_an_assay_job_1_sorted_
         );
         assert_eq!(report["recommendation"]["rank"], 1);
     }
-    table_of_what_was_saved(&saved, !entries("ranking").is_empty());
+    what_was_saved_reads_the_same(&saved, &report);
 
     let list = if entries("ranking").is_empty() { "failed" } else { "ranking" };
     let mut broken = report.clone();
@@ -107,7 +107,9 @@ fn two_types_of_one_shape_share_a_trial_and_the_report_is_an_assay_job_1_sorted_
     assert!(!schema.is_valid(&renamed), "the schema misses a missing list");
 }
 
-fn table_of_what_was_saved(data_dir: &Path, ranked: bool) {
+/// By the table, and by a client that knows the messages by reflection alone.
+fn what_was_saved_reads_the_same(data_dir: &Path, report: &Value) {
+    let ranked = report["ranking"].as_array().is_some_and(|ranking| !ranking.is_empty());
     let mut serve = Command::new(binaries::assay());
     serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
     let mut server = Child::start("assay serve", &mut serve);
@@ -125,6 +127,35 @@ fn table_of_what_was_saved(data_dir: &Path, ranked: bool) {
     let table = described.stdout();
     for part in parts {
         assert!(table.contains(part), "no {part:?} in\n{table}");
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance/python/report_client.py");
+    let address = url.trim_start_matches("http://");
+    let mut client = Command::new(python());
+    let mut client = Child::start("report_client.py", client.args([script, address, "two-types"]));
+    assert_eq!(client.exit_code(LIMIT), 0, "{}", client.stderr());
+    let printed = client.stdout();
+    let lines: Vec<Value> =
+        printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lists = ["ranking", "rejected", "failed"];
+    let entries: Vec<(&str, &Value)> = lists
+        .into_iter()
+        .flat_map(|list| report[list].as_array().unwrap().iter().map(move |entry| (list, entry)))
+        .collect();
+    assert_eq!(lines.len(), entries.len(), "{printed}");
+    for (line, (list, entry)) in lines.iter().zip(entries) {
+        assert_eq!(line["list"], list);
+        assert_eq!(line["p95_us"], entry["latency_us"]["p95"], "{line}");
+        assert_eq!(line["steps"], entry["steps"].as_array().unwrap().len());
+        for member in [
+            "rank",
+            "instance_type",
+            "cost_per_inference_usd",
+            "cost_per_inference_ci95",
+            "max_invocations_per_min",
+            "max_invocations_ci95",
+        ] {
+            assert_eq!(line[member], entry[member], "{member} of {line}");
+        }
     }
 }
 

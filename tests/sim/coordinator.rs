@@ -131,7 +131,7 @@ impl Coordinator {
     }
 
     pub(crate) async fn get(&self, name: &str) -> v1::GetJobResponse {
-        let request = v1::GetJobRequest { name: name.to_owned(), goals: None, demand: None };
+        let request = v1::GetJobRequest { name: name.to_owned(), ..v1::GetJobRequest::default() };
         within("a job", self.jobs().get_job(request)).await.unwrap().into_inner()
     }
 

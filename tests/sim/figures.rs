@@ -8,7 +8,8 @@ use assay_measure::{
     environment::BaseEnvironment,
     hardware::{HostFacts, Utilization},
     job::{CandidateType, JobSpec, JobSubject, ResourceLimits, Sweep},
-    outcome::{HarnessFigures, LatencyFigures, Measurement, StepReport, TrialOutcome},
+    latency::Latency,
+    outcome::{HarnessFigures, StepResult, TrialOutcome, TrialResult},
     search::{Answer, Confirmation, Estimate, LimitedBy, Mode, Purpose},
     trial::{ArtifactRef, Payload},
     units::{Bytes, Rate},
@@ -77,15 +78,16 @@ pub(crate) fn host() -> HostFacts {
     }
 }
 
-pub(crate) fn step(mark: u64, index: u32) -> v1::StepReport {
-    StepReport {
+pub(crate) fn step(mark: u64, index: u32) -> v1::StepResult {
+    StepResult {
         index,
         purpose: Purpose::Staircase,
         users: Some(index + 1),
         offered: None,
         achieved: Rate::per_second(40.0).unwrap(),
+        started: Duration::ZERO,
         duration: Duration::from_millis(1500),
-        latency: latency(),
+        latency: Some(latency()),
         failed_calls: 0,
         missed_calls: None,
         accepted: None,
@@ -96,7 +98,7 @@ pub(crate) fn step(mark: u64, index: u32) -> v1::StepReport {
 }
 
 /// Whose step this is.
-pub(crate) fn mark_of_step(step: &v1::StepReport) -> u64 {
+pub(crate) fn mark_of_step(step: &v1::StepResult) -> u64 {
     u64::from_le_bytes(step.histogram.as_slice().try_into().unwrap())
 }
 
@@ -116,7 +118,7 @@ pub(crate) fn cancelled(by: &str) -> v1::TrialOutcome {
 pub(crate) fn measured(mark: u64) -> v1::TrialOutcome {
     let rate = |per_second| Rate::per_second(per_second).unwrap();
     let estimate = Estimate { value: rate(40.0), low: rate(39.0), high: rate(41.0) };
-    TrialOutcome::Measured(Box::new(Measurement {
+    TrialOutcome::Measured(Box::new(TrialResult {
         answer: Some(Answer {
             capacity: estimate,
             plateau: estimate,
@@ -130,7 +132,7 @@ pub(crate) fn measured(mark: u64) -> v1::TrialOutcome {
             out_of_time: false,
         }),
         stopped_by: None,
-        latency: latency(),
+        latency: Some(latency()),
         utilization: Utilization::default(),
         idle: None,
         validity: Validity::from_findings(Vec::new()),
@@ -152,8 +154,8 @@ pub(crate) fn measured(mark: u64) -> v1::TrialOutcome {
     .into()
 }
 
-fn latency() -> LatencyFigures {
-    LatencyFigures {
+fn latency() -> Latency {
+    Latency {
         count: 60,
         mean_us: 25_000.5,
         p50_us: 25_000,

@@ -145,8 +145,7 @@ pub(crate) async fn assert_agree(
 
 /// The steps that a job's report shows for each trial, by whose they are.
 pub(crate) fn assert_report_has_steps(report: &v1::GetJobResponse, steps: usize) {
-    let report: serde_json::Value = serde_json::from_str(&report.report_json).unwrap();
-    for candidate in report["ranking"].as_array().unwrap() {
-        assert_eq!(candidate["steps"].as_array().unwrap().len(), steps);
+    for candidate in &report.report.as_ref().unwrap().ranking {
+        assert_eq!(candidate.steps.len(), steps);
     }
 }

@@ -83,7 +83,7 @@ pub(crate) fn held(start: &v1::StartTrial) -> v1::HeldTrial {
     }
 }
 
-pub(crate) fn step_finished(held: &v1::HeldTrial, step: v1::StepReport) -> agent_message::Message {
+pub(crate) fn step_finished(held: &v1::HeldTrial, step: v1::StepResult) -> agent_message::Message {
     agent_message::Message::StepFinished(v1::StepFinished {
         trial_id: held.trial_id.clone(),
         lease_token: held.lease_token.clone(),

@@ -4,6 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use assay_measure::{
     known_queue::{KnownCapacity, KnownQueue, Method},
+    latency::Latency,
     search::SearchPlan,
     units::as_micros,
     validity::{Validity, Verdict},
@@ -13,7 +14,7 @@ use serde::Serialize;
 use super::Watched;
 use crate::{
     capacity::SearchRun,
-    report::{Percentiles, grouped, time},
+    report::{grouped, time},
 };
 
 /// So close to the truth is close enough, whatever the interval says.
@@ -59,7 +60,7 @@ pub struct CalibrationReport {
     pub calibrated: bool,
     /// How late the generator handled requests at the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lag_us: Option<Percentiles>,
+    pub lag_us: Option<Latency>,
     /// The generator's share of one processor.
     pub generator_cpu_pct: f64,
     /// The server's share of one processor.
@@ -104,7 +105,7 @@ impl CalibrationReport {
             deviation_pct,
             covered,
             calibrated: agrees(value, ci95, deviation_pct, covered),
-            lag_us: Percentiles::of(&run.answer_figures().lag),
+            lag_us: Latency::of(&run.answer_figures().lag),
             generator_cpu_pct: watched.generator_cpu_pct,
             server_cpu_pct: watched.server_cpu_pct,
             validity: watched.validity,
@@ -138,7 +139,7 @@ impl CalibrationReport {
             );
         }
         if let Some(lag) = self.lag_us {
-            line("Lag", &format!("p50 {}, p99 {}", time(lag.p50), time(lag.p99)));
+            line("Lag", &format!("p50 {}, p99 {}", time(lag.p50_us), time(lag.p99_us)));
         }
         line(
             "Processor",

@@ -152,7 +152,7 @@ fn record(load: Load, latencies_us: &[(u64, Verdict)], constraints: &[&str]) -> 
         step,
         &constraints,
         0.01,
-        StepResult { observation, figures, end: StepEnd::Complete },
+        EndedStep { observation, figures, end: StepEnd::Complete },
     )
 }
 
@@ -194,4 +194,40 @@ fn a_step_is_accepted_when_every_constraint_holds_and_few_calls_fail() {
     assert_eq!(verdict(5, 0, 0, &["p95<=50ms", "p99<=50ms"]), (Some(5), Some(false)));
     assert_eq!(verdict(50, 0, 0, &[]), (None, None));
     assert_eq!(record(Load::Closed { users: 2 }, &calls(50, 0, 0), &["p95<=50ms"]).accepted, None);
+}
+
+fn counted(latencies_us: &[u64]) -> StepRecord {
+    let mut figures = StepFigures::new();
+    for &latency_us in latencies_us {
+        figures.answered += 1;
+        figures.latency.record(latency_us).unwrap();
+    }
+    figures.errors.status = 2;
+    let plan = StepPlan {
+        index: 3,
+        purpose: Purpose::Staircase,
+        load: Load::Closed { users: 4 },
+        duration: Duration::from_secs(2),
+        continues: false,
+        verdict_after: Duration::from_secs(1),
+    };
+    let observation =
+        StepObservation { index: 3, elapsed_us: 2_000_000, ..StepObservation::default() };
+    StepRecord::new(plan, &[], 0.0, EndedStep { observation, figures, end: StepEnd::Complete })
+}
+
+#[test]
+fn a_result_carries_the_figures_and_the_whole_histogram() {
+    let record = counted(&[1000, 2000, 3000]);
+    let result = record.result(Utilization::default());
+    assert_eq!((result.index, result.users, result.offered), (3, Some(4), None));
+    assert_eq!(result.achieved, Rate::per_second(1.5).unwrap());
+    assert_eq!((result.latency.unwrap().count, result.failed_calls, result.accepted), (3, 2, None));
+    assert_eq!(latency::decode(&result.histogram).unwrap(), record.figures.latency);
+}
+
+#[test]
+fn nothing_answered_is_no_latency_and_an_empty_histogram() {
+    let result = counted(&[]).result(Utilization::default());
+    assert_eq!((result.latency, result.histogram), (None, Vec::new()));
 }

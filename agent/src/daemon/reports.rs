@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use assay_measure::outcome::{Failure, FailureKind, StepReport, TrialOutcome};
+use assay_measure::outcome::{Failure, FailureKind, StepResult, TrialOutcome};
 use assay_proto::v1::{StepFinished, TrialFinished, agent_message::Message};
 
 use crate::link::{Acknowledged, Lease};
@@ -14,7 +14,7 @@ const LARGEST_REPORT: usize = 3 << 20;
 /// The reports of one trial.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    steps: BTreeMap<u32, StepReport>,
+    steps: BTreeMap<u32, StepResult>,
     outcome: Option<Box<TrialOutcome>>,
     /// The outcome was refused, and what stands in its place only says so.
     outcome_refused: bool,
@@ -34,7 +34,7 @@ pub(super) enum AfterRefusal {
 impl Reports {
     /// Keeps a step; returns the message that reports it. One that is too large goes without its
     /// histogram.
-    pub(super) fn add_step(&mut self, lease: &Lease, mut step: StepReport) -> Message {
+    pub(super) fn add_step(&mut self, lease: &Lease, mut step: StepResult) -> Message {
         let mut message = step_finished(lease, &step);
         let size = message.encoded_len();
         if size > LARGEST_REPORT {
@@ -118,7 +118,7 @@ fn unsent(message: String) -> TrialOutcome {
     TrialOutcome::Failed(failure)
 }
 
-fn step_finished(lease: &Lease, step: &StepReport) -> Message {
+fn step_finished(lease: &Lease, step: &StepResult) -> Message {
     Message::StepFinished(StepFinished {
         trial_id: lease.trial.to_string(),
         lease_token: lease.token.to_string(),

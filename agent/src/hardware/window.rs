@@ -139,7 +139,9 @@ fn scheduling(samples: &[Sample], basis: &Basis, seconds: f64) -> Utilization {
     };
     Utilization {
         runnable_tasks: mean(samples.iter().filter_map(|s| s.runnable).map(|count| count as f64)),
-        other_runnable_tasks: mean(samples.iter().filter_map(|s| s.other_runnable)),
+        // What the agent and the host account for is sampled a moment apart: less than none is none.
+        other_runnable_tasks: mean(samples.iter().filter_map(|s| s.other_runnable))
+            .map(|tasks| tasks.max(0.0)),
         cpu_pressure_pct: waited(|s| s.cpu_stalled_us),
         memory_pressure_pct: waited(|s| s.memory_stalled_us),
         quota_throttled_pct: withheld.and_then(|us| share(us as f64, capacity_us)),

@@ -4,11 +4,11 @@
 
 use std::{fmt, time::Duration};
 
-use assay_measure::{outcome::LatencyFigures, search::StepObservation};
+use assay_measure::{
+    latency::{Latency, histogram},
+    search::StepObservation,
+};
 use hdrhistogram::Histogram;
-
-/// The longest time a histogram tells apart: 10 minutes.
-pub const HISTOGRAM_LIMIT_US: u64 = 600_000_000;
 
 /// Median lag above which an open-loop schedule was not kept. A scheduler's hiccups on saturated cores
 /// stay far below it at the median; a generator that cannot keep up passes it within a second.
@@ -170,35 +170,13 @@ pub struct StepFigures {
 
 /// A step that has ended: what the search sees, what reports show, and how it ended.
 #[derive(Clone, Debug)]
-pub struct StepResult {
+pub struct EndedStep {
     /// For the search.
     pub observation: StepObservation,
     /// For reports.
     pub figures: StepFigures,
     /// How it ended.
     pub end: StepEnd,
-}
-
-/// An empty histogram of microseconds: 1 µs to 10 min with 3 significant digits.
-#[must_use]
-pub fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, HISTOGRAM_LIMIT_US, 3)
-        .expect("1 to 600 million with 3 digits is a valid range")
-}
-
-/// The figures of a latency histogram; `None` when it is empty.
-#[must_use]
-pub fn latency_figures(histogram: &Histogram<u64>) -> Option<LatencyFigures> {
-    (!histogram.is_empty()).then(|| LatencyFigures {
-        count: histogram.len(),
-        mean_us: histogram.mean(),
-        p50_us: histogram.value_at_quantile(0.50),
-        p90_us: histogram.value_at_quantile(0.90),
-        p95_us: histogram.value_at_quantile(0.95),
-        p99_us: histogram.value_at_quantile(0.99),
-        p999_us: histogram.value_at_quantile(0.999),
-        max_us: histogram.max(),
-    })
 }
 
 impl StepFigures {
@@ -260,8 +238,8 @@ impl fmt::Debug for StepFigures {
             .field("outstanding", &self.outstanding)
             .field("waited", &self.waited)
             .field("first_failure", &self.first_failure)
-            .field("latency", &latency_figures(&self.latency))
-            .field("lag", &latency_figures(&self.lag))
+            .field("latency", &Latency::of(&self.latency))
+            .field("lag", &Latency::of(&self.lag))
             .field("generator_cpu", &self.generator_cpu)
             .field("connections_opened", &self.connections_opened)
             .finish_non_exhaustive()

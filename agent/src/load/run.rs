@@ -8,12 +8,15 @@ use std::{
     time::Duration,
 };
 
-use assay_measure::search::{Sample, Verdict};
+use assay_measure::{
+    latency::histogram,
+    search::{Sample, Verdict},
+};
 use hdrhistogram::Histogram;
 
 use super::{
     exchange::{Ended, Ending, Ticket},
-    figures::{FirstFailure, SecondFigures, StepEnd, StepFigures, histogram},
+    figures::{FirstFailure, SecondFigures, StepEnd, StepFigures},
 };
 use crate::clock::thread_cpu_ns;
 

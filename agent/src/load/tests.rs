@@ -53,7 +53,7 @@ fn poisson(rate: f64, seed: u64) -> Load {
 }
 
 /// Runs one step and checks that its counts add up.
-fn run(server: &Server, options: &GeneratorOptions, plan: &StepPlan) -> StepResult {
+fn run(server: &Server, options: &GeneratorOptions, plan: &StepPlan) -> EndedStep {
     let mut generator = generator(server, options);
     generator.submit(plan).unwrap();
     let result = generator.wait_next().unwrap().unwrap();
@@ -62,7 +62,7 @@ fn run(server: &Server, options: &GeneratorOptions, plan: &StepPlan) -> StepResu
     result
 }
 
-fn counts_add_up(result: &StepResult) {
+fn counts_add_up(result: &EndedStep) {
     let figures = &result.figures;
     assert_eq!(
         figures.carried_in + figures.sent,
@@ -71,7 +71,7 @@ fn counts_add_up(result: &StepResult) {
     );
 }
 
-fn verdicts(result: &StepResult) -> HashMap<String, usize> {
+fn verdicts(result: &EndedStep) -> HashMap<String, usize> {
     let mut counts = HashMap::new();
     for sample in &result.observation.samples {
         *counts.entry(format!("{:?}", sample.verdict)).or_default() += 1;

@@ -3,6 +3,9 @@
 use std::{fmt::Write, time::Duration};
 
 use assay_measure::{
+    hardware::Utilization,
+    latency::Latency,
+    outcome::StepResult,
     search::{Answer, Confirmation, SearchPlan},
     units::Rate,
     validity::{Validity, Verdict},
@@ -10,10 +13,10 @@ use assay_measure::{
 use serde::Serialize;
 
 use super::{
-    ErrorsByKind, FirstFailureReport, GeneratorReport, Percentiles, first_failure, grouped,
-    latency_table, line, seconds, time,
+    ErrorsByKind, FirstFailureReport, GeneratorReport, first_failure, grouped, latency_table, line,
+    seconds, time,
 };
-use crate::capacity::{SearchRun, StepRecord};
+use crate::capacity::SearchRun;
 
 /// `assay.capacity/1`: how much a target carries.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,9 +51,9 @@ pub struct CapacityReport {
     pub confirmation: Option<Confirmation>,
     /// Latency at that rate.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency_us: Option<Percentiles>,
+    pub latency_us: Option<Latency>,
     /// Every step.
-    pub steps: Vec<CapacityStep>,
+    pub steps: Vec<StepResult>,
     /// Requests that failed, in all steps.
     pub errors_by_kind: ErrorsByKind,
     /// The first that failed.
@@ -64,53 +67,6 @@ pub struct CapacityReport {
     pub interrupted: bool,
     /// How long the search took.
     pub duration_s: f64,
-}
-
-/// One step of the search.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct CapacityStep {
-    /// `closed` or `open`.
-    pub mode: &'static str,
-    /// What it was for.
-    pub purpose: &'static str,
-    /// Users in closed loop.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub users: Option<u32>,
-    /// The rate offered in open loop.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub offered_per_min: Option<f64>,
-    /// The rate of answers.
-    pub achieved_per_min: f64,
-    /// How long load was offered.
-    pub duration_s: f64,
-    /// Latency of the answers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency_us: Option<Percentiles>,
-    /// Requests that failed.
-    pub errors: u64,
-    /// Requests that missed a constraint; absent without one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub missed: Option<u64>,
-    /// Every constraint held; absent without one and in closed loop.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accepted: Option<bool>,
-}
-
-impl CapacityStep {
-    fn of(step: &StepRecord) -> Self {
-        Self {
-            mode: if step.users().is_some() { "closed" } else { "open" },
-            purpose: step.plan.purpose.word(),
-            users: step.users(),
-            offered_per_min: step.offered().map(Rate::as_per_minute),
-            achieved_per_min: step.achieved().as_per_minute(),
-            duration_s: step.elapsed.as_secs_f64(),
-            latency_us: Percentiles::of(&step.figures.latency),
-            errors: step.figures.errors.total(),
-            missed: step.missed,
-            accepted: step.accepted,
-        }
-    }
 }
 
 impl CapacityReport {
@@ -139,8 +95,8 @@ impl CapacityReport {
             plateau_invocations_per_min: answer.map(|answer| answer.plateau.value.as_per_minute()),
             plateau_users: answer.map(|answer| answer.plateau_users),
             confirmation: answer.map(|answer| answer.confirmation),
-            latency_us: Percentiles::of(&run.answer_figures().latency),
-            steps: run.steps.iter().map(CapacityStep::of).collect(),
+            latency_us: Latency::of(&run.answer_figures().latency),
+            steps: run.steps.iter().map(|step| step.result(Utilization::default())).collect(),
             errors_by_kind: totals.errors.into(),
             first_failure: totals.first_failure.as_ref().map(Into::into),
             generator: GeneratorReport::of(&totals, saturated),
@@ -198,24 +154,24 @@ impl CapacityReport {
     fn step_table(&self, text: &mut String) {
         text.push_str("\n  STEP            LOAD     ANSWERS/MIN       P50       P95       P99  ERRORS  MEETS\n");
         for step in &self.steps {
-            let load = match (step.users, step.offered_per_min) {
+            let load = match (step.users, step.offered) {
                 (Some(users), _) => format!("{users} users"),
-                (None, Some(rate)) => format!("{}/min", grouped(rate)),
+                (None, Some(rate)) => format!("{}/min", grouped(rate.as_per_minute())),
                 (None, None) => String::new(),
             };
-            let of = |pick: fn(&Percentiles) -> u64| {
-                step.latency_us.as_ref().map_or_else(|| "-".to_owned(), |l| time(pick(l)))
+            let of = |pick: fn(&Latency) -> u64| {
+                step.latency.as_ref().map_or_else(|| "-".to_owned(), |l| time(pick(l)))
             };
             let meets = step.accepted.map_or("", |accepted| if accepted { "yes" } else { "no" });
             let _ = writeln!(
                 text,
                 "  {:<9} {load:>14} {:>13} {:>9} {:>9} {:>9} {:>7}  {meets:<5}",
                 step.purpose,
-                grouped(step.achieved_per_min),
-                of(|l| l.p50),
-                of(|l| l.p95),
-                of(|l| l.p99),
-                step.errors
+                grouped(step.achieved.as_per_minute()),
+                of(|l| l.p50_us),
+                of(|l| l.p95_us),
+                of(|l| l.p99_us),
+                step.failed_calls
             );
         }
     }

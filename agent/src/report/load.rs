@@ -2,16 +2,19 @@
 
 use std::{fmt::Write, time::Duration};
 
-use assay_measure::schedule::{Arrivals, Load};
+use assay_measure::{
+    latency::Latency,
+    schedule::{Arrivals, Load},
+};
 use serde::Serialize;
 
 use super::{
-    ErrorsByKind, FirstFailureReport, GeneratorReport, Percentiles, errors_in_words, first_failure,
-    grouped, latency_table, line, seconds, time,
+    ErrorsByKind, FirstFailureReport, GeneratorReport, errors_in_words, first_failure, grouped,
+    latency_table, line, seconds, time,
 };
 use crate::{
     capacity::per_second,
-    load::figures::{StepFigures, StepResult},
+    load::figures::{EndedStep, StepFigures},
 };
 
 /// `assay.load/1`: a fixed load and what came of it.
@@ -50,10 +53,10 @@ pub struct LoadReport {
     pub first_failure: Option<FirstFailureReport>,
     /// From the intended send time (closed loop: the actual one); absent when nothing was answered.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency_us: Option<Percentiles>,
+    pub latency_us: Option<Latency>,
     /// From the actual send time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_time_us: Option<Percentiles>,
+    pub service_time_us: Option<Latency>,
     /// The load generator's own part.
     pub generator: GeneratorReport,
     /// How long load was offered.
@@ -79,7 +82,7 @@ pub struct PhaseReport {
     pub errors: u64,
     /// Latency.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub latency_us: Option<Percentiles>,
+    pub latency_us: Option<Latency>,
     /// How long it was held.
     pub duration_s: f64,
 }
@@ -110,7 +113,7 @@ pub struct Performed {
     /// The load asked for.
     pub load: Load,
     /// What came of it.
-    pub result: StepResult,
+    pub result: EndedStep,
 }
 
 impl LoadReport {
@@ -150,8 +153,8 @@ impl LoadReport {
             errors_by_kind: all.errors.into(),
             outstanding: all.outstanding,
             first_failure: all.first_failure.as_ref().map(Into::into),
-            latency_us: Percentiles::of(&all.latency),
-            service_time_us: Percentiles::of(&all.service_time),
+            latency_us: Latency::of(&all.latency),
+            service_time_us: Latency::of(&all.service_time),
             generator: GeneratorReport::of(
                 &all,
                 performed.iter().any(|phase| phase.result.observation.generator_saturated),
@@ -249,7 +252,7 @@ impl LoadReport {
         );
         for phase in &self.phases {
             let users = phase.users.map_or_else(String::new, |users| users.to_string());
-            let of = |pick: fn(&Percentiles) -> u64| {
+            let of = |pick: fn(&Latency) -> u64| {
                 phase.latency_us.as_ref().map_or_else(|| "-".to_owned(), |l| time(pick(l)))
             };
             let _ = writeln!(
@@ -257,9 +260,9 @@ impl LoadReport {
                 "  {users:>10} {:>10} {:>12} {:>10} {:>10} {:>10} {:>10}",
                 seconds(Duration::from_secs_f64(phase.duration_s)),
                 grouped(phase.achieved_per_s),
-                of(|l| l.p50),
-                of(|l| l.p95),
-                of(|l| l.p99),
+                of(|l| l.p50_us),
+                of(|l| l.p95_us),
+                of(|l| l.p99_us),
                 phase.errors
             );
         }
@@ -268,7 +271,7 @@ impl LoadReport {
 
 impl PhaseReport {
     fn of(performed: &Performed) -> Self {
-        let StepResult { observation: _, figures, .. } = &performed.result;
+        let EndedStep { observation: _, figures, .. } = &performed.result;
         let elapsed = elapsed(&performed.result);
         let users = match performed.load {
             Load::Closed { users } => Some(users),
@@ -278,13 +281,13 @@ impl PhaseReport {
             users,
             achieved_per_s: per_second(figures.answered, elapsed).as_per_second(),
             errors: figures.errors.total(),
-            latency_us: Percentiles::of(&figures.latency),
+            latency_us: Latency::of(&figures.latency),
             duration_s: elapsed.as_secs_f64(),
         }
     }
 }
 
-fn elapsed(result: &StepResult) -> Duration {
+fn elapsed(result: &EndedStep) -> Duration {
     Duration::from_micros(result.observation.elapsed_us)
 }
 
@@ -298,14 +301,14 @@ fn seconds_of(performed: &[Performed]) -> Vec<SecondReport> {
             .seconds
             .iter()
             .map(move |second| {
-                let latency = Percentiles::of(&second.latency);
+                let latency = Latency::of(&second.latency);
                 SecondReport {
                     at_s: begin_s + second.index as f64,
                     answered: second.answered,
                     errors: second.failed,
-                    p50_us: latency.map(|latency| latency.p50),
-                    p95_us: latency.map(|latency| latency.p95),
-                    p99_us: latency.map(|latency| latency.p99),
+                    p50_us: latency.map(|latency| latency.p50_us),
+                    p95_us: latency.map(|latency| latency.p95_us),
+                    p99_us: latency.map(|latency| latency.p99_us),
                 }
             })
             .collect::<Vec<_>>()

@@ -1,15 +1,13 @@
 //! The levels of a load with stopping conditions: steps put together, and watched one level at a time.
 
 use assay_measure::{
+    latency::Latency,
     search::StepObservation,
     stepped_load::{Level, LevelWatch, SteppedLoad, StopCause},
 };
 
 use super::{measuring::Problem, record::SteppedRecord};
-use crate::{
-    capacity::StepRecord,
-    load::figures::{StepFigures, latency_figures},
-};
+use crate::{capacity::StepRecord, load::figures::StepFigures};
 
 /// What was held so far.
 #[derive(Debug)]
@@ -50,7 +48,7 @@ impl Levels {
         let level = Level {
             answered: figures.answered,
             failed: figures.errors.total(),
-            latency: latency_figures(&figures.latency).unwrap_or_default(),
+            latency: Latency::of(&figures.latency),
             ..std::mem::take(&mut self.level)
         };
         self.watch.observe(level)

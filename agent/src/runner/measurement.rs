@@ -5,7 +5,8 @@ use std::time::Duration;
 use assay_measure::{
     configuration::Configuration,
     hardware::{HostFacts, LimitInForce, Utilization},
-    outcome::{HarnessFigures, Measurement},
+    latency::Latency,
+    outcome::{HarnessFigures, TrialResult},
     trial::{TrialSpec, Work},
     validity::{Evidence, GeneratorEvidence, MachineEvidence, judge},
 };
@@ -20,7 +21,7 @@ use super::{
 use crate::{
     capacity::{StepRecord, closed_loop_evidence},
     hardware::{evidence, sampler::Sampler},
-    load::figures::{StepFigures, latency_figures},
+    load::figures::StepFigures,
     model_host::client::HostStatistics,
 };
 
@@ -42,7 +43,7 @@ pub(super) struct Context<'a> {
 }
 
 /// Puts the figures together and judges them.
-pub(super) fn measurement(record: Record, context: Context<'_>) -> Measurement {
+pub(super) fn measurement(record: Record, context: Context<'_>) -> TrialResult {
     let steps = record.steps();
     let at_answer = record.at_answer();
     let figures = record.figures_at_answer();
@@ -58,8 +59,8 @@ pub(super) fn measurement(record: Record, context: Context<'_>) -> Measurement {
         graph_output_deviation: context.outputs.by_graph,
         ..evidence_of_calls(&record, &context)
     };
-    Measurement {
-        latency: latency_figures(&figures.latency).unwrap_or_default(),
+    TrialResult {
+        latency: Latency::of(&figures.latency),
         harness: harness(&record, &figures.lag, &context),
         energy_j_per_inference: energy_per_call(&utilization, figures.answered),
         idle: Some(context.sight.narrowed(context.idle.clone())).filter(|idle| idle.samples > 0),
@@ -114,8 +115,7 @@ fn evidence_of_calls(record: &Record, context: &Context<'_>) -> Evidence {
                 answer: record.answer().cloned(),
                 calls: all.answered + failed_calls,
                 failed_calls,
-                median_latency_us: latency_figures(&all.latency)
-                    .map(|figures| figures.p50_us as f64),
+                median_latency_us: Latency::of(&all.latency).map(|figures| figures.p50_us as f64),
                 generator: GeneratorEvidence {
                     lag_p99_us: (!all.lag.is_empty())
                         .then(|| all.lag.value_at_quantile(0.99) as f64),

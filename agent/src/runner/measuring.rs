@@ -28,7 +28,6 @@ use super::{
     endpoint::{Sight, try_bodies},
     levels::Levels,
     record::{Measured, Record},
-    step_report::step_report,
     stops::Stops,
 };
 use crate::{
@@ -422,7 +421,7 @@ impl Observer {
         self.settings.sampler.mark();
         let (from_ns, to_ns) = span_ns(self.base_ns, record);
         let sampled = self.settings.sampler.window(from_ns, to_ns);
-        let report = step_report(record, self.settings.sight.narrowed(sampled));
+        let report = record.result(self.settings.sight.narrowed(sampled));
         let _ = self.settings.events.send(TrialEvent::StepFinished(Box::new(report)));
     }
 

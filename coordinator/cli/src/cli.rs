@@ -383,7 +383,7 @@ pub(crate) struct ExportArgs {
     /// Format of the file
     #[arg(long, value_name = "FORMAT", default_value = "json")]
     pub(crate) format: ExportFormat,
-    /// Where to; - is standard output
+    /// Where to; - is standard output. Of several interval logs it is the directory, made when missing
     #[arg(short = 'O', long = "out", value_name = "PATH", default_value = "-")]
     pub(crate) out: PathBuf,
 }
@@ -397,6 +397,8 @@ pub(crate) enum ExportFormat {
     Csv,
     /// Markdown
     Md,
+    /// HdrHistogram's interval logs, one of each trial: a directory of files
+    Hlog,
 }
 
 /// `assay doctor`.

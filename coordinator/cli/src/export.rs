@@ -1,6 +1,8 @@
 //! `assay export`: a job's results as a file, whole or not at all.
 
-use std::{io::Write, path::Path};
+use std::{fs, io::Write, path::Path};
+
+use assay_proto::v1;
 
 use crate::{
     cli::{ExportArgs, ExportFormat, OutputFormat},
@@ -10,21 +12,53 @@ use crate::{
     output, recommend,
 };
 
+mod interval_log;
+
 /// Writes the file, or to standard output.
 pub(crate) async fn run(args: &ExportArgs, settings: &Settings) -> Result<ExitCode, Failure> {
     let mut client = Client::connect(settings).await?;
-    let report = recommend::report_of(&mut client, &args.job).await?;
     let format = match args.format {
         ExportFormat::Json => OutputFormat::Json,
         ExportFormat::Csv => OutputFormat::Csv,
         ExportFormat::Md => OutputFormat::Md,
+        ExportFormat::Hlog => return interval_logs(args, &mut client).await,
     };
+    let report = recommend::report_of(&mut client, &args.job).await?;
     let text = output::rendered(&report, format)?;
     if args.out == Path::new("-") {
         output::write(&text)?;
     } else {
         replace(&args.out, &text).map_err(|error| {
             Failure::failed(format!("cannot write {}", args.out.display())).because(&error)
+        })?;
+    }
+    Ok(ExitCode::Done)
+}
+
+/// One file of each trial; a single one may go to standard output.
+async fn interval_logs(args: &ExportArgs, client: &mut Client) -> Result<ExitCode, Failure> {
+    let request = v1::GetJobRequest {
+        name: args.job.clone(),
+        with_histograms: true,
+        ..v1::GetJobRequest::default()
+    };
+    let report = recommend::read_report(client.jobs.get_job(request).await?.into_inner())?;
+    let logs = interval_log::of_trials(&report)?;
+    if args.out == Path::new("-") {
+        let [(_, log)] = &*logs else {
+            let what = format!("{} trials have an interval log each", logs.len());
+            return Err(Failure::usage(what).hint("name a directory with -O DIR"));
+        };
+        output::write(log)?;
+        return Ok(ExitCode::Done);
+    }
+    fs::create_dir_all(&args.out).map_err(|error| {
+        Failure::failed(format!("cannot make {}", args.out.display())).because(&error)
+    })?;
+    for (name, log) in &logs {
+        let path = args.out.join(name);
+        replace(&path, log).map_err(|error| {
+            Failure::failed(format!("cannot write {}", path.display())).because(&error)
         })?;
     }
     Ok(ExitCode::Done)

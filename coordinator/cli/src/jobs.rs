@@ -51,9 +51,10 @@ pub(crate) async fn run(command: &JobsCommand, settings: &Settings) -> Result<Ex
                 name: name.clone(),
                 goals: goal.map(Into::into),
                 demand: demand.map(Into::into),
+                with_histograms: false,
             };
             let answer = client.jobs.get_job(request).await?.into_inner();
-            let report = recommend::parse_report(&answer.report_json)?;
+            let report = recommend::read_report(answer)?;
             output::report(&report, settings.output)?;
             Ok(ExitCode::Done)
         }

@@ -124,8 +124,7 @@ impl ProgressView {
             (None, Some(rate)) => format!("{}/min offered", figures::grouped(rate * 60.0)),
             (None, None) => "recorded times".to_owned(),
         };
-        let p95 =
-            step.latency.as_ref().filter(|latency| latency.count > 0).map(|latency| latency.p95_us);
+        let p95 = step.latency.as_ref().map(|latency| latency.p95_us);
         let p95 = p95.map_or_else(String::new, |us| format!("  p95 {}", figures::latency(us)));
         self.line(&format!(
             "  {label}  {} {load}: {}/min{p95}",
@@ -167,7 +166,9 @@ fn label(planned: &v1::PlannedTrial) -> String {
 fn outcome_line(label: &str, outcome: &TrialOutcome) -> String {
     match outcome {
         TrialOutcome::Measured(measurement) => {
-            let p95 = figures::latency(measurement.latency.p95_us);
+            let p95 = measurement.latency.map_or_else(String::new, |latency| {
+                format!("p95 {}  ", figures::latency(latency.p95_us))
+            });
             let took = figures::clock(Duration::from_micros(as_micros(measurement.took)));
             let mark = match measurement.validity.verdict {
                 assay_measure::validity::Verdict::Valid => "✓",
@@ -180,7 +181,7 @@ fn outcome_line(label: &str, outcome: &TrialOutcome) -> String {
                 let value = answer.capacity.value.as_per_minute();
                 format!("{} inv/min  ", figures::with_interval(value, Some(interval)))
             });
-            format!("  {mark} {label}  {capacity}p95 {p95}  in {took}")
+            format!("  {mark} {label}  {capacity}{p95}in {took}")
         }
         TrialOutcome::Failed(failure) => format!("  ✗ {label}  {}", failure.message),
         TrialOutcome::Cancelled { by } => format!("  - {label}  cancelled by {by}"),

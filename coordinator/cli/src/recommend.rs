@@ -5,7 +5,8 @@ use std::{fs::File, path::Path};
 
 use assay_measure::job::JobStatus;
 use assay_planning::report::JobReport;
-use assay_proto::v1;
+use assay_proto::{agent::Malformed, v1};
+use assay_server::report_wire;
 
 use crate::{
     artifact,
@@ -153,14 +154,15 @@ fn short(sha256: &str) -> String {
 
 /// Asks for the report of a job, ranked by its own goals.
 pub(crate) async fn report_of(client: &mut Client, name: &str) -> Result<JobReport, Failure> {
-    let request = v1::GetJobRequest { name: name.to_owned(), goals: None, demand: None };
+    let request = v1::GetJobRequest { name: name.to_owned(), ..v1::GetJobRequest::default() };
     let answer = client.jobs.get_job(request).await?.into_inner();
-    parse_report(&answer.report_json)
+    read_report(answer)
 }
 
-/// Reads an `assay.job/1` document.
-pub(crate) fn parse_report(json: &str) -> Result<JobReport, Failure> {
-    serde_json::from_str(json).map_err(|error| {
+/// The report of an answer.
+pub(crate) fn read_report(answer: v1::GetJobResponse) -> Result<JobReport, Failure> {
+    let report = answer.report.ok_or_else(|| Malformed::missing("report"));
+    report.and_then(report_wire::from_wire).map_err(|error| {
         Failure::failed("the server's report cannot be read")
             .because(&error)
             .hint("are `assay` and the coordinator of the same version?")
@@ -183,38 +185,40 @@ pub(crate) fn exit_code(report: &JobReport) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use assay_measure::{
+        outcome::FailureKind,
+        search::Mode,
+        validity::{Validity, Verdict},
+    };
+    use assay_planning::report::Entry;
+
     use super::*;
 
-    fn report(rejected: usize, failed: &str) -> JobReport {
-        let entry = |more: &str| {
-            format!(
-                r#"{{"instance_type": "own.a", "emulated": true, "instance_count": 1, "mode": "quick",
-                    "seed": 1, "meets": false{more}}}"#
-            )
-        };
-        let rejected = vec![entry(""); rejected].join(",");
-        let failed = if failed.is_empty() { String::new() } else { entry(failed) };
-        parse_report(&format!(
-            r#"{{"schema": "assay.job/1", "name": "a", "status": "completed",
-                "created_at": "2026-11-22T14:00:00Z", "constraints": [], "ranked_by": "cost",
-                "progress": {{"trials": 1, "ended": 1}}, "ranking": [], "rejected": [{rejected}],
-                "failed": [{failed}], "recommendation": null, "warnings": []}}"#
-        ))
-        .unwrap()
+    fn entry() -> Entry {
+        Entry::new("own.a".parse().unwrap(), Mode::Quick, 1)
+    }
+
+    fn report(rejected: usize, failed: Vec<Entry>) -> JobReport {
+        JobReport {
+            status: JobStatus::Completed,
+            rejected: vec![entry(); rejected],
+            failed,
+            ..JobReport::new("a".parse().unwrap(), "2026-11-22T14:00:00Z".parse().unwrap())
+        }
     }
 
     #[test]
     fn that_none_meets_the_constraints_is_said_only_when_every_candidate_was_judged() {
-        let late = r#", "failure_kind": "out_of_time""#;
-        let disturbed = r#", "validity": {"verdict": "invalid", "findings": []}"#;
-        assert_eq!(exit_code(&report(1, "")), ExitCode::NothingMeets);
-        assert_eq!(
-            exit_code(&report(1, r#", "failure_kind": "host_crashed""#)),
-            ExitCode::NothingMeets
-        );
+        let failed = |kind| Entry { failure_kind: Some(kind), ..entry() };
+        let late = failed(FailureKind::OutOfTime);
+        let invalid = Validity { verdict: Verdict::Invalid, findings: Vec::new() };
+        let disturbed = Entry { validity: Some(invalid), ..entry() };
+        assert_eq!(exit_code(&report(1, Vec::new())), ExitCode::NothingMeets);
+        let crashed = failed(FailureKind::HostCrashed);
+        assert_eq!(exit_code(&report(1, vec![crashed])), ExitCode::NothingMeets);
         for open in [late, disturbed] {
-            assert_eq!(exit_code(&report(1, open)), ExitCode::Failed, "{open}");
-            assert_eq!(exit_code(&report(0, open)), ExitCode::Failed, "{open}");
+            assert_eq!(exit_code(&report(1, vec![open.clone()])), ExitCode::Failed, "{open:?}");
+            assert_eq!(exit_code(&report(0, vec![open.clone()])), ExitCode::Failed, "{open:?}");
         }
     }
 }

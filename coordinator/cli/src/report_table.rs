@@ -40,7 +40,7 @@ pub(crate) fn render(report: &JobReport, layout: Layout) -> String {
     if !rows.is_empty() {
         let _ = writeln!(text, "{}", table(&rows, report, layout).trim_fmt());
         if let Some((emulated, _)) = rows.iter().find(|(entry, _)| entry.emulated) {
-            let _ = writeln!(text, "  * {}", emulation_note(emulated.host.as_ref()));
+            let _ = writeln!(text, "  * {}", emulation_note(emulated.host()));
         }
         doubts(&mut text, &rows);
         text.push('\n');
@@ -103,7 +103,7 @@ fn keep_figures_whole(table: &mut Table, width: Option<u16>) {
 fn row(entry: &Entry, meets: &str, scored: bool, wide: bool) -> Vec<Cell> {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let per_cent = |share: Option<f64>| or_dash(share.map(|share| format!("{share:.0} %")));
-    let latency = entry.latency_us;
+    let latency = entry.latency();
     let star = if entry.emulated { "*" } else { "" };
     let estimate = if entry.price.as_ref().is_some_and(|price| price.estimate) { "~" } else { "" };
     let mut cells = vec![
@@ -123,24 +123,26 @@ fn row(entry: &Entry, meets: &str, scored: bool, wide: bool) -> Vec<Cell> {
                 .cost_per_hour_usd
                 .map(|cost| format!("{estimate}{}", figures::dollars_per_hour(cost))),
         ),
-        or_dash(latency.map(|latency| figures::latency(latency.p95))),
+        or_dash(latency.map(|latency| figures::latency(latency.p95_us))),
         or_dash(
             entry
                 .max_invocations_per_min
                 .map(|rate| figures::with_interval(rate, entry.max_invocations_ci95)),
         ),
-        per_cent(entry.cpu_utilization_pct),
+        per_cent(entry.cpu_utilization_pct()),
         format!("{meets}{}", if entry.is_suspect() { "?" } else { "" }),
     ]);
     if wide {
         cells.extend([
-            or_dash(latency.map(|latency| figures::latency(latency.p50))),
-            or_dash(latency.map(|latency| figures::latency(latency.p99))),
-            or_dash(entry.plateau_invocations_per_min.map(figures::grouped)),
+            or_dash(latency.map(|latency| figures::latency(latency.p50_us))),
+            or_dash(latency.map(|latency| figures::latency(latency.p99_us))),
+            or_dash(entry.plateau_invocations_per_min().map(figures::grouped)),
             per_cent(entry.memory_utilization_pct),
             or_dash(
                 entry
-                    .output_deviation
+                    .result
+                    .as_ref()
+                    .and_then(|result| result.output_deviation)
                     .map(|deviation| format!("{} %", figures::significant(deviation.max * 100.0))),
             ),
             or_dash(entry.validity.as_ref().map(|validity| validity.verdict.to_string())),
@@ -153,7 +155,8 @@ fn row(entry: &Entry, meets: &str, scored: bool, wide: bool) -> Vec<Cell> {
 /// The legend of the suspect rows: what casts doubt on each.
 fn doubts(text: &mut String, rows: &[(&Entry, &str)]) {
     for (entry, _) in rows.iter().filter(|(entry, _)| entry.is_suspect()) {
-        let row = entry.rank.map_or_else(|| entry.instance_type.clone(), |rank| format!("#{rank}"));
+        let row =
+            entry.rank.map_or_else(|| entry.instance_type.to_string(), |rank| format!("#{rank}"));
         let found = format!("{row} is suspect: {}", entry.doubts());
         let mut indent = "  ? ";
         for line in wrapped(&found, LEGEND_WIDTH - indent.len()) {
@@ -179,7 +182,7 @@ fn wrapped(text: &str, most: usize) -> Vec<String> {
 }
 
 fn recommendation(text: &mut String, report: &JobReport) {
-    let Some(best) = &report.recommendation else {
+    let Some(best) = report.recommendation() else {
         if let Some(reason) = &report.no_recommendation_reason {
             let _ = writeln!(text, "  No recommendation: {}", printable::line(reason));
         }
@@ -212,7 +215,7 @@ fn recommendation(text: &mut String, report: &JobReport) {
         text.push('\n');
     }
     // What the footnote says already is not said again.
-    let footnote = emulation_note(best.host.as_ref());
+    let footnote = emulation_note(best.host());
     for warning in best.warnings.iter().filter(|warning| **warning != footnote) {
         let _ = writeln!(text, "    warning: {}", printable::line(warning));
     }
@@ -244,39 +247,43 @@ fn left_out(text: &mut String, report: &JobReport) {
 mod tests {
     use std::num::NonZeroU32;
 
-    use assay_measure::configuration::Configuration;
-    use serde_json::json;
+    use assay_measure::{
+        configuration::Configuration,
+        job::JobStatus,
+        search::Mode,
+        validity::{Finding, FindingName, Validity, Verdict},
+    };
 
     use super::*;
 
     fn report() -> JobReport {
-        let entry = |rank: u32, validity: &str| {
-            format!(
-                r#"{{"rank": {rank}, "instance_type": "ml.c5.large", "emulated": true,
-                    "instance_count": 1, "mode": "quick", "seed": 1, "meets": true,
-                    "endpoint": "mine", "cost_per_hour_usd": 0.102,
-                    "max_invocations_per_min": 1380.0, "max_invocations_ci95": [1172.0, 1588.0],
-                    "validity": {validity}}}"#
-            )
+        let found = |name, severity| Finding { name, value: 1.0, threshold: 1.0, severity };
+        let entry = |rank: u32, findings| Entry {
+            rank: Some(rank),
+            emulated: true,
+            meets: true,
+            endpoint: "mine".parse().ok(),
+            cost_per_hour_usd: Some(0.102),
+            max_invocations_per_min: Some(1380.0),
+            max_invocations_ci95: Some([1172.0, 1588.0]),
+            validity: Some(Validity::from_findings(findings)),
+            ..Entry::new("ml.c5.large".parse().unwrap(), Mode::Quick, 1)
         };
-        let found = |name: &str, severity: &str| {
-            format!(r#"{{"name": "{name}", "value": 1, "threshold": 1, "severity": "{severity}"}}"#)
-        };
-        let valid =
-            format!(r#"{{"verdict": "valid", "findings": [{}]}}"#, found("no_burn_in", "valid"));
-        let names =
-            ["cpu_steal", "other_load", "run_queue", "interval_too_wide", "drift", "errors"];
-        let all: Vec<String> = names.iter().map(|name| found(name, "suspect")).collect();
-        let suspect = format!(r#"{{"verdict": "suspect", "findings": [{}]}}"#, all.join(","));
-        let json = format!(
-            r#"{{"schema": "assay.job/1", "name": "a", "status": "completed",
-                "created_at": "2026-11-22T14:00:00Z", "constraints": [], "ranked_by": "cost",
-                "progress": {{"trials": 1, "ended": 1}}, "ranking": [{}, {}], "rejected": [],
-                "failed": [], "recommendation": null, "warnings": []}}"#,
-            entry(1, &valid),
-            entry(2, &suspect)
-        );
-        serde_json::from_str(&json).unwrap()
+        let doubts = [
+            FindingName::CpuSteal,
+            FindingName::OtherLoad,
+            FindingName::RunQueue,
+            FindingName::IntervalTooWide,
+            FindingName::Drift,
+            FindingName::Errors,
+        ];
+        let suspect = doubts.map(|name| found(name, Verdict::Suspect)).to_vec();
+        let note = vec![found(FindingName::NoBurnIn, Verdict::Valid)];
+        JobReport { ranking: vec![entry(1, note), entry(2, suspect)], ..empty() }
+    }
+
+    fn empty() -> JobReport {
+        JobReport::new("a".parse().unwrap(), "2026-11-22T14:00:00Z".parse().unwrap())
     }
 
     #[test]
@@ -297,7 +304,6 @@ mod tests {
             entry.endpoint = None;
             entry.configuration = Some(Configuration::cpu(2.try_into().unwrap(), NonZeroU32::MIN));
             entry.cost_per_million_usd = Some(1.23);
-            entry.cpu_utilization_pct = Some(81.0);
         }
         let text = render(&report, Layout { wide: false, width: Some(80) });
         let rows: Vec<&str> = text.lines().take(5).collect();
@@ -312,18 +318,18 @@ mod tests {
     #[test]
     fn nothing_that_a_model_or_an_agent_said_acts_on_the_terminal() {
         let hostile = "bad\u{1b}[2J\u{1b}]0;mine\u{7} model\n  Recommendation  free\u{202e}";
-        let report: JobReport = serde_json::from_value(json!({
-            "schema": "assay.job/1", "name": "demo", "status": "failed",
-            "created_at": "2026-11-22T14:30:05Z", "constraints": [], "ranked_by": "cost",
-            "progress": {"trials": 1, "ended": 1}, "ranking": [], "rejected": [],
-            "failed": [{
-                "instance_type": "ml.c5.large", "instance_count": 1, "mode": "quick", "seed": 1,
-                "emulated": false, "meets": false, "warnings": [],
-                "reason": hostile, "detail": format!("first\nlast \u{9b}31m{}", "x".repeat(5000)),
-            }],
-            "recommendation": null, "no_recommendation_reason": hostile, "warnings": [hostile],
-        }))
-        .unwrap();
+        let failed = Entry {
+            reason: Some(hostile.to_owned()),
+            detail: Some(format!("first\nlast \u{9b}31m{}", "x".repeat(5000))),
+            ..Entry::new("ml.c5.large".parse().unwrap(), Mode::Quick, 1)
+        };
+        let report = JobReport {
+            status: JobStatus::Failed,
+            failed: vec![failed],
+            no_recommendation_reason: Some(hostile.to_owned()),
+            warnings: vec![hostile.to_owned()],
+            ..empty()
+        };
         for wide in [false, true] {
             let text = render(&report, Layout { wide, width: None });
             assert_eq!(text, assay_measure::printable::text(&text), "{text:?}");
@@ -333,7 +339,7 @@ mod tests {
         }
         let json = crate::output::rendered(&report, crate::cli::OutputFormat::Json).unwrap();
         assert_eq!(json, assay_measure::printable::text(&json));
-        let back: JobReport = serde_json::from_str(&json).unwrap();
-        assert_eq!(back.failed[0].reason.as_deref(), Some(hostile), "programs get all of it");
+        let back: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(back["failed"][0]["reason"], hostile, "programs get all of it");
     }
 }

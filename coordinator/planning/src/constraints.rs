@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use assay_measure::{
-    outcome::{LatencyFigures, Measurement, StepReport},
+    latency::Latency,
+    outcome::{StepResult, TrialResult},
     search::Confirmation,
-    slo::{Slo, SloMetric},
+    slo::Slo,
     units::as_micros,
 };
 
@@ -24,16 +25,18 @@ pub struct Miss {
 
 /// The first constraint that a measurement misses, if any; the worst when the figures tell.
 #[must_use]
-pub fn missed(constraints: &[Slo], measurement: &Measurement) -> Option<Miss> {
+pub fn missed(constraints: &[Slo], measurement: &TrialResult) -> Option<Miss> {
     let first = constraints.first()?;
     let Some(answer) = &measurement.answer else {
-        return worst(constraints, &measurement.latency, "under the load given");
+        return worst(constraints, measurement.latency.as_ref()?, "under the load given");
     };
     match answer.confirmation {
         Confirmation::Held | Confirmation::NotRun | Confirmation::NotNeeded => None,
         Confirmation::Missed => {
             let rate = format!("at {:.0}/min", answer.capacity.value.as_per_minute());
-            Some(worst(constraints, &measurement.latency, &rate).unwrap_or_else(|| Miss {
+            let seen = measurement.latency.as_ref();
+            let worst = seen.and_then(|latency| worst(constraints, latency, &rate));
+            Some(worst.unwrap_or_else(|| Miss {
                 reason: format!("fresh load {rate} did not hold {first}"),
                 ratio: 1.0,
             }))
@@ -43,33 +46,17 @@ pub fn missed(constraints: &[Slo], measurement: &Measurement) -> Option<Miss> {
 
 /// How far off a lone request is, told from the steps of a search that found even that too slow.
 #[must_use]
-pub fn missed_by_a_lone_request(constraints: &[Slo], steps: &[StepReport]) -> Option<Miss> {
-    let lone = steps
-        .iter()
-        .filter(|step| step.users == Some(1) && step.latency.count > 0)
-        .max_by_key(|step| {
-            // The longest such step says most.
-            step.latency.count
-        })?;
-    worst(constraints, &lone.latency, "of a lone request")
+pub fn missed_by_a_lone_request(constraints: &[Slo], steps: &[StepResult]) -> Option<Miss> {
+    let lone = steps.iter().filter(|step| step.users == Some(1)).filter_map(|step| step.latency);
+    // The longest such step says most.
+    worst(constraints, &lone.max_by_key(|latency| latency.count)?, "of a lone request")
 }
 
-/// The figure that a constraint limits.
-#[must_use]
-pub fn figure(metric: SloMetric, latency: &LatencyFigures) -> u64 {
-    match metric {
-        SloMetric::P50 => latency.p50_us,
-        SloMetric::P90 => latency.p90_us,
-        SloMetric::P95 => latency.p95_us,
-        SloMetric::P99 => latency.p99_us,
-    }
-}
-
-fn worst(constraints: &[Slo], latency: &LatencyFigures, circumstance: &str) -> Option<Miss> {
+fn worst(constraints: &[Slo], latency: &Latency, circumstance: &str) -> Option<Miss> {
     constraints
         .iter()
         .filter_map(|slo| {
-            let (seen, limit) = (figure(slo.metric(), latency), as_micros(slo.limit()));
+            let (seen, limit) = (latency.figure_us(slo.metric()), as_micros(slo.limit()));
             (seen > limit).then(|| Miss {
                 reason: format!(
                     "{} {circumstance} is {}, {} over",
@@ -109,15 +96,16 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn step(users: u32, p95_us: u64) -> StepReport {
-        StepReport {
+    fn step(users: u32, p95_us: u64) -> StepResult {
+        StepResult {
             index: 0,
             purpose: Purpose::Staircase,
             users: Some(users),
             offered: None,
             achieved: Rate::per_second(10.0).unwrap(),
+            started: Duration::ZERO,
             duration: Duration::from_secs(2),
-            latency: testing::latency(p95_us),
+            latency: Some(testing::latency(p95_us)),
             failed_calls: 0,
             missed_calls: None,
             accepted: Some(false),
@@ -129,7 +117,7 @@ mod tests {
     #[test]
     fn a_searched_answer_is_judged_by_its_confirmation_and_not_by_chance() {
         let mut measurement = testing::measurement(2310.0, 20.0);
-        measurement.latency = testing::latency(50_300);
+        measurement.latency = Some(testing::latency(50_300));
         assert_eq!(missed(&[slo("p95<=50ms")], &measurement), None);
         measurement.answer.as_mut().unwrap().confirmation = Confirmation::Missed;
         let miss = missed(&[slo("p95<=50ms")], &measurement).unwrap();

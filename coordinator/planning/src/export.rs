@@ -2,12 +2,16 @@
 
 use std::fmt::Write as _;
 
-use assay_measure::printable;
+use assay_measure::{
+    outcome::{StepResult, TrialResult},
+    printable,
+    units::Rate,
+};
 use serde::Serialize;
 
 use crate::{
     constraints::shown_latency,
-    report::{Entry, JobReport, StepEntry},
+    report::{Entry, JobReport},
 };
 
 /// One row per candidate, in the order ranking, rejected, failed. A job without candidates has one row,
@@ -18,12 +22,12 @@ use crate::{
 pub fn csv(report: &JobReport) -> Result<String, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for (list, entry) in entries(report) {
-        writer.serialize(CandidateRow::of(&report.name, list, entry))?;
+        writer.serialize(CandidateRow::of(report.name.as_str(), list, entry))?;
     }
     if let Some(reason) = why_no_entries(report) {
         let reason = Some(reason);
         writer.serialize(CandidateRow {
-            job: &report.name,
+            job: report.name.as_str(),
             list: JOB,
             reason,
             ..<_>::default()
@@ -40,7 +44,7 @@ pub fn steps_csv(report: &JobReport) -> Result<String, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for (_, entry) in entries(report) {
         for (number, step) in entry.steps.iter().enumerate() {
-            writer.serialize(StepRow::of(&report.name, entry, number, step))?;
+            writer.serialize(StepRow::of(report.name.as_str(), entry, number, step))?;
         }
     }
     let text = text_of(writer)?;
@@ -89,7 +93,7 @@ pub fn markdown(report: &JobReport) -> String {
             let _ = writeln!(text, "- {}: {reason}", described(entry));
         }
     }
-    let recommendation = match (&report.recommendation, &report.no_recommendation_reason) {
+    let recommendation = match (report.recommendation(), &report.no_recommendation_reason) {
         (Some(best), _) => described(best),
         (None, Some(reason)) => format!("none: {}", cell(reason)),
         (None, None) => "none".to_owned(),
@@ -116,7 +120,7 @@ pub fn jsonl(report: &JobReport) -> Result<String, serde_json::Error> {
     }
     let mut text = String::new();
     for (list, entry) in entries(report) {
-        text.push_str(&serde_json::to_string(&Line { job: &report.name, list, entry })?);
+        text.push_str(&serde_json::to_string(&Line { job: report.name.as_str(), list, entry })?);
         text.push('\n');
     }
     if let Some(reason) = why_no_entries(report) {
@@ -180,16 +184,18 @@ struct CandidateRow<'a> {
 
 impl<'a> CandidateRow<'a> {
     fn of(job: &'a str, list: &'static str, entry: &'a Entry) -> Self {
-        let latency = entry.latency_us.as_ref();
+        let latency = entry.latency();
+        let result: Option<&TrialResult> = entry.result.as_deref();
+        let deviation = result.and_then(|result| result.output_deviation);
         Self {
             job,
             list,
             rank: entry.rank,
             score: entry.score,
-            instance_type: &entry.instance_type,
+            instance_type: entry.instance_type.as_str(),
             emulated: entry.emulated,
             configuration: entry.serving(),
-            usd_per_hour: entry.price.as_ref().map(|price| price.usd_per_hour),
+            usd_per_hour: entry.price.as_ref().map(|price| price.usd_per_hour.as_usd()),
             price_estimate: entry.price.as_ref().map(|price| price.estimate),
             cost_per_hour_usd: entry.cost_per_hour_usd,
             cost_per_inference_usd: entry.cost_per_inference_usd,
@@ -197,17 +203,17 @@ impl<'a> CandidateRow<'a> {
             max_invocations_per_min: entry.max_invocations_per_min,
             max_invocations_low: entry.max_invocations_ci95.map(|[low, _]| low),
             max_invocations_high: entry.max_invocations_ci95.map(|[_, high]| high),
-            plateau_invocations_per_min: entry.plateau_invocations_per_min,
-            latency_mean_us: latency.map(|figures| figures.mean),
-            latency_p50_us: latency.map(|figures| figures.p50),
-            latency_p90_us: latency.map(|figures| figures.p90),
-            latency_p95_us: latency.map(|figures| figures.p95),
-            latency_p99_us: latency.map(|figures| figures.p99),
-            cpu_utilization_pct: entry.cpu_utilization_pct,
+            plateau_invocations_per_min: entry.plateau_invocations_per_min(),
+            latency_mean_us: latency.map(|latency| latency.mean_us),
+            latency_p50_us: latency.map(|latency| latency.p50_us),
+            latency_p90_us: latency.map(|latency| latency.p90_us),
+            latency_p95_us: latency.map(|latency| latency.p95_us),
+            latency_p99_us: latency.map(|latency| latency.p99_us),
+            cpu_utilization_pct: entry.cpu_utilization_pct(),
             memory_utilization_pct: entry.memory_utilization_pct,
-            energy_j_per_inference: entry.energy_j_per_inference,
-            output_deviation_max: entry.output_deviation.map(|deviation| deviation.max),
-            output_deviation_mean: entry.output_deviation.map(|deviation| deviation.mean),
+            energy_j_per_inference: result.and_then(|result| result.energy_j_per_inference),
+            output_deviation_max: deviation.map(|deviation| deviation.max),
+            output_deviation_mean: deviation.map(|deviation| deviation.mean),
             meets: entry.meets,
             verdict: entry.validity.as_ref().map(|validity| validity.verdict.word()),
             reason: entry.reason.as_deref(),
@@ -236,23 +242,23 @@ struct StepRow<'a> {
 }
 
 impl<'a> StepRow<'a> {
-    fn of(job: &'a str, entry: &'a Entry, number: usize, step: &StepEntry) -> Self {
-        let latency = step.latency_us.as_ref();
+    fn of(job: &'a str, entry: &'a Entry, number: usize, step: &StepResult) -> Self {
+        let latency = step.latency.as_ref();
         Self {
             job,
-            instance_type: &entry.instance_type,
+            instance_type: entry.instance_type.as_str(),
             configuration: entry.serving(),
             step: number,
             purpose: step.purpose.word(),
             users: step.users,
-            offered_per_min: step.offered_per_min,
-            achieved_per_min: step.achieved_per_min,
-            duration_s: step.duration_s,
-            latency_mean_us: latency.map(|figures| figures.mean),
-            latency_p50_us: latency.map(|figures| figures.p50),
-            latency_p95_us: latency.map(|figures| figures.p95),
-            latency_p99_us: latency.map(|figures| figures.p99),
-            errors: step.errors,
+            offered_per_min: step.offered.map(Rate::as_per_minute),
+            achieved_per_min: step.achieved.as_per_minute(),
+            duration_s: step.duration.as_secs_f64(),
+            latency_mean_us: latency.map(|latency| latency.mean_us),
+            latency_p50_us: latency.map(|latency| latency.p50_us),
+            latency_p95_us: latency.map(|latency| latency.p95_us),
+            latency_p99_us: latency.map(|latency| latency.p99_us),
+            errors: step.failed_calls,
             accepted: step.accepted,
         }
     }
@@ -276,14 +282,14 @@ fn markdown_row(entry: &Entry) -> String {
     format!(
         "| {} | {}{} | {} | {} | {} | {estimate}{} | {} | {capacity} | {} | {} | {} |\n",
         entry.rank.map_or(String::new(), |rank| rank.to_string()),
-        cell(&entry.instance_type),
+        cell(entry.instance_type.as_str()),
         if entry.emulated { "\\*" } else { "" },
         cell(&entry.serving().unwrap_or_default()),
         number(entry.score, 1),
         number(entry.cost_per_million_usd, 3),
         number(entry.cost_per_hour_usd, 4),
-        entry.latency_us.map_or("–".to_owned(), |figures| shown_latency(figures.p95)),
-        entry.cpu_utilization_pct.map_or("–".to_owned(), |share| format!("{share:.0} %")),
+        entry.latency().map_or("–".to_owned(), |latency| shown_latency(latency.p95_us)),
+        entry.cpu_utilization_pct().map_or("–".to_owned(), |share| format!("{share:.0} %")),
         ties.join(" "),
         match (&entry.validity, entry.is_suspect()) {
             (Some(_), true) => format!("suspect: {}", entry.doubts()),
@@ -296,7 +302,7 @@ fn markdown_row(entry: &Entry) -> String {
 fn described(entry: &Entry) -> String {
     match entry.serving() {
         Some(serving) => cell(&format!("{}, {serving}", entry.instance_type)),
-        None => cell(&entry.instance_type),
+        None => cell(entry.instance_type.as_str()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use assay_measure::{
     ids::{InstanceTypeName, TrialId},
     job::{Demand, Goals, JobSpec, JobStatus},
-    outcome::{Failure, FailureKind, Measurement, StepReport, TrialOutcome},
+    outcome::{Failure, FailureKind, StepResult, TrialOutcome, TrialResult},
     slo::SloMetric,
     validity::Verdict,
 };
@@ -16,7 +16,7 @@ use crate::{
     planner::{Candidate, Plan, PlannedTrial},
     prices::PriceQuote,
     ranking::{self, Contender, Place, RankedBy},
-    report::{Entry, JobReport, ModelReport, ProgressReport, SCHEMA},
+    report::{Entry, JobReport, Progress},
     trial_state::TrialEnd,
 };
 
@@ -44,13 +44,25 @@ pub struct JobFacts {
     pub warnings: Vec<String>,
 }
 
+impl JobFacts {
+    /// Gives steps the histograms that were kept apart, by trial and the step's index.
+    pub fn add_histograms(&mut self, mut histograms: BTreeMap<(TrialId, u32), Vec<u8>>) {
+        for (id, trial) in &mut self.trials {
+            for step in &mut trial.steps {
+                let histogram = histograms.remove(&(id.clone(), step.index));
+                step.histogram = histogram.unwrap_or_default();
+            }
+        }
+    }
+}
+
 /// What came of a trial.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrialFacts {
     /// How it ended; absent while it has not.
     pub end: Option<TrialEnd>,
     /// Its steps so far, in order.
-    pub steps: Vec<StepReport>,
+    pub steps: Vec<StepResult>,
     /// How often it was measured again.
     pub repeats: u32,
 }
@@ -73,25 +85,18 @@ pub fn build(facts: &JobFacts, overrides: Overrides) -> JobReport {
     let (ranked_by, ranking) = ranked(facts, goals, &mut lists);
     let reason = remarks::no_recommendation(facts, &ranking, &lists);
     let warnings = remarks::of_job(facts, ranked_by, &ranking, &lists);
-    let model = facts.spec.model().map(|model| ModelReport {
-        name: model.name.clone(),
-        sha256: model.sha256.to_string(),
-        size_bytes: model.size_bytes.count(),
-    });
     JobReport {
-        schema: SCHEMA.to_owned(),
-        name: facts.spec.name.to_string(),
+        name: facts.spec.name.clone(),
         status: facts.status,
         created_at: facts.created_at,
         finished_at: facts.finished_at,
-        model,
-        endpoint: facts.spec.endpoint().map(ToString::to_string),
-        ready_timeout_s: facts.spec.ready_timeout.map(|within| within.as_secs_f64()),
+        model: facts.spec.model().cloned(),
+        endpoint: facts.spec.endpoint().cloned(),
+        ready_timeout: facts.spec.ready_timeout,
         goals,
         constraints: facts.spec.constraints.clone(),
         ranked_by,
         progress: progress(facts),
-        recommendation: ranking.first().cloned(),
         no_recommendation_reason: reason,
         ranking,
         rejected: lists.rejected.into_iter().map(|(entry, _)| entry).collect(),
@@ -173,7 +178,7 @@ fn judge_measured(
     facts: &JobFacts,
     candidate: &Candidate,
     trial: &TrialFacts,
-    measurement: &Measurement,
+    measurement: &TrialResult,
     demand: Option<Demand>,
     lists: &mut Lists,
 ) {
@@ -184,7 +189,8 @@ fn judge_measured(
         lists.failed.push((entry, WhyFailed::Unbelievable));
         return;
     }
-    let Some(capacity) = capacity.filter(|capacity| capacity.value.count() > 0) else {
+    let answered = capacity.filter(|capacity| capacity.value.count() > 0).zip(measurement.latency);
+    let Some((capacity, latency)) = answered else {
         entry.reason = Some("no call was answered".to_owned());
         lists.failed.push((entry, WhyFailed::NotMeasured));
         return;
@@ -200,7 +206,7 @@ fn judge_measured(
         name: format!("{} {}", candidate.instance_type, candidate.serving),
         per_hour: entry::endpoint_price(facts, &candidate.instance_type),
         capacity,
-        latency_us: constraints::figure(metric, &measurement.latency),
+        latency_us: latency.figure_us(metric),
     };
     lists.contenders.push((entry, contender));
 }
@@ -216,7 +222,7 @@ fn judge_failed(
     entry.reason = Some(out_of_time::why_failed(failure));
     entry.failure_kind = Some(failure.kind);
     entry.detail = Some(failure.detail.clone()).filter(|detail| !detail.is_empty());
-    entry.validity = failure.validity.as_ref().map(entry::plain_validity);
+    entry.validity = failure.validity.clone();
     if let Some(validity) = failure.validity.as_ref().filter(|v| v.verdict == Verdict::Invalid) {
         // What a disturbed minute says rejects nobody for good.
         let told = remarks::unbelievable(validity, trial.repeats);
@@ -273,7 +279,7 @@ fn ranked(facts: &JobFacts, goals: Option<Goals>, lists: &mut Lists) -> (RankedB
     let ranking = ranking::rank(&contenders, goals);
     for &index in &ranking.unpriced {
         let mut entry = entries[index].clone();
-        entry.reason = Some(remarks::unpriced(facts, &entry.instance_type));
+        entry.reason = Some(remarks::unpriced(facts, entry.instance_type.as_str()));
         lists.rejected.push((entry, None));
     }
     let placed = |place: &Place| Entry {
@@ -289,13 +295,13 @@ fn ranked(facts: &JobFacts, goals: Option<Goals>, lists: &mut Lists) -> (RankedB
     (ranking.by, ranking.places.iter().map(placed).collect())
 }
 
-fn progress(facts: &JobFacts) -> ProgressReport {
+fn progress(facts: &JobFacts) -> Progress {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let has_ended = |trial: &&PlannedTrial| {
         facts.trials.get(&trial.spec.id).is_some_and(|trial| trial.end.is_some())
     };
     let ended = facts.plan.trials.iter().filter(has_ended).count();
-    ProgressReport { trials: count(facts.plan.trials.len()), ended: count(ended) }
+    Progress { trials: count(facts.plan.trials.len()), ended: count(ended) }
 }
 
 #[cfg(test)]

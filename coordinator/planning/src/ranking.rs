@@ -40,6 +40,21 @@ pub enum RankedBy {
     Throughput,
 }
 
+impl RankedBy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Cost, Self::Goals, Self::Throughput];
+
+    /// The word used in documents and messages.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Cost => "cost",
+            Self::Goals => "goals",
+            Self::Throughput => "throughput",
+        }
+    }
+}
+
 /// A ranked candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {

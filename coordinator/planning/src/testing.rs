@@ -8,7 +8,8 @@ use assay_measure::{
     hardware::{HostFacts, Utilization},
     ids::Sha256,
     job::{JobSpec, JobSubject, ResourceLimits, Sweep},
-    outcome::{Failure, FailureKind, HarnessFigures, LatencyFigures, Measurement, TrialOutcome},
+    latency::Latency,
+    outcome::{Failure, FailureKind, HarnessFigures, TrialOutcome, TrialResult},
     search::{Answer, Confirmation, Estimate, LimitedBy, Mode},
     trial::{ArtifactRef, Payload},
     units::{Bytes, Rate},
@@ -94,9 +95,9 @@ pub(crate) fn estimate(per_minute: f64, half_width: f64) -> Estimate {
 }
 
 /// A valid measurement of this capacity, with a p95 of 45 ms.
-pub(crate) fn measurement(per_minute: f64, half_width: f64) -> Measurement {
+pub(crate) fn measurement(per_minute: f64, half_width: f64) -> TrialResult {
     let capacity = estimate(per_minute, half_width);
-    Measurement {
+    TrialResult {
         answer: Some(Answer {
             capacity,
             plateau: estimate(per_minute * 1.1, half_width),
@@ -110,7 +111,7 @@ pub(crate) fn measurement(per_minute: f64, half_width: f64) -> Measurement {
             out_of_time: false,
         }),
         stopped_by: None,
-        latency: latency(45_000),
+        latency: Some(latency(45_000)),
         utilization: Utilization {
             cpu_pct: Some(97.0),
             memory_pct: Some(12.5),
@@ -135,8 +136,8 @@ pub(crate) fn measurement(per_minute: f64, half_width: f64) -> Measurement {
     }
 }
 
-pub(crate) fn latency(p95_us: u64) -> LatencyFigures {
-    LatencyFigures {
+pub(crate) fn latency(p95_us: u64) -> Latency {
+    Latency {
         count: 1000,
         mean_us: 30_000.0,
         p50_us: 28_000,
@@ -148,11 +149,11 @@ pub(crate) fn latency(p95_us: u64) -> LatencyFigures {
     }
 }
 
-pub(crate) fn measured(measurement: Measurement) -> TrialOutcome {
+pub(crate) fn measured(measurement: TrialResult) -> TrialOutcome {
     TrialOutcome::Measured(Box::new(measurement))
 }
 
-pub(crate) fn with_verdict(mut measurement: Measurement, severity: Verdict) -> Measurement {
+pub(crate) fn with_verdict(mut measurement: TrialResult, severity: Verdict) -> TrialResult {
     let finding = Finding { name: FindingName::CpuSteal, value: 12.0, threshold: 1.0, severity };
     measurement.validity = Validity::from_findings(vec![finding]);
     measurement

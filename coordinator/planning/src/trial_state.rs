@@ -305,7 +305,7 @@ impl Trial {
 impl TrialEnd {
     /// The measurement, if it was measured.
     #[must_use]
-    pub fn measurement(&self) -> Option<&assay_measure::outcome::Measurement> {
+    pub fn measurement(&self) -> Option<&assay_measure::outcome::TrialResult> {
         match self {
             Self::Reported { outcome: TrialOutcome::Measured(measurement) } => Some(measurement),
             Self::Reported {

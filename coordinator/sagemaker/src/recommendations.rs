@@ -13,10 +13,14 @@ use std::{
     str::FromStr,
 };
 
-use assay_measure::configuration::{Configuration, UnknownWord};
+use assay_measure::{
+    configuration::{Configuration, UnknownWord},
+    ids::{EndpointName, TrialId},
+    latency::Latency,
+};
 use assay_planning::{
     planner::Candidate,
-    report::{Entry, JobReport, LatencyReport},
+    report::{Entry, JobReport},
 };
 
 use crate::{
@@ -185,7 +189,9 @@ impl Results<'_> {
     pub fn endpoint_performance(&self, endpoint_name: &str) -> Option<EndpointPerformance> {
         let report = self.report;
         let mut entries = report.ranking.iter().chain(&report.rejected);
-        let measured = entries.find(|entry| entry.endpoint.as_deref() == Some(endpoint_name))?;
+        let measured = entries.find(|entry| {
+            entry.endpoint.as_ref().map(EndpointName::as_str) == Some(endpoint_name)
+        })?;
         let metrics = self.endpoint_metrics(measured)?;
         let endpoint_info = EndpointInfo { endpoint_name: Some(endpoint_name.to_owned()) };
         Some(EndpointPerformance { metrics, endpoint_info })
@@ -219,7 +225,7 @@ impl Results<'_> {
         let instances = metrics.as_ref().map_or(1, |(_, instances)| *instances);
         JobStep {
             step_type: StepType::Benchmark,
-            job_name: self.report.name.clone(),
+            job_name: self.report.name.to_string(),
             status,
             inference_benchmark: Some(InferenceBenchmark {
                 model_configuration: self.model_configuration(entry),
@@ -245,11 +251,11 @@ impl Results<'_> {
             .chain(settings.iter().map(String::as_str))
             .chain(specification)
             .collect();
-        naming::recommendation_id(&self.report.name, &parts)
+        naming::recommendation_id(self.report.name.as_str(), &parts)
     }
 
     fn record(&self, entry: &Entry) -> Option<&TrialRecord> {
-        self.trials.get(entry.trial.as_ref()?)
+        self.trials.get(entry.trial.as_ref()?.as_str())
     }
 
     fn model_configuration(&self, entry: &Entry) -> ModelConfiguration {
@@ -264,14 +270,14 @@ impl Results<'_> {
         let instance_type = candidate.instance_type.as_str();
         JobStep {
             step_type: StepType::Benchmark,
-            job_name: job.clone(),
+            job_name: job.to_string(),
             status: record.map_or(Status::Pending, |record| record.status),
             inference_benchmark: Some(InferenceBenchmark {
                 model_configuration: model_configuration(candidate.serving.configuration(), record),
                 metrics: None,
                 endpoint_metrics: None,
                 endpoint_configuration: Some(endpoint_configuration(
-                    endpoint_name(job, trial, candidate),
+                    endpoint_name(job.as_str(), trial, candidate),
                     instance_type,
                     1,
                 )),
@@ -287,10 +293,11 @@ impl Results<'_> {
     }
 
     fn endpoint(&self, entry: &Entry, instances: i32) -> EndpointOutputConfiguration {
-        let trial = entry.trial.as_deref().unwrap_or_default();
-        let made_up = || naming::endpoint(&self.report.name, &[trial, &entry.instance_type]);
-        let name = entry.endpoint.clone().unwrap_or_else(made_up);
-        endpoint_configuration(name, &entry.instance_type, instances)
+        let trial = entry.trial.as_ref().map(TrialId::as_str).unwrap_or_default();
+        let made_up =
+            || naming::endpoint(self.report.name.as_str(), &[trial, entry.instance_type.as_str()]);
+        let name = entry.endpoint.as_ref().map_or_else(made_up, ToString::to_string);
+        endpoint_configuration(name, entry.instance_type.as_str(), instances)
     }
 
     /// The figures of the whole endpoint, and of how many instances that is.
@@ -311,8 +318,8 @@ impl Results<'_> {
             cost_per_inference: cost_per_hour.and_then(|cost| per_inference(cost, max_invocations)),
             max_invocations: Some(max_invocations),
             maximum_invocations: Some(max_invocations),
-            model_latency: entry.latency_us.as_ref().map(|latency| self.latency(latency)),
-            cpu_utilization: percent(entry.cpu_utilization_pct),
+            model_latency: entry.latency().map(|latency| self.latency(latency)),
+            cpu_utilization: percent(entry.cpu_utilization_pct()),
             memory_utilization: percent(entry.memory_utilization_pct),
             model_setup_time: None,
         };
@@ -322,14 +329,14 @@ impl Results<'_> {
     fn endpoint_metrics(&self, entry: &Entry) -> Option<InferenceMetrics> {
         Some(InferenceMetrics {
             max_invocations: whole_below(entry.max_invocations_per_min?),
-            model_latency: self.latency(entry.latency_us.as_ref()?),
+            model_latency: self.latency(entry.latency()?),
         })
     }
 
-    fn latency(&self, latency: &LatencyReport) -> i32 {
+    fn latency(&self, latency: &Latency) -> i32 {
         self.latency_unit.of_micros(match self.percentile {
-            LatencyPercentile::P95 => latency.p95,
-            LatencyPercentile::P99 => latency.p99,
+            LatencyPercentile::P95 => latency.p95_us,
+            LatencyPercentile::P99 => latency.p99_us,
         })
     }
 }

@@ -21,7 +21,7 @@
 //! is zero and the highest is what the recommended endpoint carries. The policy tracks
 //! `SageMakerVariantInvocationsPerInstance` at `InvocationsPerInstance`.
 
-use assay_measure::{outcome::StepReport, search::Purpose};
+use assay_measure::{outcome::StepResult, search::Purpose};
 
 use crate::{
     error::ApiError,
@@ -62,7 +62,7 @@ const LEAST_ANSWERED: f64 = 0.95;
 #[derive(Clone, Copy, Debug)]
 pub struct Measured<'a> {
     /// The steps of its trial.
-    pub steps: &'a [StepReport],
+    pub steps: &'a [StepResult],
     /// `MaxInvocations` of the whole recommended endpoint.
     pub endpoint_max_invocations: i32,
     /// The percentile of `ModelLatency`.
@@ -126,15 +126,16 @@ pub fn recommend(
 
 /// The points of the load curve that the steps of a trial show.
 #[must_use]
-pub fn points(steps: &[StepReport], percentile: LatencyPercentile) -> Vec<Point> {
-    let steady = |step: &&StepReport| is_steady(step) && !is_past_its_peak(step, steps);
+pub fn points(steps: &[StepResult], percentile: LatencyPercentile) -> Vec<Point> {
+    let steady = |step: &&StepResult| is_steady(step) && !is_past_its_peak(step, steps);
     steps.iter().filter(steady).filter_map(|step| point(step, percentile)).collect()
 }
 
-fn point(step: &StepReport, percentile: LatencyPercentile) -> Option<Point> {
+fn point(step: &StepResult, percentile: LatencyPercentile) -> Option<Point> {
+    let latency = step.latency?;
     let latency_us = match percentile {
-        LatencyPercentile::P95 => step.latency.p95_us,
-        LatencyPercentile::P99 => step.latency.p99_us,
+        LatencyPercentile::P95 => latency.p95_us,
+        LatencyPercentile::P99 => latency.p99_us,
     };
     let cpu_pct = step.utilization.cpu_pct.filter(|pct| pct.is_finite())?;
     Some(Point {
@@ -144,7 +145,7 @@ fn point(step: &StepReport, percentile: LatencyPercentile) -> Option<Point> {
     })
 }
 
-fn is_steady(step: &StepReport) -> bool {
+fn is_steady(step: &StepResult) -> bool {
     let is_load = match step.purpose {
         Purpose::Staircase
         | Purpose::Probe
@@ -154,7 +155,7 @@ fn is_steady(step: &StepReport) -> bool {
         | Purpose::Fixed => true,
         Purpose::WarmUp | Purpose::BurnIn | Purpose::CoolDown => false,
     };
-    let answered = step.latency.count as f64;
+    let answered = step.latency.map_or(0, |latency| latency.count) as f64;
     let failed = step.failed_calls as f64;
     let keeps_up = step.offered.is_none_or(|offered| {
         step.achieved.as_per_minute() >= LEAST_ANSWERED * offered.as_per_minute()
@@ -163,7 +164,7 @@ fn is_steady(step: &StepReport) -> bool {
 }
 
 /// Fewer users got more answers: what was added waits.
-fn is_past_its_peak(step: &StepReport, steps: &[StepReport]) -> bool {
+fn is_past_its_peak(step: &StepResult, steps: &[StepResult]) -> bool {
     step.users.is_some_and(|users| {
         steps.iter().any(|other| {
             other.users.is_some_and(|fewer| fewer < users)

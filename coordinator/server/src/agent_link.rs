@@ -8,7 +8,7 @@ use std::{
 use assay_measure::{
     hardware::HostFacts,
     ids::{AgentName, EndpointName, HostFingerprint, InstanceTypeName, LeaseToken, TrialId},
-    outcome::{Progress, StepReport, TrialOutcome},
+    outcome::{Progress, StepResult, TrialOutcome},
     trial::TrialSpec,
 };
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ pub(crate) enum AgentReport {
     /// A trial came further.
     Progressed(Held, Progress),
     /// A step came to its end.
-    StepFinished(Held, Box<StepReport>),
+    StepFinished(Held, Box<StepResult>),
     /// A report of a step cannot be read, and never will be.
     StepUnreadable(Held, u32),
     /// A trial came to its end.

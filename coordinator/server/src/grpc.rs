@@ -8,7 +8,7 @@ mod agent_wire;
 mod fleet_service;
 mod fleet_wire;
 mod job_service;
-mod job_wire;
+pub(crate) mod job_wire;
 mod price_service;
 mod status;
 mod watch;

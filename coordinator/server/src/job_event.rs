@@ -5,7 +5,7 @@ use std::time::Duration;
 use assay_measure::{
     ids::{AgentName, InstanceTypeName, TrialId},
     job::JobStatus,
-    outcome::{Progress, StepReport, TrialOutcome},
+    outcome::{Progress, StepResult, TrialOutcome},
     trial::TrialSubject,
 };
 use assay_planning::planner::{Plan, PlannedTrial, Serving};
@@ -48,12 +48,13 @@ pub(crate) enum Happening {
         /// How far.
         progress: Progress,
     },
-    /// A step came to its end.
+    /// A step came to its end. Kept as a reference to the step, and read from there.
+    #[serde(skip)]
     StepFinished {
         /// The trial.
         trial: TrialId,
         /// The step.
-        step: Box<StepReport>,
+        step: Box<StepResult>,
     },
     /// A trial came to its end.
     TrialEnded {

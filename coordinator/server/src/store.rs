@@ -16,7 +16,7 @@ use std::{
 use assay_measure::{
     ids::{AgentName, InstanceTypeName, JobName, LeaseToken, Sha256, TrialId},
     job::{JobSpec, JobStatus},
-    outcome::StepReport,
+    outcome::StepResult,
     trial::ArtifactRef,
 };
 use assay_planning::{
@@ -45,8 +45,10 @@ pub(crate) trait Store: Send + Sync + 'static {
     async fn job(&self, name: &JobName) -> Result<Option<JobSummary>, StoreError>;
     /// Jobs, newest first.
     async fn jobs(&self, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError>;
-    /// Everything that a job's report is made of.
+    /// Everything that a job's report is made of; its steps come without their histograms.
     async fn job_facts(&self, name: &JobName) -> Result<Option<JobFacts>, StoreError>;
+    /// The histograms of a job's steps, by trial and the step's index.
+    async fn histograms(&self, job: &JobName) -> Result<Histograms, StoreError>;
     /// Jobs as the SageMaker API lists them.
     async fn job_list(&self, query: &JobListQuery) -> Result<Vec<JobLine>, StoreError>;
     /// The trials of a job, in the order of its plan, each with when its last run began.
@@ -64,6 +66,9 @@ pub(crate) trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<JobEvent>, StoreError>;
 }
+
+/// Latencies of steps in HdrHistogram's V2 encoding, by trial and the step's index.
+pub(crate) type Histograms = BTreeMap<(TrialId, u32), Vec<u8>>;
 
 /// One change. Applying a list of them twice ends in the same state.
 #[derive(Clone, Debug)]
@@ -111,7 +116,7 @@ pub(crate) enum Change {
         /// The lease it was measured under.
         token: LeaseToken,
         /// The step.
-        step: Box<StepReport>,
+        step: Box<StepResult>,
         /// When.
         at: Timestamp,
         /// Its place in the job's record.
@@ -264,7 +269,7 @@ pub(crate) struct RecoveredJob {
     pub(crate) record: JobRecord,
     /// Its trials, in order, with the steps already reported in the run that counts, which come
     /// without their histograms.
-    pub(crate) trials: Vec<(TrialRecord, Vec<StepReport>)>,
+    pub(crate) trials: Vec<(TrialRecord, Vec<StepResult>)>,
     /// The last sequence number of its record.
     pub(crate) last_sequence: u64,
 }

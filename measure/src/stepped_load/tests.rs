@@ -24,7 +24,7 @@ fn level(index: u32, users: u32, per_second: f64, p95_us: u64) -> Level {
         answered,
         failed: 0,
         elapsed: Duration::from_secs(10),
-        latency: LatencyFigures {
+        latency: Some(Latency {
             count: answered,
             mean_us: p95_us as f64 / 2.0,
             p50_us: p95_us / 2,
@@ -33,7 +33,7 @@ fn level(index: u32, users: u32, per_second: f64, p95_us: u64) -> Level {
             p99_us: p95_us * 2,
             p999_us: p95_us * 2,
             max_us: p95_us * 2,
-        },
+        }),
         throughputs: [0.99, 1.01].repeat(5).into_iter().map(|part| part * per_second).collect(),
     }
 }
@@ -150,11 +150,15 @@ fn without_a_level_that_held_the_reason_is_that_of_the_first() {
 #[test]
 fn a_straggler_among_a_handful_of_calls_does_not_end_the_load() {
     let threshold: Slo = "p99<=50ms".parse().unwrap();
-    let few = LatencyFigures { count: 12, p50_us: 20_000, p99_us: 90_000, ..Default::default() };
+    let few = Latency {
+        count: 12,
+        p50_us: 20_000,
+        p99_us: 90_000,
+        ..level(0, 1, 10.0, 50_000).latency.unwrap()
+    };
     assert_eq!(missed_figure(threshold, &few), None);
-    assert_eq!(missed_figure(threshold, &LatencyFigures { p50_us: 60_000, ..few }), Some(60_000));
-    assert_eq!(missed_figure(threshold, &LatencyFigures { count: 100, ..few }), Some(90_000));
-    assert_eq!(missed_figure(threshold, &LatencyFigures::default()), None);
+    assert_eq!(missed_figure(threshold, &Latency { p50_us: 60_000, ..few }), Some(60_000));
+    assert_eq!(missed_figure(threshold, &Latency { count: 100, ..few }), Some(90_000));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use assay_measure::{
     units::Bytes,
 };
 
-use super::{Malformed, all, finite};
+use super::{Malformed, all, figure, finite};
 use crate::v1;
 
 impl From<HostFacts> for v1::HostFacts {
@@ -169,8 +169,4 @@ impl TryFrom<v1::GpuUtilization> for GpuUtilization {
             lost: wire.lost,
         })
     }
-}
-
-pub(crate) fn figure(field: &'static str, value: Option<f64>) -> Result<Option<f64>, Malformed> {
-    value.map(|value| finite(field, value)).transpose()
 }

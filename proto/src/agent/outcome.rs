@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use assay_measure::{
     hardware::LimitInForce,
+    latency::Latency,
     outcome::{
-        Failure, HarnessFigures, LatencyFigures, Measurement, OutputDeviation, Progress,
-        StepReport, TrialOutcome,
+        Failure, HarnessFigures, OutputDeviation, Progress, StepResult, TrialOutcome, TrialResult,
     },
     search::{Answer, Confirmation, Drift, Estimate},
     validity::{Finding, Validity},
 };
 
 use super::{
-    Malformed, duration, finite, hardware::figure, micros, optional, parse, required,
-    trial_spec::rate,
+    Malformed, duration, figure, finite, micros, optional, parse, required, trial_spec::rate,
 };
 use crate::v1;
 
@@ -41,16 +40,17 @@ impl TryFrom<v1::Progress> for Progress {
     }
 }
 
-impl From<StepReport> for v1::StepReport {
-    fn from(step: StepReport) -> Self {
+impl From<StepResult> for v1::StepResult {
+    fn from(step: StepResult) -> Self {
         Self {
             index: step.index,
             purpose: step.purpose.to_string(),
             users: step.users,
             offered_per_s: step.offered.map(Into::into),
             achieved_per_s: step.achieved.as_per_second(),
+            started_us: micros(step.started),
             duration_us: micros(step.duration),
-            latency: Some(step.latency.into()),
+            latency: step.latency.map(Into::into),
             failed_calls: step.failed_calls,
             missed_calls: step.missed_calls,
             accepted: step.accepted,
@@ -60,17 +60,18 @@ impl From<StepReport> for v1::StepReport {
     }
 }
 
-impl TryFrom<v1::StepReport> for StepReport {
+impl TryFrom<v1::StepResult> for StepResult {
     type Error = Malformed;
-    fn try_from(wire: v1::StepReport) -> Result<Self, Malformed> {
+    fn try_from(wire: v1::StepResult) -> Result<Self, Malformed> {
         Ok(Self {
             index: wire.index,
             purpose: parse("purpose", &wire.purpose)?,
             users: wire.users,
             offered: wire.offered_per_s.map(|value| rate("offered_per_s", value)).transpose()?,
             achieved: rate("achieved_per_s", wire.achieved_per_s)?,
+            started: duration("started_us", wire.started_us)?,
             duration: duration("duration_us", wire.duration_us)?,
-            latency: required("latency", wire.latency)?,
+            latency: optional("latency", wire.latency)?,
             failed_calls: wire.failed_calls,
             missed_calls: wire.missed_calls,
             accepted: wire.accepted,
@@ -80,8 +81,8 @@ impl TryFrom<v1::StepReport> for StepReport {
     }
 }
 
-impl From<LatencyFigures> for v1::LatencyFigures {
-    fn from(latency: LatencyFigures) -> Self {
+impl From<Latency> for v1::Latency {
+    fn from(latency: Latency) -> Self {
         Self {
             count: latency.count,
             mean_us: latency.mean_us,
@@ -95,9 +96,12 @@ impl From<LatencyFigures> for v1::LatencyFigures {
     }
 }
 
-impl TryFrom<v1::LatencyFigures> for LatencyFigures {
+impl TryFrom<v1::Latency> for Latency {
     type Error = Malformed;
-    fn try_from(wire: v1::LatencyFigures) -> Result<Self, Malformed> {
+    fn try_from(wire: v1::Latency) -> Result<Self, Malformed> {
+        if wire.count == 0 {
+            return Err(Malformed::new("count", "no call was counted, so there is no latency"));
+        }
         Ok(Self {
             count: wire.count,
             mean_us: finite("mean_us", wire.mean_us)?,
@@ -147,11 +151,11 @@ impl TryFrom<v1::TrialOutcome> for TrialOutcome {
     }
 }
 
-impl From<Measurement> for v1::Measurement {
-    fn from(measurement: Measurement) -> Self {
+impl From<TrialResult> for v1::TrialResult {
+    fn from(measurement: TrialResult) -> Self {
         Self {
             answer: measurement.answer.map(Into::into),
-            latency: Some(measurement.latency.into()),
+            latency: measurement.latency.map(Into::into),
             utilization: Some(measurement.utilization.into()),
             idle: measurement.idle.map(Into::into),
             validity: Some(measurement.validity.into()),
@@ -180,12 +184,12 @@ impl From<Measurement> for v1::Measurement {
     }
 }
 
-impl TryFrom<v1::Measurement> for Measurement {
+impl TryFrom<v1::TrialResult> for TrialResult {
     type Error = Malformed;
-    fn try_from(wire: v1::Measurement) -> Result<Self, Malformed> {
+    fn try_from(wire: v1::TrialResult) -> Result<Self, Malformed> {
         Ok(Self {
             answer: optional("answer", wire.answer)?,
-            latency: required("latency", wire.latency)?,
+            latency: optional("latency", wire.latency)?,
             utilization: required("utilization", wire.utilization)?,
             idle: optional("idle", wire.idle)?,
             validity: required("validity", wire.validity)?,

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 use assay_measure::{
     configuration::Configuration,
     hardware::{GpuUtilization, HostFacts, LimitInForce, Shape, Utilization},
-    outcome::{HarnessFigures, LatencyFigures, Measurement, OutputDeviation, TrialOutcome},
+    latency::Latency,
+    outcome::{HarnessFigures, OutputDeviation, TrialOutcome, TrialResult},
     schedule::{Arrivals, Load, Phase},
     search::{Answer, Confirmation, Drift, Estimate, LimitedBy, Mode, SearchPlan},
     stepped_load::{FlatInvocations, SteppedLoad, StopCause, StoppingConditions},
@@ -57,9 +58,9 @@ fn a_trial_of_an_endpoint_survives_the_wire_without_a_model() {
     let wire = v1::TrialSpec::from(of_endpoint());
     assert!(wire.model.is_none() && wire.configuration.is_none() && wire.emulated.is_none());
     assert_eq!(TrialSpec::try_from(wire).unwrap(), of_endpoint());
-    let measured = Measurement { configuration: None, ..measurement() };
-    let wire = v1::Measurement::from(measured.clone());
-    assert_eq!(Measurement::try_from(wire).unwrap(), measured);
+    let measured = TrialResult { configuration: None, ..measurement() };
+    let wire = v1::TrialResult::from(measured.clone());
+    assert_eq!(TrialResult::try_from(wire).unwrap(), measured);
 }
 
 fn search() -> Work {
@@ -147,7 +148,20 @@ fn broken_specs_are_refused_with_the_field() {
     assert!(break_it(&|w| w.model = None).contains("model"));
 }
 
-fn measurement() -> Measurement {
+fn latency() -> Latency {
+    Latency {
+        count: 9,
+        mean_us: 1.5,
+        p50_us: 2,
+        p90_us: 3,
+        p95_us: 4,
+        p99_us: 5,
+        p999_us: 6,
+        max_us: 7,
+    }
+}
+
+fn measurement() -> TrialResult {
     let estimate = Estimate {
         value: Rate::per_second(40.0).unwrap(),
         low: Rate::per_second(39.0).unwrap(),
@@ -161,7 +175,7 @@ fn measurement() -> Measurement {
         lost: true,
         ..GpuUtilization::default()
     };
-    Measurement {
+    TrialResult {
         answer: Some(Answer {
             capacity: estimate,
             plateau: estimate,
@@ -175,7 +189,7 @@ fn measurement() -> Measurement {
             out_of_time: false,
         }),
         stopped_by: Some(StopCause::Latency),
-        latency: LatencyFigures { count: 9, mean_us: 1.5, p50_us: 2, ..LatencyFigures::default() },
+        latency: Some(latency()),
         utilization: Utilization {
             cpu_pct: Some(97.5),
             gpus: vec![gpu],
@@ -248,7 +262,7 @@ fn every_ending_survives_the_wire() {
 
 #[test]
 fn figures_that_are_no_numbers_are_refused() {
-    let mut wire = v1::Measurement::from(measurement());
+    let mut wire = v1::TrialResult::from(measurement());
     wire.utilization.as_mut().unwrap().cpu_pct = Some(f64::NAN);
-    assert!(Measurement::try_from(wire).unwrap_err().to_string().contains("cpu_pct"));
+    assert!(TrialResult::try_from(wire).unwrap_err().to_string().contains("cpu_pct"));
 }

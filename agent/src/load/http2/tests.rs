@@ -23,7 +23,7 @@ use super::*;
 use crate::load::{
     Generator, GeneratorOptions,
     exchange::Ending,
-    figures::{ErrorKind, StepResult},
+    figures::{EndedStep, ErrorKind},
 };
 
 type Script = dyn Fn(&ModelInferRequest) -> Result<ModelInferResponse, Status> + Send + Sync;
@@ -125,7 +125,7 @@ impl Server {
         options: &GeneratorOptions,
         load: Load,
         duration: Duration,
-    ) -> StepResult {
+    ) -> EndedStep {
         let payload = Payload {
             bodies: vec![Bytes::from(vec![5; body])],
             content_type: "application/octet-stream".to_owned(),

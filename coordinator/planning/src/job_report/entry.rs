@@ -5,7 +5,7 @@ use assay_measure::{
     ids::InstanceTypeName,
     job::Demand,
     money::PricePerHour,
-    outcome::{Measurement, StepReport},
+    outcome::{StepResult, TrialResult},
     search::{Mode, Purpose},
     trial::Work,
     validity::{Finding, FindingName, Validity, Verdict},
@@ -16,10 +16,7 @@ use crate::{
     catalogue,
     cost::{Capacity, MilliPerMinute, cost_of},
     planner::{Candidate, Rejection},
-    report::{
-        Entry, FindingReport, GpuReport, HarnessReport, LatencyReport, MachineReport, PriceReport,
-        StepEntry, ValidityReport,
-    },
+    report::Entry,
     sizing,
 };
 
@@ -46,12 +43,12 @@ pub(super) fn without_figures(
     trial: &TrialFacts,
 ) -> Entry {
     Entry {
-        trial: Some(candidate.trial.to_string()),
+        trial: Some(candidate.trial.clone()),
         emulated: candidate.emulated,
         shared_trial_with: shared_with(facts, candidate),
         configuration: candidate.serving.configuration().cloned(),
-        endpoint: candidate.serving.endpoint().map(ToString::to_string),
-        steps: trial.steps.iter().map(StepEntry::from).collect(),
+        endpoint: candidate.serving.endpoint().cloned(),
+        steps: trial.steps.clone(),
         mode: mode_of(facts, candidate),
         ..blank(facts, &candidate.instance_type)
     }
@@ -70,7 +67,7 @@ pub(super) fn of_measurement(
     facts: &JobFacts,
     candidate: &Candidate,
     trial: &TrialFacts,
-    measurement: &Measurement,
+    measurement: &TrialResult,
     demand: Option<Demand>,
 ) -> Entry {
     let answer = measurement.answer.as_ref();
@@ -80,10 +77,7 @@ pub(super) fn of_measurement(
         price.zip(capacity.filter(|found| found.value.count() > 0)).map(|(p, c)| cost_of(p, c));
     // A fixed load, and a single stretch of a stepped one, say nothing about how sure their figure is.
     let interval = capacity.filter(|found| answer.is_some() && found.low < found.high);
-    let utilization = &measurement.utilization;
     Entry {
-        host: Some(measurement.host.clone()),
-        limits_in_force: measurement.limits_in_force.clone(),
         configuration: measurement.configuration.clone(),
         cost_per_inference_usd: cost.map(|cost| cost.per_inference_usd),
         cost_per_inference_ci95: cost.filter(|_| interval.is_some()).and_then(|cost| {
@@ -94,22 +88,11 @@ pub(super) fn of_measurement(
         max_invocations_per_min: capacity.map(|found| found.value.as_per_minute()),
         max_invocations_ci95: interval
             .map(|found| [found.low.as_per_minute(), found.high.as_per_minute()]),
-        plateau_invocations_per_min: answer
-            .map(|answer| MilliPerMinute::from_rate(answer.plateau.value).as_per_minute()),
-        limited_by: answer.map(|answer| answer.limited_by),
-        stopped_by: measurement.stopped_by,
-        latency_us: LatencyReport::of(&measurement.latency),
-        cpu_utilization_pct: finite(utilization.cpu_pct),
-        memory_utilization_pct: memory_share(candidate, utilization),
-        machine: MachineReport::of(utilization),
-        gpu: gpus(measurement),
-        energy_j_per_inference: finite(measurement.energy_j_per_inference),
-        output_deviation: measurement.output_deviation,
+        memory_utilization_pct: memory_share(candidate, &measurement.utilization),
         sizing: demand
             .zip(capacity)
             .and_then(|(demand, found)| sizing::size(demand, found.value, price)),
-        harness: finite(Some(measurement.harness.cpu_share_pct))
-            .map(|cpu_share_pct| HarnessReport { cpu_share_pct }),
+        result: Some(Box::new(measurement.clone())),
         validity: Some(validity(candidate, measurement)),
         warnings: remarks::of_candidate(facts, candidate, trial, measurement),
         ..without_figures(facts, candidate, trial)
@@ -118,12 +101,12 @@ pub(super) fn of_measurement(
 
 /// What the candidate carries: the answer of the search, or the most that a fixed load got through
 /// while it held the constraints (or at all, when no part of it did).
-pub(super) fn capacity_of(measurement: &Measurement, steps: &[StepReport]) -> Option<Capacity> {
+pub(super) fn capacity_of(measurement: &TrialResult, steps: &[StepResult]) -> Option<Capacity> {
     if let Some(answer) = &measurement.answer {
         return Some(Capacity::from(answer.capacity));
     }
     let fixed = || steps.iter().filter(|step| step.purpose == Purpose::Fixed);
-    let most = |steps: &mut dyn Iterator<Item = &StepReport>| {
+    let most = |steps: &mut dyn Iterator<Item = &StepResult>| {
         steps.map(|step| MilliPerMinute::from_rate(step.achieved)).max()
     };
     let value = most(&mut fixed().filter(|step| step.accepted != Some(false)))
@@ -138,57 +121,20 @@ pub(super) fn endpoint_price(facts: &JobFacts, name: &InstanceTypeName) -> Optio
 
 fn blank(facts: &JobFacts, name: &InstanceTypeName) -> Entry {
     Entry {
-        rank: None,
-        score: None,
-        score_ci95: None,
-        tied_with: Vec::new(),
-        instance_type: name.to_string(),
-        trial: None,
-        emulated: false,
-        shared_trial_with: Vec::new(),
-        host: None,
-        limits_in_force: Vec::new(),
-        instance_count: INSTANCE_COUNT,
-        configuration: None,
-        endpoint: None,
-        price: facts.prices.get(name).map(PriceReport::from),
+        price: facts.prices.get(name).cloned(),
         cost_per_hour_usd: endpoint_price(facts, name).map(PricePerHour::as_usd),
-        cost_per_inference_usd: None,
-        cost_per_inference_ci95: None,
-        cost_per_million_usd: None,
-        max_invocations_per_min: None,
-        max_invocations_ci95: None,
-        plateau_invocations_per_min: None,
-        limited_by: None,
-        stopped_by: None,
-        latency_us: None,
-        cpu_utilization_pct: None,
-        memory_utilization_pct: None,
-        machine: None,
-        gpu: Vec::new(),
-        energy_j_per_inference: None,
-        output_deviation: None,
-        sizing: None,
-        mode: facts.spec.mode,
-        seed: facts.spec.seed,
-        meets: false,
-        reason: None,
-        detail: None,
-        failure_kind: None,
-        steps: Vec::new(),
-        harness: None,
-        validity: None,
-        warnings: Vec::new(),
+        instance_count: INSTANCE_COUNT,
+        ..Entry::new(name.clone(), facts.spec.mode, facts.spec.seed)
     }
 }
 
-fn shared_with(facts: &JobFacts, candidate: &Candidate) -> Vec<String> {
-    let mut names: Vec<String> = facts
+fn shared_with(facts: &JobFacts, candidate: &Candidate) -> Vec<InstanceTypeName> {
+    let mut names: Vec<InstanceTypeName> = facts
         .plan
         .candidates_of(&candidate.trial)
         .map(|other| &other.instance_type)
         .filter(|name| **name != candidate.instance_type)
-        .map(InstanceTypeName::to_string)
+        .cloned()
         .collect();
     names.dedup();
     names
@@ -200,71 +146,22 @@ fn memory_share(candidate: &Candidate, utilization: &Utilization) -> Option<f64>
         Some(used) if candidate.emulated && candidate.shape.memory_bytes.count() > 0 => {
             Some(100.0 * used.count() as f64 / candidate.shape.memory_bytes.count() as f64)
         }
-        Some(_) | None => finite(utilization.memory_pct),
+        Some(_) | None => utilization.memory_pct,
     }
 }
 
-fn gpus(measurement: &Measurement) -> Vec<GpuReport> {
-    let report = |busy: &assay_measure::hardware::GpuUtilization| {
-        let facts = measurement.host.gpus.iter().find(|gpu| gpu.index == busy.index);
-        let memory = facts.map(|gpu| gpu.memory_bytes.count()).filter(|bytes| *bytes > 0);
-        let used = busy.memory_used_bytes.map(assay_measure::units::Bytes::count);
-        GpuReport {
-            index: busy.index,
-            name: facts.map(|gpu| gpu.name.clone()),
-            utilization_pct: finite(busy.utilization_pct),
-            memory_utilization_pct: used
-                .zip(memory)
-                .map(|(used, all)| 100.0 * used as f64 / all as f64),
-            memory_used_bytes: used,
-            power_w: finite(busy.power_w),
-            temperature_c: finite(busy.temperature_c),
-            sm_clock_mhz: finite(busy.sm_clock_mhz),
-            energy_j: finite(busy.energy_j),
-            throttle_reasons: busy.throttle_reasons.clone(),
-            other_processes: busy.other_processes,
-            mig: busy.mig,
-        }
-    };
-    measurement.utilization.gpus.iter().map(report).collect()
-}
-
-fn validity(candidate: &Candidate, measurement: &Measurement) -> ValidityReport {
-    let mut findings: Vec<FindingReport> =
-        measurement.validity.findings.iter().map(finding).collect();
+fn validity(candidate: &Candidate, measurement: &TrialResult) -> Validity {
+    let mut findings = measurement.validity.findings.clone();
     let known = findings.iter().any(|found| found.name == FindingName::BurstCredits);
     let took_s = measurement.took.as_secs_f64();
     if catalogue::is_burstable(&candidate.instance_type) && !known && took_s < SHOWS_BURST_CREDITS_S
     {
-        findings.push(FindingReport {
+        findings.push(Finding {
             name: FindingName::BurstCredits,
             value: took_s,
             threshold: SHOWS_BURST_CREDITS_S,
             severity: Verdict::Valid,
         });
     }
-    ValidityReport { verdict: measurement.validity.verdict, findings }
-}
-
-/// The verdict on an outcome without figures.
-pub(super) fn plain_validity(validity: &Validity) -> ValidityReport {
-    ValidityReport {
-        verdict: validity.verdict,
-        findings: validity.findings.iter().map(finding).collect(),
-    }
-}
-
-fn finding(found: &Finding) -> FindingReport {
-    // JSON has no NaN and no infinity, and the schema wants a number.
-    let number = |value: f64| if value.is_nan() { 0.0 } else { value.clamp(f64::MIN, f64::MAX) };
-    FindingReport {
-        name: found.name,
-        value: number(found.value),
-        threshold: number(found.threshold),
-        severity: found.severity,
-    }
-}
-
-fn finite(value: Option<f64>) -> Option<f64> {
-    value.filter(|value| value.is_finite())
+    Validity { verdict: measurement.validity.verdict, findings }
 }

@@ -1,21 +1,20 @@
 //! Jobs of every kind with the `assay.job/1` documents that they gave once. A document never changes but
 //! for additions, which programs that read it must bear.
 //!
-//! To record a new job, or an addition, run the test with `ASSAY_RECORD_DOCUMENTS=1` and read the difference.
+//! To record a new job, or an addition, run the test with `INSTA_UPDATE=always` and read the difference.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use assay_measure::{
     ids::TrialId,
     job::{Demand, Goals, JobSpec},
-    outcome::{Measurement, OutputDeviation, StepReport},
+    outcome::{OutputDeviation, StepResult, TrialResult},
     schedule::fixed_load::FixedLoad,
     search::{LimitedBy, Mode, Purpose},
     stepped_load::StopCause,
     units::{Bytes, Rate},
     validity::{Finding, FindingName, Validity, Verdict},
 };
-use serde_json::Value;
 
 use super::{
     FailureKind, InstanceTypeName, JobFacts, JobStatus, Overrides, PlannedTrial, TrialEnd,
@@ -56,7 +55,7 @@ fn recorded() -> Vec<(&'static str, JobFacts)> {
 /// Three capacities; the second costs more and answers faster.
 fn three() -> Vec<TrialOutcome> {
     let mut fast = measurement(2100.0, 31.5);
-    fast.latency = testing::latency(21_000);
+    fast.latency = Some(testing::latency(21_000));
     vec![measured(measurement(900.25, 12.0)), measured(fast), measured(measurement(1100.0, 40.0))]
 }
 
@@ -75,7 +74,7 @@ fn with_demand() -> JobFacts {
 /// One that is too slow for a lone request, one that missed in the end, and one that holds.
 fn rejected() -> JobFacts {
     let mut missed = measurement(700.0, 9.0);
-    missed.latency = testing::latency(61_500);
+    missed.latency = Some(testing::latency(61_500));
     let outcomes = vec![
         failed(FailureKind::TooSlow, "even a lone request misses p95<=50ms"),
         measured(missed),
@@ -125,7 +124,7 @@ fn of_a_fixed_load() -> JobFacts {
     let stairs: FixedLoad = "stairs:3x2/30s".parse().unwrap();
     job.spec.fixed_load = Some(stairs.phases(Duration::from_secs(30)));
     for facts in job.trials.values_mut() {
-        let level = |index: u32, users: u32, per_minute: f64| StepReport {
+        let level = |index: u32, users: u32, per_minute: f64| StepResult {
             index,
             purpose: Purpose::Fixed,
             achieved: Rate::per_minute(per_minute).unwrap(),
@@ -192,7 +191,7 @@ fn full() -> JobFacts {
     JobFacts { plan, prices, trials, spec, ..facts(&["own.a=1x1GiB@1"], one()) }
 }
 
-fn racing(trial: &PlannedTrial, number: usize) -> Measurement {
+fn racing(trial: &PlannedTrial, number: usize) -> TrialResult {
     let mut figures = measurement(500.0 + 37.5 * number as f64, 4.0 + number as f64);
     figures.configuration = trial.spec.served().map(|served| served.configuration.clone());
     figures.output_deviation =
@@ -229,8 +228,8 @@ fn disturbed() -> JobFacts {
     facts(&["ml.c5.large"], vec![measured(figures)])
 }
 
-fn open_step(index: u32, per_minute: f64, p95_us: u64) -> StepReport {
-    StepReport {
+fn open_step(index: u32, per_minute: f64, p95_us: u64) -> StepResult {
+    StepResult {
         index,
         purpose: Purpose::Main,
         users: None,
@@ -241,20 +240,10 @@ fn open_step(index: u32, per_minute: f64, p95_us: u64) -> StepReport {
     }
 }
 
-fn path(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src/job_report/recorded");
-    folder.join(format!("{name}.json"))
-}
-
 #[test]
 fn the_documents_of_recorded_jobs_stay_as_they_were() {
     for (name, facts) in recorded() {
-        let document = serde_json::to_value(build(&facts, Overrides::default())).unwrap();
-        if std::env::var_os("ASSAY_RECORD_DOCUMENTS").is_some() {
-            let text = serde_json::to_string_pretty(&document).unwrap();
-            fs::write(path(name), text + "\n").unwrap();
-        }
-        let before: Value = serde_json::from_slice(&fs::read(path(name)).unwrap()).unwrap();
-        assert_eq!(document, before, "{name}");
+        let report = build(&facts, Overrides::default());
+        insta::assert_snapshot!(name, serde_json::to_string_pretty(&report).unwrap());
     }
 }

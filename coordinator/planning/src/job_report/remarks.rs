@@ -6,7 +6,7 @@ use assay_measure::{
     hardware::LimitInForce,
     ids::EndpointName,
     job::JobStatus,
-    outcome::Measurement,
+    outcome::TrialResult,
     search::{Confirmation, Mode},
     stepped_load::StopCause,
     units::as_micros,
@@ -16,7 +16,7 @@ use assay_measure::{
 use super::{JobFacts, Lists, TrialFacts, WhyFailed, entry};
 use crate::{
     catalogue,
-    constraints::{self, shown_latency},
+    constraints::shown_latency,
     planner::{Candidate, Serving, Stage},
     ranking::RankedBy,
     report::{Entry, emulation_note},
@@ -30,7 +30,7 @@ pub(super) fn of_candidate(
     facts: &JobFacts,
     candidate: &Candidate,
     trial: &TrialFacts,
-    measurement: &Measurement,
+    measurement: &TrialResult,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     if facts.spec.mode == Mode::Full && entry::mode_of(facts, candidate) == Mode::Quick {
@@ -142,7 +142,7 @@ fn about_the_endpoint(candidate: &Candidate, name: &EndpointName) -> String {
 }
 
 /// Old kernels and containers without privileges leave a model more than its own files.
-fn about_confinement(measurement: &Measurement, warnings: &mut Vec<String>) {
+fn about_confinement(measurement: &TrialResult, warnings: &mut Vec<String>) {
     let in_force = &measurement.limits_in_force;
     let files = [LimitInForce::Landlock, LimitInForce::MountNamespace];
     // An endpoint runs as it runs: nothing of ours holds it.
@@ -157,7 +157,7 @@ fn about_confinement(measurement: &Measurement, warnings: &mut Vec<String>) {
     }
 }
 
-fn about_emulation(candidate: &Candidate, measurement: &Measurement, warnings: &mut Vec<String>) {
+fn about_emulation(candidate: &Candidate, measurement: &TrialResult, warnings: &mut Vec<String>) {
     let host = &measurement.host;
     warnings.push(emulation_note(Some(host)));
     if candidate.foreign_architecture {
@@ -179,14 +179,12 @@ fn about_emulation(candidate: &Candidate, measurement: &Measurement, warnings: &
 }
 
 /// A percentile that reads above its limit although the answer was confirmed.
-fn about_the_limit(facts: &JobFacts, measurement: &Measurement, warnings: &mut Vec<String>) {
+fn about_the_limit(facts: &JobFacts, measurement: &TrialResult, warnings: &mut Vec<String>) {
     let confirmed =
         measurement.answer.as_ref().is_some_and(|answer| answer.confirmation == Confirmation::Held);
-    if !confirmed {
-        return;
-    }
+    let Some(latency) = measurement.latency.filter(|_| confirmed) else { return };
     for slo in &facts.spec.constraints {
-        let seen = constraints::figure(slo.metric(), &measurement.latency);
+        let seen = latency.figure_us(slo.metric());
         let limit = as_micros(slo.limit());
         if seen > limit {
             warnings.push(format!(
@@ -200,7 +198,7 @@ fn about_the_limit(facts: &JobFacts, measurement: &Measurement, warnings: &mut V
     }
 }
 
-fn about_steal(measurement: &Measurement, warnings: &mut Vec<String>) {
+fn about_steal(measurement: &TrialResult, warnings: &mut Vec<String>) {
     let found =
         measurement.validity.findings.iter().find(|found| found.name == FindingName::CpuSteal);
     let threshold = found.map_or(1.0, |found| found.threshold);
@@ -222,7 +220,7 @@ fn about_the_environment(asked: &Configuration, warnings: &mut Vec<String>) {
 
 /// Precision changes outputs on purpose: by how much decides whether its figures are of use. A graph must
 /// not change them, and has a finding if it does.
-fn about_outputs(measurement: &Measurement, warnings: &mut Vec<String>) {
+fn about_outputs(measurement: &TrialResult, warnings: &mut Vec<String>) {
     if let Some(why) = &measurement.comparison_failure {
         warnings.push(format!("outputs were not compared with plain float32: {why}"));
     }

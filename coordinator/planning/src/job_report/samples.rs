@@ -10,7 +10,7 @@ use assay_measure::{
 };
 
 use super::{
-    Failure, FailureKind, InstanceTypeName, JobFacts, JobStatus, PlannedTrial, StepReport,
+    Failure, FailureKind, InstanceTypeName, JobFacts, JobStatus, PlannedTrial, StepResult,
     Timestamp, TrialEnd, TrialFacts, TrialOutcome, Verdict,
 };
 use crate::{
@@ -58,15 +58,16 @@ pub(crate) fn facts_on(agent: AgentView, types: &[&str], outcomes: Vec<TrialOutc
 }
 
 /// A step of the staircase.
-pub(crate) fn step(users: u32, p95_us: u64) -> StepReport {
-    StepReport {
+pub(crate) fn step(users: u32, p95_us: u64) -> StepResult {
+    StepResult {
         index: 0,
         purpose: Purpose::Staircase,
         users: Some(users),
         offered: None,
         achieved: Rate::per_minute(1200.0).unwrap(),
+        started: Duration::ZERO,
         duration: Duration::from_millis(1500),
-        latency: testing::latency(p95_us),
+        latency: Some(testing::latency(p95_us)),
         failed_calls: 0,
         missed_calls: None,
         accepted: None,
@@ -130,7 +131,7 @@ pub(crate) fn of_an_endpoint() -> JobFacts {
     }
 }
 
-fn with_a_gpu() -> assay_measure::outcome::Measurement {
+fn with_a_gpu() -> assay_measure::outcome::TrialResult {
     let mut figures = measurement(2655.4, 18.0);
     figures.host.gpus = vec![GpuFacts {
         name: "NVIDIA T4".to_owned(),

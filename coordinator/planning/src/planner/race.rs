@@ -19,7 +19,8 @@ use std::{
 use assay_measure::{
     ids::{InstanceTypeName, TrialId},
     job::JobSpec,
-    outcome::{Measurement, TrialOutcome},
+    latency::Latency,
+    outcome::{TrialOutcome, TrialResult},
     search::Mode,
     slo::SloMetric,
     trial::Work,
@@ -221,7 +222,7 @@ enum Turn {
 
 /// For each of the configurations of a type, all of whose trials have ended: what comes next?
 fn turns(job: &JobSpec, stages: &[&Stage], ended: &[TrialOutcome]) -> Vec<Turn> {
-    let believed: Vec<Option<&Measurement>> =
+    let believed: Vec<Option<&TrialResult>> =
         ended.iter().map(|outcome| believable(job, outcome)).collect();
     let capacity = |index: usize| Some(believed[index]?.answer.as_ref()?.capacity);
     let is_waiting = |index: &usize| *stages[*index] == Stage::Heat;
@@ -254,21 +255,25 @@ fn turns(job: &JobSpec, stages: &[&Stage], ended: &[TrialOutcome]) -> Vec<Turn> 
 }
 
 /// The figures of a trial, unless they cannot be believed or miss a constraint.
-fn believable<'a>(job: &JobSpec, outcome: &'a TrialOutcome) -> Option<&'a Measurement> {
+fn believable<'a>(job: &JobSpec, outcome: &'a TrialOutcome) -> Option<&'a TrialResult> {
     measurement(outcome)
         .filter(|measurement| measurement.validity.verdict != Verdict::Invalid)
         .filter(|measurement| constraints::missed(&job.constraints, measurement).is_none())
 }
 
 /// By its quick figures a configuration may be the best of its type.
-fn stays_in_race(job: &JobSpec, outcome: &TrialOutcome, rivals: &[Option<&Measurement>]) -> bool {
+fn stays_in_race(job: &JobSpec, outcome: &TrialOutcome, rivals: &[Option<&TrialResult>]) -> bool {
     let metric = job.constraints.first().map_or(SloMetric::P95, |slo| slo.metric());
-    let beaten_by = |own: &Measurement, other: &Measurement| {
+    let beaten_by = |own: &TrialResult, other: &TrialResult| {
         let (Some(own_answer), Some(other_answer)) = (&own.answer, &other.answer) else {
             return false;
         };
-        let slower = constraints::figure(metric, &own.latency)
-            >= constraints::figure(metric, &other.latency);
+        let figure = |latency: &Latency| latency.figure_us(metric);
+        // What was not answered is not faster.
+        let slower = match (&own.latency, &other.latency) {
+            (Some(own), Some(other)) => figure(own) >= figure(other),
+            (own, _) => own.is_none(),
+        };
         other_answer.capacity.low > own_answer.capacity.high && (job.goals.is_none() || slower)
     };
     measurement(outcome).is_some_and(|own| {
@@ -277,7 +282,7 @@ fn stays_in_race(job: &JobSpec, outcome: &TrialOutcome, rivals: &[Option<&Measur
     })
 }
 
-fn measurement(outcome: &TrialOutcome) -> Option<&Measurement> {
+fn measurement(outcome: &TrialOutcome) -> Option<&TrialResult> {
     match outcome {
         TrialOutcome::Measured(measurement) => Some(measurement),
         TrialOutcome::Failed(_) | TrialOutcome::Cancelled { .. } => None,

@@ -1,39 +1,47 @@
-use serde_json::{Value, json};
+use std::num::NonZeroU32;
+
+use assay_measure::{configuration::Allocator, job::JobStatus, search::Mode};
+use serde_json::json;
 
 use super::*;
 
 /// A candidate of a ranking as a report holds it.
-fn entry(instance_type: &str, usd: Option<f64>, rate: f64, p95_us: u64) -> Value {
-    let mut entry = json!({
-        "instance_type": instance_type, "trial": format!("demo/{instance_type}"), "emulated": false,
-        "instance_count": 1, "max_invocations_per_min": rate, "mode": "quick", "seed": 7, "meets": true,
-        "latency_us": {"mean": 1.0, "p50": 1, "p90": 1, "p95": p95_us, "p99": p95_us + 5},
-        "cpu_utilization_pct": 97.25, "memory_utilization_pct": 12.5,
-        "configuration": {
-            "workers": 2, "intra_op_threads": 1, "max_batch": 1, "max_batch_delay_us": 0,
-            "device": "cpu", "dtype": "float32", "graph": "plain", "allocator": "tuned",
-            "environment": {},
+fn entry(instance_type: &str, usd: Option<f64>, rate: f64, p95_us: u64) -> Entry {
+    let result = json!({
+        "latency": {
+            "count": 100, "mean": 1.0, "p50": 1, "p90": 1, "p95": p95_us, "p99": p95_us + 5,
+            "p999": p95_us + 9, "max": p95_us + 9,
         },
+        "utilization": {"cpu_pct": 97.25}, "validity": {"verdict": "valid", "findings": []},
+        "host": {"cpu_model": "AMD EPYC", "vcpus": 4, "memory_bytes": 8}, "limits_in_force": [],
+        "harness": {"cpu_share_pct": 0.8, "lag_p50_us": 1, "lag_p99_us": 2, "sampler_cpu_s": 0.1},
+        "nan_outputs": 0, "calls": 100, "failed_calls": 0, "ready_after": {"secs": 1, "nanos": 0},
+        "took": {"secs": 50, "nanos": 0},
     });
-    if let Some(usd) = usd {
-        entry["cost_per_hour_usd"] = json!(usd);
+    Entry {
+        trial: "demo/1".parse().ok(),
+        max_invocations_per_min: Some(rate),
+        meets: true,
+        result: Some(serde_json::from_value(result).unwrap()),
+        memory_utilization_pct: Some(12.5),
+        configuration: Some(Configuration::cpu(2.try_into().unwrap(), NonZeroU32::MIN)),
+        cost_per_hour_usd: usd,
+        ..Entry::new(instance_type.parse().unwrap(), Mode::Quick, 7)
     }
-    entry
 }
 
-fn report(ranking: &[Value], rejected: &[Value], failed: &[Value]) -> JobReport {
-    serde_json::from_value(json!({
-        "schema": "assay.job/1", "name": "demo", "status": "completed",
-        "created_at": "2026-11-22T14:00:00Z", "model": {"name": "m.pt", "sha256": "", "size_bytes": 1},
-        "constraints": [], "ranked_by": "cost", "progress": {"trials": 3, "ended": 3},
-        "ranking": ranking, "rejected": rejected, "failed": failed, "recommendation": null,
-        "warnings": [],
-    }))
-    .unwrap()
+fn report(ranking: &[Entry], rejected: &[Entry], failed: &[Entry]) -> JobReport {
+    JobReport {
+        status: JobStatus::Completed,
+        ranking: ranking.to_vec(),
+        rejected: rejected.to_vec(),
+        failed: failed.to_vec(),
+        ..JobReport::new("demo".parse().unwrap(), "2026-11-22T14:00:00Z".parse().unwrap())
+    }
 }
 
 /// The rows of the page that this project began from, in its order.
-fn of_the_page() -> [Value; 3] {
+fn of_the_page() -> [Entry; 3] {
     [
         entry("ml.c5.xlarge", Some(0.204), 648.0, 263_596),
         entry("ml.c5d.large", Some(0.115), 655.0, 826_019),
@@ -106,7 +114,7 @@ fn a_recommendation_reads_like_the_page() {
     let found = case.results().recommendations(ListOrder::CheapestFirst);
     // For ever: scripts keep them.
     let id = "demo/5c2wlmur";
-    let endpoint = naming::endpoint("demo", &["demo/ml.c5.xlarge", "ml.c5.xlarge"]);
+    let endpoint = naming::endpoint("demo", &["demo/1", "ml.c5.xlarge"]);
     assert_eq!(
         serde_json::to_value(&found).unwrap(),
         json!([{
@@ -165,7 +173,7 @@ fn either_sdk_deploys_the_cheapest() {
 
 #[test]
 fn the_ten_cheapest_are_told_whatever_the_order() {
-    let ranking: Vec<Value> =
+    let ranking: Vec<Entry> =
         (1..=12).rev().map(|n| entry(&format!("own.{n}"), Some(f64::from(n)), 100.0, 1)).collect();
     let case = Case::new(report(&ranking, &[], &[]));
     let first = case.results().recommendations(ListOrder::CheapestFirst);
@@ -229,18 +237,19 @@ fn what_is_not_known_is_left_out() {
 #[test]
 fn steps_tell_what_failed_and_why() {
     let mut failed = entry("ml.m5.large", None, 1.0, 1);
-    failed.as_object_mut().unwrap().remove("max_invocations_per_min");
-    failed["reason"] = json!(format!("the model host died: {}", "x".repeat(2000)));
+    failed.max_invocations_per_min = None;
+    failed.trial = "demo/8".parse().ok();
+    failed.reason = Some(format!("the model host died: {}", "x".repeat(2000)));
     let mut stopped = failed.clone();
-    stopped["instance_type"] = json!("ml.m5.xlarge");
-    stopped["trial"] = json!("demo/9");
+    stopped.instance_type = "ml.m5.xlarge".parse().unwrap();
+    stopped.trial = "demo/9".parse().ok();
     let mut too_slow = entry("ml.c5.large", Some(0.1), 100.0, 1);
-    too_slow["reason"] = json!("p95 is 80 ms");
+    too_slow.reason = Some("p95 is 80 ms".to_owned());
     let mut case = Case::new(report(&of_the_page()[..1], &[too_slow], &[failed, stopped]));
     let at = |text: &str| Timestamp::new(text.parse().unwrap());
     let times = (at("2026-11-22T14:00:00Z"), at("2026-11-22T14:01:00Z"));
     let record = |status, invocations| TrialRecord { invocations, ..ended(status) };
-    case.trials.insert("demo/ml.c5.xlarge".to_owned(), record(Status::Completed, Some(times)));
+    case.trials.insert("demo/1".to_owned(), record(Status::Completed, Some(times)));
     case.trials.insert("demo/9".to_owned(), record(Status::Stopped, None));
     let steps = case.results().steps();
     let told: Vec<(&str, bool, Option<usize>)> = steps
@@ -267,7 +276,7 @@ fn steps_tell_what_failed_and_why() {
 #[test]
 fn a_step_keeps_its_endpoint_from_the_queue_to_the_end() {
     let mut measured = of_the_page()[0].clone();
-    measured["trial"] = json!("demo/7");
+    measured.trial = "demo/7".parse().ok();
     let case = Case::new(report(&[measured], &[], &[]));
     let ended = case.results().steps().remove(0).inference_benchmark.unwrap();
     let candidate: Candidate = serde_json::from_value(json!({
@@ -283,10 +292,10 @@ fn a_step_keeps_its_endpoint_from_the_queue_to_the_end() {
 }
 
 /// An existing endpoint as a report holds it.
-fn existing(name: &str, rate: f64, p95_us: u64) -> Value {
+fn existing(name: &str, rate: f64, p95_us: u64) -> Entry {
     let mut entry = entry("own.a", None, rate, p95_us);
-    entry.as_object_mut().unwrap().remove("configuration");
-    entry["endpoint"] = json!(name);
+    entry.configuration = None;
+    entry.endpoint = name.parse().ok();
     entry
 }
 
@@ -322,21 +331,21 @@ fn an_existing_endpoint_is_a_step_of_the_job_and_no_recommendation() {
 
 #[test]
 fn a_recommendation_keeps_its_id_when_another_trial_of_its_candidate_counts() {
-    let id = |entry: Value, trials: BTreeMap<String, TrialRecord>| {
+    let id = |entry: Entry, trials: BTreeMap<String, TrialRecord>| {
         let case = Case { report: report(&[entry], &[], &[]), trials };
         case.results().recommendations(ListOrder::CheapestFirst)[0].recommendation_id.clone()
     };
     let quick = entry("ml.c5.large", Some(0.1), 100.0, 1);
     let mut full = quick.clone();
-    full["trial"] = json!("demo/9");
-    full["max_invocations_per_min"] = json!(120.0);
+    full.trial = "demo/9".parse().ok();
+    full.max_invocations_per_min = Some(120.0);
     let first_shown = id(quick.clone(), BTreeMap::new());
     assert_eq!(first_shown, id(full.clone(), BTreeMap::new()));
 
     // The host had no tuned allocator: what was asked for is still the same.
-    let asked = serde_json::from_value(full["configuration"].clone()).unwrap();
-    full["configuration"]["allocator"] = json!("default");
-    let record = TrialRecord { configuration: Some(asked), ..ended(Status::Completed) };
+    let asked = full.configuration.clone();
+    full.configuration.as_mut().unwrap().allocator = Allocator::Default;
+    let record = TrialRecord { configuration: asked, ..ended(Status::Completed) };
     assert_eq!(first_shown, id(full.clone(), BTreeMap::from([("demo/9".to_owned(), record)])));
     assert_ne!(first_shown, id(full, BTreeMap::new()), "another configuration has another id");
 }

@@ -1,20 +1,30 @@
 use std::time::Duration;
 
-use assay_measure::{hardware::Utilization, outcome::LatencyFigures, units::Rate};
+use assay_measure::{hardware::Utilization, latency::Latency, units::Rate};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 
-fn step(users: u32, per_minute: f64, cpu_pct: f64, p95_us: u64) -> StepReport {
-    StepReport {
+fn step(users: u32, per_minute: f64, cpu_pct: f64, p95_us: u64) -> StepResult {
+    StepResult {
         index: users,
         purpose: Purpose::Staircase,
         users: Some(users),
         offered: None,
         achieved: Rate::per_minute(per_minute).unwrap(),
+        started: Duration::ZERO,
         duration: Duration::from_secs(2),
-        latency: LatencyFigures { count: 1000, p95_us, p99_us: 2 * p95_us, ..Default::default() },
+        latency: Some(Latency {
+            count: 1000,
+            mean_us: 1.0,
+            p50_us: 1,
+            p90_us: 1,
+            p95_us,
+            p99_us: 2 * p95_us,
+            p999_us: 2 * p95_us,
+            max_us: 2 * p95_us,
+        }),
         failed_calls: 0,
         missed_calls: None,
         accepted: None,
@@ -24,12 +34,12 @@ fn step(users: u32, per_minute: f64, cpu_pct: f64, p95_us: u64) -> StepReport {
 }
 
 /// A curve with a bend: the third user brings less than the second.
-fn bent() -> Vec<StepReport> {
+fn bent() -> Vec<StepResult> {
     vec![step(1, 600.0, 20.0, 10_000), step(2, 1200.0, 40.0, 11_000), step(3, 1500.0, 60.0, 16_000)]
 }
 
 fn answer(
-    steps: &[StepReport],
+    steps: &[StepResult],
     request: serde_json::Value,
 ) -> Result<GetScalingConfigurationRecommendationResponse, ApiError> {
     let mut document =
@@ -109,7 +119,7 @@ fn steps_that_do_not_show_steady_work_are_left_out() {
     let mut overloaded = step(1, 900.0, 90.0, 1);
     (overloaded.users, overloaded.offered) = (None, Some(Rate::per_minute(1000.0).unwrap()));
     let mut silent = step(1, 900.0, 90.0, 1);
-    silent.latency.count = 0;
+    silent.latency = None;
     let mut blind = step(1, 900.0, 90.0, 1);
     blind.utilization.cpu_pct = None;
     let past_its_peak = step(4, 1490.0, 99.0, 60_000);

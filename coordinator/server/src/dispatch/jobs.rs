@@ -112,10 +112,10 @@ impl ActiveJob {
             prices: planned.prices.clone(),
             warnings: Vec::new(),
         };
-        let best = job_report::build(&facts, Overrides::default()).recommendation?;
+        let best = job_report::build(&facts, Overrides::default()).ranking.into_iter().next()?;
         Some(Recommended {
             configuration: best.serving().unwrap_or_default(),
-            instance_type: best.instance_type,
+            instance_type: best.instance_type.to_string(),
             cost_per_inference_usd: best.cost_per_inference_usd,
         })
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use assay_measure::{
     ids::{AgentName, LeaseToken, TrialId},
-    outcome::{Failure, FailureKind, Progress, StepReport, TrialOutcome},
+    outcome::{Failure, FailureKind, Progress, StepResult, TrialOutcome},
     printable,
 };
 use assay_planning::{
@@ -37,7 +37,7 @@ pub(super) struct ActiveTrial {
     /// The lease whose steps count.
     pub(super) run: Option<LeaseToken>,
     /// Steps of that run, which are stored; without their histograms.
-    pub(super) steps: BTreeMap<u32, StepReport>,
+    pub(super) steps: BTreeMap<u32, StepResult>,
     /// The agent that should have it says it does not. Until then its own report may still come;
     /// afterwards the trial counts as lost, long before the lease runs out.
     pub(super) unclaimed_until: Option<Timestamp>,
@@ -187,7 +187,7 @@ impl State {
         self.effects.push(Effect::Publish(held.trial.job(), event));
     }
 
-    fn take_step(&mut self, session: SessionId, held: Held, step: Box<StepReport>, now: Timestamp) {
+    fn take_step(&mut self, session: SessionId, held: Held, step: Box<StepResult>, now: Timestamp) {
         let index = step.index;
         if self.counts_already(&held, index) {
             return self.acknowledge(session, held, ReportKind::Step(index), false);
@@ -198,7 +198,7 @@ impl State {
         let Some((job, trial)) = self.find_trial(&held.trial) else {
             return;
         };
-        let light = StepReport { histogram: Vec::new(), ..(*step).clone() };
+        let light = StepResult { histogram: Vec::new(), ..(*step).clone() };
         self.jobs[job].trials[trial].steps.insert(index, light);
         let sequence = self.next_sequence(job);
         self.store(Change::StepFinished {

@@ -19,7 +19,7 @@ use super::{Shared, job_wire, status::refuse, watch::Watch};
 use crate::{
     archives,
     dispatch::{Event, Refused},
-    job_files,
+    job_files, report_wire,
     store::{Change, JobQuery, JobSummary},
 };
 
@@ -162,21 +162,24 @@ impl JobService for Jobs {
         &self,
         request: Request<v1::GetJobRequest>,
     ) -> Result<Response<v1::GetJobResponse>, Status> {
-        let v1::GetJobRequest { name, goals, demand } = request.into_inner();
+        let v1::GetJobRequest { name, goals, demand, with_histograms } = request.into_inner();
         let name = job_name(&name)?;
         let overrides = Overrides {
             goals: goals.map(TryInto::try_into).transpose()?,
             demand: demand.map(TryInto::try_into).transpose()?,
         };
         let summary = self.summary(&name).await?;
-        let facts = self.shared.store.job_facts(&name).await?.ok_or(Refused::NoSuchJob(name))?;
+        let store = &self.shared.store;
+        let facts = store.job_facts(&name).await?;
+        let mut facts = facts.ok_or_else(|| Refused::NoSuchJob(name.clone()))?;
+        if with_histograms {
+            facts.add_histograms(store.histograms(&name).await?);
+        }
         let report = job_report::build(&facts, overrides);
-        let report_json = serde_json::to_string(&report)
-            .map_err(|error| Status::internal(format!("the report cannot be written: {error}")))?;
         Ok(Response::new(v1::GetJobResponse {
             spec: Some(summary.spec.clone().into()),
             job: Some(job_wire::job(summary)),
-            report_json,
+            report: Some(report_wire::to_wire(report)),
         }))
     }
 

@@ -81,7 +81,7 @@ fn no_such_recommendation(request: &GetScalingConfigurationRecommendationRequest
 
 impl Found {
     /// The steps of the trial that was measured as this endpoint.
-    fn steps_of(&self, job: &str, endpoint: &str) -> &[assay_measure::outcome::StepReport] {
+    fn steps_of(&self, job: &str, endpoint: &str) -> &[assay_measure::outcome::StepResult] {
         let of_candidate = self.facts.plan.candidates.iter().find_map(|candidate| {
             let trials = candidate.stage.heat().into_iter().chain([&candidate.trial]);
             let mut trials = trials.filter(|trial| {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     job_event::JobEvent,
     store::{
-        Change, JobQuery, JobSummary, Recovered, Store, StoreError, TrialRecord,
+        Change, Histograms, JobQuery, JobSummary, Recovered, Store, StoreError, TrialRecord,
         job_list::{JobLine, JobListQuery},
         registry::{Added, Kind, NewResource, Registry, Removed, Resource, ResourceQuery},
     },
@@ -88,6 +88,10 @@ impl<S: Store> Store for FailFast<S> {
 
     async fn job_facts(&self, name: &JobName) -> Result<Option<JobFacts>, StoreError> {
         self.store.job_facts(name).await
+    }
+
+    async fn histograms(&self, job: &JobName) -> Result<Histograms, StoreError> {
+        self.store.histograms(job).await
     }
 
     async fn job_list(&self, query: &JobListQuery) -> Result<Vec<JobLine>, StoreError> {

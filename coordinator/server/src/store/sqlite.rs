@@ -23,7 +23,8 @@ use sqlx::{
 use crate::{
     job_event::JobEvent,
     store::{
-        Change, JobQuery, JobSummary, Recovered, Store, StoreError, TrialRecord, broken,
+        Change, Histograms, JobQuery, JobSummary, Recovered, Store, StoreError, TrialRecord,
+        broken,
         job_list::{JobLine, JobListQuery},
     },
 };
@@ -136,6 +137,10 @@ impl Store for SqliteStore {
 
     async fn job_facts(&self, name: &JobName) -> Result<Option<JobFacts>, StoreError> {
         read::job_facts(&self.readers, name).await
+    }
+
+    async fn histograms(&self, job: &JobName) -> Result<Histograms, StoreError> {
+        read::histograms(&self.readers, job).await
     }
 
     async fn job_list(&self, query: &JobListQuery) -> Result<Vec<JobLine>, StoreError> {

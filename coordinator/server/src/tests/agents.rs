@@ -207,7 +207,7 @@ async fn reports_that_cannot_be_read_end_neither_the_agent_nor_the_job() {
     let mut agent = FakeAgent::attach(&coordinator, "a").await;
     coordinator.create(job_spec("garbled", &["ml.c5.large"])).await.unwrap();
     let trial = held(&agent.expect_start().await);
-    let mut step: v1::StepReport = super::support::step(0).into();
+    let mut step: v1::StepResult = super::support::step(0).into();
     step.achieved_per_s = f64::NAN;
     agent
         .say(Message::StepFinished(v1::StepFinished {

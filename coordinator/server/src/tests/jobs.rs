@@ -42,8 +42,7 @@ async fn a_job_goes_from_its_creation_to_a_ranking() {
     assert_eq!((job.trials_total, job.trials_ended), (1, 1));
     assert!(job.recommended_instance_type.is_some());
     assert!(job.finished_at.is_some());
-    let report: serde_json::Value =
-        serde_json::from_str(&coordinator.get("first").await.report_json).unwrap();
+    let report = coordinator.document("first").await;
     assert_eq!(report["schema"], "assay.job/1");
     assert_eq!(report["ranking"].as_array().unwrap().len(), 2);
     assert_eq!(report["ranking"][0]["steps"].as_array().unwrap().len(), 3);
@@ -171,8 +170,7 @@ async fn an_invalid_trial_is_measured_again_twice_and_then_stands_without_a_reco
     }
     let job = coordinator.reaches("doubtful", JobStatus::Completed).await;
     assert_eq!(job.recommended_instance_type, None);
-    let report: serde_json::Value =
-        serde_json::from_str(&coordinator.get("doubtful").await.report_json).unwrap();
+    let report = coordinator.document("doubtful").await;
     assert_eq!(report["failed"].as_array().unwrap().len(), 1);
     // Steps of the discarded runs are in the record, not in the report.
     assert_eq!(report["failed"][0]["steps"].as_array().unwrap().len(), 1);
@@ -237,8 +235,7 @@ async fn an_instance_type_larger_than_the_emulating_machine_fails_at_once_with_t
     coordinator.create(job_spec("giant", &["ml.m5.24xlarge"])).await.unwrap();
     let job = coordinator.reaches("giant", JobStatus::Failed).await;
     assert!(job.reason.contains("ml.m5.24xlarge"), "{}", job.reason);
-    let report = coordinator.get("giant").await.report_json;
-    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let report = coordinator.document("giant").await;
     let reason = report["rejected"][0]["reason"].as_str().unwrap();
     assert!(reason.contains("larger than the machine"), "{report}");
 }

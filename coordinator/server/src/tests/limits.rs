@@ -28,7 +28,7 @@ fn three_trials(name: &str) -> JobSpec {
 }
 
 async fn report(coordinator: &Coordinator, name: &str) -> Value {
-    serde_json::from_str(&coordinator.get(name).await.report_json).unwrap()
+    coordinator.document(name).await
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use assay_measure::{
     environment::BaseEnvironment,
     hardware::{HostFacts, Utilization},
     job::{CandidateType, JobSpec, JobSubject, ResourceLimits, Sweep},
-    outcome::{HarnessFigures, LatencyFigures, Measurement, StepReport, TrialOutcome},
+    latency::Latency,
+    outcome::{HarnessFigures, StepResult, TrialOutcome, TrialResult},
     search::{Answer, Confirmation, Estimate, LimitedBy, Mode, Purpose},
     trial::{ArtifactRef, Payload},
     units::{Bytes, Rate},
@@ -121,9 +122,15 @@ impl Coordinator {
     }
 
     pub(super) async fn get(&self, name: &str) -> v1::GetJobResponse {
-        let request = v1::GetJobRequest { name: name.to_owned(), goals: None, demand: None };
+        let request = v1::GetJobRequest { name: name.to_owned(), ..v1::GetJobRequest::default() };
         let mut jobs = self.jobs().await;
         within("a job", jobs.get_job(request)).await.unwrap().into_inner()
+    }
+
+    /// The `assay.job/1` document of a job, as a client renders it.
+    pub(super) async fn document(&self, name: &str) -> serde_json::Value {
+        let report = crate::report_wire::from_wire(self.get(name).await.report.unwrap()).unwrap();
+        serde_json::to_value(report).unwrap()
     }
 
     pub(super) async fn job(&self, name: &str) -> v1::Job {
@@ -388,15 +395,16 @@ pub(crate) fn held(start: &v1::StartTrial) -> v1::HeldTrial {
     }
 }
 
-pub(crate) fn step(index: u32) -> StepReport {
-    StepReport {
+pub(crate) fn step(index: u32) -> StepResult {
+    StepResult {
         index,
         purpose: Purpose::Staircase,
         users: Some(index + 1),
         offered: None,
         achieved: Rate::per_second(40.0).unwrap(),
+        started: Duration::ZERO,
         duration: Duration::from_millis(1500),
-        latency: latency(),
+        latency: Some(latency()),
         failed_calls: 0,
         missed_calls: None,
         accepted: None,
@@ -405,8 +413,8 @@ pub(crate) fn step(index: u32) -> StepReport {
     }
 }
 
-fn latency() -> LatencyFigures {
-    LatencyFigures {
+fn latency() -> Latency {
+    Latency {
         count: 60,
         mean_us: 25_000.5,
         p50_us: 25_000,
@@ -437,7 +445,7 @@ pub(crate) fn invalid() -> TrialOutcome {
 fn measured_with(validity: Validity) -> TrialOutcome {
     let rate = |per_second| Rate::per_second(per_second).unwrap();
     let estimate = Estimate { value: rate(40.0), low: rate(39.0), high: rate(41.0) };
-    TrialOutcome::Measured(Box::new(Measurement {
+    TrialOutcome::Measured(Box::new(TrialResult {
         answer: Some(Answer {
             capacity: estimate,
             plateau: estimate,
@@ -451,7 +459,7 @@ fn measured_with(validity: Validity) -> TrialOutcome {
             out_of_time: false,
         }),
         stopped_by: None,
-        latency: latency(),
+        latency: Some(latency()),
         utilization: Utilization::default(),
         idle: None,
         validity,

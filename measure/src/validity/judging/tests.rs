@@ -207,3 +207,15 @@ fn users_must_equal_throughput_times_latency() {
     assert_eq!(step(94.0, 400), Some(FindingName::LittleLaw));
     assert_eq!(step(50.0, 159), None, "too short to tell");
 }
+
+#[test]
+fn what_is_found_is_a_number_whatever_it_was_computed_from() {
+    let of = |value, threshold| {
+        let name = FindingName::Drift;
+        let finding = Finding { name, value, threshold, severity: Verdict::Suspect };
+        Validity::from_findings(vec![finding]).findings.remove(0)
+    };
+    let found = of(f64::NAN, f64::INFINITY);
+    assert!(found.value.is_finite() && found.threshold.is_finite(), "{found:?}");
+    assert!(of(f64::NEG_INFINITY, 1.0).value.is_finite());
+}

@@ -113,7 +113,7 @@ fn full_trials_of_one_type_share_what_they_make_up_for() {
     let mut job = full_job(&["ml.c5.large"]);
     job.goals = Some("cost=low,latency=high".parse().unwrap());
     let mut faster = measurement(1000.0, 20.0);
-    faster.latency = testing::latency(30_000);
+    faster.latency = Some(testing::latency(30_000));
     let mut plan = planned(&job);
     let both = vec![measured(faster), measured(measurement(2000.0, 20.0))];
     let added = advance_after_repeats(&mut plan, &job, both, 1);
@@ -160,7 +160,7 @@ fn under_goals_a_lower_latency_keeps_a_configuration_in_the_race() {
     job.goals = Some("cost=low,latency=high".parse().unwrap());
     let fast = |p95_us| {
         let mut figures = measurement(1000.0, 20.0);
-        figures.latency = testing::latency(p95_us);
+        figures.latency = Some(testing::latency(p95_us));
         measured(figures)
     };
     let rival = || measured(measurement(2000.0, 20.0));

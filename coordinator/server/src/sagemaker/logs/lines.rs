@@ -6,7 +6,8 @@ use assay_measure::{
     environment::{self, is_known},
     ids::{InstanceTypeName, TrialId},
     job::JobStatus,
-    outcome::{LatencyFigures, Measurement, StepReport, TrialOutcome},
+    latency::Latency,
+    outcome::{StepResult, TrialOutcome, TrialResult},
     printable,
 };
 use assay_planning::planner::Serving;
@@ -219,8 +220,8 @@ fn ended(outcome: &TrialOutcome) -> String {
     }
 }
 
-fn measured(measurement: &Measurement) -> String {
-    let Measurement { answer, latency, calls, failed_calls, stopped_by, .. } = measurement;
+fn measured(measurement: &TrialResult) -> String {
+    let TrialResult { answer, latency, calls, failed_calls, stopped_by, .. } = measurement;
     let mut counted = format!("{calls} calls, {failed_calls} failed");
     if let Some(cause) = stopped_by {
         counted.push_str(&format!("; stop reason: {cause}"));
@@ -229,14 +230,14 @@ fn measured(measurement: &Measurement) -> String {
         Some(answer) => format!(
             "completed: {:.0} invocations per minute, {}; limited by {}; {counted}.",
             answer.capacity.value.as_per_minute(),
-            figures(latency),
+            figures(latency.as_ref()),
             answer.limited_by
         ),
-        None => format!("completed: {}; {counted}.", figures(latency)),
+        None => format!("completed: {}; {counted}.", figures(latency.as_ref())),
     }
 }
 
-fn step_line(step: &StepReport) -> String {
+fn step_line(step: &StepResult) -> String {
     let load = match (step.users, step.offered) {
         (Some(users), _) => format!("{users} users"),
         (None, Some(offered)) => {
@@ -249,15 +250,15 @@ fn step_line(step: &StepReport) -> String {
         step.index,
         step.purpose,
         step.achieved.as_per_minute(),
-        figures(&step.latency),
+        figures(step.latency.as_ref()),
         step.failed_calls
     )
 }
 
-fn figures(latency: &LatencyFigures) -> String {
-    if latency.count == 0 {
+fn figures(latency: Option<&Latency>) -> String {
+    let Some(latency) = latency else {
         return "no call answered".to_owned();
-    }
+    };
     format!(
         "latency p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms",
         latency.p50_us as f64 / 1e3,

@@ -44,8 +44,9 @@ create table step (
     trial       text    not null references trial (id) on delete cascade,
     lease_token text    not null,
     step_index  integer not null,
-    report_json text    not null,
-    -- Latency in HDR V2 encoding; null when there is none.
+    -- An assay.v1.StepResult without its histogram.
+    result      blob    not null,
+    -- Latencies in HdrHistogram's V2 encoding; null when there are none.
     histogram   blob,
     primary key (trial, lease_token, step_index)
 ) strict, without rowid;

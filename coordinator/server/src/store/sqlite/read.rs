@@ -6,20 +6,21 @@ use assay_measure::{
     ids::{JobName, LeaseToken, Sha256, TrialId},
     job::JobStatus,
     money::PricePerHour,
-    outcome::StepReport,
+    outcome::StepResult,
 };
 use assay_planning::{
     job_report::{JobFacts, TrialFacts},
     price_file::PriceRow,
 };
+use assay_proto::v1;
 use sqlx::{SqlitePool, sqlite::SqliteRow};
 
-use super::row::{column, count, from_json, parse, timestamp, uncount};
+use super::row::{column, count, from_json, from_message, parse, timestamp, uncount};
 use crate::{
     job_event::{Happening, JobEvent},
     store::{
-        AgentRecord, JobQuery, JobRecord, JobSummary, Planned, Recovered, RecoveredJob, StoreError,
-        TrialRecord, broken,
+        AgentRecord, Histograms, JobQuery, JobRecord, JobSummary, Planned, Recovered, RecoveredJob,
+        StoreError, TrialRecord, broken,
     },
 };
 
@@ -106,16 +107,16 @@ pub(super) fn trial_record(row: &SqliteRow) -> Result<TrialRecord, StoreError> {
 async fn reported_steps(
     db: &SqlitePool,
     trial: &TrialRecord,
-) -> Result<Vec<StepReport>, StoreError> {
-    let steps: Vec<String> = sqlx::query_scalar(
-        "select report_json from step where trial = $1 and lease_token = $2 order by step_index",
+) -> Result<Vec<StepResult>, StoreError> {
+    let steps: Vec<Vec<u8>> = sqlx::query_scalar(
+        "select result from step where trial = $1 and lease_token = $2 order by step_index",
     )
     .bind(trial.id.as_str())
     .bind(trial.run.as_ref().map(LeaseToken::as_str))
     .fetch_all(db)
     .await
     .map_err(broken("read steps from"))?;
-    steps.iter().map(|step| from_json("a step", step)).collect()
+    steps.iter().map(|step| from_message::<v1::StepResult, _>("a step", step)).collect()
 }
 
 async fn agents(db: &SqlitePool) -> Result<Vec<AgentRecord>, StoreError> {
@@ -239,13 +240,13 @@ pub(super) async fn job_facts(
     }))
 }
 
-/// The steps that count, by trial, in order.
+/// The steps that count, by trial, in order, without their histograms.
 async fn steps_of(
     db: &SqlitePool,
     job: &JobName,
-) -> Result<BTreeMap<TrialId, Vec<StepReport>>, StoreError> {
+) -> Result<BTreeMap<TrialId, Vec<StepResult>>, StoreError> {
     let rows = sqlx::query(
-        "select step.trial, step.report_json, step.histogram from step
+        "select step.trial, step.result from step
          join trial on trial.id = step.trial and trial.run_token = step.lease_token
          where trial.job = $1 order by step.trial, step.step_index",
     )
@@ -253,16 +254,35 @@ async fn steps_of(
     .fetch_all(db)
     .await
     .map_err(broken("read steps from"))?;
-    let mut steps: BTreeMap<TrialId, Vec<StepReport>> = BTreeMap::new();
+    let mut steps: BTreeMap<TrialId, Vec<StepResult>> = BTreeMap::new();
     for row in rows {
         let trial = parse("a trial id", column(&row, "trial")?)?;
-        steps.entry(trial).or_default().push(step(&row)?);
+        let step = from_message::<v1::StepResult, _>("a step", column(&row, "result")?)?;
+        steps.entry(trial).or_default().push(step);
     }
     Ok(steps)
 }
 
-fn step(row: &SqliteRow) -> Result<StepReport, StoreError> {
-    let mut step: StepReport = from_json("a step", column(row, "report_json")?)?;
+/// The histograms of the steps that count.
+pub(super) async fn histograms(db: &SqlitePool, job: &JobName) -> Result<Histograms, StoreError> {
+    let rows = sqlx::query(
+        "select step.trial, step.step_index, step.histogram from step
+         join trial on trial.id = step.trial and trial.run_token = step.lease_token
+         where trial.job = $1 and step.histogram is not null",
+    )
+    .bind(job.as_str())
+    .fetch_all(db)
+    .await
+    .map_err(broken("read steps from"))?;
+    let histogram = |row: &SqliteRow| {
+        let trial = parse("a trial id", column(row, "trial")?)?;
+        Ok(((trial, column(row, "step_index")?), column(row, "histogram")?))
+    };
+    rows.iter().map(histogram).collect()
+}
+
+fn step(row: &SqliteRow) -> Result<StepResult, StoreError> {
+    let mut step: StepResult = from_message::<v1::StepResult, _>("a step", column(row, "result")?)?;
     let histogram: Option<Vec<u8>> = column(row, "histogram")?;
     step.histogram = histogram.unwrap_or_default();
     Ok(step)
@@ -289,7 +309,7 @@ pub(super) async fn events(
 ) -> Result<Vec<JobEvent>, StoreError> {
     let rows = sqlx::query(
         "select event.sequence, event.at_us, event.event_json, event.step_trial,
-                step.report_json, step.histogram
+                step.result, step.histogram
          from event left join step on step.trial = event.step_trial
            and step.lease_token = event.step_token and step.step_index = event.step_index
          where event.job = $1 and event.sequence > $2 order by event.sequence limit $3",

@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
+use assay_proto::agent::Malformed;
 use jiff::Timestamp;
+use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{Decode, Row, Sqlite, Type, sqlite::SqliteRow};
 
@@ -19,6 +21,16 @@ pub(super) fn from_json<T: DeserializeOwned>(
     text: &str,
 ) -> Result<T, StoreError> {
     serde_json::from_str(text).map_err(|error| damaged(what, error))
+}
+
+/// A domain type from the message that is kept of it.
+pub(super) fn from_message<M, T>(what: &'static str, bytes: &[u8]) -> Result<T, StoreError>
+where
+    M: Message + Default,
+    T: TryFrom<M, Error = Malformed>,
+{
+    let message = M::decode(bytes).map_err(|error| damaged(what, error))?;
+    message.try_into().map_err(|error| damaged(what, error))
 }
 
 /// A domain type from its own text.

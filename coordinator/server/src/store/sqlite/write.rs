@@ -3,11 +3,13 @@
 use assay_measure::{
     ids::{AgentName, JobName, LeaseToken, Sha256, TrialId},
     job::JobSpec,
-    outcome::StepReport,
+    outcome::StepResult,
     trial::ArtifactRef,
 };
 use assay_planning::{job_state::JobState, price_file::PriceRow};
+use assay_proto::v1;
 use jiff::Timestamp;
+use prost::Message;
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 
 use super::row::{count, json, micros};
@@ -175,17 +177,18 @@ async fn put_step(
     db: &mut SqliteConnection,
     trial: &TrialId,
     token: &LeaseToken,
-    mut step: StepReport,
+    mut step: StepResult,
 ) -> Result<(), StoreError> {
     let histogram = std::mem::take(&mut step.histogram);
+    let index = step.index;
     sqlx::query(
-        "insert into step (trial, lease_token, step_index, report_json, histogram)
+        "insert into step (trial, lease_token, step_index, result, histogram)
          values ($1, $2, $3, $4, $5) on conflict do nothing",
     )
     .bind(trial.as_str())
     .bind(token.as_str())
-    .bind(step.index)
-    .bind(json("step", &step)?)
+    .bind(index)
+    .bind(v1::StepResult::from(step).encode_to_vec())
     .bind((!histogram.is_empty()).then_some(histogram))
     .execute(db)
     .await
