@@ -80,7 +80,7 @@ fn plan(arguments: &CalibrateArguments, queue: KnownQueue) -> Result<SearchPlan,
         seed: arguments.seed,
         max_duration: arguments.max_duration,
         soak: None,
-        skip_heat_check: false,
+        skip_thermal_check: false,
         max_error_share: MAX_ERROR_SHARE,
     })
 }

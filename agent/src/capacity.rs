@@ -92,11 +92,11 @@ pub enum CapacityError {
 
 /// What a target tells of its batches that tells nothing.
 #[must_use]
-pub fn nothing_told(_: &StepObservation) -> Vec<Batch> {
+pub fn no_batches(_: &StepObservation) -> Vec<Batch> {
     Vec::new()
 }
 
-/// Runs a search to its end on the calling thread; the generator sends on its own. `told` says which
+/// Runs a search to its end on the calling thread; the generator sends on its own. `batches_of` says which
 /// batches the target served in a step, see [`StepObservation::batches`].
 ///
 /// # Errors
@@ -104,7 +104,7 @@ pub fn nothing_told(_: &StepObservation) -> Vec<Batch> {
 pub fn search(
     generator: &mut Generator,
     plan: &SearchPlan,
-    mut told: impl FnMut(&StepObservation) -> Vec<Batch>,
+    mut batches_of: impl FnMut(&StepObservation) -> Vec<Batch>,
     mut observer: impl FnMut(SearchEvent<'_>),
 ) -> Result<SearchRun, CapacityError> {
     let mut search = Search::new(plan.clone());
@@ -133,7 +133,7 @@ pub fn search(
             break SearchEnd::Cancelled;
         };
         if result.end == StepEnd::Complete {
-            result.observation.batches = told(&result.observation);
+            result.observation.batches = batches_of(&result.observation);
             search.observe(&result.observation)?;
         }
         let end = result.end.clone();

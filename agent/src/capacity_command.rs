@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use assay_agent::{
-    capacity::{
-        CapacityError, SearchEnd, SearchEvent, SearchRun, StepRecord, nothing_told, search,
-    },
+    capacity::{CapacityError, SearchEnd, SearchEvent, SearchRun, StepRecord, no_batches, search},
     load::{Generator, figures::ErrorKind},
     report::{capacity::CapacityReport, grouped, time},
     target::Target,
@@ -35,7 +33,7 @@ pub(crate) fn run(arguments: &CapacityArguments, format: Format) -> Result<ExitC
         seed: arguments.target.seed,
         max_duration: arguments.max_duration,
         soak: arguments.soak,
-        skip_heat_check: false,
+        skip_thermal_check: false,
         max_error_share: MAX_ERROR_SHARE,
     };
     let options = options(&arguments.target);
@@ -96,7 +94,7 @@ pub(crate) fn no_capacity(failure: &SearchFailure) -> Failure {
 /// Runs a search and shows how it goes.
 pub(crate) fn watch(generator: &mut Generator, plan: &SearchPlan) -> Result<SearchRun, Failure> {
     let progress = Progress::start();
-    let run = search(generator, plan, nothing_told, |event| match event {
+    let run = search(generator, plan, no_batches, |event| match event {
         SearchEvent::StepPlanned(step) => progress.doing(&asked(step)),
         SearchEvent::StepFinished(step) => progress.done(&seen(step)),
     });

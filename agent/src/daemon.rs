@@ -15,7 +15,7 @@ use std::{sync::Arc, time::Duration};
 
 use assay_measure::{
     ids::LeaseToken,
-    outcome::{Failure, FailureKind, Progress, StepResult, TrialOutcome},
+    outcome::{Failure, FailureKind, TrialOutcome},
     trial::{TrialSpec, TrialSubject},
 };
 use assay_proto::v1::{AgentMessage, TrialDeclined, TrialProgress, agent_message::Message};
@@ -32,7 +32,7 @@ use crate::{
         coordinator::{Coordinator, Refusal},
         keep_attached,
     },
-    runner::{Cancellation, Runner},
+    runner::{Cancellation, Runner, TrialEvent},
 };
 use reports::{AfterRefusal, Reports};
 
@@ -40,15 +40,6 @@ use reports::{AfterRefusal, Reports};
 const FAREWELL: Duration = Duration::from_secs(5);
 /// What is not acknowledged after this long is sent again.
 const RESEND_AFTER: Duration = Duration::from_secs(30);
-
-/// What a running trial says of itself.
-#[derive(Debug)]
-pub enum TrialEvent {
-    /// How far it is. Lost when nobody listens.
-    Progressed(Progress),
-    /// A step came to its end. Kept until acknowledged.
-    StepFinished(Box<StepResult>),
-}
 
 /// Somebody wants the agent to end.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,11 +22,11 @@ use rustix::{
     fd::OwnedFd,
 };
 
-use self::door::Door;
+use self::acceptor::Acceptor;
 use crate::load::pacing::{self, Scheduling};
 
+mod acceptor;
 mod connection;
-mod door;
 mod workers;
 
 /// How a server serves.
@@ -67,11 +67,11 @@ impl KnownServer {
         let stop = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         let cpu_ns = Arc::new(AtomicU64::new(0));
         pacing::raise_file_limit();
-        let door = Door::open(listener, service, &stop, Arc::clone(&cpu_ns))?;
+        let acceptor = Acceptor::open(listener, service, &stop, Arc::clone(&cpu_ns))?;
         let thread =
             std::thread::Builder::new().name("known-server".to_owned()).spawn(move || {
                 pacing::prepare_thread(&Scheduling { realtime: true, cpus: Vec::new() });
-                if let Err(error) = door.serve() {
+                if let Err(error) = acceptor.serve() {
                     tracing::error!(%error, "the known server ended badly");
                 }
             })?;

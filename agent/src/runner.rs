@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use assay_measure::{
     hardware::{LimitInForce, Utilization},
     ids::EndpointName,
-    outcome::{FailureKind, Progress, Stage, TrialOutcome},
+    outcome::{FailureKind, Progress, Stage, StepResult, TrialOutcome},
     search::Outlook,
     trial::{ServedModel, TrialSpec, TrialSubject, Work},
     units::Bytes,
@@ -32,7 +32,6 @@ use crate::{
     artifact_cache::{ArtifactCache, CachedArtifact},
     clock::Clock,
     confinement::means::Means,
-    daemon::TrialEvent,
     hardware::{
         evidence,
         facts::{Machine, host_facts},
@@ -45,7 +44,7 @@ use crate::{
     target::{Address, Target},
 };
 pub use cancellation::Cancellation;
-use endpoint::Sight;
+use endpoint::Observability;
 use failure::{Stop, failed};
 use file_names::FileNames;
 use measuring::Measuring;
@@ -58,6 +57,15 @@ const CHECK_AT_MOST: Duration = Duration::from_secs(20);
 
 /// The staircase looks at several users in front of each worker; so many passes may wait for each other.
 const LONGEST_QUEUE_OF_PASSES: u32 = 16;
+
+/// What a running trial says of itself.
+#[derive(Debug)]
+pub enum TrialEvent {
+    /// How far it is. Lost when nobody listens.
+    Progressed(Progress),
+    /// A step came to its end. Kept until acknowledged.
+    StepFinished(Box<StepResult>),
+}
 
 /// What all trials of this agent share.
 #[derive(Debug)]
@@ -191,7 +199,7 @@ impl Trial {
             ready_after: serves.ready_after,
             took: Duration::from_nanos(self.clock.now_ns()),
             sampler: &serves.sampler,
-            sight: Sight::Process,
+            observability: Observability::Process,
             model_vcpus: serves.allotment.model_cpus.len(),
             shares_cores: serves.allotment.spare_cpus.is_empty(),
         };
@@ -370,7 +378,7 @@ impl Trial {
             spare_cpus: serves.allotment.spare_cpus.clone(),
             clock: self.clock,
             sampler: Arc::clone(&serves.sampler),
-            sight: Sight::Process,
+            observability: Observability::Process,
             events: self.events.clone(),
             batch_log: self.host.as_ref().and_then(ModelHost::batch_log).cloned(),
             outlook,
@@ -379,7 +387,7 @@ impl Trial {
     }
 
     async fn load(&mut self, settings: measuring::Settings) -> Result<Record, Stop> {
-        let (sampler, sight) = (Arc::clone(&settings.sampler), settings.sight);
+        let (sampler, observability) = (Arc::clone(&settings.sampler), settings.observability);
         let from_ns = sampler.mark();
         let mut measuring =
             Measuring::start(settings).map_err(|error| failed(FailureKind::Generator, &error))?;
@@ -389,9 +397,10 @@ impl Trial {
         match self.watching(finished).await? {
             Ok(record) => Ok(record),
             Err(problem) if problem.may_be_disturbed() => {
-                let seen = sight.narrowed(self.window_until_now(&sampler, from_ns).await);
+                let seen = observability.narrowed(self.window_until_now(&sampler, from_ns).await);
                 let memory = self.runner.machine.memory;
-                let machine = (sight != Sight::Nothing).then(|| evidence::of_window(&seen, memory));
+                let machine = (observability != Observability::Nothing)
+                    .then(|| evidence::of_window(&seen, memory));
                 let validity = judge(&Evidence { machine, ..Evidence::default() });
                 let took = Duration::from_nanos(self.clock.now_ns());
                 Err(self.explain(problem).await.judged(validity, took))

@@ -135,7 +135,7 @@ impl Row {
                 seed,
                 max_duration: Duration::from_secs(900),
                 soak: None,
-                skip_heat_check: false,
+                skip_thermal_check: false,
                 max_error_share: 0.01,
             };
             let server = view.server(kind, seed);

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 pub use self::{
     base::{BaseEnvironment, LONGEST_BASE_VALUE, MOST_BYTES},
-    reach::{can_be_varied, reaches_host, split, told_of},
+    reach::{can_be_varied, describe_left_out, reaches_host, split},
 };
 
 /// The most variables that one range may name.

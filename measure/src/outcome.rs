@@ -74,7 +74,7 @@ pub struct Failure {
     #[serde(default)]
     pub detail: String,
     /// Can it be believed? Present where the failure is a finding of the load itself, such as a constraint
-    /// that even a lone request misses.
+    /// that even one request at a time misses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validity: Option<Validity>,
     /// How long the trial took; zero where nobody said.
@@ -123,7 +123,7 @@ word_enum!(
         OutOfMemory = "out_of_memory",
         /// The model stopped answering.
         ModelHangs = "model_hangs",
-        /// Even a lone request misses the constraint.
+        /// Even one request at a time misses the constraint.
         TooSlow = "too_slow",
         /// The time allowed ended before anything could be said.
         OutOfTime = "out_of_time",

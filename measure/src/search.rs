@@ -14,7 +14,6 @@ mod deterministic_queue;
 mod drift;
 mod engine;
 mod estimation;
-mod fresh_load;
 mod long_run;
 mod main_run;
 mod observed;
@@ -22,6 +21,7 @@ mod outlook;
 mod plateau_run;
 mod queue_model;
 mod replay;
+mod resampled_arrivals;
 mod service_times;
 mod staircase;
 mod stop_rule;
@@ -47,9 +47,9 @@ pub struct SearchPlan {
     pub max_duration: Duration,
     /// How long the answer is held at the end, on top of the confirmation.
     pub soak: Option<Duration>,
-    /// Quick mode does not look for heat at the end: somebody else does, after it.
+    /// Quick mode does not look for throttling at the end: somebody else does, after it.
     #[serde(default)]
-    pub skip_heat_check: bool,
+    pub skip_thermal_check: bool,
     /// The largest share of failed calls allowed, in [0, 1].
     pub max_error_share: f64,
 }
@@ -97,7 +97,7 @@ pub enum SearchFailure {
         /// How many.
         calls: u64,
     },
-    /// More calls fail than are allowed, even of a lone user or at the lowest rate tried.
+    /// More calls fail than are allowed, even of a single user or at the lowest rate tried.
     #[error("{:.1} % of calls fail even under little load, {:.1} % are allowed", share * 100.0, allowed * 100.0)]
     TooManyErrors {
         /// The share of failed calls, in [0, 1].
@@ -105,19 +105,19 @@ pub enum SearchFailure {
         /// The share that the plan allows.
         allowed: f64,
     },
-    /// Even a lone user's requests miss the constraint: the capacity within it is zero.
+    /// Even a single user's requests miss the constraint: the capacity within it is zero.
     #[error(
-        "{:.1} % of a lone user's requests take longer than {constraint} allows (their median is {:.1} ms)",
+        "{:.1} % of a single user's requests take longer than {constraint} allows (their median is {:.1} ms)",
         missed_share * 100.0,
-        lone_median_us / 1000.0
+        unloaded_median_us / 1000.0
     )]
     ConstraintUnreachable {
         /// The constraint.
         constraint: Slo,
-        /// The share of a lone user's requests that miss it, in [0, 1].
+        /// The share of a single user's requests that miss it, in [0, 1].
         missed_share: f64,
-        /// Median latency of a lone user's requests, in microseconds.
-        lone_median_us: f64,
+        /// Median latency of a single user's requests, in microseconds.
+        unloaded_median_us: f64,
     },
     /// The load generator cannot keep its schedule even at the lowest rate tried.
     #[error("the load generator lags even at {rate_per_s:.1} calls per second")]

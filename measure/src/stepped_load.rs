@@ -20,9 +20,9 @@ use crate::{
     units::{Rate, as_micros},
 };
 
-/// A stretch of constant load is judged after this long at the latest.
+/// A segment of constant load is judged after this long at the latest.
 const LONGEST_STRETCH: Duration = Duration::from_secs(60);
-/// Shorter stretches, such as those of a ramp, are judged together.
+/// Shorter segments, such as those of a ramp, are judged together.
 const SHORTEST_LEVEL: Duration = Duration::from_secs(2);
 /// The plateau begins where this share of its throughput is reached.
 const PLATEAU_SHARE: f64 = 0.97;
@@ -124,9 +124,9 @@ pub enum SteppedLoadError {
     NoInvocations,
 }
 
-/// A stretch of constant load that is performed as one step.
+/// A segment of constant load that is performed as one step.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stretch {
+pub struct Segment {
     /// The load and its duration.
     pub phase: Phase,
     /// The level is judged after it.
@@ -177,8 +177,8 @@ impl SteppedLoad {
 
     /// The steps to perform: long phases in parts, short ones marked as parts of one level.
     #[must_use]
-    pub fn stretches(&self) -> Vec<Stretch> {
-        let mut stretches = Vec::new();
+    pub fn segments(&self) -> Vec<Segment> {
+        let mut segments = Vec::new();
         let mut level = Duration::ZERO;
         for phase in self.phases.iter().flat_map(parts) {
             level += phase.duration;
@@ -186,12 +186,12 @@ impl SteppedLoad {
             if ends_level {
                 level = Duration::ZERO;
             }
-            stretches.push(Stretch { phase, ends_level });
+            segments.push(Segment { phase, ends_level });
         }
-        if let Some(last) = stretches.last_mut() {
+        if let Some(last) = segments.last_mut() {
             last.ends_level = true;
         }
-        stretches
+        segments
     }
 }
 

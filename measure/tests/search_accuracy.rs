@@ -38,7 +38,7 @@ fn plan(kind: &ServerKind, mode: Mode, seed: u64) -> SearchPlan {
         seed,
         max_duration: Duration::from_secs(600),
         soak: None,
-        skip_heat_check: false,
+        skip_thermal_check: false,
         max_error_share: 0.01,
     }
 }

@@ -24,7 +24,7 @@ fn plan(seed: u64) -> SearchPlan {
         seed,
         max_duration: Duration::from_secs(300),
         soak: None,
-        skip_heat_check: false,
+        skip_thermal_check: false,
         max_error_share: 0.01,
     }
 }
@@ -144,7 +144,7 @@ proptest! {
         constraints in prop::sample::subsequence(vec!["p50<=1us", "p95<=50ms", "p99<=10m"], 0..=3),
         full: bool, tells: bool, seed: u64, seconds in 0u64..4000, share in prop_oneof![Just(f64::NAN), Just(-1.0), 0.0..1.0, Just(f64::INFINITY)],
         soak in prop::option::of(0u64..10_000),
-        skip_heat_check in any::<bool>(),
+        skip_thermal_check in any::<bool>(),
     ) {
         let mut search = Search::new(SearchPlan {
             constraints: constraints.iter().map(|text| text.parse().expect("a constraint")).collect(),
@@ -152,7 +152,7 @@ proptest! {
             seed,
             max_duration: Duration::from_secs(seconds),
             soak: soak.map(Duration::from_secs),
-            skip_heat_check,
+            skip_thermal_check,
             max_error_share: share,
         });
         let mut in_flight: VecDeque<StepPlan> = VecDeque::new();

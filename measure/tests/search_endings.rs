@@ -21,7 +21,7 @@ fn plan(constraints: &[&str], mode: Mode) -> SearchPlan {
         seed: 77,
         max_duration: Duration::from_secs(600),
         soak: None,
-        skip_heat_check: false,
+        skip_thermal_check: false,
         max_error_share: 0.01,
     }
 }
@@ -99,13 +99,13 @@ fn errors_of_a_lone_user_end_the_search() {
 #[test]
 fn a_constraint_that_a_lone_request_misses_is_unreachable() {
     let finished = searched(plan(&["p95<=50ms", "p99<=9ms"], Mode::Quick), &TEN_MS);
-    let SearchFailure::ConstraintUnreachable { constraint, missed_share, lone_median_us } =
+    let SearchFailure::ConstraintUnreachable { constraint, missed_share, unloaded_median_us } =
         failure(&finished)
     else {
         panic!("{:?}", finished.end)
     };
     assert_eq!(constraint.to_string(), "p99<=9ms");
-    assert!(*missed_share > 0.99 && (*lone_median_us - 10_000.0).abs() < 100.0);
+    assert!(*missed_share > 0.99 && (*unloaded_median_us - 10_000.0).abs() < 100.0);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn time_on_the_wire_is_not_taken_from_the_plateau() {
         let far = ServerKind { network_s: 0.0002, ..TEN_MS };
         let finished = searched(plan(&[], mode), &far);
         let found = answer(&finished);
-        // A lone user waits 0.2 ms more per call, and so sees 98 of the 100 calls a second.
+        // A single user waits 0.2 ms more per call, and so sees 98 of the 100 calls a second.
         assert!((found.capacity.value.as_per_second() - 100.0).abs() < 0.2, "{found:?}");
         assert_eq!(found.plateau_users, 1, "97 % is the plateau's start");
         let at_start = found.answer_steps.iter().map(|index| &finished.steps[*index as usize].load);
@@ -235,7 +235,7 @@ fn a_quick_search_reports_throttling_that_happens_before_its_eyes() {
 #[test]
 fn a_quick_search_leaves_the_look_for_heat_to_others_where_its_plan_says_so() {
     let looks = plan(&["p95<=50ms"], Mode::Quick);
-    let leaves_it = SearchPlan { skip_heat_check: true, ..looks.clone() };
+    let leaves_it = SearchPlan { skip_thermal_check: true, ..looks.clone() };
     let [with, without] = [looks, leaves_it].map(|plan| searched(plan, &TEN_MS));
     assert_eq!(answer(&with).capacity, answer(&without).capacity);
     assert!(without.seconds + 10.0 <= with.seconds, "{} and {}", without.seconds, with.seconds);

@@ -19,7 +19,7 @@ use thiserror::Error;
 use self::deviation::{Incomparable, Tally};
 use crate::{
     artifact::Artifact,
-    engine::{EngineError, InferError, lone::Lone},
+    engine::{EngineError, InferError, bare::BareModel},
     payload::{self, ContentType, DecodeSettings, Decoded, NumberTypes, PayloadError},
     tensor::WireTensor,
 };
@@ -126,7 +126,7 @@ pub fn compare(
     let bodies = bodies.get(..MOST_BODIES).unwrap_or(bodies);
     let load = |dtype, graph| {
         let how = (configured.device, dtype, graph);
-        Lone::load(artifact, declared, how, configured.intra_op_threads)
+        BareModel::load(artifact, declared, how, configured.intra_op_threads)
     };
     let plain = load(Precision::Float32, Graph::Plain).map_err(CompareError::PlainLoad)?;
     let inputs = decoded(&plain, content_type, bodies)?;
@@ -163,7 +163,7 @@ pub fn compare(
 }
 
 fn decoded(
-    model: &Lone,
+    model: &BareModel,
     content_type: ContentType,
     bodies: &[Bytes],
 ) -> Result<Vec<Vec<WireTensor>>, CompareError> {
@@ -184,7 +184,7 @@ fn decoded(
 /// Finds out which types the plain model takes numbers as, as serving would.
 fn learn_types(
     types: &NumberTypes,
-    model: &Lone,
+    model: &BareModel,
     content_type: ContentType,
     body: &Bytes,
     settings: &DecodeSettings,

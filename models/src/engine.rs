@@ -11,12 +11,12 @@ mod devices;
 mod fit;
 mod nan;
 mod queue;
-mod rehearsal;
 mod team;
+mod warm_up;
 mod worker;
 
+pub(crate) mod bare;
 pub mod batch_log;
-pub(crate) mod lone;
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -38,8 +38,8 @@ use self::{
     caller_runs::CallerRuns,
     fit::Signature,
     queue::{Queue, Refusal},
-    rehearsal::{Rehearsal, Rehearsed},
     team::Team,
+    warm_up::{WarmUp, WarmedUp},
     worker::Request,
 };
 use crate::{
@@ -316,9 +316,9 @@ impl Engine {
         if let Some(status) = &status {
             status.tell(&HostStatus::Loaded);
         }
-        let rehearsal = Rehearsal::new(&signature, declared, status)?;
-        let (team, Rehearsed { outputs, batch_limit }) =
-            Team::start(Arc::new(module), &queue, settings, rehearsal, batch_log)?;
+        let warm_up = WarmUp::new(&signature, declared, status)?;
+        let (team, WarmedUp { outputs, batch_limit }) =
+            Team::start(Arc::new(module), &queue, settings, warm_up, batch_log)?;
         if batch_limit < settings.max_batch {
             tracing::info!(asked = %settings.max_batch, pays = %batch_limit, "larger batches take more time per request");
         }

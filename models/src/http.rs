@@ -13,8 +13,8 @@ use axum::{
 use bytes::Bytes;
 
 use crate::{
-    door::Door,
     engine::{InferError, Inferred},
+    front_end::InferenceFrontEnd,
     oip_http,
     payload::{self, ContentType, Decoded, Open},
     refusal::Refusal,
@@ -29,16 +29,16 @@ const INVOCATIONS: &str = "/invocations";
 const OUTPUTS_HEADER: HeaderName = HeaderName::from_static("x-assay-outputs");
 
 /// All HTTP routes; no fallback, so that it can be merged with others (see [`not_found`]).
-pub fn router(door: Arc<Door>) -> Router {
+pub fn router(front_end: Arc<InferenceFrontEnd>) -> Router {
     Router::new()
         .route("/ping", get(ping))
         .route(
             INVOCATIONS,
-            post(|State(door), request| async move { invocations(&door, request).await }),
+            post(|State(front_end), request| async move { invocations(&front_end, request).await }),
         )
         .merge(oip_http::router())
         .method_not_allowed_fallback(method_not_allowed)
-        .with_state(door)
+        .with_state(front_end)
 }
 
 /// The answer for a path that nothing is served under.
@@ -61,8 +61,8 @@ async fn method_not_allowed(request: Request) -> Response {
     Refusal::new(StatusCode::METHOD_NOT_ALLOWED, error).into_response()
 }
 
-async fn ping(State(door): State<Arc<Door>>) -> Response {
-    if door.is_ready() {
+async fn ping(State(front_end): State<Arc<InferenceFrontEnd>>) -> Response {
+    if front_end.is_ready() {
         return StatusCode::OK.into_response();
     }
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the model host is stopping").into_response()
@@ -74,9 +74,9 @@ pub(crate) fn is_invocation(request: &Request) -> bool {
 }
 
 /// Decodes a payload, runs the model and encodes what it returns.
-pub(crate) async fn invocations(door: &Arc<Door>, request: Request) -> Response {
-    let mut counted = door.statistics().request_arrived();
-    match invoke(door, request, &mut counted).await {
+pub(crate) async fn invocations(front_end: &Arc<InferenceFrontEnd>, request: Request) -> Response {
+    let mut counted = front_end.statistics().request_arrived();
+    match invoke(front_end, request, &mut counted).await {
         Ok(response) => {
             counted.answered();
             response
@@ -89,7 +89,7 @@ pub(crate) async fn invocations(door: &Arc<Door>, request: Request) -> Response 
 }
 
 async fn invoke(
-    door: &Arc<Door>,
+    front_end: &Arc<InferenceFrontEnd>,
     request: Request,
     counted: &mut statistics::Request<'_>,
 ) -> Result<Response, Refusal> {
@@ -100,16 +100,16 @@ async fn invoke(
         .get(header::ACCEPT)
         .map(|value| value.to_str().unwrap_or("an unreadable header"));
     let format = ResponseFormat::negotiate(accept)?;
-    let body = request_body::read(&parts.headers, body, door.max_payload_bytes()).await?;
+    let body = request_body::read(&parts.headers, body, front_end.max_payload_bytes()).await?;
     counted.body_read();
-    let Decoded { tensors, open } = decode(door, content_type, body.clone()).await?;
+    let Decoded { tensors, open } = decode(front_end, content_type, body.clone()).await?;
     counted.decoded();
     let inferred = match open {
         None => {
             drop(body);
-            door.infer(tensors).await?
+            front_end.infer(tensors).await?
         }
-        Some(open) => infer_as_taken(door, content_type, &body, tensors, open).await?,
+        Some(open) => infer_as_taken(front_end, content_type, &body, tensors, open).await?,
     };
     counted.outputs_arrived(&inferred);
     Ok(to_response(format, response::encode(format, &inferred.outputs)?))
@@ -124,15 +124,15 @@ fn content_type(headers: &HeaderMap) -> Result<ContentType, Refusal> {
 
 /// Runs the model on numbers whose types nobody has declared: if it raises, with those that it takes instead.
 async fn infer_as_taken(
-    door: &Arc<Door>,
+    front_end: &Arc<InferenceFrontEnd>,
     content_type: ContentType,
     body: &Bytes,
     tensors: Vec<WireTensor>,
     open: Open,
 ) -> Result<Inferred, Refusal> {
-    let raised = match door.infer(tensors).await {
+    let raised = match front_end.infer(tensors).await {
         Ok(inferred) => {
-            door.number_types().accepted(open);
+            front_end.number_types().accepted(open);
             return Ok(inferred);
         }
         Err(raised @ InferError::ModelRaised { .. }) => raised,
@@ -144,13 +144,13 @@ async fn infer_as_taken(
         ) => return Err(other.into()),
     };
     for dtypes in open.others() {
-        let (shared, body) = (Arc::clone(door), body.clone());
-        let expected = open.expecting(&dtypes, door.expected());
+        let (shared, body) = (Arc::clone(front_end), body.clone());
+        let expected = open.expecting(&dtypes, front_end.expected());
         let decode =
             move || payload::decode(content_type, &body, &expected, shared.decode_settings());
         let Ok(Ok(tensors)) = tokio::task::spawn_blocking(decode).await else { continue };
-        if let Ok(inferred) = door.infer(tensors).await {
-            door.number_types().wants(open, dtypes);
+        if let Ok(inferred) = front_end.infer(tensors).await {
+            front_end.number_types().wants(open, dtypes);
             return Ok(inferred);
         }
     }
@@ -159,12 +159,12 @@ async fn infer_as_taken(
 
 /// Decodes at once what is quick, and pictures and long texts on a thread that may take its time.
 async fn decode(
-    door: &Arc<Door>,
+    front_end: &Arc<InferenceFrontEnd>,
     content_type: ContentType,
     body: Bytes,
 ) -> Result<Decoded, Refusal> {
     let is_slow = content_type.is_slow_to_decode(body.len());
-    let shared = Arc::clone(door);
+    let shared = Arc::clone(front_end);
     let decode = move || {
         let (expected, settings) = (shared.expected(), shared.decode_settings());
         shared.number_types().decode(content_type, &body, expected, settings)

@@ -3,14 +3,14 @@
 //! # Map
 //! - Files to a module: [`artifact`] (what may be loaded), [`torch`] (the few lines of C++ and unsafe code).
 //! - Running it: [`engine`] (workers, threads, batches), [`process`] (memory settings, leaving).
-//! - The door: [`door`], [`payload`] and [`response`] (bodies to tensors and back), [`http`], [`oip_grpc`],
+//! - The front_end: [`front_end`], [`payload`] and [`response`] (bodies to tensors and back), [`http`], [`oip_grpc`],
 //!   [`server`] (listen, shut down), [`statistics`].
 //! - Tools: [`reference`] (built-in models), [`inspect`], [`compare`] (precision and graph against plain
 //!   float32), [`doctor`], [`bench_loop`], [`sample`] (made-up inputs).
 //! - What a person touches: [`cli`], [`failure`].
 //!
 //! No libtorch type leaves the files [`torch`], [`engine`], [`reference`], [`inspect`], [`doctor`]
-//! and [`bench_loop`]; [`tensor`] is what the door sees of a tensor.
+//! and [`bench_loop`]; [`tensor`] is what the front_end sees of a tensor.
 
 mod oip;
 mod oip_http;
@@ -23,9 +23,9 @@ pub mod cli;
 pub mod clock;
 pub mod compare;
 pub mod doctor;
-pub mod door;
 pub mod engine;
 pub mod failure;
+pub mod front_end;
 pub mod http;
 pub mod inspect;
 pub mod oip_grpc;

@@ -10,8 +10,8 @@ use assay_proto::inference::{
 use thiserror::Error;
 
 use crate::{
-    door::Door,
     engine::InferError,
+    front_end::InferenceFrontEnd,
     payload::{ExpectedInput, byte_length},
     statistics::Duration,
     tensor::WireTensor,
@@ -67,8 +67,12 @@ pub(crate) fn dtype_of(input: &str, word: &str) -> Result<DType, OipError> {
 }
 
 /// Whether the request is about the model that is served.
-pub(crate) fn check_model(door: &Door, name: &str, version: &str) -> Result<(), OipError> {
-    let served = &door.facts().name;
+pub(crate) fn check_model(
+    front_end: &InferenceFrontEnd,
+    name: &str,
+    version: &str,
+) -> Result<(), OipError> {
+    let served = &front_end.facts().name;
     if name != served {
         return Err(OipError::UnknownModel { asked: name.to_owned(), served: served.clone() });
     }
@@ -136,8 +140,8 @@ pub(crate) fn server_metadata() -> ServerMetadataResponse {
 }
 
 /// Inputs and outputs of the model; what was not declared has no datatype and one free dimension.
-pub(crate) fn model_metadata(door: &Door) -> ModelMetadataResponse {
-    let facts = door.facts();
+pub(crate) fn model_metadata(front_end: &InferenceFrontEnd) -> ModelMetadataResponse {
+    let facts = front_end.facts();
     let input = |(index, input): (usize, &ExpectedInput)| TensorMetadata {
         name: input_name(input.name.as_deref(), index),
         datatype: input.dtype.map(DType::oip_name).unwrap_or_default().to_owned(),
@@ -152,7 +156,7 @@ pub(crate) fn model_metadata(door: &Door) -> ModelMetadataResponse {
         name: facts.name.clone(),
         versions: vec![VERSION.to_owned()],
         platform: PLATFORM.to_owned(),
-        inputs: door.expected().iter().enumerate().map(input).collect(),
+        inputs: front_end.expected().iter().enumerate().map(input).collect(),
         outputs: facts.outputs.iter().map(output).collect(),
     }
 }
@@ -163,12 +167,12 @@ fn input_name(name: Option<&str>, index: usize) -> String {
 
 /// The configuration in Triton's terms: where the first dimension of every input is free, it is the
 /// batch, which is not part of `dims` but allowed by `max_batch_size`.
-pub(crate) fn model_config(door: &Door) -> ModelConfig {
-    let (facts, settings) = (door.facts(), door.settings());
+pub(crate) fn model_config(front_end: &InferenceFrontEnd) -> ModelConfig {
+    let (facts, settings) = (front_end.facts(), front_end.settings());
     let free_first = |input: &ExpectedInput| {
         input.shape.as_ref().is_some_and(|shape| shape.first() == Some(&-1))
     };
-    let batches = !door.expected().is_empty() && door.expected().iter().all(free_first);
+    let batches = !front_end.expected().is_empty() && front_end.expected().iter().all(free_first);
     let dims = |shape: &[i64]| {
         if batches { shape.get(1..).unwrap_or_default().to_vec() } else { shape.to_vec() }
     };
@@ -190,7 +194,7 @@ pub(crate) fn model_config(door: &Door) -> ModelConfig {
         } else {
             0
         },
-        input: door.expected().iter().enumerate().map(input).collect(),
+        input: front_end.expected().iter().enumerate().map(input).collect(),
         output: facts.outputs.iter().map(output).collect(),
         dynamic_batching: (settings.max_batch.get() > 1).then(|| ModelDynamicBatching {
             preferred_batch_size: vec![i32::try_from(facts.batch_limit.get()).unwrap_or(i32::MAX)],
@@ -202,8 +206,8 @@ pub(crate) fn model_config(door: &Door) -> ModelConfig {
 }
 
 /// Cumulative statistics in Triton's terms.
-pub(crate) fn model_statistics(door: &Door) -> ModelStatistics {
-    let snapshot = door.statistics().snapshot();
+pub(crate) fn model_statistics(front_end: &InferenceFrontEnd) -> ModelStatistics {
+    let snapshot = front_end.statistics().snapshot();
     let duration = |Duration { count, ns }: Duration| Some(StatisticDuration { count, ns });
     let batch_stats = snapshot.batches.iter().map(|batches| InferBatchStatistics {
         batch_size: batches.size,
@@ -212,7 +216,7 @@ pub(crate) fn model_statistics(door: &Door) -> ModelStatistics {
         compute_output: None,
     });
     ModelStatistics {
-        name: door.facts().name.clone(),
+        name: front_end.facts().name.clone(),
         version: VERSION.to_owned(),
         last_inference: snapshot.last_inference_ms,
         inference_count: snapshot.compute_infer.count,

@@ -15,24 +15,24 @@ use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    door::Door,
     engine::InferError,
+    front_end::InferenceFrontEnd,
     oip::{self, OipError},
     statistics,
     tensor::WireTensor,
 };
 
-/// The gRPC service in front of a door.
+/// The gRPC service in front of a front_end.
 #[derive(Clone)]
 pub struct OipGrpc {
-    door: Arc<Door>,
+    front_end: Arc<InferenceFrontEnd>,
 }
 
 impl OipGrpc {
-    /// Serves what is behind the door.
+    /// Serves what is behind the front_end.
     #[must_use]
-    pub const fn new(door: Arc<Door>) -> Self {
-        Self { door }
+    pub const fn new(front_end: Arc<InferenceFrontEnd>) -> Self {
+        Self { front_end }
     }
 
     async fn infer(
@@ -40,8 +40,8 @@ impl OipGrpc {
         request: ModelInferRequest,
         counted: &mut statistics::Request<'_>,
     ) -> Result<ModelInferResponse, OipError> {
-        let door = &self.door;
-        oip::check_model(door, &request.model_name, &request.model_version)?;
+        let front_end = &self.front_end;
+        oip::check_model(front_end, &request.model_name, &request.model_version)?;
         check_parameters("the request", &request.parameters)?;
         for output in &request.outputs {
             check_parameters(&format!("output {:?}", output.name), &output.parameters)?;
@@ -49,7 +49,7 @@ impl OipGrpc {
         let raw = !request.raw_input_contents.is_empty();
         let inputs = read_inputs(request.inputs, request.raw_input_contents)?;
         counted.decoded();
-        let inferred = door.infer(inputs).await?;
+        let inferred = front_end.infer(inputs).await?;
         counted.outputs_arrived(&inferred);
         let outputs = oip::select(
             &inferred.outputs,
@@ -79,7 +79,7 @@ impl GrpcInferenceService for OipGrpc {
         &self,
         _: Request<ServerReadyRequest>,
     ) -> Result<Response<ServerReadyResponse>, Status> {
-        Ok(Response::new(ServerReadyResponse { ready: self.door.is_ready() }))
+        Ok(Response::new(ServerReadyResponse { ready: self.front_end.is_ready() }))
     }
 
     async fn model_ready(
@@ -87,8 +87,8 @@ impl GrpcInferenceService for OipGrpc {
         request: Request<ModelReadyRequest>,
     ) -> Result<Response<ModelReadyResponse>, Status> {
         let ModelReadyRequest { name, version } = request.into_inner();
-        oip::check_model(&self.door, &name, &version)?;
-        Ok(Response::new(ModelReadyResponse { ready: self.door.is_ready() }))
+        oip::check_model(&self.front_end, &name, &version)?;
+        Ok(Response::new(ModelReadyResponse { ready: self.front_end.is_ready() }))
     }
 
     async fn server_metadata(
@@ -103,15 +103,15 @@ impl GrpcInferenceService for OipGrpc {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.into_inner();
-        oip::check_model(&self.door, &name, &version)?;
-        Ok(Response::new(oip::model_metadata(&self.door)))
+        oip::check_model(&self.front_end, &name, &version)?;
+        Ok(Response::new(oip::model_metadata(&self.front_end)))
     }
 
     async fn model_infer(
         &self,
         request: Request<ModelInferRequest>,
     ) -> Result<Response<ModelInferResponse>, Status> {
-        let mut counted = self.door.statistics().request_arrived();
+        let mut counted = self.front_end.statistics().request_arrived();
         match self.infer(request.into_inner(), &mut counted).await {
             Ok(response) => {
                 counted.answered();
@@ -129,8 +129,8 @@ impl GrpcInferenceService for OipGrpc {
         request: Request<ModelConfigRequest>,
     ) -> Result<Response<ModelConfigResponse>, Status> {
         let ModelConfigRequest { name, version } = request.into_inner();
-        oip::check_model(&self.door, &name, &version)?;
-        Ok(Response::new(ModelConfigResponse { config: Some(oip::model_config(&self.door)) }))
+        oip::check_model(&self.front_end, &name, &version)?;
+        Ok(Response::new(ModelConfigResponse { config: Some(oip::model_config(&self.front_end)) }))
     }
 
     async fn model_statistics(
@@ -140,10 +140,10 @@ impl GrpcInferenceService for OipGrpc {
         let ModelStatisticsRequest { name, version } = request.into_inner();
         // Without a name it is a question about all models.
         if !name.is_empty() {
-            oip::check_model(&self.door, &name, &version)?;
+            oip::check_model(&self.front_end, &name, &version)?;
         }
         Ok(Response::new(ModelStatisticsResponse {
-            model_stats: vec![oip::model_statistics(&self.door)],
+            model_stats: vec![oip::model_statistics(&self.front_end)],
         }))
     }
 }

@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    door::Door,
     engine::InferError,
+    front_end::InferenceFrontEnd,
     oip::{self, OipError},
     refusal::Refusal,
     request_body,
@@ -29,7 +29,7 @@ mod message;
 /// The length of the JSON part of a body that binary data follows.
 const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
-type Shared = State<Arc<Door>>;
+type Shared = State<Arc<InferenceFrontEnd>>;
 
 /// The model that a path names.
 #[derive(Debug, Deserialize)]
@@ -39,7 +39,7 @@ struct ModelPath {
     version: String,
 }
 
-pub(crate) fn router() -> Router<Arc<Door>> {
+pub(crate) fn router() -> Router<Arc<InferenceFrontEnd>> {
     let model = Router::new()
         .route("/", get(metadata))
         .route("/ready", get(model_ready))
@@ -73,8 +73,8 @@ async fn live() -> StatusCode {
     StatusCode::OK
 }
 
-async fn ready(State(door): Shared) -> StatusCode {
-    if door.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+async fn ready(State(front_end): Shared) -> StatusCode {
+    if front_end.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 async fn server() -> Json<Value> {
@@ -83,19 +83,19 @@ async fn server() -> Json<Value> {
 }
 
 async fn model_ready(
-    State(door): Shared,
+    State(front_end): Shared,
     Path(path): Path<ModelPath>,
 ) -> Result<StatusCode, OipError> {
-    oip::check_model(&door, &path.model, &path.version)?;
-    Ok(ready(State(door)).await)
+    oip::check_model(&front_end, &path.model, &path.version)?;
+    Ok(ready(State(front_end)).await)
 }
 
 async fn metadata(
-    State(door): Shared,
+    State(front_end): Shared,
     Path(path): Path<ModelPath>,
 ) -> Result<Json<Value>, OipError> {
-    oip::check_model(&door, &path.model, &path.version)?;
-    let model = oip::model_metadata(&door);
+    oip::check_model(&front_end, &path.model, &path.version)?;
+    let model = oip::model_metadata(&front_end);
     let tensors = |tensors: &[assay_proto::inference::model_metadata_response::TensorMetadata]| -> Vec<Value> {
         tensors.iter().map(|t| json!({"name": t.name, "datatype": t.datatype, "shape": t.shape})).collect()
     };
@@ -105,9 +105,12 @@ async fn metadata(
     })))
 }
 
-async fn config(State(door): Shared, Path(path): Path<ModelPath>) -> Result<Json<Value>, OipError> {
-    oip::check_model(&door, &path.model, &path.version)?;
-    let config = oip::model_config(&door);
+async fn config(
+    State(front_end): Shared,
+    Path(path): Path<ModelPath>,
+) -> Result<Json<Value>, OipError> {
+    oip::check_model(&front_end, &path.model, &path.version)?;
+    let config = oip::model_config(&front_end);
     let tensor = |name: &str, data_type: i32, dims: &[i64]| {
         let data_type = DataType::try_from(data_type).unwrap_or(DataType::TypeInvalid);
         json!({"name": name, "data_type": data_type.as_str_name(), "dims": dims})
@@ -136,13 +139,13 @@ async fn model_statistics(
 }
 
 /// Triton's statistics, and our own beside them.
-async fn all_statistics(State(door): Shared) -> Json<Value> {
-    let snapshot = door.statistics().snapshot();
+async fn all_statistics(State(front_end): Shared) -> Json<Value> {
+    let snapshot = front_end.statistics().snapshot();
     let batch_sizes = snapshot.batches.iter().map(|batches| {
         json!({"size": batches.size, "batches": batches.passes.count, "compute_ns": batches.passes.ns})
     });
     Json(json!({
-        "model_stats": [statistics_json(&oip::model_statistics(&door))],
+        "model_stats": [statistics_json(&oip::model_statistics(&front_end))],
         "assay": {
             "requests": snapshot.requests,
             "errors": snapshot.fail.count,
@@ -150,7 +153,7 @@ async fn all_statistics(State(door): Shared) -> Json<Value> {
             "nan_outputs": snapshot.nan_outputs,
             "batches": snapshot.batch_count(),
             "batch_sizes": batch_sizes.collect::<Vec<_>>(),
-            "allocator": door.facts().allocator.word(),
+            "allocator": front_end.facts().allocator.word(),
         },
     }))
 }
@@ -182,9 +185,13 @@ fn statistics_json(model: &ModelStatistics) -> Value {
     })
 }
 
-async fn infer(State(door): Shared, Path(path): Path<ModelPath>, request: Request) -> Response {
-    let mut counted = door.statistics().request_arrived();
-    match answer(&door, &path, request, &mut counted).await {
+async fn infer(
+    State(front_end): Shared,
+    Path(path): Path<ModelPath>,
+    request: Request,
+) -> Response {
+    let mut counted = front_end.statistics().request_arrived();
+    match answer(&front_end, &path, request, &mut counted).await {
         Ok(response) => {
             counted.answered();
             response
@@ -230,12 +237,12 @@ impl From<InferError> for Refused {
 }
 
 async fn answer(
-    door: &Arc<Door>,
+    front_end: &Arc<InferenceFrontEnd>,
     path: &ModelPath,
     request: Request,
     counted: &mut statistics::Request<'_>,
 ) -> Result<Response, Refused> {
-    oip::check_model(door, &path.model, &path.version)?;
+    oip::check_model(front_end, &path.model, &path.version)?;
     let (parts, body) = request.into_parts();
     let header_length = parts.headers.get(HEADER_LENGTH).map(|value| {
         let number = value.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
@@ -244,17 +251,17 @@ async fn answer(
         })
     });
     let header_length = header_length.transpose()?;
-    let limit = door.max_payload_bytes().saturating_add(ENVELOPE_BYTES);
+    let limit = front_end.max_payload_bytes().saturating_add(ENVELOPE_BYTES);
     let body = request_body::read(&parts.headers, body, limit).await?;
     counted.body_read();
     let request = message::read(&body, header_length)?;
     let message::InferRequest { id, inputs, outputs } = request;
     counted.decoded();
-    let inferred = door.infer(inputs).await?;
+    let inferred = front_end.infer(inputs).await?;
     counted.outputs_arrived(&inferred);
     let selected = oip::select(&inferred.outputs, outputs.names.iter().map(String::as_str))?;
     let (body, json_length) =
-        message::write(&door.facts().name, id.as_deref(), &selected, &outputs);
+        message::write(&front_end.facts().name, id.as_deref(), &selected, &outputs);
     let has_binary = json_length < body.len();
     let mut response = Response::new(Body::from(body));
     let kind = if has_binary { "application/octet-stream" } else { "application/json" };

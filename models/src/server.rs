@@ -38,7 +38,7 @@ use tonic::service::Routes;
 use tower::ServiceExt;
 
 use crate::{
-    door::{Door, Infer},
+    front_end::{Infer, InferenceFrontEnd},
     http,
     oip_grpc::OipGrpc,
     payload::DecodeSettings,
@@ -185,8 +185,13 @@ pub async fn serve_until(
     ready: impl FnOnce(&str),
     stop: Stop,
 ) -> Result<(), ServeError> {
-    let door = Arc::new(Door::new(engine, settings.decode.clone(), settings.max_payload_bytes));
-    let front = Front { router: router(Arc::clone(&door)).await?, door: Arc::clone(&door) };
+    let front_end = Arc::new(InferenceFrontEnd::new(
+        engine,
+        settings.decode.clone(),
+        settings.max_payload_bytes,
+    ));
+    let front =
+        Front { router: router(Arc::clone(&front_end)).await?, front_end: Arc::clone(&front_end) };
     let address = bound.first().map(Bound::url).unwrap_or_default();
     let mut listeners = JoinSet::new();
     for bound in bound {
@@ -206,7 +211,7 @@ pub async fn serve_until(
     }
     ready(&address);
     stop.gently.cancelled().await;
-    door.stop_being_ready();
+    front_end.stop_being_ready();
     while let Some(ended) = listeners.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a listener failed");
@@ -216,9 +221,9 @@ pub async fn serve_until(
 }
 
 /// Every protocol in one router.
-async fn router(door: Arc<Door>) -> Result<Router, ServeError> {
-    let limit = door.max_payload_bytes().saturating_add(ENVELOPE_BYTES);
-    let grpc = GrpcInferenceServiceServer::new(OipGrpc::new(Arc::clone(&door)))
+async fn router(front_end: Arc<InferenceFrontEnd>) -> Result<Router, ServeError> {
+    let limit = front_end.max_payload_bytes().saturating_add(ENVELOPE_BYTES);
+    let grpc = GrpcInferenceServiceServer::new(OipGrpc::new(Arc::clone(&front_end)))
         .max_decoding_message_size(limit)
         .max_encoding_message_size(usize::MAX)
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
@@ -237,7 +242,7 @@ async fn router(door: Arc<Door>) -> Result<Router, ServeError> {
         .add_service(reflection().build_v1alpha()?)
         .into_axum_router();
     // tonic brings a fallback of its own; ours answers both kinds of callers.
-    Ok(grpc.fallback(http::not_found).merge(http::router(door)).with_state(()))
+    Ok(grpc.fallback(http::not_found).merge(http::router(front_end)).with_state(()))
 }
 
 async fn accept_tcp(listener: TcpListener, front: Front, stop: Stop) {
@@ -287,7 +292,7 @@ async fn rest_after(error: &io::Error) {
 /// whose layers cost a small model's request a microsecond or two.
 #[derive(Clone)]
 struct Front {
-    door: Arc<Door>,
+    front_end: Arc<InferenceFrontEnd>,
     router: Router,
 }
 
@@ -299,8 +304,8 @@ impl Service<Request<Incoming>> for Front {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let request = request.map(Body::new);
         if http::is_invocation(&request) {
-            let door = Arc::clone(&self.door);
-            return Box::pin(async move { Ok(http::invocations(&door, request).await) });
+            let front_end = Arc::clone(&self.front_end);
+            return Box::pin(async move { Ok(http::invocations(&front_end, request).await) });
         }
         Box::pin(self.router.clone().oneshot(request))
     }

@@ -22,7 +22,7 @@ fn plan(seconds: u64, constraints: &[&str]) -> SearchPlan {
         seed: 1,
         max_duration: Duration::from_secs(seconds),
         soak: None,
-        skip_heat_check: false,
+        skip_thermal_check: false,
         max_error_share: 0.01,
     }
 }
@@ -48,7 +48,7 @@ fn a_search_without_constraints_finds_the_plateau_of_a_server() {
     let mut generator = generator(&server);
     let plan = plan(20, &[]);
     let mut planned = 0;
-    let run = search(&mut generator, &plan, nothing_told, |event| {
+    let run = search(&mut generator, &plan, no_batches, |event| {
         planned += u32::from(matches!(event, SearchEvent::StepPlanned(_)))
     })
     .unwrap();
@@ -96,7 +96,7 @@ fn a_target_that_dies_ends_the_search_with_what_it_did() {
     let server = Server::http(|_| Reply::ok("x").after(Duration::from_millis(5)));
     let mut generator = generator(&server);
     let mut server = Some(server);
-    let run = search(&mut generator, &plan(60, &[]), nothing_told, |event| {
+    let run = search(&mut generator, &plan(60, &[]), no_batches, |event| {
         if matches!(event, SearchEvent::StepFinished(_)) {
             drop(server.take());
         }
@@ -116,7 +116,7 @@ fn cancelling_ends_the_search() {
     let server = Server::http(|_| Reply::ok("x").after(Duration::from_millis(5)));
     let mut generator = generator(&server);
     let handle = generator.cancel_handle();
-    let run = search(&mut generator, &plan(60, &[]), nothing_told, |event| {
+    let run = search(&mut generator, &plan(60, &[]), no_batches, |event| {
         if matches!(event, SearchEvent::StepPlanned(step) if step.index == 1) {
             handle.cancel();
         }

@@ -28,9 +28,9 @@ impl Means {
     pub fn of_this_process() -> Self {
         let kind =
             if rustix::process::geteuid().is_root() { Kind::Privileged } else { Kind::OfUser };
-        let namespace = told("mount namespace", try_namespace(kind)).then_some(kind);
+        let namespace = is_available("mount namespace", try_namespace(kind)).then_some(kind);
         let user = OwnUser::for_this_agent().filter(|user| {
-            told(
+            is_available(
                 "own user",
                 try_out({
                     let user = *user;
@@ -38,7 +38,7 @@ impl Means {
                 }),
             )
         });
-        let filter = told("system call filter", try_filter());
+        let filter = is_available("system call filter", try_filter());
         Self { namespace, user, landlock: AccessRules::exist(), filter }
     }
 
@@ -105,7 +105,7 @@ impl Means {
     }
 }
 
-fn told(what: &str, tried: io::Result<()>) -> bool {
+fn is_available(what: &str, tried: io::Result<()>) -> bool {
     if let Err(error) = &tried {
         tracing::debug!(what, %error, "not to be had here");
     }

@@ -53,12 +53,12 @@ fn one(gpu: &Survey) -> Check {
         return Check::good("GPU", found);
     };
     let missing: Vec<String> =
-        unreadable.iter().map(|(figure, why)| format!("{figure} ({})", told(*why))).collect();
+        unreadable.iter().map(|(figure, why)| format!("{figure} ({})", describe(*why))).collect();
     found.push_str(&format!("; cannot read {}", missing.join(", ")));
     Check::weak("GPU", found, fix(gravest, gpu.mig))
 }
 
-fn told(why: Unreadable) -> &'static str {
+fn describe(why: Unreadable) -> &'static str {
     match why {
         Unreadable::Lost => "lost",
         Unreadable::NoPermission => "no permission",

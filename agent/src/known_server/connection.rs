@@ -1,7 +1,7 @@
 //! One connection of a known server: recognizes where a request ends, and throws its body away.
 //!
 //! HTTP/1.0 and 1.1 with `Content-Length`; one request at a time, a pipelined one waits. Chunked bodies
-//! are refused. Bytes in, verdicts out: the sockets are the door's.
+//! are refused. Bytes in, verdicts out: the sockets are the acceptor's.
 
 /// A head larger than this is refused.
 const LONGEST_HEAD: usize = 16 << 10;

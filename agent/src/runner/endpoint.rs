@@ -18,7 +18,7 @@ use super::{
     comparison::Outputs,
     failure::{Stop, failed},
     measurement,
-    measuring::{self, Problem, told},
+    measuring::{self, Problem, error_chain},
 };
 use crate::{
     hardware::{facts::host_facts, sampler::Sampler},
@@ -29,7 +29,7 @@ use crate::{
 
 /// How much of what is loaded can be seen on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sight {
+pub(super) enum Observability {
     /// Its process: what it uses is told from what others use.
     Process,
     /// The machine that it runs on, and not which of the processes it is.
@@ -38,7 +38,7 @@ pub(super) enum Sight {
     Nothing,
 }
 
-impl Sight {
+impl Observability {
     fn of(address: &Address) -> Self {
         if address.is_on_this_machine() { Self::Machine } else { Self::Nothing }
     }
@@ -79,7 +79,7 @@ impl Trial {
         let address = reach(&target)
             .await?
             .map_err(|error| failed(FailureKind::EndpointUnavailable, &error))?;
-        let sight = Sight::of(&address);
+        let observability = Observability::of(&address);
         let (cpus, memory) = (self.runner.machine.cpus.clone(), self.runner.machine.memory);
         let sampler = Sampler::start(self.clock, cpus, memory)
             .map_err(|error| failed(FailureKind::Internal, &error))?;
@@ -96,7 +96,7 @@ impl Trial {
                 spare_cpus: Vec::new(),
                 clock: self.clock,
                 sampler: Arc::clone(&sampler),
-                sight,
+                observability,
                 events: self.events.clone(),
                 batch_log: None,
                 outlook: None,
@@ -104,7 +104,10 @@ impl Trial {
             .await?;
         // A short load can be over before anybody is missed.
         reach(&target).await?.map_err(|error| {
-            Stop::of_endpoint(format!("endpoint {name} went away under load: {}", told(&error)))
+            Stop::of_endpoint(format!(
+                "endpoint {name} went away under load: {}",
+                error_chain(&error)
+            ))
         })?;
         self.progress(Stage::CoolingDown, "watching the machine without load".to_owned(), 0.97);
         let from_ns = sampler.mark();
@@ -121,9 +124,9 @@ impl Trial {
             ready_after: Duration::ZERO,
             took: Duration::from_nanos(self.clock.now_ns()),
             sampler: &sampler,
-            sight,
+            observability,
             model_vcpus: self.runner.machine.cpus.len(),
-            shares_cores: sight != Sight::Nothing,
+            shares_cores: observability != Observability::Nothing,
         };
         Ok(TrialOutcome::Measured(Box::new(measurement::measurement(record, context))))
     }
@@ -142,7 +145,7 @@ pub(super) fn try_bodies(
     bodies: usize,
     timeout: Duration,
 ) -> Result<(), Problem> {
-    let broken = |error: &dyn std::error::Error| Problem::Generator(told(error));
+    let broken = |error: &dyn std::error::Error| Problem::Generator(error_chain(error));
     for number in 0..bodies {
         if Duration::from_nanos(generator.clock().now_ns()) > CHECK_AT_MOST {
             tracing::info!(
@@ -192,11 +195,11 @@ mod tests {
             samples: 9,
             ..Utilization::default()
         };
-        let seen = Sight::Machine.narrowed(sampled.clone());
+        let seen = Observability::Machine.narrowed(sampled.clone());
         assert_eq!((seen.cpu_pct, seen.steal_pct), (Some(90.0), Some(0.5)));
         assert_eq!((seen.other_cpu_pct, seen.other_runnable_tasks), (None, None));
         assert_eq!(seen.gpus[0].other_processes, None);
-        assert_eq!(Sight::Nothing.narrowed(sampled.clone()), Utilization::default());
-        assert_eq!(Sight::Process.narrowed(sampled.clone()), sampled);
+        assert_eq!(Observability::Nothing.narrowed(sampled.clone()), Utilization::default());
+        assert_eq!(Observability::Process.narrowed(sampled.clone()), sampled);
     }
 }

@@ -322,7 +322,7 @@ fn response_message(first: &FirstFailure) -> String {
 }
 
 /// The first failing response in one line, for the figures of a trial that was measured all the same.
-pub(super) fn told(first: &FirstFailure) -> String {
+pub(super) fn describe(first: &FirstFailure) -> String {
     match first.status {
         Some(status) => format!("status {status}: {}", response_message(first)),
         None => first.message.clone(),

@@ -24,7 +24,7 @@ impl Levels {
     pub(super) fn new(load: &SteppedLoad) -> Self {
         Self {
             watch: LevelWatch::new(load.stopping().clone()),
-            ends_level: load.stretches().iter().map(|stretch| stretch.ends_level).collect(),
+            ends_level: load.segments().iter().map(|segment| segment.ends_level).collect(),
             steps: Vec::new(),
             level: Level::default(),
             figures: StepFigures::new(),

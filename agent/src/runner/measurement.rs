@@ -13,8 +13,8 @@ use assay_measure::{
 
 use super::{
     comparison::Outputs,
-    endpoint::Sight,
-    failure::told,
+    endpoint::Observability,
+    failure::describe,
     measuring::span_ns,
     record::{Measured, Record},
 };
@@ -37,7 +37,7 @@ pub(super) struct Context<'a> {
     pub(super) ready_after: Duration,
     pub(super) took: Duration,
     pub(super) sampler: &'a Sampler,
-    pub(super) sight: Sight,
+    pub(super) observability: Observability,
     pub(super) model_vcpus: usize,
     pub(super) shares_cores: bool,
 }
@@ -49,11 +49,11 @@ pub(super) fn measurement(record: Record, context: Context<'_>) -> TrialResult {
     let figures = record.figures_at_answer();
     let utilization = span(&at_answer, record.base_ns)
         .map_or_else(Utilization::default, |(from_ns, to_ns)| {
-            context.sight.narrowed(context.sampler.window(from_ns, to_ns))
+            context.observability.narrowed(context.sampler.window(from_ns, to_ns))
         });
     let nan_outputs = context.statistics.nan_outputs.unwrap_or(0);
     let evidence = Evidence {
-        machine: (context.sight != Sight::Nothing)
+        machine: (context.observability != Observability::Nothing)
             .then(|| machine_evidence(&record, &utilization, &context)),
         nan_outputs,
         graph_output_deviation: context.outputs.by_graph,
@@ -63,7 +63,8 @@ pub(super) fn measurement(record: Record, context: Context<'_>) -> TrialResult {
         latency: Latency::of(&figures.latency),
         harness: harness(&record, &figures.lag, &context),
         energy_j_per_inference: energy_per_call(&utilization, figures.answered),
-        idle: Some(context.sight.narrowed(context.idle.clone())).filter(|idle| idle.samples > 0),
+        idle: Some(context.observability.narrowed(context.idle.clone()))
+            .filter(|idle| idle.samples > 0),
         validity: judge(&evidence),
         limits_in_force: context.limits_in_force,
         configuration: context
@@ -76,7 +77,10 @@ pub(super) fn measurement(record: Record, context: Context<'_>) -> TrialResult {
         nan_outputs,
         calls: steps.iter().map(|step| step.figures.answered + step.figures.errors.total()).sum(),
         failed_calls: steps.iter().map(|step| step.figures.errors.total()).sum(),
-        first_error: steps.iter().find_map(|step| step.figures.first_failure.as_ref()).map(told),
+        first_error: steps
+            .iter()
+            .find_map(|step| step.figures.first_failure.as_ref())
+            .map(describe),
         ready_after: context.ready_after,
         took: context.took,
         utilization,

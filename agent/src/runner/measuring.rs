@@ -25,7 +25,8 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    endpoint::{Sight, try_bodies},
+    TrialEvent,
+    endpoint::{Observability, try_bodies},
     levels::Levels,
     record::{Measured, Record},
     stops::Stops,
@@ -33,7 +34,6 @@ use super::{
 use crate::{
     capacity::{self, SearchEnd, SearchEvent, StepRecord},
     clock::Clock,
-    daemon::TrialEvent,
     hardware::sampler::Sampler,
     load::{
         Generator, GeneratorOptions,
@@ -107,7 +107,7 @@ pub(super) struct Settings {
     pub(super) spare_cpus: Vec<u32>,
     pub(super) clock: Clock,
     pub(super) sampler: Arc<Sampler>,
-    pub(super) sight: Sight,
+    pub(super) observability: Observability,
     pub(super) events: mpsc::UnboundedSender<TrialEvent>,
     pub(super) batch_log: Option<BatchLog>,
     /// What is to be said at every step: that there will be few requests.
@@ -219,7 +219,7 @@ fn generator(settings: &Settings, stops: &Stops) -> Result<Generator, Problem> {
     };
     let Settings { target, address, payload, spec, .. } = settings;
     let generator = Generator::start(target, address, Some(payload), &spec.inputs, &options)
-        .map_err(|error| Problem::Generator(told(&error)))?;
+        .map_err(|error| Problem::Generator(error_chain(&error)))?;
     stops.include(generator.cancel_handle());
     Ok(generator)
 }
@@ -287,7 +287,7 @@ impl Driver {
                 }
             }
         })
-        .map_err(|error| Problem::Generator(told(&error)))?;
+        .map_err(|error| Problem::Generator(error_chain(&error)))?;
         if let Some(problem) = problem {
             return Err(problem);
         }
@@ -325,14 +325,14 @@ impl Driver {
     fn hold_until_stopped(&mut self, load: &SteppedLoad) -> Result<Measured, Problem> {
         let mut levels = Levels::new(load);
         let mut in_flight = VecDeque::new();
-        let mut next = (0..).zip(load.stretches());
+        let mut next = (0..).zip(load.segments());
         let mut stopped_by = None;
         while stopped_by.is_none() {
-            // One stretch ahead, so that the next follows without a gap.
+            // One segment ahead, so that the next follows without a gap.
             while in_flight.len() < 2
-                && let Some((index, stretch)) = next.next()
+                && let Some((index, segment)) = next.next()
             {
-                in_flight.push_back(self.begin(index, &stretch.phase)?);
+                in_flight.push_back(self.begin(index, &segment.phase)?);
             }
             if in_flight.is_empty() {
                 break;
@@ -345,7 +345,7 @@ impl Driver {
         levels.answer(stopped_by.unwrap_or(StopCause::LoadEnded)).map(Measured::Stepped)
     }
 
-    /// Hands a stretch of fixed load to the generator.
+    /// Hands a segment of fixed load to the generator.
     fn begin(&mut self, index: u32, phase: &Phase) -> Result<StepPlan, Problem> {
         let step = StepPlan {
             index,
@@ -355,7 +355,7 @@ impl Driver {
             continues: index > 0,
             verdict_after: self.observer.settings.spec.request_timeout,
         };
-        self.generator.submit(&step).map_err(|error| Problem::Generator(told(&error)))?;
+        self.generator.submit(&step).map_err(|error| Problem::Generator(error_chain(&error)))?;
         self.observer.planned(&step);
         Ok(step)
     }
@@ -366,7 +366,7 @@ impl Driver {
         in_flight: &mut VecDeque<StepPlan>,
     ) -> Result<(StepRecord, StepObservation), Problem> {
         let result =
-            self.generator.wait_next().map_err(|error| Problem::Generator(told(&error)))?;
+            self.generator.wait_next().map_err(|error| Problem::Generator(error_chain(&error)))?;
         let (Some(result), Some(step)) = (result, in_flight.pop_front()) else {
             return Err(Problem::TargetLost { reason: "the load generator has ended".to_owned() });
         };
@@ -421,7 +421,7 @@ impl Observer {
         self.settings.sampler.mark();
         let (from_ns, to_ns) = span_ns(self.base_ns, record);
         let sampled = self.settings.sampler.window(from_ns, to_ns);
-        let report = record.result(self.settings.sight.narrowed(sampled));
+        let report = record.result(self.settings.observability.narrowed(sampled));
         let _ = self.settings.events.send(TrialEvent::StepFinished(Box::new(report)));
     }
 
@@ -461,7 +461,7 @@ pub(super) fn span_ns(base_ns: u64, record: &StepRecord) -> (u64, u64) {
 }
 
 /// An error and its causes in one line.
-pub(super) fn told(error: &dyn std::error::Error) -> String {
+pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

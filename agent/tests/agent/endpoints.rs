@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use assay_agent::{daemon::TrialEvent, runner::Cancellation};
+use assay_agent::runner::{Cancellation, TrialEvent};
 use assay_measure::{
     outcome::{FailureKind, TrialOutcome},
     search::{Mode, Purpose, SearchPlan},
@@ -96,7 +96,7 @@ async fn the_capacity_of_an_endpoint_is_searched_like_that_of_a_model() {
         seed: 1,
         max_duration: Duration::from_secs(8),
         soak: None,
-        skip_heat_check: false,
+        skip_thermal_check: false,
         max_error_share: 0.01,
     });
     let (measurement, events) = measured(&place, spec).await;

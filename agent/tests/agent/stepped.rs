@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use assay_agent::daemon::TrialEvent;
+use assay_agent::runner::TrialEvent;
 use assay_measure::{
     outcome::FailureKind,
     schedule::{Load, Phase},

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use assay_agent::{daemon::TrialEvent, runner::Cancellation, sandbox::mounts::Hierarchies};
+use assay_agent::{
+    runner::{Cancellation, TrialEvent},
+    sandbox::mounts::Hierarchies,
+};
 use assay_measure::{
     configuration::{Allocator, Graph, Precision},
     hardware::{LimitInForce, Shape},
@@ -122,7 +125,7 @@ async fn a_search_finds_the_plateau_of_a_host_that_serves_one_call_at_a_time() {
         seed: 1,
         max_duration: Duration::from_secs(12),
         soak: None,
-        skip_heat_check: false,
+        skip_thermal_check: false,
         max_error_share: 0.01,
     });
     let (measurement, _) = measured(&place, spec).await;
@@ -250,7 +253,7 @@ async fn a_search_without_time_for_a_few_passes_ends_at_once_and_says_how_long_i
         seed: 1,
         max_duration: Duration::from_millis(100),
         soak: None,
-        skip_heat_check: false,
+        skip_thermal_check: false,
         max_error_share: 0.01,
     });
     let failure = failure(&place, spec).await;

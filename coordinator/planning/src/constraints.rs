@@ -44,12 +44,12 @@ pub fn missed(constraints: &[Slo], measurement: &TrialResult) -> Option<Miss> {
     }
 }
 
-/// How far off a lone request is, told from the steps of a search that found even that too slow.
+/// How far off one request at a time is, told from the steps of a search that found even that too slow.
 #[must_use]
-pub fn missed_by_a_lone_request(constraints: &[Slo], steps: &[StepResult]) -> Option<Miss> {
+pub fn missed_unloaded(constraints: &[Slo], steps: &[StepResult]) -> Option<Miss> {
     let lone = steps.iter().filter(|step| step.users == Some(1)).filter_map(|step| step.latency);
     // The longest such step says most.
-    worst(constraints, &lone.max_by_key(|latency| latency.count)?, "of a lone request")
+    worst(constraints, &lone.max_by_key(|latency| latency.count)?, "of one request at a time")
 }
 
 fn worst(constraints: &[Slo], latency: &Latency, circumstance: &str) -> Option<Miss> {
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn a_lone_request_that_is_too_slow_says_how_far_off_it_is() {
         let steps = [step(2, 200_000), step(1, 61_000)];
-        let miss = missed_by_a_lone_request(&[slo("p95<=50ms")], &steps).unwrap();
-        assert_eq!(miss.reason, "p95 of a lone request is 61 ms, 11 ms over");
-        assert_eq!(missed_by_a_lone_request(&[slo("p95<=50ms")], &steps[..1]), None);
+        let miss = missed_unloaded(&[slo("p95<=50ms")], &steps).unwrap();
+        assert_eq!(miss.reason, "p95 of one request at a time is 61 ms, 11 ms over");
+        assert_eq!(missed_unloaded(&[slo("p95<=50ms")], &steps[..1]), None);
     }
 
     #[test]

@@ -161,7 +161,7 @@ fn counted<'a>(facts: &'a JobFacts, candidate: &Candidate) -> Option<(Candidate,
         let found = facts.trials.get(trial)?;
         Some((Candidate { trial: trial.clone(), ..candidate.clone() }, found))
     };
-    let Some(heat) = candidate.stage.heat() else { return of(&candidate.trial) };
+    let Some(screening) = candidate.stage.screening() else { return of(&candidate.trial) };
     of(&candidate.trial)
         .filter(|(_, full)| {
             matches!(
@@ -171,7 +171,7 @@ fn counted<'a>(facts: &'a JobFacts, candidate: &Candidate) -> Option<(Candidate,
                 })
             )
         })
-        .or_else(|| of(heat))
+        .or_else(|| of(screening))
 }
 
 fn judge_measured(
@@ -234,7 +234,7 @@ fn judge_failed(
         lists.failed.push((entry, WhyFailed::NotMeasured));
         return;
     }
-    let miss = constraints::missed_by_a_lone_request(&facts.spec.constraints, &trial.steps);
+    let miss = constraints::missed_unloaded(&facts.spec.constraints, &trial.steps);
     let ratio = miss.as_ref().map(|miss| miss.ratio);
     entry.reason = miss.map(|miss| miss.reason).or(entry.reason);
     lists.rejected.push((entry, ratio));

@@ -82,7 +82,7 @@ pub enum StopReason {
 
 /// Something that happened to a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JobEvent {
+pub enum JobInput {
     /// A trial of it began to run.
     TrialBegan,
     /// The last open trial ended.
@@ -127,7 +127,7 @@ pub enum JobEffect {
 
 /// The event does not fit the state; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum JobEventDenied {
+pub enum JobInputDenied {
     /// Nothing changes any more.
     #[error("the job has ended already: {0}")]
     AlreadyEnded(JobStatus),
@@ -226,31 +226,31 @@ impl JobState {
     /// What follows from an event.
     ///
     /// # Errors
-    /// [`JobEventDenied`] when the event does not fit; the state is unchanged.
+    /// [`JobInputDenied`] when the event does not fit; the state is unchanged.
     pub fn apply(
         &self,
-        event: JobEvent,
+        event: JobInput,
         now: Timestamp,
-    ) -> Result<(Self, Vec<JobEffect>), JobEventDenied> {
+    ) -> Result<(Self, Vec<JobEffect>), JobInputDenied> {
         match self {
             Self::Pending => Ok(from_pending(event, now)),
             Self::Running { started_at } => from_running(*started_at, event, now),
             Self::Stopping { why } => from_stopping(why, event, now),
             Self::Completed { .. } | Self::Failed { .. } | Self::Stopped { .. } => {
-                Err(JobEventDenied::AlreadyEnded(self.status()))
+                Err(JobInputDenied::AlreadyEnded(self.status()))
             }
         }
     }
 }
 
-fn from_pending(event: JobEvent, now: Timestamp) -> (JobState, Vec<JobEffect>) {
+fn from_pending(event: JobInput, now: Timestamp) -> (JobState, Vec<JobEffect>) {
     match event {
-        JobEvent::TrialBegan => announced(JobState::Running { started_at: now }, None),
-        JobEvent::AllTrialsEnded { measured, why_not } => concluded(ended(measured, why_not, now)),
-        JobEvent::StopAsked { by } => stopping(StopReason::Asked { by }),
-        JobEvent::TimeUp => stopping(StopReason::TimeUp),
-        JobEvent::NobodyCame { reason } => stopping(StopReason::NobodyCame { reason }),
-        JobEvent::FoundImpossible { reason } => {
+        JobInput::TrialBegan => announced(JobState::Running { started_at: now }, None),
+        JobInput::AllTrialsEnded { measured, why_not } => concluded(ended(measured, why_not, now)),
+        JobInput::StopAsked { by } => stopping(StopReason::Asked { by }),
+        JobInput::TimeUp => stopping(StopReason::TimeUp),
+        JobInput::NobodyCame { reason } => stopping(StopReason::NobodyCame { reason }),
+        JobInput::FoundImpossible { reason } => {
             concluded(JobState::Failed { finished_at: now, reason })
         }
     }
@@ -258,48 +258,48 @@ fn from_pending(event: JobEvent, now: Timestamp) -> (JobState, Vec<JobEffect>) {
 
 fn from_running(
     started_at: Timestamp,
-    event: JobEvent,
+    event: JobInput,
     now: Timestamp,
-) -> Result<(JobState, Vec<JobEffect>), JobEventDenied> {
+) -> Result<(JobState, Vec<JobEffect>), JobInputDenied> {
     match event {
-        JobEvent::TrialBegan => Ok((JobState::Running { started_at }, Vec::new())),
-        JobEvent::AllTrialsEnded { measured, why_not } => {
+        JobInput::TrialBegan => Ok((JobState::Running { started_at }, Vec::new())),
+        JobInput::AllTrialsEnded { measured, why_not } => {
             Ok(concluded(ended(measured, why_not, now)))
         }
-        JobEvent::StopAsked { by } => Ok(stopping(StopReason::Asked { by })),
-        JobEvent::TimeUp => Ok(stopping(StopReason::TimeUp)),
-        JobEvent::FoundImpossible { .. } | JobEvent::NobodyCame { .. } => {
-            Err(JobEventDenied::AlreadyBegun)
+        JobInput::StopAsked { by } => Ok(stopping(StopReason::Asked { by })),
+        JobInput::TimeUp => Ok(stopping(StopReason::TimeUp)),
+        JobInput::FoundImpossible { .. } | JobInput::NobodyCame { .. } => {
+            Err(JobInputDenied::AlreadyBegun)
         }
     }
 }
 
 fn from_stopping(
     why: &StopReason,
-    event: JobEvent,
+    event: JobInput,
     now: Timestamp,
-) -> Result<(JobState, Vec<JobEffect>), JobEventDenied> {
+) -> Result<(JobState, Vec<JobEffect>), JobInputDenied> {
     match (why, event) {
         // An agent may report the beginning of a trial whose cancelling is still on its way.
-        (_, JobEvent::TrialBegan) => Ok((JobState::Stopping { why: why.clone() }, Vec::new())),
-        (StopReason::Asked { by }, JobEvent::AllTrialsEnded { .. }) => {
+        (_, JobInput::TrialBegan) => Ok((JobState::Stopping { why: why.clone() }, Vec::new())),
+        (StopReason::Asked { by }, JobInput::AllTrialsEnded { .. }) => {
             Ok(concluded(JobState::Stopped { finished_at: now, by: by.clone() }))
         }
-        (StopReason::TimeUp, JobEvent::AllTrialsEnded { measured, why_not }) => {
+        (StopReason::TimeUp, JobInput::AllTrialsEnded { measured, why_not }) => {
             Ok(concluded(ended(measured, why_not, now)))
         }
-        (StopReason::NobodyCame { reason }, JobEvent::AllTrialsEnded { measured, .. }) => {
+        (StopReason::NobodyCame { reason }, JobInput::AllTrialsEnded { measured, .. }) => {
             Ok(concluded(ended(measured, reason.clone(), now)))
         }
-        (StopReason::TimeUp | StopReason::NobodyCame { .. }, JobEvent::StopAsked { by }) => {
+        (StopReason::TimeUp | StopReason::NobodyCame { .. }, JobInput::StopAsked { by }) => {
             Ok((JobState::Stopping { why: StopReason::Asked { by } }, Vec::new()))
         }
-        (StopReason::Asked { .. }, JobEvent::StopAsked { .. } | JobEvent::TimeUp)
-        | (StopReason::TimeUp | StopReason::NobodyCame { .. }, JobEvent::TimeUp) => {
-            Err(JobEventDenied::AlreadyStopping)
+        (StopReason::Asked { .. }, JobInput::StopAsked { .. } | JobInput::TimeUp)
+        | (StopReason::TimeUp | StopReason::NobodyCame { .. }, JobInput::TimeUp) => {
+            Err(JobInputDenied::AlreadyStopping)
         }
-        (_, JobEvent::FoundImpossible { .. } | JobEvent::NobodyCame { .. }) => {
-            Err(JobEventDenied::AlreadyStopping)
+        (_, JobInput::FoundImpossible { .. } | JobInput::NobodyCame { .. }) => {
+            Err(JobInputDenied::AlreadyStopping)
         }
     }
 }

@@ -214,16 +214,17 @@ impl Plan {
 
     /// The candidates that a trial measures, or has measured quickly before.
     pub fn candidates_of<'a>(&'a self, id: &'a TrialId) -> impl Iterator<Item = &'a Candidate> {
-        self.candidates
-            .iter()
-            .filter(move |candidate| candidate.trial == *id || candidate.stage.heat() == Some(id))
+        self.candidates.iter().filter(move |candidate| {
+            candidate.trial == *id || candidate.stage.screening() == Some(id)
+        })
     }
 
     /// Roughly how long the whole plan takes, given that machines work side by side and that one
     /// configuration of each racing instance type is measured in full.
     #[must_use]
     pub fn expected(&self, job: &JobSpec) -> Duration {
-        let finals = self.heat_of_each_type().map(|heat| (heat, timing::usual_final(job)));
+        let finals =
+            self.screening_of_each_type().map(|screening| (screening, timing::usual_final(job)));
         let all = self.trials.iter().map(|trial| (trial, trial.expected)).chain(finals);
         let mut by_place: BTreeMap<&Placement, Duration> = BTreeMap::new();
         for (trial, expected) in all {
@@ -389,7 +390,7 @@ impl Plan {
     }
 
     fn share_out_time(&mut self, job: &JobSpec, fleet: &[AgentView]) {
-        let races = self.candidates.iter().any(|candidate| candidate.stage == Stage::Heat);
+        let races = self.candidates.iter().any(|candidate| candidate.stage == Stage::Screening);
         // The other half is for the full searches that follow.
         let time = job.working_time();
         let time = if races { time / 2 } else { time };
@@ -415,7 +416,7 @@ fn work(job: &JobSpec) -> Result<Work, SteppedLoadError> {
             seed: job.seed,
             max_duration: Duration::ZERO,
             soak: job.soak,
-            skip_heat_check: false,
+            skip_thermal_check: false,
             max_error_share: MOST_ERRORS,
         }));
     };

@@ -105,7 +105,7 @@ pub enum TrialEnd {
 
 /// Something that happened to a trial.
 #[derive(Clone, Debug, PartialEq)]
-pub enum TrialEvent {
+pub enum TrialInput {
     /// It was given to an agent.
     Granted {
         /// The agent.
@@ -198,7 +198,7 @@ pub enum TrialEffect {
 
 /// The event does not fit the state; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum TrialEventDenied {
+pub enum TrialInputDenied {
     /// The trial was given to another agent since, or has ended; the report does not count and the
     /// agent may forget it.
     #[error("the lease has ended; the report does not count")]
@@ -227,29 +227,29 @@ impl Trial {
     /// What follows from an event; `term` is how long a lease lasts from now.
     ///
     /// # Errors
-    /// [`TrialEventDenied`] when the event does not fit; the state is unchanged.
+    /// [`TrialInputDenied`] when the event does not fit; the state is unchanged.
     pub fn apply(
         &self,
-        event: TrialEvent,
+        event: TrialInput,
         now: Timestamp,
         term: Duration,
-    ) -> Result<(Self, Vec<TrialEffect>), TrialEventDenied> {
+    ) -> Result<(Self, Vec<TrialEffect>), TrialInputDenied> {
         match (&self.state, event) {
             (TrialState::Queued, event) => self.when_queued(event, now, term),
-            (TrialState::Ended { .. }, TrialEvent::ClockAdvanced) => Ok((self.clone(), Vec::new())),
+            (TrialState::Ended { .. }, TrialInput::ClockAdvanced) => Ok((self.clone(), Vec::new())),
             (
                 TrialState::Ended { .. },
-                TrialEvent::Granted { .. } | TrialEvent::CancelAsked { .. },
-            ) => Err(TrialEventDenied::AlreadyEnded),
+                TrialInput::Granted { .. } | TrialInput::CancelAsked { .. },
+            ) => Err(TrialInputDenied::AlreadyEnded),
             (
                 TrialState::Ended { .. },
-                TrialEvent::Began { .. }
-                | TrialEvent::Heard { .. }
-                | TrialEvent::Resumed { .. }
-                | TrialEvent::Returned { .. }
-                | TrialEvent::Forgotten { .. }
-                | TrialEvent::Finished { .. },
-            ) => Err(TrialEventDenied::StaleToken),
+                TrialInput::Began { .. }
+                | TrialInput::Heard { .. }
+                | TrialInput::Resumed { .. }
+                | TrialInput::Returned { .. }
+                | TrialInput::Forgotten { .. }
+                | TrialInput::Finished { .. },
+            ) => Err(TrialInputDenied::StaleToken),
             (TrialState::Leased { lease }, event) => self.when_leased(lease, event, now, term),
             (TrialState::Running { lease, began_at }, event) => {
                 self.when_running(lease, *began_at, event, now, term)

@@ -62,7 +62,7 @@ pub fn wait<'a>(trials: impl IntoIterator<Item = OpenTrial<'a>>, fleet: &[AgentV
 impl Wait {
     /// In words for people, such as `no agent can measure ml.c5.large`; empty when nothing stands between.
     #[must_use]
-    pub fn told<'a>(&self, candidates: impl IntoIterator<Item = &'a Candidate>) -> String {
+    pub fn describe<'a>(&self, candidates: impl IntoIterator<Item = &'a Candidate>) -> String {
         match self {
             Self::None => String::new(),
             Self::NoAgent => format!("no agent can measure {}", names(candidates)),
@@ -99,7 +99,7 @@ pub fn wanted(spec: &JobSpec) -> String {
 
 /// Why a job failed whose wait was longer than it may take in all.
 #[must_use]
-pub fn told_at_the_end(reason: &str, waited: Duration) -> String {
+pub fn describe_at_the_end(reason: &str, waited: Duration) -> String {
     format!(
         "nothing was measured within {waited:?}: {reason}; connect such an agent, or {MORE_TIME}"
     )

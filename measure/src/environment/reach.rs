@@ -205,7 +205,7 @@ pub fn split(variables: &BTreeMap<String, String>) -> (BTreeMap<&str, &str>, Vec
 
 /// What people should know about the variables that [`split`] leaves out.
 #[must_use]
-pub fn told_of(left_out: &[&str]) -> String {
+pub fn describe_left_out(left_out: &[&str]) -> String {
     let (variables, are) = match left_out {
         [_] => ("variable", "is"),
         _ => ("variables", "are"),
@@ -268,7 +268,7 @@ mod tests {
         let (set, left_out) = split(&variables);
         assert_eq!(set, [("KMP_BLOCKTIME", "0")].into());
         assert_eq!(left_out, ["LABELS", "LD_PRELOAD"]);
-        let told = told_of(&left_out);
+        let told = describe_left_out(&left_out);
         assert!(
             told.starts_with("the environment variables LABELS, LD_PRELOAD are recorded"),
             "{told}"

@@ -19,8 +19,8 @@ use crate::units::{UnitError, parse_duration};
 
 /// The most users that one load may hold at once.
 pub const MOST_USERS: u32 = 100_000;
-/// The most constant stretches that one load may expand to; a faster ramp is no longer a ramp.
-pub const MOST_STRETCHES: usize = 10_000;
+/// The most constant segments that one load may expand to; a faster ramp is no longer a ramp.
+pub const MOST_SEGMENTS: usize = 10_000;
 /// The longest that a load may last.
 pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
@@ -74,13 +74,13 @@ pub enum FixedLoadError {
     /// The load lasts no time at all, or more than a day.
     #[error("a load must last between 1ms and 24h, {0:?} does not")]
     Length(String),
-    /// More users or more distinct stretches than can be carried out.
-    #[error("{0:?} grows beyond {MOST_USERS} users or changes more than {MOST_STRETCHES} times")]
+    /// More users or more distinct segments than can be carried out.
+    #[error("{0:?} grows beyond {MOST_USERS} users or changes more than {MOST_SEGMENTS} times")]
     TooLarge(String),
 }
 
 impl FixedLoad {
-    /// The load as constant stretches of closed loop, in order. `default_duration` is for `users:N`
+    /// The load as constant segments of closed loop, in order. `default_duration` is for `users:N`
     /// without a duration.
     #[must_use]
     pub fn phases(&self, default_duration: Duration) -> Vec<Phase> {
@@ -88,7 +88,7 @@ impl FixedLoad {
             Self::Users { users, duration } => {
                 vec![closed(users.get(), duration.unwrap_or(default_duration))]
             }
-            Self::Phases(ramps) => ramps.iter().flat_map(Ramp::stretches).collect(),
+            Self::Phases(ramps) => ramps.iter().flat_map(Ramp::segments).collect(),
             Self::Stairs { steps, users_per_step, duration } => (1..=steps.get())
                 .map(|step| {
                     closed(step.saturating_mul(users_per_step.get()), *duration / steps.get())
@@ -98,7 +98,7 @@ impl FixedLoad {
     }
 
     fn checked(self, text: &str) -> Result<Self, FixedLoadError> {
-        let (stretches, length, most_users) = match &self {
+        let (segments, length, most_users) = match &self {
             Self::Users { users, duration } => {
                 (1, duration.unwrap_or(Duration::from_secs(1)), users.get())
             }
@@ -116,7 +116,7 @@ impl FixedLoad {
         if !(Duration::from_millis(1)..=LONGEST).contains(&length) {
             return Err(FixedLoadError::Length(text.to_owned()));
         }
-        if stretches > MOST_STRETCHES || most_users > MOST_USERS {
+        if segments > MOST_SEGMENTS || most_users > MOST_USERS {
             return Err(FixedLoadError::TooLarge(text.to_owned()));
         }
         Ok(self)
@@ -135,7 +135,7 @@ impl Ramp {
         self.initial_users.get().saturating_add(self.users_added())
     }
 
-    fn stretches(&self) -> impl Iterator<Item = Phase> + '_ {
+    fn segments(&self) -> impl Iterator<Item = Phase> + '_ {
         (0..=self.users_added()).map(|added| {
             let end = self.joins_at(added.saturating_add(1)).min(self.duration);
             closed(
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn stretches_of_a_ramp_add_up_to_its_duration() {
+    fn segments_of_a_ramp_add_up_to_its_duration() {
         let load: FixedLoad = "phases:4+7/100s".parse().unwrap();
         let total: Duration = load.phases(Duration::ZERO).iter().map(|phase| phase.duration).sum();
         assert_eq!(total, Duration::from_secs(100));

@@ -40,15 +40,15 @@ impl Batching {
     }
 
     /// How long a batch took in relation to what its size lets expect.
-    pub(super) fn stretch(&self, batch: &Batch) -> f64 {
+    pub(super) fn service_ratio(&self, batch: &Batch) -> f64 {
         let requests = usize::try_from(batch.requests).unwrap_or(usize::MAX);
         batch.service_us() / self.service_us(requests)
     }
 
     /// The mean of that over a step: the pace of the target itself, whatever the sizes of its batches.
     pub(super) fn pace_us(&self, batches: &[Batch]) -> Option<f64> {
-        let stretches: Vec<f64> = batches.iter().map(|batch| self.stretch(batch)).collect();
-        mean(&stretches).map(|stretch| stretch * self.service_us(1))
+        let ratios: Vec<f64> = batches.iter().map(|batch| self.service_ratio(batch)).collect();
+        mean(&ratios).map(|ratio| ratio * self.service_us(1))
     }
 }
 
@@ -65,8 +65,8 @@ pub(super) struct BatchesSeen {
 }
 
 impl BatchesSeen {
-    /// Takes the batches of a step; `is_lone`: of a lone user.
-    pub(super) fn add(&mut self, batches: &[Batch], is_lone: bool) {
+    /// Takes the batches of a step; `is_single_user`: of a single user.
+    pub(super) fn add(&mut self, batches: &[Batch], is_single_user: bool) {
         self.workers = self.workers.max(busiest(batches));
         for batch in batches.iter().filter(|batch| batch.requests > 0) {
             self.largest = self.largest.max(batch.requests);
@@ -75,7 +75,7 @@ impl BatchesSeen {
             *count += 1;
             *sum_us += batch.service_us();
         }
-        if is_lone {
+        if is_single_user {
             self.lone_waits_us.extend(batches.iter().map(|batch| batch.waited_us as f64));
         }
     }

@@ -34,7 +34,7 @@ pub(super) fn burnt_in(
 
 /// The change of throughput in a moment of saturation after the answer, when it fell. A machine warm
 /// enough to throttle soon does so at its end, so the last quarter is held against the first half.
-pub(super) fn heated(users: u32, observation: &StepObservation) -> Option<f64> {
+pub(super) fn throttled(users: u32, observation: &StepObservation) -> Option<f64> {
     const QUARTER: usize = WINDOWS / 4;
     let windows = throughputs(observation, users, WINDOWS);
     if windows.len() < WINDOWS {
@@ -75,7 +75,7 @@ mod tests {
             throughput: Estimate { value: rate, low: rate, high: rate },
             users: 2,
             filling_users: 2,
-            lone_us: 10_000.0,
+            unloaded_us: 10_000.0,
             limited_by: LimitedBy::Saturation,
             steps: vec![1],
             contending_servers: None,
@@ -101,9 +101,9 @@ mod tests {
 
     #[test]
     fn a_moment_of_saturation_tells_a_slowing_target_from_a_steady_one() {
-        assert_eq!(heated(1, &burn(0.0)), None);
-        assert!(heated(1, &burn(0.1)).unwrap() < -0.03);
-        assert_eq!(heated(1, &burn(-0.1)), None, "getting faster is no throttling");
-        assert_eq!(heated(1, &StepObservation::default()), None);
+        assert_eq!(throttled(1, &burn(0.0)), None);
+        assert!(throttled(1, &burn(0.1)).unwrap() < -0.03);
+        assert_eq!(throttled(1, &burn(-0.1)), None, "getting faster is no throttling");
+        assert_eq!(throttled(1, &StepObservation::default()), None);
     }
 }

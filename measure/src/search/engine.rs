@@ -1,10 +1,10 @@
 //! The course of a search: which stage follows which, and what each one asks for.
 //!
 //! ```text
-//! warm-up ─► staircase ─┬─ constraints ──► [burn-in] ─► probes, main run ─► confirmation ─► [soak] ─► [heat check] ─► answer
+//! warm-up ─► staircase ─┬─ constraints ──► [burn-in] ─► probes, main run ─► confirmation ─► [soak] ─► [thermal check] ─► answer
 //!                       └─ none ─────────► [burn-in] ─► run at the plateau ──────────────────────────────────────► answer
 //! ```
-//! Full mode burns in; quick mode checks for heat instead, once it has its answer, unless its plan leaves
+//! Full mode burns in; quick mode checks for throttling instead, once it has its answer, unless its plan leaves
 //! that to a full search.
 //!
 //! From every stage a target that fails leads to a [`SearchFailure`], and a lack of time to the next
@@ -15,7 +15,7 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     Answer, Confirmation, Drift, Estimate, Mode, Next, Purpose, SearchFailure, SearchPlan,
     StepObservation, StepPlan, UnexpectedObservation,
-    burn_in::{burnt_in, heated},
+    burn_in::{burnt_in, throttled},
     clock::Clock,
     confirmation::Confirming,
     main_run::{MainRun, verdict_after},
@@ -48,7 +48,7 @@ const FEWEST_WARM_ANSWERS: u64 = 3;
 const BURN_IN: Duration = Duration::from_secs(45);
 /// The share of the time left that it may take.
 const BURN_IN_SHARE: f64 = 0.2;
-/// Quick mode's heat check ends about then, but takes no less and no more than this.
+/// Quick mode's thermal check ends about then, but takes no less and no more than this.
 const HEAT_CHECK_ENDS: Duration = Duration::from_secs(76);
 const SHORTEST_HEAT_CHECK: Duration = Duration::from_secs(10);
 const LONGEST_HEAT_CHECK: Duration = Duration::from_secs(20);
@@ -102,7 +102,7 @@ enum Stage {
     MainRun { plateau: Plateau, run: Box<MainRun> },
     Confirming { answer: Box<Answer>, seen: Confirming, pace: Pace },
     Soaking { answer: Box<Answer>, seen: Confirming, pace: Pace, left: Duration, planned: u64 },
-    HeatCheck { answer: Box<Answer>, is_done: bool },
+    ThermalCheck { answer: Box<Answer>, is_done: bool },
     Over(Next),
 }
 
@@ -116,7 +116,7 @@ pub(super) struct Engine {
     in_flight: VecDeque<StepPlan>,
     next_index: u32,
     stage: Stage,
-    lone_throughput: f64,
+    single_user_throughput: f64,
     throttled_by: Option<f64>,
     out_of_time: bool,
 }
@@ -132,7 +132,7 @@ impl Engine {
             in_flight: VecDeque::new(),
             next_index: 0,
             stage: Stage::WarmUp { tries: 0, failed: 0 },
-            lone_throughput: 0.0,
+            single_user_throughput: 0.0,
             throttled_by: None,
             out_of_time: false,
         }
@@ -201,7 +201,7 @@ impl Engine {
             | Stage::BurnIn { .. }
             | Stage::AtPlateau { .. }
             | Stage::Confirming { .. }
-            | Stage::HeatCheck { .. }
+            | Stage::ThermalCheck { .. }
             | Stage::Over(_) => false,
         }
     }
@@ -233,7 +233,7 @@ impl Engine {
                 Some(closed(Purpose::WarmUp, 1, duration))
             }
             Stage::Staircase(staircase) => {
-                let (users, wanted) = staircase.next_level(self.lone_throughput)?;
+                let (users, wanted) = staircase.next_level(self.single_user_throughput)?;
                 let reserve = if staircase.has_levels() {
                     self.plan.max_duration.mul_f64(1.0 - STAIRCASE_SHARE)
                 } else {
@@ -264,7 +264,7 @@ impl Engine {
                 Some(Order { purpose: Purpose::Confirm, load, duration, continues: false })
             }
             Stage::Soaking { .. } => self.order_soak(continues),
-            Stage::HeatCheck { answer, is_done } => {
+            Stage::ThermalCheck { answer, is_done } => {
                 let wanted = HEAT_CHECK_ENDS
                     .saturating_sub(self.clock.spent())
                     .clamp(SHORTEST_HEAT_CHECK, LONGEST_HEAT_CHECK);
@@ -327,7 +327,7 @@ impl Engine {
                 let is_warm = calls.answered >= FEWEST_WARM_ANSWERS
                     || (calls.answered > 0 && step.duration > FULL_WARM_UPS[0]);
                 if is_warm {
-                    self.lone_throughput =
+                    self.single_user_throughput =
                         calls.answered as f64 * 1e6 / observation.elapsed_us.max(1) as f64;
                     self.stage = Stage::Staircase(Staircase::new(self.plan.mode));
                 }
@@ -356,8 +356,8 @@ impl Engine {
             Stage::Confirming { seen, pace, .. } | Stage::Soaking { seen, pace, .. } => {
                 seen.observe(observation, *pace);
             }
-            Stage::HeatCheck { answer, .. } => {
-                if let Some(relative_change) = heated(users, observation) {
+            Stage::ThermalCheck { answer, .. } => {
+                if let Some(relative_change) = throttled(users, observation) {
                     answer.drift = Some(Drift { relative_change });
                 }
             }
@@ -408,16 +408,16 @@ impl Engine {
                         let seen = Confirming::new(&self.limits, self.plan.max_error_share);
                         self.stage = Stage::Soaking { answer, seen, pace, left, planned: 0 };
                     }
-                    None => self.check_for_heat(answer),
+                    None => self.check_for_throttling(answer),
                 }
             }
             Stage::Soaking { mut answer, seen, .. } => {
                 if seen.requests() > 0 {
                     seen.settle_after_soak(&mut answer);
                 }
-                self.check_for_heat(answer);
+                self.check_for_throttling(answer);
             }
-            Stage::HeatCheck { answer, .. } => self.end_with(*answer),
+            Stage::ThermalCheck { answer, .. } => self.end_with(*answer),
             Stage::Over(end) => self.stage = Stage::Over(end),
         }
     }
@@ -433,10 +433,10 @@ impl Engine {
         };
     }
 
-    fn check_for_heat(&mut self, answer: Box<Answer>) {
+    fn check_for_throttling(&mut self, answer: Box<Answer>) {
         match self.plan.mode {
-            Mode::Quick if !self.plan.skip_heat_check => {
-                self.stage = Stage::HeatCheck { answer, is_done: false };
+            Mode::Quick if !self.plan.skip_thermal_check => {
+                self.stage = Stage::ThermalCheck { answer, is_done: false };
             }
             Mode::Quick | Mode::Full => self.end_with(*answer),
         }

@@ -79,7 +79,7 @@ impl Pair {
     fn over(run: &mut MainRun, included: &[usize]) -> Self {
         let positions = run.positions_for(included);
         let inversion = run.allowed_rate_at(&positions);
-        let fresh = run.allowed_under_fresh_load(included);
+        let fresh = run.allowed_under_resampled_arrivals(included);
         Self { inversion: inversion.ln(), fresh: fresh.ln() }
     }
 

@@ -13,10 +13,10 @@ use super::{
     drift,
     engine::{Order, Room, open_loop},
     estimation::RunEstimate,
-    fresh_load::FreshLoad,
     observed::{Calls, Pace, longest_us, segment},
     queue_model::{GRID_STEP, Limit, QueueModel},
     replay::Trace,
+    resampled_arrivals::ResampledArrivals,
     staircase::Plateau,
     stop_rule::{Progress, StopRule},
 };
@@ -53,7 +53,7 @@ const SPOILED_IN_A_ROW: u32 = 2;
 pub(super) struct MainRun {
     pub(super) model: QueueModel,
     pub(super) trace: Trace,
-    pub(super) fresh: FreshLoad,
+    pub(super) fresh: ResampledArrivals,
     /// Where on the grid fresh load came out, per constraint.
     pub(super) fresh_positions: Vec<f64>,
     plateau: Plateau,
@@ -100,7 +100,7 @@ impl MainRun {
         let throughput = plateau.throughput.value.as_per_second();
         let model = plateau.model(Some(&plateau.batches), plan.seed);
         let mut run = Self {
-            fresh: FreshLoad::new(limits.clone(), &model, throughput, plan.seed),
+            fresh: ResampledArrivals::new(limits.clone(), &model, throughput, plan.seed),
             batches: model.batching.is_some().then(|| plateau.batches.clone()),
             plateau: plateau.clone(),
             model,
@@ -237,7 +237,7 @@ impl MainRun {
         self.fresh_positions.fill(CLOSED_LOOP_PACE);
         let throughput = self.plateau.throughput.value.as_per_second();
         let limits = self.trace.limits().to_vec();
-        self.fresh = FreshLoad::new(limits, &self.model, throughput, self.seed);
+        self.fresh = ResampledArrivals::new(limits, &self.model, throughput, self.seed);
         self.trace.segments().iter().for_each(|segment| self.fresh.push(segment));
     }
 
@@ -341,7 +341,7 @@ impl MainRun {
                 .settle_near(self.positions.iter().sum::<f64>() / self.positions.len() as f64);
         }
         if !included.is_empty() {
-            self.try_fresh_load(&included);
+            self.try_resampled_arrivals(&included);
         }
         let found = (!included.is_empty()).then(|| RunEstimate::of(self, &included));
         let allowed = found.map_or_else(|| self.allowed_rate(), |found| found.value);
@@ -362,12 +362,12 @@ impl MainRun {
         self.met = self.rule.is_met(&self.progress(&included, &estimate, drifting));
     }
 
-    fn try_fresh_load(&mut self, included: &[usize]) {
+    fn try_resampled_arrivals(&mut self, included: &[usize]) {
         for number in 0..self.positions.len() {
             for _ in 0..2 {
                 let from = self.fresh_positions[number];
                 let found = self.fresh.invert(&mut self.model, number, included, from);
-                self.fresh.learn_luck(&mut self.model, number, included, found);
+                self.fresh.fit_control_coefficient(&mut self.model, number, included, found);
                 self.fresh_positions[number] = found;
             }
         }
@@ -376,7 +376,7 @@ impl MainRun {
     }
 
     /// The rate that fresh load over some segments allows.
-    pub(super) fn allowed_under_fresh_load(&mut self, included: &[usize]) -> f64 {
+    pub(super) fn allowed_under_resampled_arrivals(&mut self, included: &[usize]) -> f64 {
         let positions: Vec<f64> = (0..self.positions.len())
             .map(|number| {
                 let from = self.fresh_positions[number];

@@ -10,7 +10,7 @@ use crate::validity::thresholds;
 
 /// The share of a search in which requests count for the answer; the rest warms up and looks around.
 const MEASURED_SHARE: f64 = 0.5;
-/// One request to see that the target answers, and two of a lone user: less shows nothing at all.
+/// One request to see that the target answers, and two of a single user: less shows nothing at all.
 const FEWEST_PASSES: u32 = 3;
 /// The percentile that is shown where no constraint names one: 95 %.
 const SHOWN_PERCENTILE_BUDGET: f64 = 0.05;
@@ -101,7 +101,7 @@ mod tests {
             seed: 1,
             max_duration: Duration::from_secs(seconds),
             soak: None,
-            skip_heat_check: false,
+            skip_thermal_check: false,
             max_error_share: 0.01,
         }
     }

@@ -63,14 +63,19 @@ pub(super) struct QueueModel {
 }
 
 impl QueueModel {
-    /// From the closed loop: `plateau` answers per second at saturation, `lone_us` the median
+    /// From the closed loop: `plateau` answers per second at saturation, `unloaded_us` the median
     /// latency of a request that is alone. Little's law gives the number of servers.
-    pub(super) fn fitted(plateau: f64, lone_us: f64) -> Self {
-        Self::contending(plateau * lone_us / 1e6, 0.0, plateau, lone_us)
+    pub(super) fn fitted(plateau: f64, unloaded_us: f64) -> Self {
+        Self::contending(plateau * unloaded_us / 1e6, 0.0, plateau, unloaded_us)
     }
 
     /// The same with servers that slow each other down, and whose number is known better.
-    pub(super) fn contending(servers: f64, contention: f64, plateau: f64, lone_us: f64) -> Self {
+    pub(super) fn contending(
+        servers: f64,
+        contention: f64,
+        plateau: f64,
+        unloaded_us: f64,
+    ) -> Self {
         let plateau = plateau.max(1e-6);
         // `max` before `min` also turns NaN into one server.
         #[expect(clippy::manual_clamp, reason = "clamp keeps NaN")]
@@ -84,7 +89,7 @@ impl QueueModel {
         Self {
             servers,
             service_us,
-            overhead_us: (lone_us - service_us).max(0.0),
+            overhead_us: (unloaded_us - service_us).max(0.0),
             contention,
             batching: None,
             long_run: None,
@@ -92,13 +97,13 @@ impl QueueModel {
         }
     }
 
-    /// From batches, with the median latency of a lone request; `seed` is that of the long run.
-    pub(super) fn in_batches(batching: Batching, lone_us: f64, seed: u64) -> Self {
+    /// From batches, with the median latency of one request at a time; `seed` is that of the long run.
+    pub(super) fn in_batches(batching: Batching, unloaded_us: f64, seed: u64) -> Self {
         let service_us = batching.service_us(1);
         Self {
             servers: batching.workers,
             service_us,
-            overhead_us: (lone_us - service_us - batching.delay_us).max(0.0),
+            overhead_us: (unloaded_us - service_us - batching.delay_us).max(0.0),
             contention: 0.0,
             batching: Some(batching),
             long_run: Some(LongRun::new(seed)),

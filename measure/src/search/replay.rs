@@ -43,7 +43,7 @@ pub(super) struct Segment {
     /// Separate episodes of misses of the constraint that has most.
     pub(super) episodes: u32,
     /// The pace of the target itself: latency of requests that found no queue, in microseconds, or the
-    /// service of a lone request as batches tell it.
+    /// service of one request at a time as batches tell it.
     pub(super) pace_us: Option<f64>,
     /// Batches that began in it, as the target reported them.
     pub(super) batches: Vec<Batch>,

@@ -3,7 +3,7 @@
 //! From outside only the time of an answer is seen. For servers that take requests in order of arrival
 //! it tells the service: a request begins when it arrives, or when a server becomes free, and what is
 //! left until its answer is its service. Where busy servers slow each other down, that is taken off:
-//! what remains is the service that a lone request would have had.
+//! what remains is the service that one request at a time would have had.
 
 use super::{queue_model::QueueModel, replay::Segment};
 

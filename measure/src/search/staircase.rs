@@ -28,10 +28,10 @@ const PLATEAU_SHARE: f64 = 0.97;
 const FEWEST_USERS_AT_END: u32 = 4;
 /// More users than this are more than one load generator should hold.
 const MOST_USERS: u32 = 4096;
-/// How long a level lasts, and the lone user's, whose latency shapes the model.
+/// How long a level lasts, and the single user's, whose latency shapes the model.
 const LEVEL: Duration = Duration::from_millis(1500);
-const LONE_LEVEL: Duration = Duration::from_secs(2);
-/// The longest that a level is stretched for the sake of answers.
+const SINGLE_USER_LEVEL: Duration = Duration::from_secs(2);
+/// The longest that a level is extended for the sake of answers.
 const LONGEST_LEVEL: Duration = Duration::from_secs(6);
 /// Answers that a level should see: with fewer, throughput is worse than its least gain.
 const ANSWERS_PER_LEVEL: f64 = 30.0;
@@ -39,7 +39,7 @@ const ANSWERS_PER_LEVEL: f64 = 30.0;
 const FEWEST_ANSWERS: f64 = 4.0;
 /// Throughput windows per level; a dozen degrees of freedom come together at the plateau.
 const WINDOWS: usize = 4;
-/// A lone user misses too often for chance when chance would do it less often than this.
+/// A single user misses too often for chance when chance would do it less often than this.
 const LONE_MISS_LEVEL: f64 = 1e-3;
 
 /// Fewer servers than this, as Little's law sees them, are told apart without looking for contention.
@@ -64,7 +64,7 @@ struct Level {
 pub(super) struct Staircase {
     mode: Mode,
     levels: Vec<Level>,
-    lone_us: f64,
+    unloaded_us: f64,
     stale_levels: u32,
     ended_by: Option<LimitedBy>,
     batches: BatchesSeen,
@@ -80,14 +80,14 @@ pub(super) struct Plateau {
     /// Users that leave none of it unused: twice as many, so that one request waits while another one's
     /// answer travels, unless the staircase saw throughput fall with them.
     pub(super) filling_users: u32,
-    /// Median latency of a lone request.
-    pub(super) lone_us: f64,
+    /// Median latency of one request at a time.
+    pub(super) unloaded_us: f64,
     /// Why throughput does not grow.
     pub(super) limited_by: LimitedBy,
     /// The steps at that number of users.
     pub(super) steps: Vec<u32>,
     /// How many servers there are and by what share each other busy one slows a service down, if the
-    /// levels show that they do; otherwise throughput and lone latency tell how many there are.
+    /// levels show that they do; otherwise throughput and unloaded latency tell how many there are.
     pub(super) contending_servers: Option<(f64, f64)>,
     /// Batches that the target told of in closed loop.
     pub(super) batches: BatchesSeen,
@@ -98,14 +98,14 @@ impl Plateau {
     pub(super) fn model(&self, batches: Option<&BatchesSeen>, seed: u64) -> QueueModel {
         if let Some(batching) = batches.and_then(BatchesSeen::batching) {
             let seed = derive_seed(seed, LONG_RUN, 0);
-            return QueueModel::in_batches(batching, self.lone_us, seed);
+            return QueueModel::in_batches(batching, self.unloaded_us, seed);
         }
         let throughput = self.throughput.value.as_per_second();
         match self.contending_servers {
             Some((servers, contention)) => {
-                QueueModel::contending(servers, contention, throughput, self.lone_us)
+                QueueModel::contending(servers, contention, throughput, self.unloaded_us)
             }
-            None => QueueModel::fitted(throughput, self.lone_us),
+            None => QueueModel::fitted(throughput, self.unloaded_us),
         }
     }
 }
@@ -115,7 +115,7 @@ impl Staircase {
         Self {
             mode,
             levels: Vec::new(),
-            lone_us: 0.0,
+            unloaded_us: 0.0,
             stale_levels: 0,
             ended_by: None,
             batches: BatchesSeen::default(),
@@ -125,11 +125,11 @@ impl Staircase {
     /// Users and duration of the next level; `None` when the plateau was reached.
     pub(super) fn next_level(&self, expected_throughput: f64) -> Option<(u32, Duration)> {
         let Some(last) = self.levels.last() else {
-            return Some((1, stretched(LONE_LEVEL, expected_throughput)));
+            return Some((1, extended(SINGLE_USER_LEVEL, expected_throughput)));
         };
         let next = last.users.saturating_mul(2);
         let ended = self.ended_by.is_some() || next > MOST_USERS;
-        (!ended).then(|| (next, stretched(LEVEL, self.largest())))
+        (!ended).then(|| (next, extended(LEVEL, self.largest())))
     }
 
     /// The levels so far give a plateau.
@@ -147,7 +147,7 @@ impl Staircase {
         let calls = Calls::of(&observation.samples);
         self.batches.add(&observation.batches, users == 1);
         if self.levels.is_empty() {
-            self.lone_us = check_lone_user(observation, calls, constraints, max_error_share)?;
+            self.unloaded_us = check_single_user(observation, calls, constraints, max_error_share)?;
         } else if calls.fail_beyond(max_error_share) {
             self.ended_by = Some(LimitedBy::Errors);
             return Ok(());
@@ -191,7 +191,7 @@ impl Staircase {
                 .map(|level| level.users)
                 .find(|users| *users >= first.users.saturating_mul(2))
                 .unwrap_or(first.users),
-            lone_us: self.lone_us,
+            unloaded_us: self.unloaded_us,
             limited_by: self.ended_by.unwrap_or(LimitedBy::Saturation),
             steps: vec![first.index],
             contending_servers: self.contending_servers(found.mean, first.users),
@@ -201,10 +201,10 @@ impl Staircase {
 
     /// When two users are served slower than one, every busy server slows the others down. Little's law
     /// alone would then see fewer servers than there are: with `κ` more service time for each other
-    /// busy one, `c` servers of lone service `s` do `x = c / (s (1 + κ (c − 1)))`, solved for `c` here.
+    /// busy one, `c` servers of unloaded service `s` do `x = c / (s (1 + κ (c − 1)))`, solved for `c` here.
     fn contending_servers(&self, plateau: f64, plateau_users: u32) -> Option<(f64, f64)> {
         let [alone, pair, ..] = self.levels.as_slice() else { return None };
-        let seen = plateau * self.lone_us / 1e6;
+        let seen = plateau * self.unloaded_us / 1e6;
         if pair.users != 2 || seen < FEWEST_CONTENDING {
             return None;
         }
@@ -225,15 +225,15 @@ impl Staircase {
 }
 
 /// Long enough for the answers that a level needs, at a throughput seen before.
-fn stretched(least: Duration, throughput: f64) -> Duration {
+fn extended(least: Duration, throughput: f64) -> Duration {
     let lasting = |answers: f64| {
         Duration::try_from_secs_f64(answers / throughput.max(1e-3)).unwrap_or(LONGEST_LEVEL)
     };
     lasting(ANSWERS_PER_LEVEL).clamp(least, LONGEST_LEVEL.max(lasting(FEWEST_ANSWERS)))
 }
 
-/// The median latency of a lone user, if the target answers one at all and within the constraints.
-fn check_lone_user(
+/// The median latency of a single user, if the target answers one at all and within the constraints.
+fn check_single_user(
     observation: &StepObservation,
     calls: Calls,
     constraints: &[Slo],
@@ -248,7 +248,7 @@ fn check_lone_user(
             allowed: max_error_share,
         });
     }
-    let lone_us = median_latency_us(&observation.samples).ok_or(SearchFailure::NoAnswer)?;
+    let unloaded_us = median_latency_us(&observation.samples).ok_or(SearchFailure::NoAnswer)?;
     let asked = observation.samples.len() as u64;
     for constraint in constraints {
         let limit = Limit::of(constraint);
@@ -258,11 +258,11 @@ fn check_lone_user(
             return Err(SearchFailure::ConstraintUnreachable {
                 constraint: *constraint,
                 missed_share: missed as f64 / asked as f64,
-                lone_median_us: lone_us,
+                unloaded_median_us: unloaded_us,
             });
         }
     }
-    Ok(lone_us)
+    Ok(unloaded_us)
 }
 
 #[cfg(test)]
@@ -278,7 +278,7 @@ mod tests {
             windows: windows.to_vec(),
         };
         let mut staircase = Staircase::new(Mode::Full);
-        staircase.lone_us = 20_000.0;
+        staircase.unloaded_us = 20_000.0;
         staircase.levels = vec![level(1, alone), level(2, pair)];
         staircase.contending_servers(154.0, 4)
     }

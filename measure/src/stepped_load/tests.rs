@@ -163,12 +163,12 @@ fn a_straggler_among_a_handful_of_calls_does_not_end_the_load() {
 
 #[test]
 fn long_phases_are_judged_by_the_minute_and_short_ones_together() {
-    let stretches = load(vec![closed(5, 150.0)]).stretches();
-    assert_eq!(stretches.len(), 3);
-    assert!(stretches.iter().all(|stretch| stretch.ends_level));
-    assert_eq!(stretches[0].phase.duration, Duration::from_secs(50));
+    let segments = load(vec![closed(5, 150.0)]).segments();
+    assert_eq!(segments.len(), 3);
+    assert!(segments.iter().all(|segment| segment.ends_level));
+    assert_eq!(segments[0].phase.duration, Duration::from_secs(50));
     let ramp = load((1..=5).map(|users| closed(users, 1.0)).collect());
-    let ends: Vec<bool> = ramp.stretches().iter().map(|stretch| stretch.ends_level).collect();
+    let ends: Vec<bool> = ramp.segments().iter().map(|segment| segment.ends_level).collect();
     assert_eq!(ends, [false, true, false, true, true]);
     assert_eq!(ramp.duration(), Duration::from_secs(5));
 }

@@ -39,8 +39,8 @@ pub(super) fn run(
         .map_err(|error| engine_failure(&error, arguments))?;
     let engine = Arc::new(engine);
     tracing::info!(model = %engine.facts().name, signature = %engine.facts().signature, "ready");
-    let door: Arc<dyn crate::door::Infer> = Arc::<Engine>::clone(&engine);
-    server::serve(bound, door, &server_settings, announce)
+    let front_end: Arc<dyn crate::front_end::Infer> = Arc::<Engine>::clone(&engine);
+    server::serve(bound, front_end, &server_settings, announce)
         .map_err(|error| Failure::new("serve", &error))?;
     engine.shut_down();
     Ok(0)

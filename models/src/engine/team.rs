@@ -17,7 +17,7 @@ use super::{
     batch_log::BatchLog,
     devices,
     queue::Queue,
-    rehearsal::{Rehearsal, Rehearsed},
+    warm_up::{WarmUp, WarmedUp},
     worker::{BatchTrust, Request, Worker},
 };
 use crate::{process, tensor::WireTensor, torch::Module};
@@ -39,7 +39,7 @@ pub(super) struct Shared {
     last_pass_us: AtomicU64,
     /// How many requests to join, at most.
     batch_limit: AtomicU32,
-    rehearsal: Rehearsal,
+    warm_up: WarmUp,
     settings: EngineSettings,
 }
 
@@ -52,9 +52,9 @@ impl Team {
         module: Arc<Module>,
         queue: &Arc<Queue<Request>>,
         settings: &EngineSettings,
-        rehearsal: Rehearsal,
+        warm_up: WarmUp,
         batch_log: Option<BatchLog>,
-    ) -> Result<(Self, Rehearsed), EngineError> {
+    ) -> Result<(Self, WarmedUp), EngineError> {
         let shared = Arc::new(Shared {
             module,
             queue: Arc::clone(queue),
@@ -62,7 +62,7 @@ impl Team {
             batch_log,
             last_pass_us: AtomicU64::new(u64::MAX),
             batch_limit: AtomicU32::new(settings.max_batch.get()),
-            rehearsal,
+            warm_up,
             settings: settings.clone(),
         });
         let (alive, ended) = mpsc::channel();
@@ -75,11 +75,11 @@ impl Team {
                 team.add(&shared, index, &alive, &ready)?;
             }
             (1..settings.workers.get()).try_for_each(|_| wait(&readiness).map(drop))?;
-            shared.rehearse_batches(outputs)
+            shared.warm_up_batches(outputs)
         })();
         drop(alive);
         match outcome {
-            Ok(rehearsed) => Ok((team, rehearsed)),
+            Ok(warmed_up) => Ok((team, warmed_up)),
             Err(error) => {
                 queue.close();
                 team.join(super::GRACE);
@@ -143,23 +143,23 @@ impl Shared {
 
     /// On a thread of its own, whose memory goes with it: what large batches leave behind in a worker's
     /// heap spreads the tensors of all later passes, and cost `MobileNetV2` a tenth of its rate.
-    fn rehearse_batches(&self, outputs: Vec<WireTensor>) -> Result<Rehearsed, EngineError> {
+    fn warm_up_batches(&self, outputs: Vec<WireTensor>) -> Result<WarmedUp, EngineError> {
         let max_batch = self.settings.max_batch;
         if max_batch == NonZeroU32::MIN {
-            return Ok(Rehearsed::one_by_one(outputs));
+            return Ok(WarmedUp::one_by_one(outputs));
         }
-        let rehearse = || {
+        let warm_up_in_batches = || {
             self.set_up_thread()?;
-            Ok(self.rehearsal.batches(&self.module, outputs, max_batch))
+            Ok(self.warm_up.batches(&self.module, outputs, max_batch))
         };
-        let rehearsed = thread::scope(|scope| {
-            let thread = thread::Builder::new().name("rehearsal".to_owned());
-            let thread = thread.spawn_scoped(scope, rehearse).map_err(thread_failure)?;
+        let warmed_up = thread::scope(|scope| {
+            let thread = thread::Builder::new().name("warm_up".to_owned());
+            let thread = thread.spawn_scoped(scope, warm_up_in_batches).map_err(thread_failure)?;
             thread.join().unwrap_or_else(|_| Err(thread_failure("it panicked")))
         })?;
-        self.batch_limit.store(rehearsed.batch_limit.get(), Ordering::Relaxed);
+        self.batch_limit.store(warmed_up.batch_limit.get(), Ordering::Relaxed);
         process::give_back_free_memory();
-        Ok(rehearsed)
+        Ok(warmed_up)
     }
 
     fn set_up_thread(&self) -> Result<(), EngineError> {
@@ -187,8 +187,8 @@ fn thread_failure(what: impl ToString) -> EngineError {
 fn prepare(shared: &Shared, index: u32) -> Ready {
     shared.set_up_thread()?;
     if index == 0 {
-        return shared.rehearsal.first_worker(&shared.module);
+        return shared.warm_up.first_worker(&shared.module);
     }
-    shared.rehearsal.again(&shared.module);
+    shared.warm_up.again(&shared.module);
     Ok(Vec::new())
 }

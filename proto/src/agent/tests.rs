@@ -70,7 +70,7 @@ fn search() -> Work {
         seed: 7,
         max_duration: Duration::from_secs(75),
         soak: None,
-        skip_heat_check: true,
+        skip_thermal_check: true,
         max_error_share: 0.01,
     })
 }

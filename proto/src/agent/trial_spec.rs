@@ -145,7 +145,7 @@ impl From<SearchPlan> for v1::SearchPlan {
             seed: plan.seed,
             max_duration_us: micros(plan.max_duration),
             soak_us: plan.soak.map(micros),
-            skip_heat_check: plan.skip_heat_check,
+            skip_thermal_check: plan.skip_thermal_check,
             max_error_share: plan.max_error_share,
         }
     }
@@ -163,7 +163,7 @@ impl TryFrom<v1::SearchPlan> for SearchPlan {
             seed: wire.seed,
             max_duration: duration("max_duration_us", wire.max_duration_us)?,
             soak: wire.soak_us.map(|us| duration("soak_us", us)).transpose()?,
-            skip_heat_check: wire.skip_heat_check,
+            skip_thermal_check: wire.skip_thermal_check,
             max_error_share: wire.max_error_share,
         })
     }

@@ -1,6 +1,6 @@
 //! What serving adds to one forward pass, and how many small ones a core serves: tables of `bench host`.
 //!
-//! A lone request travels first: copied into the socket and out of it, with a sleeping core woken at
+//! One request at a time travels first: copied into the socket and out of it, with a sleeping core woken at
 //! either end. That is the machine's and the generator's part, not the host's, so the same body goes to
 //! a server that answers at once as well, in turns, and is subtracted.
 
@@ -58,7 +58,7 @@ struct Rounds {
     by_the_host: Figure,
 }
 
-/// Latency of a lone request less the time of its forward pass, and the throughput of one core.
+/// Latency of one request at a time less the time of its forward pass, and the throughput of one core.
 pub(super) fn measure(
     checkout: &Checkout,
     console: Console,

@@ -19,7 +19,7 @@ fn report(found: Option<[f64; 3]>, findings: Vec<Finding>) -> CalibrationReport 
         seed: 1,
         max_duration: Duration::from_secs(30),
         soak: None,
-        skip_heat_check: false,
+        skip_thermal_check: false,
         max_error_share: 0.01,
     };
     let exact = queue.capacity(&plan.constraints).unwrap();

@@ -71,12 +71,12 @@ fn with_demand() -> JobFacts {
     job
 }
 
-/// One that is too slow for a lone request, one that missed in the end, and one that holds.
+/// One that is too slow for one request at a time, one that missed in the end, and one that holds.
 fn rejected() -> JobFacts {
     let mut missed = measurement(700.0, 9.0);
     missed.latency = Some(testing::latency(61_500));
     let outcomes = vec![
-        failed(FailureKind::TooSlow, "even a lone request misses p95<=50ms"),
+        failed(FailureKind::TooSlow, "even one request at a time misses p95<=50ms"),
         measured(missed),
         measured(measurement(650.0, 7.0)),
     ];

@@ -54,7 +54,7 @@ pub(super) fn of_candidate(
     about_steal(measurement, &mut warnings);
     let suspicious =
         measurement.validity.findings.iter().filter(|found| found.severity != Verdict::Valid);
-    warnings.extend(suspicious.filter(|found| found.name != FindingName::CpuSteal).map(told));
+    warnings.extend(suspicious.filter(|found| found.name != FindingName::CpuSteal).map(describe));
     about_outputs(measurement, &mut warnings);
     warnings.extend(measurement.remarks.iter().cloned());
     if measurement.nan_outputs > 0 {
@@ -123,10 +123,10 @@ fn about_the_race(facts: &JobFacts, candidate: &Candidate) -> String {
                 "dominated by another configuration of {name}, or no better than it beyond doubt: measured quickly only"
             )
         }
-        Stage::Single | Stage::Heat | Stage::Final { .. } if facts.status.is_final() => {
+        Stage::Single | Stage::Screening | Stage::Final { .. } if facts.status.is_final() => {
             "measured quickly only: the full search did not come to its end".to_owned()
         }
-        Stage::Single | Stage::Heat | Stage::Final { .. } => {
+        Stage::Single | Stage::Screening | Stage::Final { .. } => {
             "measured quickly so far; a full search may follow".to_owned()
         }
     }
@@ -214,7 +214,7 @@ fn about_steal(measurement: &TrialResult, warnings: &mut Vec<String>) {
 fn about_the_environment(asked: &Configuration, warnings: &mut Vec<String>) {
     let (_, left_out) = environment::split(&asked.environment);
     if !left_out.is_empty() {
-        warnings.push(environment::told_of(&left_out));
+        warnings.push(environment::describe_left_out(&left_out));
     }
 }
 
@@ -248,7 +248,7 @@ fn per_cent(share: f64) -> String {
     }
 }
 
-fn told(found: &Finding) -> String {
+fn describe(found: &Finding) -> String {
     let (value, threshold) = (found.value, found.threshold);
     let limit = format!("(limit {threshold:.4})").replace(".0000", "");
     let limit = if limit.contains('.') {
@@ -314,7 +314,7 @@ pub(super) fn unbelievable(validity: &Validity, repeats: u32) -> String {
         .findings
         .iter()
         .filter(|found| found.severity == Verdict::Invalid)
-        .map(told)
+        .map(describe)
         .collect();
     let times =
         if repeats > 0 { format!(", measured {} times", repeats + 1) } else { String::new() };
@@ -421,7 +421,8 @@ pub(super) fn of_job(
     }
     if facts.spec.mode == Mode::Quick && facts.spec.fixed_load.is_none() && !ranking.is_empty() {
         warnings.push(
-            "quick mode heats the machine for seconds only, so throttling may be missed".to_owned(),
+            "quick mode heats the machine for seconds only, so throttling may be missed"
+                .to_owned(),
         );
     }
     warnings

@@ -132,7 +132,7 @@ fn when_no_candidate_has_a_price_throughput_ranks_and_the_report_says_so() {
 
 #[test]
 fn a_missed_constraint_rejects_with_how_far_off_it_is_and_names_the_closest() {
-    let slow = || testing::failed(FailureKind::TooSlow, "even a lone request is too slow");
+    let slow = || testing::failed(FailureKind::TooSlow, "even one request at a time is too slow");
     let mut missed = measurement(900.0, 1.0);
     missed.latency = Some(testing::latency(52_000));
     missed.answer.as_mut().unwrap().confirmation = Confirmation::Missed;
@@ -142,7 +142,7 @@ fn a_missed_constraint_rejects_with_how_far_off_it_is_and_names_the_closest() {
     assert_eq!(types(&report.rejected), ["own.small", "own.other"]);
     assert_eq!(
         report.rejected[0].reason.as_deref(),
-        Some("p95 of a lone request is 61 ms, 11 ms over")
+        Some("p95 of one request at a time is 61 ms, 11 ms over")
     );
     assert_eq!(report.rejected[1].reason.as_deref(), Some("p95 at 900/min is 52 ms, 2 ms over"));
     assert!(report.rejected.iter().all(|entry| !entry.meets) && report.failed.is_empty());
@@ -398,8 +398,8 @@ fn a_type_that_cannot_be_measured_is_rejected_in_the_report() {
 fn raced(full: Option<TrialEnd>) -> JobFacts {
     let mut job = facts(&["own.a=1x2GiB@0.05"], vec![measured(measurement(100.0, 3.0))]);
     job.spec.mode = Mode::Full;
-    let heat = job.plan.trials[0].clone();
-    let mut second = heat.clone();
+    let screening = job.plan.trials[0].clone();
+    let mut second = screening.clone();
     second.spec.id = "demo/2".parse().unwrap();
     if let assay_measure::trial::Work::Search(search) = &mut second.spec.work {
         search.mode = Mode::Full;
@@ -409,7 +409,7 @@ fn raced(full: Option<TrialEnd>) -> JobFacts {
         TrialFacts { end: full, steps: vec![step(1, 61_000)], repeats: 0 },
     );
     let candidate = &mut job.plan.candidates[0];
-    candidate.stage = Stage::Final { heat: heat.spec.id.clone() };
+    candidate.stage = Stage::Final { screening: screening.spec.id.clone() };
     candidate.trial = second.spec.id.clone();
     job.plan.trials.push(second);
     job
@@ -467,7 +467,7 @@ fn running_out_of_time_is_never_told_as_a_missed_constraint() {
     let why = format!("no candidate could be measured; own.a: {told}");
     assert_eq!(report.no_recommendation_reason, Some(why));
     // Beside one that missed the constraint, it leaves open whether any meets it.
-    let slow = testing::failed(FailureKind::TooSlow, "even a lone request is too slow");
+    let slow = testing::failed(FailureKind::TooSlow, "even one request at a time is too slow");
     let mut job = facts(TYPES, vec![late(), slow]);
     job.spec.constraints = vec!["p95<=50ms".parse().unwrap()];
     let report = reported(&job);

@@ -29,18 +29,18 @@ const KINDS: [Kind; 7] = [
     Kind::Nobody,
 ];
 
-fn event(kind: Kind) -> JobEvent {
+fn event(kind: Kind) -> JobInput {
     match kind {
-        Kind::Begin => JobEvent::TrialBegan,
-        Kind::EndMeasured => JobEvent::AllTrialsEnded { measured: 2, why_not: String::new() },
+        Kind::Begin => JobInput::TrialBegan,
+        Kind::EndMeasured => JobInput::AllTrialsEnded { measured: 2, why_not: String::new() },
         Kind::EndEmpty => {
-            JobEvent::AllTrialsEnded { measured: 0, why_not: "the host died".to_owned() }
+            JobInput::AllTrialsEnded { measured: 0, why_not: "the host died".to_owned() }
         }
-        Kind::Stop => JobEvent::StopAsked { by: "ann".to_owned() },
-        Kind::TimeUp => JobEvent::TimeUp,
-        Kind::Nobody => JobEvent::NobodyCame { reason: "no agent can measure it".to_owned() },
+        Kind::Stop => JobInput::StopAsked { by: "ann".to_owned() },
+        Kind::TimeUp => JobInput::TimeUp,
+        Kind::Nobody => JobInput::NobodyCame { reason: "no agent can measure it".to_owned() },
         Kind::Impossible => {
-            JobEvent::FoundImpossible { reason: "larger than this machine".to_owned() }
+            JobInput::FoundImpossible { reason: "larger than this machine".to_owned() }
         }
     }
 }
@@ -124,8 +124,8 @@ fn every_event_in_every_state_does_what_the_diagram_says() {
             );
             match result {
                 Ok((after, effects)) => check_effects(&before, &after, &effects),
-                Err(JobEventDenied::AlreadyEnded(status)) => assert!(status.is_final()),
-                Err(JobEventDenied::AlreadyStopping | JobEventDenied::AlreadyBegun) => {
+                Err(JobInputDenied::AlreadyEnded(status)) => assert!(status.is_final()),
+                Err(JobInputDenied::AlreadyStopping | JobInputDenied::AlreadyBegun) => {
                     assert!(!before.status().is_final());
                 }
             }
@@ -151,7 +151,7 @@ fn a_job_that_nobody_would_begin_fails_with_what_it_waited_for() {
 
 #[test]
 fn a_job_whose_time_is_up_cancels_in_the_name_of_its_limit_and_keeps_what_was_measured() {
-    let (state, effects) = reached("running").apply(JobEvent::TimeUp, at(5)).unwrap();
+    let (state, effects) = reached("running").apply(JobInput::TimeUp, at(5)).unwrap();
     assert!(
         effects.contains(&JobEffect::CancelOpenTrials { by: "the job's time limit".to_owned() })
     );

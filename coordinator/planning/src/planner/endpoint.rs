@@ -161,7 +161,7 @@ mod tests {
         let plan = planned(&job, &[offering("a", &["mine"])]);
         let stages: Vec<&Stage> = plan.candidates.iter().map(|one| &one.stage).collect();
         assert_eq!(stages[0], &Stage::Single);
-        assert!(stages[1..].iter().all(|stage| **stage == Stage::Heat), "{stages:?}");
+        assert!(stages[1..].iter().all(|stage| **stage == Stage::Screening), "{stages:?}");
         let Work::Search(search) = &plan.trials[0].spec.work else { panic!("no search") };
         assert_eq!(search.mode, Mode::Full, "its figures are wanted in full");
     }

@@ -6,7 +6,7 @@
 //! while its quick interval lies above that full figure. What overlaps is a tie, and minutes spent on
 //! it would not change what the user pays. Under goals latency counts too, so everything that the
 //! quick intervals leave in the race is measured in full. Of every type at least one configuration is,
-//! so types are compared by full figures. The quick trials of a race do not look for heat: the burn-in of
+//! so types are compared by full figures. The quick trials of a race do not look for throttling: the burn-in of
 //! the full one on the same machine does. What quick trials cost that had to be measured again, the full
 //! ones of their type make up for.
 
@@ -55,24 +55,24 @@ pub enum Stage {
     #[default]
     Single,
     /// Its trial is the quick one that decides whether a full one follows.
-    Heat,
+    Screening,
     /// Its quick trial stays its only one: another configuration of the type is as good or better, or
     /// it failed.
     Dominated,
     /// Its trial is a full one.
     Final {
         /// The quick trial before it.
-        heat: TrialId,
+        screening: TrialId,
     },
 }
 
 impl Stage {
     /// The quick trial before a full one.
     #[must_use]
-    pub const fn heat(&self) -> Option<&TrialId> {
+    pub const fn screening(&self) -> Option<&TrialId> {
         match self {
-            Self::Final { heat } => Some(heat),
-            Self::Single | Self::Heat | Self::Dominated => None,
+            Self::Final { screening } => Some(screening),
+            Self::Single | Self::Screening | Self::Dominated => None,
         }
     }
 }
@@ -96,35 +96,36 @@ impl Plan {
         let has_rivals = |candidate: &&Candidate| {
             self.candidates.iter().filter(|other| other.is_rival_of(candidate)).count() > 1
         };
-        let heats: BTreeSet<TrialId> = self
+        let screenings: BTreeSet<TrialId> = self
             .candidates
             .iter()
             .filter(has_rivals)
             .map(|candidate| candidate.trial.clone())
             .collect();
         for candidate in &mut self.candidates {
-            if heats.contains(&candidate.trial) {
-                candidate.stage = Stage::Heat;
+            if screenings.contains(&candidate.trial) {
+                candidate.stage = Stage::Screening;
             }
         }
         for trial in &mut self.trials {
             if let Work::Search(search) = &mut trial.spec.work
-                && heats.contains(&trial.spec.id)
+                && screenings.contains(&trial.spec.id)
             {
                 search.mode = Mode::Quick;
                 search.soak = None;
-                search.skip_heat_check = true;
+                search.skip_thermal_check = true;
             }
         }
     }
 
     /// One quick trial of each instance type that is still racing; types that share theirs have one.
-    pub(super) fn heat_of_each_type(&self) -> impl Iterator<Item = &PlannedTrial> {
-        let heats = self.candidates.iter().filter(|candidate| candidate.stage == Stage::Heat);
+    pub(super) fn screening_of_each_type(&self) -> impl Iterator<Item = &PlannedTrial> {
+        let screenings =
+            self.candidates.iter().filter(|candidate| candidate.stage == Stage::Screening);
         let by_type: BTreeMap<&InstanceTypeName, &TrialId> =
-            heats.map(|candidate| (&candidate.instance_type, &candidate.trial)).collect();
-        let heats: BTreeSet<&TrialId> = by_type.into_values().collect();
-        heats.into_iter().filter_map(|id| self.trial(id))
+            screenings.map(|candidate| (&candidate.instance_type, &candidate.trial)).collect();
+        let screenings: BTreeSet<&TrialId> = by_type.into_values().collect();
+        screenings.into_iter().filter_map(|id| self.trial(id))
     }
 
     /// Adds the full trials that are worth it in those instance types whose trials have all ended,
@@ -141,7 +142,7 @@ impl Plan {
         let racing: BTreeSet<InstanceTypeName> = self
             .candidates
             .iter()
-            .filter(|candidate| candidate.stage == Stage::Heat)
+            .filter(|candidate| candidate.stage == Stage::Screening)
             .map(|candidate| candidate.instance_type.clone())
             .collect();
         let first_new = self.trials.len();
@@ -182,20 +183,22 @@ impl Plan {
     }
 
     fn send_to_final(&mut self, job: &JobSpec, index: usize) {
-        let heat = self.candidates[index].trial.clone();
-        let sent_already =
-            self.candidates.iter().find(|candidate| candidate.stage.heat() == Some(&heat));
+        let screening = self.candidates[index].trial.clone();
+        let sent_already = self
+            .candidates
+            .iter()
+            .find(|candidate| candidate.stage.screening() == Some(&screening));
         let id = match sent_already.map(|candidate| candidate.trial.clone()) {
             Some(id) => id,
             None => {
-                let Some(quick) = self.trial(&heat).cloned() else { return };
+                let Some(quick) = self.trial(&screening).cloned() else { return };
                 let id = self.next_id(&job.name);
                 self.trials.push(in_full(job, quick, id.clone()));
                 id
             }
         };
         self.candidates[index].trial = id;
-        self.candidates[index].stage = Stage::Final { heat };
+        self.candidates[index].stage = Stage::Final { screening };
     }
 }
 
@@ -204,7 +207,7 @@ fn in_full(job: &JobSpec, mut trial: PlannedTrial, id: TrialId) -> PlannedTrial 
     if let Work::Search(search) = &mut trial.spec.work {
         search.mode = Mode::Full;
         search.soak = job.soak;
-        search.skip_heat_check = false;
+        search.skip_thermal_check = false;
     }
     trial
 }
@@ -225,7 +228,7 @@ fn turns(job: &JobSpec, stages: &[&Stage], ended: &[TrialOutcome]) -> Vec<Turn> 
     let believed: Vec<Option<&TrialResult>> =
         ended.iter().map(|outcome| believable(job, outcome)).collect();
     let capacity = |index: usize| Some(believed[index]?.answer.as_ref()?.capacity);
-    let is_waiting = |index: &usize| *stages[*index] == Stage::Heat;
+    let is_waiting = |index: &usize| *stages[*index] == Stage::Screening;
     let in_full = (0..stages.len()).filter(|index| matches!(stages[*index], Stage::Final { .. }));
     let best_in_full = in_full
         .filter_map(capacity)

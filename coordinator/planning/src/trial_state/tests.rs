@@ -77,19 +77,19 @@ fn outcome(kind: Kind) -> TrialOutcome {
     }
 }
 
-fn event(kind: Kind, token: LeaseToken) -> TrialEvent {
+fn event(kind: Kind, token: LeaseToken) -> TrialInput {
     match kind {
-        Kind::Grant => TrialEvent::Granted { agent: agent(), token },
-        Kind::Begin => TrialEvent::Began { token },
-        Kind::Hear => TrialEvent::Heard { token },
-        Kind::Resume => TrialEvent::Resumed { token },
-        Kind::Return => TrialEvent::Returned { token },
-        Kind::Forget => TrialEvent::Forgotten { token },
+        Kind::Grant => TrialInput::Granted { agent: agent(), token },
+        Kind::Begin => TrialInput::Began { token },
+        Kind::Hear => TrialInput::Heard { token },
+        Kind::Resume => TrialInput::Resumed { token },
+        Kind::Return => TrialInput::Returned { token },
+        Kind::Forget => TrialInput::Forgotten { token },
         Kind::FinishWell | Kind::FinishInvalid | Kind::FinishFailed | Kind::GiveBack => {
-            TrialEvent::Finished { token, outcome: outcome(kind), time_left: Duration::MAX }
+            TrialInput::Finished { token, outcome: outcome(kind), time_left: Duration::MAX }
         }
-        Kind::Tick | Kind::Expire => TrialEvent::ClockAdvanced,
-        Kind::Cancel => TrialEvent::CancelAsked { by: "ann".to_owned() },
+        Kind::Tick | Kind::Expire => TrialInput::ClockAdvanced,
+        Kind::Cancel => TrialInput::CancelAsked { by: "ann".to_owned() },
     }
 }
 
@@ -190,7 +190,7 @@ fn a_stale_token_is_refused_in_every_state() {
             [Kind::Begin, Kind::Hear, Kind::Resume, Kind::Return, Kind::Forget, Kind::FinishWell]
         {
             let refused = reached(word, 0, 0).apply(event(kind, token(2)), at(10), TERM);
-            assert_eq!(refused, Err(TrialEventDenied::StaleToken), "{word} {kind:?}");
+            assert_eq!(refused, Err(TrialInputDenied::StaleToken), "{word} {kind:?}");
         }
     }
 }
@@ -198,11 +198,11 @@ fn a_stale_token_is_refused_in_every_state() {
 #[test]
 fn a_lost_agent_returns_its_trial_to_the_queue_and_its_late_report_does_not_count() {
     let (trial, _) =
-        reached("running", 0, 0).apply(TrialEvent::ClockAdvanced, at(30), TERM).unwrap();
+        reached("running", 0, 0).apply(TrialInput::ClockAdvanced, at(30), TERM).unwrap();
     assert_eq!((trial.word(), trial.losses), ("queued", 1));
     let (trial, _) = trial.apply(event(Kind::Grant, token(2)), at(31), TERM).unwrap();
     let late = trial.apply(event(Kind::FinishWell, token(1)), at(32), TERM);
-    assert_eq!(late, Err(TrialEventDenied::StaleToken));
+    assert_eq!(late, Err(TrialInputDenied::StaleToken));
     assert!(trial.apply(event(Kind::FinishWell, token(2)), at(33), TERM).is_ok());
 }
 
@@ -211,16 +211,16 @@ fn an_agent_that_comes_back_in_time_keeps_its_trial() {
     let (trial, effects) =
         reached("running", 0, 0).apply(event(Kind::Resume, token(1)), at(29), TERM).unwrap();
     assert_eq!((trial.word(), effects), ("running", Vec::new()));
-    let (trial, _) = trial.apply(TrialEvent::ClockAdvanced, at(58), TERM).unwrap();
+    let (trial, _) = trial.apply(TrialInput::ClockAdvanced, at(58), TERM).unwrap();
     assert_eq!(trial.word(), "running");
-    let (trial, _) = trial.apply(TrialEvent::ClockAdvanced, at(59), TERM).unwrap();
+    let (trial, _) = trial.apply(TrialInput::ClockAdvanced, at(59), TERM).unwrap();
     assert_eq!((trial.word(), trial.losses), ("queued", 1));
 }
 
 #[test]
 fn the_third_loss_ends_a_trial_as_lost() {
     let (trial, _) =
-        reached("running", 2, 0).apply(TrialEvent::ClockAdvanced, at(30), TERM).unwrap();
+        reached("running", 2, 0).apply(TrialInput::ClockAdvanced, at(30), TERM).unwrap();
     assert_eq!(trial.end(), Some(&TrialEnd::Lost { losses: 3, last_agent: agent() }));
 }
 
@@ -238,7 +238,7 @@ fn a_negative_answer_of_a_disturbed_minute_is_measured_again_and_then_stands_as_
     let mut trial = Trial::queued();
     for number in 0..3 {
         trial = trial.apply(event(Kind::Grant, token(number)), at(0), TERM).unwrap().0;
-        let finished = TrialEvent::Finished {
+        let finished = TrialInput::Finished {
             token: token(number),
             outcome: disturbed(),
             time_left: Duration::MAX,
@@ -279,7 +279,7 @@ fn an_invalid_measurement_is_repeated_twice_and_then_stands() {
 #[test]
 fn an_invalid_measurement_stands_when_there_is_no_time_to_repeat_it() {
     let trial = Trial::queued().apply(event(Kind::Grant, token(0)), at(0), TERM).unwrap().0;
-    let finished = TrialEvent::Finished {
+    let finished = TrialInput::Finished {
         token: token(0),
         outcome: outcome(Kind::FinishInvalid),
         time_left: Duration::ZERO,
@@ -303,7 +303,7 @@ fn cancelling_names_who_did_it_but_keeps_what_was_measured_already() {
 fn a_heartbeat_does_not_prolong_cancelling() {
     let cancelling = reached("cancelling", 0, 0);
     let (trial, _) = cancelling.apply(event(Kind::Hear, token(1)), at(29), TERM).unwrap();
-    assert_eq!(trial.apply(TrialEvent::ClockAdvanced, at(30), TERM).unwrap().0.word(), "ended");
+    assert_eq!(trial.apply(TrialInput::ClockAdvanced, at(30), TERM).unwrap().0.word(), "ended");
 }
 
 #[test]

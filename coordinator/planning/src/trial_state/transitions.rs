@@ -6,61 +6,61 @@ use assay_measure::{ids::LeaseToken, outcome::TrialOutcome, validity::Verdict};
 use jiff::Timestamp;
 
 use super::{
-    MOST_LOSSES, MOST_REPEATS, Trial, TrialEffect, TrialEnd, TrialEvent, TrialEventDenied,
+    MOST_LOSSES, MOST_REPEATS, Trial, TrialEffect, TrialEnd, TrialInput, TrialInputDenied,
     TrialState,
 };
 use crate::lease::Lease;
 
-type Transition = Result<(Trial, Vec<TrialEffect>), TrialEventDenied>;
+type Transition = Result<(Trial, Vec<TrialEffect>), TrialInputDenied>;
 
 impl Trial {
     pub(super) fn when_queued(
         &self,
-        event: TrialEvent,
+        event: TrialInput,
         now: Timestamp,
         term: Duration,
     ) -> Transition {
         match event {
-            TrialEvent::Granted { agent, token } => {
+            TrialInput::Granted { agent, token } => {
                 let lease = Lease::grant(agent.clone(), token.clone(), now, term);
                 Ok((
                     self.at(TrialState::Leased { lease }),
                     vec![TrialEffect::StartOnAgent { agent, token }],
                 ))
             }
-            TrialEvent::CancelAsked { by } => {
+            TrialInput::CancelAsked { by } => {
                 let ended = TrialState::Ended { end: TrialEnd::NotRun { by }, ended_at: now };
                 Ok((self.at(ended), vec![TrialEffect::Concluded]))
             }
-            TrialEvent::ClockAdvanced => Ok((self.clone(), Vec::new())),
-            TrialEvent::Began { .. }
-            | TrialEvent::Heard { .. }
-            | TrialEvent::Resumed { .. }
-            | TrialEvent::Returned { .. }
-            | TrialEvent::Forgotten { .. }
-            | TrialEvent::Finished { .. } => Err(TrialEventDenied::StaleToken),
+            TrialInput::ClockAdvanced => Ok((self.clone(), Vec::new())),
+            TrialInput::Began { .. }
+            | TrialInput::Heard { .. }
+            | TrialInput::Resumed { .. }
+            | TrialInput::Returned { .. }
+            | TrialInput::Forgotten { .. }
+            | TrialInput::Finished { .. } => Err(TrialInputDenied::StaleToken),
         }
     }
 
     pub(super) fn when_leased(
         &self,
         lease: &Lease,
-        event: TrialEvent,
+        event: TrialInput,
         now: Timestamp,
         term: Duration,
     ) -> Transition {
         let renewed = || lease.clone().renewed(now, term);
         match event {
-            TrialEvent::Granted { .. } => Err(TrialEventDenied::NotQueued(lease.agent().clone())),
-            TrialEvent::Began { token } | TrialEvent::Resumed { token } => {
+            TrialInput::Granted { .. } => Err(TrialInputDenied::NotQueued(lease.agent().clone())),
+            TrialInput::Began { token } | TrialInput::Resumed { token } => {
                 proven(lease, &token)?;
                 Ok((self.at(TrialState::Running { lease: renewed(), began_at: now }), Vec::new()))
             }
-            TrialEvent::Heard { token } => {
+            TrialInput::Heard { token } => {
                 proven(lease, &token)?;
                 Ok((self.at(TrialState::Leased { lease: renewed() }), Vec::new()))
             }
-            TrialEvent::Returned { token } => {
+            TrialInput::Returned { token } => {
                 proven(lease, &token)?;
                 let agent = lease.agent().clone();
                 let reason = format!("agent {agent} could not take it");
@@ -68,17 +68,17 @@ impl Trial {
                     vec![TrialEffect::ReleaseAgent { agent }, TrialEffect::Requeued { reason }];
                 Ok((self.at(TrialState::Queued), effects))
             }
-            TrialEvent::Forgotten { token } => {
+            TrialInput::Forgotten { token } => {
                 proven(lease, &token)?;
                 Ok(self.lost(lease, now))
             }
-            TrialEvent::Finished { token, outcome, time_left } => {
+            TrialInput::Finished { token, outcome, time_left } => {
                 proven(lease, &token)?;
                 Ok(self.finished(lease, outcome, time_left, now))
             }
-            TrialEvent::ClockAdvanced if lease.has_expired(now) => Ok(self.lost(lease, now)),
-            TrialEvent::ClockAdvanced => Ok((self.clone(), Vec::new())),
-            TrialEvent::CancelAsked { by } => Ok(self.cancelling(lease, by)),
+            TrialInput::ClockAdvanced if lease.has_expired(now) => Ok(self.lost(lease, now)),
+            TrialInput::ClockAdvanced => Ok((self.clone(), Vec::new())),
+            TrialInput::CancelAsked { by } => Ok(self.cancelling(lease, by)),
         }
     }
 
@@ -86,34 +86,34 @@ impl Trial {
         &self,
         lease: &Lease,
         began_at: Timestamp,
-        event: TrialEvent,
+        event: TrialInput,
         now: Timestamp,
         term: Duration,
     ) -> Transition {
         match event {
-            TrialEvent::Granted { .. } => Err(TrialEventDenied::NotQueued(lease.agent().clone())),
-            TrialEvent::Began { token }
-            | TrialEvent::Heard { token }
-            | TrialEvent::Resumed { token } => {
+            TrialInput::Granted { .. } => Err(TrialInputDenied::NotQueued(lease.agent().clone())),
+            TrialInput::Began { token }
+            | TrialInput::Heard { token }
+            | TrialInput::Resumed { token } => {
                 proven(lease, &token)?;
                 let lease = lease.clone().renewed(now, term);
                 Ok((self.at(TrialState::Running { lease, began_at }), Vec::new()))
             }
-            TrialEvent::Returned { token } => {
+            TrialInput::Returned { token } => {
                 proven(lease, &token)?;
-                Err(TrialEventDenied::AlreadyBegun)
+                Err(TrialInputDenied::AlreadyBegun)
             }
-            TrialEvent::Forgotten { token } => {
+            TrialInput::Forgotten { token } => {
                 proven(lease, &token)?;
                 Ok(self.lost(lease, now))
             }
-            TrialEvent::Finished { token, outcome, time_left } => {
+            TrialInput::Finished { token, outcome, time_left } => {
                 proven(lease, &token)?;
                 Ok(self.finished(lease, outcome, time_left, now))
             }
-            TrialEvent::ClockAdvanced if lease.has_expired(now) => Ok(self.lost(lease, now)),
-            TrialEvent::ClockAdvanced => Ok((self.clone(), Vec::new())),
-            TrialEvent::CancelAsked { by } => Ok(self.cancelling(lease, by)),
+            TrialInput::ClockAdvanced if lease.has_expired(now) => Ok(self.lost(lease, now)),
+            TrialInput::ClockAdvanced => Ok((self.clone(), Vec::new())),
+            TrialInput::CancelAsked { by } => Ok(self.cancelling(lease, by)),
         }
     }
 
@@ -122,18 +122,18 @@ impl Trial {
         &self,
         lease: &Lease,
         by: &str,
-        event: TrialEvent,
+        event: TrialInput,
         now: Timestamp,
     ) -> Transition {
         let cancelled = || TrialOutcome::Cancelled { by: by.to_owned() };
         match event {
-            TrialEvent::Granted { .. } => Err(TrialEventDenied::NotQueued(lease.agent().clone())),
-            TrialEvent::CancelAsked { .. } => Err(TrialEventDenied::Cancelling),
-            TrialEvent::Began { token } | TrialEvent::Heard { token } => {
+            TrialInput::Granted { .. } => Err(TrialInputDenied::NotQueued(lease.agent().clone())),
+            TrialInput::CancelAsked { .. } => Err(TrialInputDenied::Cancelling),
+            TrialInput::Began { token } | TrialInput::Heard { token } => {
                 proven(lease, &token)?;
                 Ok((self.clone(), Vec::new()))
             }
-            TrialEvent::Resumed { token } => {
+            TrialInput::Resumed { token } => {
                 proven(lease, &token)?;
                 // The connection broke, and the request to stop may have gone down with it.
                 Ok((
@@ -141,11 +141,11 @@ impl Trial {
                     vec![TrialEffect::CancelOnAgent { agent: lease.agent().clone(), token }],
                 ))
             }
-            TrialEvent::Returned { token } | TrialEvent::Forgotten { token } => {
+            TrialInput::Returned { token } | TrialInput::Forgotten { token } => {
                 proven(lease, &token)?;
                 Ok(self.reported(lease, cancelled(), now))
             }
-            TrialEvent::Finished { token, outcome, .. } => {
+            TrialInput::Finished { token, outcome, .. } => {
                 proven(lease, &token)?;
                 let outcome = match outcome {
                     // It was through before the request arrived; what was measured stands.
@@ -154,10 +154,10 @@ impl Trial {
                 };
                 Ok(self.reported(lease, outcome, now))
             }
-            TrialEvent::ClockAdvanced if lease.has_expired(now) => {
+            TrialInput::ClockAdvanced if lease.has_expired(now) => {
                 Ok(self.reported(lease, cancelled(), now))
             }
-            TrialEvent::ClockAdvanced => Ok((self.clone(), Vec::new())),
+            TrialInput::ClockAdvanced => Ok((self.clone(), Vec::new())),
         }
     }
 
@@ -242,8 +242,8 @@ impl Trial {
     }
 }
 
-fn proven(lease: &Lease, token: &LeaseToken) -> Result<(), TrialEventDenied> {
-    if lease.is_proven_by(token) { Ok(()) } else { Err(TrialEventDenied::StaleToken) }
+fn proven(lease: &Lease, token: &LeaseToken) -> Result<(), TrialInputDenied> {
+    if lease.is_proven_by(token) { Ok(()) } else { Err(TrialInputDenied::StaleToken) }
 }
 
 fn acknowledged(lease: &Lease) -> Vec<TrialEffect> {

@@ -3,7 +3,7 @@
 //! An agent that leaves keeps its lease until it runs out; coming back in time, it goes on.
 
 use assay_measure::ids::{AgentName, TrialId};
-use assay_planning::{fleet::AgentView, trial_state::TrialEvent};
+use assay_planning::{fleet::AgentView, trial_state::TrialInput};
 use jiff::Timestamp;
 
 use super::{
@@ -108,7 +108,7 @@ impl State {
     }
 
     fn resume_trial(&mut self, name: &AgentName, held: &Held, now: Timestamp) -> bool {
-        let resumed = TrialEvent::Resumed { token: held.token.clone() };
+        let resumed = TrialInput::Resumed { token: held.token.clone() };
         if !self.holds(name, held) || self.move_trial(&held.trial, resumed, now).is_err() {
             return false;
         }

@@ -14,12 +14,10 @@ use assay_planning::{
     catalogue::Catalogue,
     fleet::AgentView,
     job_report::{self, JobFacts, Overrides, TrialFacts},
-    job_state::{
-        JobEffect, JobEvent as JobChange, JobEventDenied, JobState, StopReason, claim_name,
-    },
+    job_state::{JobEffect, JobInput, JobInputDenied, JobState, StopReason, claim_name},
     out_of_time,
     planner::{self, Plan, PlanError},
-    trial_state::{TrialEnd, TrialEvent},
+    trial_state::{TrialEnd, TrialInput},
 };
 use jiff::Timestamp;
 
@@ -121,7 +119,7 @@ impl ActiveJob {
     }
 }
 
-/// Even a lone request missed a constraint.
+/// Even one request at a time missed a constraint.
 fn too_slow(end: &TrialEnd) -> bool {
     match end {
         TrialEnd::Reported { outcome: TrialOutcome::Failed(failure) } => {
@@ -217,9 +215,9 @@ impl State {
         let Some(index) = self.jobs.iter().position(|job| job.spec.name == *name) else {
             return Err(self.not_active(name));
         };
-        match self.move_job(index, JobChange::StopAsked { by }, now) {
-            Ok(()) | Err(JobEventDenied::AlreadyStopping) => Ok(()),
-            Err(JobEventDenied::AlreadyEnded(_) | JobEventDenied::AlreadyBegun) => {
+        match self.move_job(index, JobInput::StopAsked { by }, now) {
+            Ok(()) | Err(JobInputDenied::AlreadyStopping) => Ok(()),
+            Err(JobInputDenied::AlreadyEnded(_) | JobInputDenied::AlreadyBegun) => {
                 Err(Refused::JobEnded(name.clone()))
             }
         }
@@ -304,7 +302,7 @@ impl State {
     }
 
     pub(super) fn found_impossible(&mut self, index: usize, reason: String, now: Timestamp) {
-        if let Err(error) = self.move_job(index, JobChange::FoundImpossible { reason }, now) {
+        if let Err(error) = self.move_job(index, JobInput::FoundImpossible { reason }, now) {
             tracing::error!(%error, "a job without a plan had begun");
         }
     }
@@ -333,7 +331,7 @@ impl State {
                 continue;
             }
             let (measured, why_not) = job.tally();
-            let through = JobChange::AllTrialsEnded { measured, why_not };
+            let through = JobInput::AllTrialsEnded { measured, why_not };
             if let Err(error) = self.move_job(index, through, now) {
                 tracing::error!(%error, "a finished job cannot be concluded");
             }
@@ -349,9 +347,9 @@ impl State {
     pub(super) fn move_job(
         &mut self,
         index: usize,
-        change: JobChange,
+        change: JobInput,
         now: Timestamp,
-    ) -> Result<(), JobEventDenied> {
+    ) -> Result<(), JobInputDenied> {
         let job = &mut self.jobs[index];
         let (state, effects) = job.state.apply(change, now)?;
         if state == job.state {
@@ -386,7 +384,7 @@ impl State {
         let open: Vec<_> = open.map(|active| active.id.clone()).collect();
         for id in open {
             // A refusal means that it is being cancelled already.
-            drop(self.move_trial(&id, TrialEvent::CancelAsked { by: by.to_owned() }, now));
+            drop(self.move_trial(&id, TrialInput::CancelAsked { by: by.to_owned() }, now));
         }
     }
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use assay_measure::ids::TrialId;
 use assay_planning::{
-    job_state::{JobEvent as JobChange, JobState},
+    job_state::{JobInput, JobState},
     out_of_time,
-    trial_state::TrialEvent,
+    trial_state::TrialInput,
 };
 use jiff::Timestamp;
 
@@ -73,7 +73,7 @@ impl State {
     pub(super) fn end_late_jobs(&mut self, now: Timestamp) {
         for index in 0..self.jobs.len() {
             if self.jobs[index].ends_by().is_some_and(|at| at <= now)
-                && let Err(error) = self.move_job(index, JobChange::TimeUp, now)
+                && let Err(error) = self.move_job(index, JobInput::TimeUp, now)
             {
                 tracing::error!(%error, "a running job cannot be ended");
             }
@@ -90,7 +90,7 @@ impl State {
             let by = out_of_time::TIME_TO_BEGIN.to_owned();
             // The end of one may bring others into the queue; those do not begin either.
             while let Some(id) = self.jobs[index].first_queued() {
-                let cancel = TrialEvent::CancelAsked { by: by.clone() };
+                let cancel = TrialInput::CancelAsked { by: by.clone() };
                 if let Err(denied) = self.move_trial(&id, cancel, now) {
                     tracing::error!(trial = %id, %denied, "a waiting trial cannot be ended");
                     break;

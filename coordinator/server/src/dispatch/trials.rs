@@ -12,9 +12,9 @@ use assay_measure::{
 };
 use assay_planning::{
     dispatch::{WaitingTrial, assign},
-    job_state::JobEvent as JobChange,
+    job_state::JobInput,
     planner::EndedTrial,
-    trial_state::{Trial, TrialEffect, TrialEnd, TrialEvent, TrialEventDenied, TrialState},
+    trial_state::{Trial, TrialEffect, TrialEnd, TrialInput, TrialInputDenied, TrialState},
 };
 use jiff::Timestamp;
 
@@ -72,12 +72,12 @@ impl ActiveTrial {
         Some(self.unclaimed_until.map_or(expiry, |until| until.min(expiry)))
     }
 
-    fn end_of_lease(&self, now: Timestamp) -> TrialEvent {
+    fn end_of_lease(&self, now: Timestamp) -> TrialInput {
         match self.trial.lease() {
             Some(lease) if !lease.has_expired(now) => {
-                TrialEvent::Forgotten { token: lease.token().clone() }
+                TrialInput::Forgotten { token: lease.token().clone() }
             }
-            Some(_) | None => TrialEvent::ClockAdvanced,
+            Some(_) | None => TrialInput::ClockAdvanced,
         }
     }
 }
@@ -158,11 +158,11 @@ impl State {
         };
         let token = held.token.clone();
         let event = match self.jobs[job].trials[trial].trial.state {
-            TrialState::Leased { .. } => TrialEvent::Began { token },
+            TrialState::Leased { .. } => TrialInput::Began { token },
             TrialState::Queued
             | TrialState::Running { .. }
             | TrialState::Cancelling { .. }
-            | TrialState::Ended { .. } => TrialEvent::Heard { token },
+            | TrialState::Ended { .. } => TrialInput::Heard { token },
         };
         if self.move_trial(&held.trial, event, now).is_err() {
             return false;
@@ -230,7 +230,7 @@ impl State {
         // A trial that failed at once was never heard of before.
         self.hear_of(&held, now);
         let time_left = self.time_left_for(&held.trial, now);
-        let finished = TrialEvent::Finished { token: held.token.clone(), outcome, time_left };
+        let finished = TrialInput::Finished { token: held.token.clone(), outcome, time_left };
         let Err(denied) = self.move_trial(&held.trial, finished, now) else {
             return self.acknowledge(session, held, ReportKind::Outcome, false);
         };
@@ -254,7 +254,7 @@ impl State {
     fn take_decline(&mut self, name: &AgentName, held: &Held, reason: &str, now: Timestamp) {
         tracing::info!(trial = %held.trial, agent = %name, reason, "an agent declined a trial");
         self.let_rest(name, now);
-        let returned = TrialEvent::Returned { token: held.token.clone() };
+        let returned = TrialInput::Returned { token: held.token.clone() };
         if let Err(denied) = self.move_trial(&held.trial, returned, now) {
             tracing::debug!(trial = %held.trial, %denied, "a trial was declined that is not the agent's");
             return;
@@ -279,7 +279,7 @@ impl State {
 
     pub(super) fn expire_leases(&mut self, now: Timestamp) {
         let due = |active: &&ActiveTrial| active.next_deadline().is_some_and(|at| at <= now);
-        let due: Vec<(TrialId, TrialEvent)> = self
+        let due: Vec<(TrialId, TrialInput)> = self
             .jobs
             .iter()
             .flat_map(|job| &job.trials)
@@ -305,7 +305,7 @@ impl State {
         }
         for assignment in assign(&waiting, &fleet) {
             let token = (self.tokens)();
-            let granted = TrialEvent::Granted { agent: assignment.agent, token };
+            let granted = TrialInput::Granted { agent: assignment.agent, token };
             if let Err(denied) = self.move_trial(&assignment.trial, granted, now) {
                 tracing::error!(trial = %assignment.trial, %denied, "a waiting trial cannot be given out");
             }
@@ -338,10 +338,10 @@ impl State {
     pub(super) fn move_trial(
         &mut self,
         id: &TrialId,
-        event: TrialEvent,
+        event: TrialInput,
         now: Timestamp,
-    ) -> Result<(), TrialEventDenied> {
-        let (job, trial) = self.find_trial(id).ok_or(TrialEventDenied::AlreadyEnded)?;
+    ) -> Result<(), TrialInputDenied> {
+        let (job, trial) = self.find_trial(id).ok_or(TrialInputDenied::AlreadyEnded)?;
         let active = &mut self.jobs[job].trials[trial];
         let (next, effects) = active.trial.apply(event, now, self.terms.lease_term)?;
         let before = std::mem::replace(&mut active.trial, next);
@@ -407,7 +407,7 @@ impl State {
             Some(TrialBrief::of(&planned.plan, planned.plan.trial(&active.id)?))
         });
         let agent = active.trial.lease().map(|lease| lease.agent().clone());
-        if let Err(denied) = self.move_job(job, JobChange::TrialBegan, now) {
+        if let Err(denied) = self.move_job(job, JobInput::TrialBegan, now) {
             tracing::error!(%denied, "a trial of an ended job began");
         }
         if let Some((trial, agent)) = brief.zip(agent) {

@@ -3,7 +3,7 @@
 use assay_measure::job::JobStatus;
 use assay_planning::{
     fleet::AgentView,
-    job_state::{JobEvent as JobChange, JobState},
+    job_state::{JobInput, JobState},
     trial_state::TrialState,
     waiting::{self, OpenTrial, Wait},
 };
@@ -38,7 +38,8 @@ impl ActiveJob {
             declined: &active.declined,
         });
         let wait = waiting::wait(open, fleet);
-        let told = wait.told(self.open_trials().flat_map(|active| plan.candidates_of(&active.id)));
+        let told =
+            wait.describe(self.open_trials().flat_map(|active| plan.candidates_of(&active.id)));
         Some((wait, told))
     }
 }
@@ -80,8 +81,8 @@ impl State {
                 Some((Wait::NoAgent | Wait::Declined(_), told)) => told,
                 None => format!("{}, and the job needs {}", job.reason, waiting::wanted(&job.spec)),
             };
-            let reason = waiting::told_at_the_end(&told, job.spec.max_duration);
-            if let Err(error) = self.move_job(index, JobChange::NobodyCame { reason }, now) {
+            let reason = waiting::describe_at_the_end(&told, job.spec.max_duration);
+            if let Err(error) = self.move_job(index, JobInput::NobodyCame { reason }, now) {
                 tracing::error!(%error, "a job that nobody would begin had begun");
             }
         }

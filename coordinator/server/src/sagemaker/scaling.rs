@@ -83,7 +83,7 @@ impl Found {
     /// The steps of the trial that was measured as this endpoint.
     fn steps_of(&self, job: &str, endpoint: &str) -> &[assay_measure::outcome::StepResult] {
         let of_candidate = self.facts.plan.candidates.iter().find_map(|candidate| {
-            let trials = candidate.stage.heat().into_iter().chain([&candidate.trial]);
+            let trials = candidate.stage.screening().into_iter().chain([&candidate.trial]);
             let mut trials = trials.filter(|trial| {
                 assay_sagemaker::recommendations::endpoint_name(job, trial.as_str(), candidate)
                     == endpoint

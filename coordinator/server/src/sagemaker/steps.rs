@@ -75,5 +75,5 @@ fn in_order(api: &Api, job: &Shown, found: &Found) -> Vec<JobStep> {
 
 /// A candidate that is measured quickly first has two, and either may be the one that counts.
 fn trials_of(candidate: &Candidate) -> impl Iterator<Item = &str> {
-    candidate.stage.heat().into_iter().chain([&candidate.trial]).map(|trial| trial.as_str())
+    candidate.stage.screening().into_iter().chain([&candidate.trial]).map(|trial| trial.as_str())
 }

@@ -67,30 +67,34 @@ fn configurations_with_rivals_are_measured_quickly_first_and_others_in_full_at_o
     );
     let searches = plan.trials.iter().map(|trial| {
         let search = search_of(&plan, &trial.spec.id);
-        (search.soak.is_some(), search.skip_heat_check)
+        (search.soak.is_some(), search.skip_thermal_check)
     });
     assert_eq!(searches.collect::<Vec<_>>(), [(false, true), (false, true), (true, false)]);
     let quick = planned(&testing::job(&["ml.c5.large"]));
     assert!(quick.candidates.iter().all(|candidate| candidate.stage == Stage::Single));
-    assert!(!search_of(&quick, &quick.candidates[0].trial).skip_heat_check);
+    assert!(!search_of(&quick, &quick.candidates[0].trial).skip_thermal_check);
 }
 
 #[test]
 fn only_what_the_quick_intervals_leave_in_the_race_is_measured_in_full() {
     let job = full_job(&["ml.c5.large"]);
     let mut plan = planned(&job);
-    let heats: Vec<TrialId> = plan.trials.iter().map(|trial| trial.spec.id.clone()).collect();
+    let screenings: Vec<TrialId> = plan.trials.iter().map(|trial| trial.spec.id.clone()).collect();
     assert_eq!(advance(&mut plan, &job, vec![measured(measurement(2000.0, 50.0))]), []);
     let both = || vec![measured(measurement(2000.0, 50.0)), measured(measurement(2200.0, 60.0))];
     let added = advance(&mut plan, &job, both());
     assert_eq!(added.len(), 1);
     assert_eq!(mode_of(&plan, &added[0]), Mode::Full);
-    assert!(!search_of(&plan, &added[0]).skip_heat_check);
+    assert!(!search_of(&plan, &added[0]).skip_thermal_check);
     assert_eq!(plan.candidates[0].stage, Stage::Dominated);
-    assert_eq!(plan.candidates[0].trial, heats[0]);
-    assert_eq!(plan.candidates[1].stage, Stage::Final { heat: heats[1].clone() });
+    assert_eq!(plan.candidates[0].trial, screenings[0]);
+    assert_eq!(plan.candidates[1].stage, Stage::Final { screening: screenings[1].clone() });
     assert_eq!(plan.candidates[1].trial, added[0]);
-    assert_eq!(plan.candidates_of(&heats[1]).count(), 1, "the heat still says whose it was");
+    assert_eq!(
+        plan.candidates_of(&screenings[1]).count(),
+        1,
+        "the screening trial still says whose it was"
+    );
     assert_eq!(advance(&mut plan, &job, both()), [], "each type is decided once");
     let Work::Search(search) = &plan.trial(&added[0]).unwrap().spec.work else { panic!() };
     assert_eq!(search.max_duration, Duration::from_secs(240));
@@ -129,7 +133,7 @@ fn of_a_tie_the_one_that_carries_most_is_measured_in_full() {
     let added = advance(&mut plan, &job, close());
     assert_eq!(added.len(), 1);
     assert_eq!(plan.candidates[1].trial, added[0]);
-    assert_eq!(plan.candidates[0].stage, Stage::Heat, "the full figure decides on it");
+    assert_eq!(plan.candidates[0].stage, Stage::Screening, "the full figure decides on it");
     assert_eq!(advance(&mut plan, &job, close()), [], "while that runs");
     let held = [close(), vec![measured(measurement(1990.0, 20.0))]].concat();
     assert_eq!(advance(&mut plan, &job, held), []);

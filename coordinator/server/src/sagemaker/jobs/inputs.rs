@@ -32,7 +32,7 @@ pub(crate) fn of(subject: &Subject, content_type: Option<&str>) -> Result<Inputs
 }
 
 /// The same for the job's log, from what was known when the job was created: its lines never change.
-pub(crate) fn told(subject: &Subject) -> Vec<String> {
+pub(crate) fn remarks(subject: &Subject) -> Vec<String> {
     of(subject, subject.content_type.as_deref())
         .map_or_else(|error| vec![error.message], |inputs| inputs.remarks)
 }

@@ -133,7 +133,7 @@ fn introduction(job: &Shown) -> Vec<String> {
         let of_specification = format!("inference specification {name}");
         lines.extend(about_the_environment(&of_specification, variables));
     }
-    lines.extend(inputs::told(&intake.subject));
+    lines.extend(inputs::remarks(&intake.subject));
     lines.extend(about_the_rest(&intake.subject));
     lines.extend(checks::notices(request));
     lines
@@ -159,7 +159,7 @@ fn about_the_environment(of: &str, variables: &BTreeMap<String, String>) -> Opti
         ));
     }
     if !left_out.is_empty() {
-        parts.push(environment::told_of(&left_out));
+        parts.push(environment::describe_left_out(&left_out));
     }
     (!parts.is_empty()).then(|| format!("Environment of {of}: {}.", parts.join("; ")))
 }

@@ -49,7 +49,7 @@ const TRUST_IN_MODEL: f64 = 1.0;
 
 /// What a segment leaves for fresh load.
 #[derive(Debug)]
-struct Stretch {
+struct ResampledSegment {
     from_idle: bool,
     lasted_us: f64,
     /// The part of it that is looked at.
@@ -65,17 +65,17 @@ struct Stretch {
 
 /// The run so far under fresh load.
 #[derive(Debug)]
-pub(super) struct FreshLoad {
+pub(super) struct ResampledArrivals {
     limits: Vec<Limit>,
     reader: ServiceReader,
     batching: Option<Batching>,
     seed: u64,
     streams: u64,
     top_rate: f64,
-    stretches: Vec<Stretch>,
+    resampled: Vec<ResampledSegment>,
     replays: BTreeMap<(usize, i32), Replay>,
     /// Per constraint, how much of the streams' luck with the model is luck with the target too.
-    shared_luck: Vec<f64>,
+    control_coefficients: Vec<f64>,
 }
 
 /// Fresh load of one rate.
@@ -112,10 +112,10 @@ struct Seen {
     modelled: f64,
 }
 
-impl FreshLoad {
+impl ResampledArrivals {
     pub(super) fn new(limits: Vec<Limit>, model: &QueueModel, plateau: f64, seed: u64) -> Self {
         Self {
-            shared_luck: vec![1.0; limits.len()],
+            control_coefficients: vec![1.0; limits.len()],
             limits,
             reader: ServiceReader::of(model),
             batching: model.batching,
@@ -126,7 +126,7 @@ impl FreshLoad {
                 streams(plateau)
             },
             top_rate: plateau * TOP_RATE,
-            stretches: Vec::new(),
+            resampled: Vec::new(),
             replays: BTreeMap::new(),
         }
     }
@@ -146,7 +146,7 @@ impl FreshLoad {
             taken_us.truncate(MOST_PER_SEGMENT);
             (covered_us(MOST_PER_SEGMENT), taken_us, services)
         };
-        let number = self.stretches.len() as u64;
+        let number = self.resampled.len() as u64;
         // Without services there is nothing that arrivals could meet.
         let until_us = if services.is_empty() { 0.0 } else { covered_us };
         let arriving = (0..self.streams)
@@ -155,7 +155,7 @@ impl FreshLoad {
             })
             .collect();
         let from_idle = segment.from_idle;
-        self.stretches.push(Stretch {
+        self.resampled.push(ResampledSegment {
             from_idle,
             lasted_us,
             covered_us,
@@ -207,8 +207,8 @@ impl FreshLoad {
             .replays
             .entry((number, grid))
             .or_insert_with(|| Replay::idle(model, limit, grid, share, seeds));
-        for stretch in &self.stretches[replay.segments.len()..] {
-            replay.carry_on(stretch);
+        for segment in &self.resampled[replay.segments.len()..] {
+            replay.carry_on(segment);
         }
         &replay.segments
     }
@@ -221,7 +221,7 @@ impl FreshLoad {
         included: &[usize],
         grid: i32,
     ) -> f64 {
-        let (budget, share) = (self.limits[number].budget, self.shared_luck[number]);
+        let (budget, share) = (self.limits[number].budget, self.control_coefficients[number]);
         let segments = self.seen(model, number, grid);
         let mut sum = Seen::default();
         for seen in included.iter().map(|at| segments[*at]) {
@@ -235,7 +235,7 @@ impl FreshLoad {
 
     /// Learns how much of the streams' luck with the model is luck with the target: the slope of the
     /// one's misses over the other's, segment by segment, at a position of the grid.
-    pub(super) fn learn_luck(
+    pub(super) fn fit_control_coefficient(
         &mut self,
         model: &mut QueueModel,
         number: usize,
@@ -254,7 +254,8 @@ impl FreshLoad {
         }
         let trust = TRUST_IN_MODEL * squares / included.len().max(1) as f64;
         let slope = (together + trust) / (squares + trust);
-        self.shared_luck[number] = if slope.is_nan() { 1.0 } else { slope.clamp(0.0, 1.0) };
+        self.control_coefficients[number] =
+            if slope.is_nan() { 1.0 } else { slope.clamp(0.0, 1.0) };
     }
 
     /// Forgets the replays far from `position`, which would otherwise be carried on for nothing.
@@ -292,22 +293,22 @@ impl Replay {
         }
     }
 
-    fn carry_on(&mut self, stretch: &Stretch) {
+    fn carry_on(&mut self, segment: &ResampledSegment) {
         let seen = match self.batching {
-            Some(batching) => self.serve_in_batches(stretch, &batching),
-            None => self.serve_in_turn(stretch),
+            Some(batching) => self.serve_in_batches(segment, &batching),
+            None => self.serve_in_turn(segment),
         };
         self.segments.push(seen);
     }
 
-    fn serve_in_turn(&mut self, stretch: &Stretch) -> Seen {
+    fn serve_in_turn(&mut self, segment: &ResampledSegment) -> Seen {
         let mut seen = Seen::default();
-        for (stream, arriving) in self.streams.iter_mut().zip(&stretch.arriving) {
-            if stretch.from_idle {
+        for (stream, arriving) in self.streams.iter_mut().zip(&segment.arriving) {
+            if segment.from_idle {
                 stream.target.reset();
                 stream.model.reset();
             }
-            let mut course = Course::of(stretch);
+            let mut course = Course::of(segment);
             for (at, mark) in thinned(arriving, self.share) {
                 let latency_us = |servers: &mut Servers, unhindered_us: f64, contention: f64| {
                     let start = servers.start(at);
@@ -324,21 +325,21 @@ impl Replay {
                 seen.misses += f64::from(u8::from(of_target > longest_us));
                 seen.modelled += f64::from(u8::from(of_model > longest_us));
             }
-            stream.target.shift(-stretch.lasted_us);
-            stream.model.shift(-stretch.lasted_us);
+            stream.target.shift(-segment.lasted_us);
+            stream.model.shift(-segment.lasted_us);
         }
         seen
     }
 
-    /// What waits at the end is served, and counted, with the next stretch.
-    fn serve_in_batches(&mut self, stretch: &Stretch, batching: &Batching) -> Seen {
+    /// What waits at the end is served, and counted, with the next segment.
+    fn serve_in_batches(&mut self, segment: &ResampledSegment, batching: &Batching) -> Seen {
         let mut seen = Seen::default();
         let longest_us = self.limit.latency_us + 0.5 - self.overhead_us;
         let late = |arrivals: &[f64], end: f64| {
             arrivals.iter().take_while(|at| end - **at > longest_us).count() as f64
         };
-        for (stream, arriving) in self.streams.iter_mut().zip(&stretch.arriving) {
-            if stretch.from_idle {
+        for (stream, arriving) in self.streams.iter_mut().zip(&segment.arriving) {
+            if segment.from_idle {
                 stream.target_batches.reset();
                 stream.model_batches.reset();
             }
@@ -346,20 +347,20 @@ impl Replay {
                 stream.target_batches.arrive(at);
                 stream.model_batches.arrive(at);
             }
-            let mut course = Course::of(stretch);
+            let mut course = Course::of(segment);
             let mut chunk = 0;
             // Where no batch was seen, nothing is known about what still waits.
-            let is_blank = stretch.services.is_empty();
-            let until_us = if is_blank { f64::NEG_INFINITY } else { stretch.covered_us };
+            let is_blank = segment.services.is_empty();
+            let until_us = if is_blank { f64::NEG_INFINITY } else { segment.covered_us };
             stream.target_batches.serve(
                 batching,
                 until_us,
                 |start, requests| {
-                    let stretched = course.service(start, || {
+                    let ratio = course.service(start, || {
                         chunk += 1;
-                        uniform_of(derive_seed(stream.seed, stretch.number, chunk))
+                        uniform_of(derive_seed(stream.seed, segment.number, chunk))
                     });
-                    batching.service_us(requests) * stretched
+                    batching.service_us(requests) * ratio
                 },
                 |arrivals, end| {
                     seen.requests += arrivals.len() as f64;
@@ -372,16 +373,16 @@ impl Replay {
                 |_, requests| batching.service_us(requests) * self.times,
                 |arrivals, end| seen.modelled += late(arrivals, end),
             );
-            stream.target_batches.shift(-stretch.lasted_us);
-            stream.model_batches.shift(-stretch.lasted_us);
+            stream.target_batches.shift(-segment.lasted_us);
+            stream.model_batches.shift(-segment.lasted_us);
         }
         seen
     }
 }
 
-/// Poisson arrivals of a stretch, with a number for each by which lower rates are thinned.
-fn arrivals(rate: f64, until_us: f64, (stream_seed, stretch): (u64, u64)) -> Vec<(f64, f64)> {
-    let mut random = ChaCha8Rng::seed_from_u64(derive_seed(stream_seed, 0, stretch));
+/// Poisson arrivals of a segment, with a number for each by which lower rates are thinned.
+fn arrivals(rate: f64, until_us: f64, (stream_seed, segment): (u64, u64)) -> Vec<(f64, f64)> {
+    let mut random = ChaCha8Rng::seed_from_u64(derive_seed(stream_seed, 0, segment));
     let mean_gap_us = 1e6 / rate;
     let mut at = 0.0;
     std::iter::from_fn(|| {
@@ -409,22 +410,22 @@ fn course_of_batches(segment: &Segment, batching: &Batching) -> (Vec<u32>, Vec<f
         .map(|batch| {
             let began_us = batch.started_us.saturating_sub(segment.started_us);
             #[expect(clippy::cast_possible_truncation, reason = "seven digits are enough")]
-            let stretch = batching.stretch(batch) as f32;
-            (u32::try_from(began_us).unwrap_or(u32::MAX), stretch)
+            let ratio = batching.service_ratio(batch) as f32;
+            (u32::try_from(began_us).unwrap_or(u32::MAX), ratio)
         })
         .unzip()
 }
 
 /// The services of a segment, handed out about when they were taken.
 struct Course<'a> {
-    stretch: &'a Stretch,
+    segment: &'a ResampledSegment,
     chunk: Option<usize>,
     next: usize,
 }
 
 impl<'a> Course<'a> {
-    const fn of(stretch: &'a Stretch) -> Self {
-        Self { stretch, chunk: None, next: 0 }
+    const fn of(segment: &'a ResampledSegment) -> Self {
+        Self { segment, chunk: None, next: 0 }
     }
 
     /// The service of what arrives or begins at `at_us`; `lot` draws uniformly from [0, 1).
@@ -432,9 +433,9 @@ impl<'a> Course<'a> {
     /// A chunk of neighbours is handed out in turn from a place found by lot: none twice before all
     /// had their turn, so that a rare long service does not come in pairs.
     fn service(&mut self, at_us: f64, lot: impl FnOnce() -> f64) -> f64 {
-        let services = &self.stretch.services;
+        let services = &self.segment.services;
         let arrived = |chunk: usize| {
-            self.stretch.taken_us.get(chunk * CHUNK).is_some_and(|at| f64::from(*at) <= at_us)
+            self.segment.taken_us.get(chunk * CHUNK).is_some_and(|at| f64::from(*at) <= at_us)
         };
         let mut chunk = self.chunk.unwrap_or(0);
         while arrived(chunk + 1) {

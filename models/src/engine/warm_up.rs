@@ -25,20 +25,20 @@ const FIRST_WORKER_RUNS: usize = 3;
 /// The smallest batch.
 const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
-pub(super) struct Rehearsal {
+pub(super) struct WarmUp {
     inputs: Option<Inputs>,
     /// Who wants to know of every pass.
     status: Option<StatusPipe>,
 }
 
 /// What warming up tells of the model.
-pub(super) struct Rehearsed {
+pub(super) struct WarmedUp {
     pub(super) outputs: Vec<OutputFacts>,
     /// How many requests to join, at most.
     pub(super) batch_limit: NonZeroU32,
 }
 
-impl Rehearsed {
+impl WarmedUp {
     /// Without batches there is nothing more to learn.
     pub(super) fn one_by_one(outputs: Vec<WireTensor>) -> Self {
         Self::new(outputs, false, NonZeroU32::MIN)
@@ -50,7 +50,7 @@ impl Rehearsed {
     }
 }
 
-impl Rehearsal {
+impl WarmUp {
     pub(super) fn new(
         signature: &Signature,
         declared: &[InputSpec],
@@ -85,15 +85,15 @@ impl Rehearsal {
         module: &Module,
         outputs: Vec<WireTensor>,
         max_batch: NonZeroU32,
-    ) -> Rehearsed {
+    ) -> WarmedUp {
         let inputs = self.inputs.as_ref();
         match inputs.filter(|inputs| first_is_free(module, inputs, &outputs)) {
             Some(inputs) => {
                 let together = |size| run_together(module, inputs, size);
-                Rehearsed::new(outputs, true, batch_limit::find(max_batch, together))
+                WarmedUp::new(outputs, true, batch_limit::find(max_batch, together))
             }
             // The first batch of requests will show whether they can be joined.
-            None => Rehearsed::new(outputs, false, max_batch),
+            None => WarmedUp::new(outputs, false, max_batch),
         }
     }
 

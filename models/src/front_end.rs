@@ -37,7 +37,7 @@ impl Infer for Engine {
 }
 
 /// What all protocols share: the engine, its statistics, and how payloads are read.
-pub struct Door {
+pub struct InferenceFrontEnd {
     engine: Arc<dyn Infer>,
     statistics: Arc<Statistics>,
     expected: Vec<ExpectedInput>,
@@ -47,8 +47,8 @@ pub struct Door {
     stopping: AtomicBool,
 }
 
-impl Door {
-    /// A door to a ready engine.
+impl InferenceFrontEnd {
+    /// A front_end to a ready engine.
     #[must_use]
     pub fn new(engine: Arc<dyn Infer>, decode: DecodeSettings, max_payload_bytes: usize) -> Self {
         let statistics = Arc::new(Statistics::new(engine.settings().max_batch.get()));

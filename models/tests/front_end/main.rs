@@ -1,4 +1,4 @@
-//! The host's door through real sockets: HTTP, the Open Inference Protocol over HTTP and gRPC, and what
+//! The host's front_end through real sockets: HTTP, the Open Inference Protocol over HTTP and gRPC, and what
 //! happens when callers or signals cut in.
 
 #![expect(

@@ -12,11 +12,11 @@ use std::{
 
 use assay_host::{
     artifact::{Artifact, DEFAULT_UNPACKED_LIMIT},
-    door::Infer,
     engine::{
         Engine, EngineSettings, InferError, Inferred, InputFacts, LONGEST_CALLER_PASS, ModelFacts,
         Reply,
     },
+    front_end::Infer,
     reference,
     server::{self, Bound, ListenAddress, ServerSettings, Stop},
     tensor::WireTensor,

@@ -16,13 +16,13 @@ use crate::{
 };
 
 /// A loaded and prepared module with what it expects.
-pub(crate) struct Lone {
+pub(crate) struct BareModel {
     module: Module,
     signature: Signature,
     expected: Vec<ExpectedInput>,
 }
 
-impl Lone {
+impl BareModel {
     /// Loads the module; operators called from this thread then use `intra_op_threads`.
     pub(crate) fn load(
         artifact: &Artifact,

@@ -40,7 +40,7 @@ const SPIN_NS: u64 = 20_000;
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
 
-pub(super) struct Door {
+pub(super) struct Acceptor {
     listener: TcpListener,
     cpu_ns: Arc<AtomicU64>,
     epoll: OwnedFd,
@@ -54,7 +54,7 @@ pub(super) struct Door {
     arrivals: u64,
 }
 
-impl Door {
+impl Acceptor {
     /// `stop` ends the server once it can be read.
     pub(super) fn open(
         listener: TcpListener,

@@ -39,15 +39,15 @@ fn segment(number: u64, rate: f64, services_us: &[f64]) -> Segment {
 
 fn found(rate: f64, services_us: &[f64], segments: u64) -> f64 {
     let mut model = QueueModel::fitted(100.0, 10_000.0);
-    let mut fresh = FreshLoad::new(vec![P95_50MS], &model, 100.0, 5);
+    let mut fresh = ResampledArrivals::new(vec![P95_50MS], &model, 100.0, 5);
     for number in 0..segments {
         fresh.push(&segment(number, rate, services_us));
     }
-    let included: Vec<usize> = (0..fresh.stretches.len()).collect();
+    let included: Vec<usize> = (0..fresh.resampled.len()).collect();
     let mut position = 0.0;
     for _ in 0..3 {
         position = fresh.invert(&mut model, 0, &included, position);
-        fresh.learn_luck(&mut model, 0, &included, position);
+        fresh.fit_control_coefficient(&mut model, 0, &included, position);
     }
     model.allowed_rate(0, P95_50MS, position)
 }
@@ -79,7 +79,7 @@ fn segments_left_out_do_not_count_and_carried_replays_equal_fresh_ones() {
     let (fast, slow) = (segment(0, 60.0, &[9_000.0]), segment(1, 60.0, &[12_000.0]));
     let mut model = QueueModel::fitted(100.0, 10_000.0);
     let trace = |segments: &[&Segment], model: &QueueModel| {
-        let mut fresh = FreshLoad::new(vec![P95_50MS], model, 100.0, 5);
+        let mut fresh = ResampledArrivals::new(vec![P95_50MS], model, 100.0, 5);
         segments.iter().for_each(|segment| fresh.push(segment));
         fresh
     };
@@ -96,9 +96,9 @@ fn segments_left_out_do_not_count_and_carried_replays_equal_fresh_ones() {
 #[test]
 fn nothing_seen_stays_on_the_grid() {
     let mut model = QueueModel::fitted(100.0, 10_000.0);
-    let mut fresh = FreshLoad::new(vec![P95_50MS], &model, 100.0, 5);
+    let mut fresh = ResampledArrivals::new(vec![P95_50MS], &model, 100.0, 5);
     fresh.push(&Segment { from_idle: true, ended_us: 5_000_000, ..Segment::default() });
-    fresh.learn_luck(&mut model, 0, &[0], 0.0);
+    fresh.fit_control_coefficient(&mut model, 0, &[0], 0.0);
     assert!(fresh.invert(&mut model, 0, &[0], 0.0).abs() <= f64::from(GRID_REACH));
 }
 
@@ -106,10 +106,10 @@ fn nothing_seen_stays_on_the_grid() {
 fn fast_targets_are_looked_at_in_part() {
     assert_eq!([10.0, 100.0, 200.0, 50_000.0].map(streams), [8, 8, 4, 2]);
     let mut fresh =
-        FreshLoad::new(vec![P95_50MS], &QueueModel::fitted(10_000.0, 100.0), 10_000.0, 5);
+        ResampledArrivals::new(vec![P95_50MS], &QueueModel::fitted(10_000.0, 100.0), 10_000.0, 5);
     fresh.push(&segment(0, 5_000.0, &[100.0]));
-    assert_eq!(fresh.stretches[0].services.len(), MOST_PER_SEGMENT);
-    assert!((0.25e6..0.35e6).contains(&fresh.stretches[0].covered_us));
+    assert_eq!(fresh.resampled[0].services.len(), MOST_PER_SEGMENT);
+    assert!((0.25e6..0.35e6).contains(&fresh.resampled[0].covered_us));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_segment_without_any_batch_says_nothing() {
     let batching =
         Batching { workers: 1, most: 4, fixed_us: 8_000.0, per_request_us: 2_000.0, delay_us: 0.0 };
     let mut model = QueueModel::in_batches(batching, 10_000.0, 3);
-    let mut fresh = FreshLoad::new(vec![P95_50MS], &model, 250.0, 5);
+    let mut fresh = ResampledArrivals::new(vec![P95_50MS], &model, 250.0, 5);
     let told = |number: u64| {
         let batch = |n: u64| crate::search::Batch {
             started_us: number * 30_000_000 + n * 20_000,
