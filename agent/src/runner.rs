@@ -20,7 +20,9 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use assay_measure::{
     hardware::{LimitInForce, Utilization},
     ids::EndpointName,
+    load_profile::LoadProfile,
     outcome::{FailureKind, Progress, Stage, StepResult, TrialOutcome},
+    schedule::recorded,
     search::Outlook,
     trial::{ServedModel, TrialSpec, TrialSubject, Work},
     units::Bytes,
@@ -246,7 +248,29 @@ impl Trial {
             .map_err(|error| failed(FailureKind::PayloadRejected, &error))?;
         self.body_names.clone_from(&payload.names);
         self.remarks.extend(payload.passed_over.sentence());
+        self.read_recording().await?;
         Ok(payload)
+    }
+
+    /// A load that was recorded becomes the phase that it is.
+    async fn read_recording(&mut self) -> Result<(), Stop> {
+        let Work::Load(LoadProfile::Recorded(recording)) = &self.spec.work else { return Ok(()) };
+        let name = recording.artifact.name.clone();
+        let file = self.fetch(recording.artifact.clone()).await?;
+        let read = move || {
+            let text = std::fs::read_to_string(file.path()).map_err(|error| error.to_string())?;
+            recorded::parse(&text).map_err(|error| error.to_string())
+        };
+        let phase = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|error| failed(FailureKind::Internal, &error))?
+            .map_err(|error| {
+                let message = format!("the trace {name} cannot be replayed: {error}");
+                Stop::new(FailureKind::PayloadRejected, message, String::new())
+            })?;
+        let work = Work::Load(LoadProfile::Phases(vec![phase]));
+        self.spec = Arc::new(TrialSpec { work, ..TrialSpec::clone(&self.spec) });
+        Ok(())
     }
 
     async fn start_host(

@@ -13,11 +13,10 @@ use crate::{
     hardware::Shape,
     ids::{EndpointName, InstanceTypeName, JobName, SpecificationName},
     input_spec::InputSpec,
+    load_profile::LoadProfile,
     money::PricePerHour,
-    schedule::Phase,
     search::Mode,
     slo::Slo,
-    stepped_load::StoppingConditions,
     trial::{ArtifactRef, Payload},
     units::{Bytes, Rate},
 };
@@ -56,10 +55,8 @@ pub struct JobSpec {
     /// How long each answer is held on top of its confirmation.
     pub soak: Option<Duration>,
     /// A fixed load instead of the search.
-    pub fixed_load: Option<Vec<Phase>>,
-    /// When that load ends before its time; with them, the fixed load answers how much is carried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopping: Option<StoppingConditions>,
+    pub load: Option<LoadProfile>,
     /// How much of the fleet and of time the job may use.
     #[serde(default)]
     pub limits: ResourceLimits,

@@ -9,7 +9,7 @@
 //!   something fails: [`failure_text`]; text from elsewhere, fit for people: [`printable`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`latency`] and [`statistics`] (what it took),
-//!   [`search`] (which load next), [`stepped_load`] (when a load that the user fixed has told enough), [`validity`] (can it be believed), [`batch_log`] (how a server tells its batches), [`host_status`] (how a model host tells its start), [`known_queue`] (what a
+//!   [`search`] (which load next), [`load_profile`] and [`stepped_load`] (loads that the user fixes, and when one has shown enough), [`validity`] (can it be believed), [`batch_log`] (how a server tells its batches), [`host_status`] (how a model host tells its start), [`known_queue`] (what a
 //!   search must find).
 
 pub mod batch_log;
@@ -24,6 +24,7 @@ pub mod input_spec;
 pub mod job;
 pub mod known_queue;
 pub mod latency;
+pub mod load_profile;
 pub mod money;
 pub mod outcome;
 pub mod payload_file;

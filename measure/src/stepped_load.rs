@@ -169,6 +169,13 @@ impl SteppedLoad {
         &self.stopping
     }
 
+    /// The same with more latency thresholds.
+    #[must_use]
+    pub fn within(mut self, thresholds: &[Slo]) -> Self {
+        self.stopping.latency.extend(thresholds);
+        self
+    }
+
     /// How long it takes if nothing stops it.
     #[must_use]
     pub fn duration(&self) -> Duration {

@@ -9,21 +9,19 @@ use crate::{
     hardware::Shape,
     ids::{EndpointName, InstanceTypeName, Sha256, TrialId},
     input_spec::InputSpec,
-    schedule::Phase,
+    load_profile::LoadProfile,
     search::SearchPlan,
-    stepped_load::SteppedLoad,
     units::Bytes,
 };
 
 /// Everything an agent needs to know to run one trial. Running it twice is harmless.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TrialSpec {
     /// The trial's name.
     pub id: TrialId,
     /// The instance type measured (the first, when several of the same shape share the trial).
     pub instance_type: InstanceTypeName,
     /// What is put under load.
-    #[serde(flatten)]
     pub subject: TrialSubject,
     /// What to send.
     pub payload: Payload,
@@ -39,25 +37,13 @@ impl TrialSpec {
     /// The model, if one is served for the trial.
     #[must_use]
     pub const fn served(&self) -> Option<&ServedModel> {
-        match &self.subject {
-            TrialSubject::Served(served) => Some(served),
-            TrialSubject::Endpoint { .. } => None,
-        }
-    }
-
-    /// The same, to be changed.
-    #[must_use]
-    pub const fn served_mut(&mut self) -> Option<&mut ServedModel> {
-        match &mut self.subject {
-            TrialSubject::Served(served) => Some(served),
-            TrialSubject::Endpoint { .. } => None,
-        }
+        self.subject.served()
     }
 
     /// The shape to emulate, if any.
     #[must_use]
     pub fn emulated(&self) -> Option<Shape> {
-        self.served().and_then(|served| served.emulated)
+        self.subject.emulated()
     }
 }
 
@@ -75,6 +61,32 @@ pub enum TrialSubject {
     Served(ServedModel),
 }
 
+impl TrialSubject {
+    /// The model, if one is served for the trial.
+    #[must_use]
+    pub const fn served(&self) -> Option<&ServedModel> {
+        match self {
+            Self::Served(served) => Some(served),
+            Self::Endpoint { .. } => None,
+        }
+    }
+
+    /// The same, to be changed.
+    #[must_use]
+    pub const fn served_mut(&mut self) -> Option<&mut ServedModel> {
+        match self {
+            Self::Served(served) => Some(served),
+            Self::Endpoint { .. } => None,
+        }
+    }
+
+    /// The shape to emulate, if any.
+    #[must_use]
+    pub fn emulated(&self) -> Option<Shape> {
+        self.served().and_then(|served| served.emulated)
+    }
+}
+
 /// A model, and how the agent serves it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServedModel {
@@ -89,16 +101,12 @@ pub struct ServedModel {
 }
 
 /// What is done with the model once it serves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Work {
     /// Find its capacity.
     Search(SearchPlan),
-    /// Hold these loads one after another and report each.
-    Fixed(Vec<Phase>),
-    /// Hold these loads one after another until a condition says to stop; the answer is the start of
-    /// the plateau.
-    Stepped(SteppedLoad),
+    /// Hold this load and report each of its phases.
+    Load(LoadProfile),
 }
 
 /// A file held by the coordinator, named by its checksum.
@@ -150,57 +158,18 @@ mod tests {
 
     use super::*;
 
-    fn spec(subject: TrialSubject) -> TrialSpec {
-        TrialSpec {
-            id: "demo/1".parse().unwrap(),
-            instance_type: "ml.c5.large".parse().unwrap(),
-            subject,
-            payload: Payload {
-                artifact: ArtifactRef::awaited("input.npy"),
-                is_archive: false,
-                content_type: "application/x-npy".to_owned(),
-            },
-            inputs: Vec::new(),
-            work: Work::Fixed(Vec::new()),
-            request_timeout: Duration::from_secs(5),
-        }
-    }
-
-    fn served() -> ServedModel {
-        ServedModel {
+    #[test]
+    fn either_subject_survives_json() {
+        let endpoint = TrialSubject::Endpoint { endpoint: "mine".parse().unwrap() };
+        let served = TrialSubject::Served(ServedModel {
             emulated: Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }),
             configuration: Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN),
             model: ArtifactRef::awaited("model.pt"),
             ready_within: Duration::from_secs(60),
+        });
+        for subject in [endpoint, served] {
+            let text = serde_json::to_string(&subject).unwrap();
+            assert_eq!(serde_json::from_str::<TrialSubject>(&text).unwrap(), subject);
         }
-    }
-
-    #[test]
-    fn either_subject_survives_json() {
-        let endpoint = TrialSubject::Endpoint { endpoint: "mine".parse().unwrap() };
-        for subject in [endpoint, TrialSubject::Served(served())] {
-            let text = serde_json::to_string(&spec(subject.clone())).unwrap();
-            assert_eq!(serde_json::from_str::<TrialSpec>(&text).unwrap(), spec(subject));
-        }
-    }
-
-    #[test]
-    fn a_trial_that_was_stored_before_there_were_endpoints_is_still_read() {
-        let text = r#"{
-            "id": "demo/1", "instance_type": "ml.c5.large",
-            "emulated": {"vcpus": 2, "memory_bytes": 4294967296},
-            "configuration": {"workers": 1, "intra_op_threads": 1, "max_batch": 1,
-                "max_batch_delay_us": 0, "device": "cpu", "dtype": "float32", "graph": "plain",
-                "allocator": "tuned", "environment": {}},
-            "model": {"name": "model.pt", "size_bytes": 0,
-                "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
-            "payload": {"artifact": {"name": "input.npy", "size_bytes": 0,
-                "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
-                "is_archive": false, "content_type": "application/x-npy"},
-            "inputs": [], "work": {"fixed": []},
-            "ready_within": {"secs": 60, "nanos": 0}, "request_timeout": {"secs": 5, "nanos": 0}
-        }"#;
-        let read: TrialSpec = serde_json::from_str(text).unwrap();
-        assert_eq!(read, spec(TrialSubject::Served(served())));
     }
 }

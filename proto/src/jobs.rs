@@ -12,8 +12,9 @@ use assay_measure::{
         CandidateType, Demand, Goals, InferenceSpecification, JobSpec, JobStatus, JobSubject,
         ResourceLimits, Sweep,
     },
+    load_profile::LoadProfile,
     money::PricePerHour,
-    stepped_load::{SteppedLoad, StoppingConditions},
+    stepped_load::SteppedLoad,
 };
 
 use crate::{
@@ -26,6 +27,14 @@ use crate::{
 
 impl From<JobSpec> for v1::JobSpec {
     fn from(spec: JobSpec) -> Self {
+        let (phases, stopping, recorded) = match spec.load.clone() {
+            None => (None, None, None),
+            Some(LoadProfile::Phases(phases)) => (Some(phases), None, None),
+            Some(LoadProfile::Stepped(load)) => {
+                (Some(load.phases().to_vec()), Some(load.stopping().clone()), None)
+            }
+            Some(LoadProfile::Recorded(recording)) => (None, None, Some(recording)),
+        };
         Self {
             name: spec.name.to_string(),
             model: spec.model().cloned().map(Into::into),
@@ -41,8 +50,9 @@ impl From<JobSpec> for v1::JobSpec {
             mode: spec.mode.to_string(),
             seed: spec.seed,
             soak_us: spec.soak.map(micros),
-            fixed_load: spec.fixed_load.map(fixed_load),
-            stopping: spec.stopping.map(Into::into),
+            fixed_load: phases.map(fixed_load),
+            stopping: stopping.map(Into::into),
+            recorded_load: recorded.map(Into::into),
             limits: Some(spec.limits.into()),
             region: spec.region,
             demand: spec.demand.map(Into::into),
@@ -80,12 +90,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             let reason = "is for a model that is served, and only an endpoint is measured";
             return Err(Malformed::new("ready_timeout_us", reason));
         }
-        let fixed_load = wire.fixed_load.map(phases).transpose()?;
-        let stopping: Option<StoppingConditions> = optional("stopping", wire.stopping)?;
-        if let Some(stopping) = &stopping {
-            SteppedLoad::new(fixed_load.clone().unwrap_or_default(), stopping.clone())
-                .map_err(|error| Malformed::new("stopping", error))?;
-        }
+        let load = load(wire.fixed_load, wire.stopping, wire.recorded_load)?;
         Ok(Self {
             name: parse("name", &wire.name)?,
             subject,
@@ -100,8 +105,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             mode: parse("mode", &wire.mode)?,
             seed: wire.seed,
             soak: wire.soak_us.map(|us| duration("soak_us", us)).transpose()?,
-            fixed_load,
-            stopping,
+            load,
             limits: wire.limits.unwrap_or_default().try_into()?,
             region: wire.region,
             demand: optional("demand", wire.demand)?,
@@ -110,6 +114,24 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             price_overrides,
         })
     }
+}
+
+/// Phases alone, phases with conditions, a recording, or none of them.
+fn load(
+    fixed: Option<v1::FixedLoad>,
+    stopping: Option<v1::StoppingConditions>,
+    recorded: Option<v1::RecordedLoad>,
+) -> Result<Option<LoadProfile>, Malformed> {
+    if let Some(recorded) = recorded {
+        if fixed.is_some() || stopping.is_some() {
+            return Err(Malformed::new("recorded_load", "stands beside another load"));
+        }
+        return Ok(Some(LoadProfile::Recorded(recorded.try_into()?)));
+    }
+    let phases = fixed.map(phases).transpose()?;
+    let Some(stopping) = stopping else { return Ok(phases.map(LoadProfile::Phases)) };
+    let stepped = SteppedLoad::new(phases.unwrap_or_default(), stopping.try_into()?);
+    stepped.map(LoadProfile::Stepped).map(Some).map_err(|error| Malformed::new("stopping", error))
 }
 
 fn ready_timeout(us: u64) -> Result<Duration, Malformed> {

@@ -30,7 +30,7 @@ use crate::{
 pub(super) struct Stop(Failure);
 
 impl Stop {
-    fn new(kind: FailureKind, message: String, detail: String) -> Self {
+    pub(super) fn new(kind: FailureKind, message: String, detail: String) -> Self {
         Self(Failure::new(kind, message, detail))
     }
 

@@ -15,6 +15,7 @@ use std::{
 };
 
 use assay_measure::{
+    load_profile::LoadProfile,
     outcome::{Progress, Stage},
     schedule::{Load, Phase},
     search::{Mode, Purpose, SearchFailure, SearchPlan, StepObservation, StepPlan},
@@ -234,8 +235,7 @@ pub(super) fn expected_duration(work: &Work) -> Duration {
             };
             (typical + plan.soak.unwrap_or_default()).min(plan.max_duration)
         }
-        Work::Fixed(phases) => phases.iter().map(|phase| phase.duration).sum(),
-        Work::Stepped(load) => load.duration(),
+        Work::Load(load) => load.duration(),
     }
 }
 
@@ -258,8 +258,12 @@ impl Driver {
         let spec = Arc::clone(&self.observer.settings.spec);
         let measured = match &spec.work {
             Work::Search(plan) => self.search(plan),
-            Work::Fixed(phases) => self.hold(phases),
-            Work::Stepped(load) => self.hold_until_stopped(load),
+            Work::Load(LoadProfile::Phases(phases)) => self.hold(phases),
+            Work::Load(LoadProfile::Stepped(load)) => self.hold_until_stopped(load),
+            // It was read, and became a phase, before anything was served.
+            Work::Load(LoadProfile::Recorded(_)) => {
+                Err(Problem::Generator("the recorded arrivals were not read".to_owned()))
+            }
         };
         let base_ns = self.observer.base_ns;
         let elapsed_ns = self.observer.settings.clock.now_ns().saturating_sub(base_ns);

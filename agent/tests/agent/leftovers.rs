@@ -73,7 +73,7 @@ impl Scene {
         let mut spec = self.place.spec(&self.coordinator, behaviour);
         let model = Place::model(&[("host", behaviour), ("compare", "0.1,0.1")]);
         let archive = self.coordinator.add_artifact("model.tar.gz", &archive(model.as_bytes()));
-        let served = spec.served_mut().unwrap();
+        let served = spec.subject.served_mut().unwrap();
         served.emulated = Some(SHAPE);
         served.model = archive;
         spec
@@ -223,7 +223,7 @@ async fn a_trial_that_succeeds_leaves_nothing() {
     scene.nothing_is_left();
     let mut spec = scene.spec("serve:1000");
     // With a comparison of outputs before it, in a host of its own.
-    spec.served_mut().unwrap().configuration.dtype = Precision::Bfloat16;
+    spec.subject.served_mut().unwrap().configuration.dtype = Precision::Bfloat16;
     let outcome = scene.outcome_of(&spec).await;
     scene.nothing_is_left();
     let TrialOutcome::Measured(measured) = outcome else { panic!("{outcome:?}") };

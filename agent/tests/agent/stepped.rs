@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use assay_agent::runner::TrialEvent;
 use assay_measure::{
+    load_profile::LoadProfile,
     outcome::FailureKind,
     schedule::{Load, Phase},
     stepped_load::{FlatInvocations, SteppedLoad, StopCause, StoppingConditions},
@@ -28,7 +29,7 @@ async fn a_load_stops_where_more_users_bring_no_more_and_answers_with_the_start_
     let place = Place::new(&coordinator);
     let mut spec = place.spec(&coordinator, "serve:20000");
     let load = SteppedLoad::new(stairs(20, 2000), StoppingConditions::default()).unwrap();
-    spec.work = Work::Stepped(load);
+    spec.work = Work::Load(LoadProfile::Stepped(load));
     let (measurement, events) = measured(&place, spec).await;
     let answer = measurement.answer.as_ref().unwrap();
     assert_eq!(measurement.stopped_by, Some(StopCause::FlatInvocations), "{answer:?}");
@@ -61,7 +62,8 @@ async fn a_load_stops_at_a_latency_threshold_and_at_enough_invocations() {
         let coordinator = TestCoordinator::start().await;
         let place = Place::new(&coordinator);
         let mut spec = place.spec(&coordinator, behaviour);
-        spec.work = Work::Stepped(SteppedLoad::new(stairs(8, 2000), stopping).unwrap());
+        spec.work =
+            Work::Load(LoadProfile::Stepped(SteppedLoad::new(stairs(8, 2000), stopping).unwrap()));
         let (measurement, _) = measured(&place, spec).await;
         assert_eq!(measurement.stopped_by, Some(cause), "{measurement:?}");
         assert!(measurement.answer.is_some());
@@ -74,7 +76,7 @@ async fn more_failed_calls_than_allowed_from_the_start_are_told_with_the_first_o
     let place = Place::new(&coordinator);
     let mut spec = place.spec(&coordinator, "raise-every:20");
     let load = SteppedLoad::new(stairs(2, 2000), StoppingConditions::default()).unwrap();
-    spec.work = Work::Stepped(load);
+    spec.work = Work::Load(LoadProfile::Stepped(load));
     let failure = failure(&place, spec).await;
     assert_eq!(failure.kind, FailureKind::ModelRaised, "{failure:?}");
     assert!(failure.message.contains("boom"), "{failure:?}");
@@ -93,7 +95,8 @@ async fn a_host_too_slow_for_the_threshold_from_the_start_is_told_with_both_figu
         latency: vec!["p95<=1ms".parse().unwrap()],
         ..StoppingConditions::default()
     };
-    spec.work = Work::Stepped(SteppedLoad::new(stairs(2, 2000), stopping).unwrap());
+    spec.work =
+        Work::Load(LoadProfile::Stepped(SteppedLoad::new(stairs(2, 2000), stopping).unwrap()));
     let failure = failure(&place, spec).await;
     assert_eq!(failure.kind, FailureKind::TooSlow);
     assert!(failure.message.starts_with("the p95 of 1 user(s) is "), "{failure:?}");

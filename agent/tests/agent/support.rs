@@ -24,6 +24,7 @@ use assay_agent::{
 use assay_measure::{
     configuration::Configuration,
     ids::{AgentName, InstanceTypeName, Sha256, TrialId},
+    load_profile::LoadProfile,
     outcome::TrialOutcome,
     schedule::{Load, Phase},
     trial::{ArtifactRef, Payload, ServedModel, TrialSpec, TrialSubject, Work},
@@ -488,10 +489,10 @@ impl Place {
 
 /// So many users for so many milliseconds.
 pub(crate) fn users_for(users: u32, milliseconds: u64) -> Work {
-    Work::Fixed(vec![Phase {
+    Work::Load(LoadProfile::Phases(vec![Phase {
         load: Load::Closed { users },
         duration: Duration::from_millis(milliseconds),
-    }])
+    }]))
 }
 
 /// A running agent.

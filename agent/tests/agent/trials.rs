@@ -9,6 +9,7 @@ use assay_agent::{
 use assay_measure::{
     configuration::{Allocator, Graph, Precision},
     hardware::{LimitInForce, Shape},
+    load_profile::{LoadProfile, Recording},
     outcome::{Failure, FailureKind, OutputDeviation, Stage, TrialOutcome, TrialResult},
     schedule::{Arrivals, Load, Phase},
     search::{Mode, Purpose, SearchPlan},
@@ -52,11 +53,37 @@ pub(crate) async fn measured(place: &Place, spec: TrialSpec) -> (TrialResult, Ve
 }
 
 fn served(spec: &mut TrialSpec) -> &mut ServedModel {
-    spec.served_mut().unwrap()
+    spec.subject.served_mut().unwrap()
 }
 
 fn one_cpu() -> Option<Shape> {
     Some(Shape { vcpus: 1, memory_bytes: Bytes::mib(96) })
+}
+
+#[tokio::test]
+async fn recorded_arrivals_are_fetched_and_replayed() {
+    let coordinator = TestCoordinator::start().await;
+    let place = Place::new(&coordinator);
+    let mut spec = place.spec(&coordinator, "serve:1000");
+    let times: String = (0..200).map(|number| format!("{}\n", f64::from(number) / 200.0)).collect();
+    let recorded = |content: &str| {
+        Work::Load(LoadProfile::Recorded(Recording {
+            artifact: coordinator.add_artifact("arrivals.txt", content.as_bytes()),
+            arrivals: 200,
+            duration: Duration::from_secs(1),
+        }))
+    };
+    spec.work = recorded(&times);
+    let (measurement, events) = measured(&place, spec.clone()).await;
+    assert_eq!((measurement.calls, measurement.failed_calls), (200, 0), "{measurement:?}");
+    let steps = events.iter().filter(|event| matches!(event, TrialEvent::StepFinished(_)));
+    assert_eq!(steps.count(), 1);
+
+    spec.work = recorded("0\n0.5\n0.25\n");
+    let failure = failure(&place, spec).await;
+    assert_eq!(failure.kind, FailureKind::PayloadRejected);
+    let wrong = "the trace arrivals.txt cannot be replayed: line 3: \"0.25\" lies before";
+    assert!(failure.message.starts_with(wrong), "{}", failure.message);
 }
 
 #[tokio::test]
@@ -67,10 +94,10 @@ async fn a_fixed_load_is_measured_with_latency_utilization_and_limits() {
     served(&mut spec).emulated = one_cpu();
     let open =
         Load::Open { rate: Rate::per_second(50.0).unwrap(), arrivals: Arrivals::Poisson, seed: 3 };
-    spec.work = Work::Fixed(vec![
+    spec.work = Work::Load(LoadProfile::Phases(vec![
         Phase { load: Load::Closed { users: 2 }, duration: Duration::from_millis(500) },
         Phase { load: open, duration: Duration::from_millis(1500) },
-    ]);
+    ]));
     let (measurement, events) = measured(&place, spec).await;
     let latency = measurement.latency.unwrap();
     assert!(latency.count > 20 && latency.p50_us >= 2000, "{measurement:?}");

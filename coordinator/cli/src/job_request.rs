@@ -11,8 +11,9 @@ use assay_measure::{
     ids::{EndpointName, JobName},
     input_spec::InputSpec,
     job::{CandidateType, Demand, Goals, JobSpec, JobSubject, ResourceLimits, Sweep},
+    load_profile::{LoadProfile, Recording},
     money::PricePerHour,
-    schedule::{Phase, fixed_load::FixedLoad, recorded},
+    schedule::{Load, fixed_load::FixedLoad, recorded},
     search::Mode,
     slo::Slo,
     stray_file::PassedOver,
@@ -39,6 +40,8 @@ pub(crate) struct PreparedJob {
     /// None when only an endpoint is measured.
     pub(crate) model: Option<LocalFile>,
     pub(crate) payload: LocalFile,
+    /// The file of recorded arrivals, if the load is one.
+    pub(crate) recording: Option<LocalFile>,
     /// The files of the payload that are not sent.
     pub(crate) passed_over: PassedOver,
 }
@@ -114,7 +117,10 @@ impl JobRequest {
                 .map_err(|error| Failure::usage(format!("--sweep {text}")).because(&error))?;
         }
         let price_overrides = self.price_overrides()?;
-        let fixed_load = self.load.as_deref().map(read_load).transpose()?;
+        let (load, recording) = match self.load.as_deref().map(read_load).transpose()? {
+            Some((load, recording)) => (Some(load), recording),
+            None => (None, None),
+        };
         let name = match self.name {
             Some(name) => name,
             None => {
@@ -137,8 +143,7 @@ impl JobRequest {
             mode: if self.quick { Mode::Quick } else { Mode::Full },
             seed: self.seed,
             soak: self.soak,
-            fixed_load,
-            stopping: None,
+            load,
             limits: ResourceLimits::default(),
             region: self.region,
             demand: self.demand.map(|rate| Demand { rate, headroom_pct: self.headroom }),
@@ -146,7 +151,13 @@ impl JobRequest {
             ready_timeout: self.ready_timeout,
             price_overrides,
         };
-        Ok(PreparedJob { spec, model, payload: payload.file, passed_over: payload.passed_over })
+        Ok(PreparedJob {
+            spec,
+            model,
+            payload: payload.file,
+            recording,
+            passed_over: payload.passed_over,
+        })
     }
 
     /// The user's own prices: of `--prices` first, of `--price-per-hour` for candidates without one.
@@ -201,21 +212,30 @@ pub(crate) fn read_prices(path: &Path) -> Result<PriceTable, Failure> {
     })
 }
 
-/// Reads `users:…`, `phases:…`, `stairs:…` or `trace:FILE`.
-fn read_load(text: &str) -> Result<Vec<Phase>, Failure> {
+/// Reads `users:…`, `phases:…`, `stairs:…` or `trace:FILE`, with the file of the last.
+fn read_load(text: &str) -> Result<(LoadProfile, Option<LocalFile>), Failure> {
     if let Some(path) = text.strip_prefix("trace:") {
-        return read_trace(Path::new(path)).map(|phase| vec![phase]);
+        let (recording, file) = read_trace(Path::new(path))?;
+        return Ok((LoadProfile::Recorded(recording), Some(file)));
     }
     let load: FixedLoad =
         text.parse().map_err(|error| Failure::usage(format!("--load {text}")).because(&error))?;
-    Ok(load.phases(FIXED_LOAD_DURATION))
+    Ok((LoadProfile::Phases(load.phases(FIXED_LOAD_DURATION)), None))
 }
 
-/// Recorded arrivals, from a file.
-fn read_trace(path: &Path) -> Result<Phase, Failure> {
+/// Recorded arrivals, from a file: read once to see that they can be replayed.
+fn read_trace(path: &Path) -> Result<(Recording, LocalFile), Failure> {
     let wrong = || Failure::usage(format!("cannot replay the trace {}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong().because(&error))?;
-    recorded::parse(&text).map_err(|error| wrong().because(&error))
+    let phase = recorded::parse(&text).map_err(|error| wrong().because(&error))?;
+    let file = artifact::hash(path)?;
+    let Load::Replay { at_us } = &phase.load else { return Err(wrong()) };
+    let recording = Recording {
+        artifact: file.reference(),
+        arrivals: at_us.len() as u64,
+        duration: phase.duration,
+    };
+    Ok((recording, file))
 }
 
 /// `resnet18-20261122-143005`: of the file's stem and the time, always a valid name.

@@ -120,6 +120,9 @@ pub(crate) async fn create(
         view.line(&format!("  note: {passed_over}"));
     }
     artifact::upload(client, &prepared.payload).await?;
+    if let Some(recording) = &prepared.recording {
+        artifact::upload(client, recording).await?;
+    }
     let limit = prepared.spec.max_duration;
     let ready = prepared.spec.ready_timeout;
     let request = v1::CreateJobRequest { spec: Some(prepared.spec.into()) };

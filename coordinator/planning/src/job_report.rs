@@ -298,7 +298,7 @@ fn ranked(facts: &JobFacts, goals: Option<Goals>, lists: &mut Lists) -> (RankedB
 fn progress(facts: &JobFacts) -> Progress {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let has_ended = |trial: &&PlannedTrial| {
-        facts.trials.get(&trial.spec.id).is_some_and(|trial| trial.end.is_some())
+        facts.trials.get(&trial.id).is_some_and(|trial| trial.end.is_some())
     };
     let ended = facts.plan.trials.iter().filter(has_ended).count();
     Progress { trials: count(facts.plan.trials.len()), ended: count(ended) }

@@ -16,9 +16,9 @@ use assay_measure::{
     hardware::Shape,
     ids::{EndpointName, HostFingerprint, InstanceTypeName, JobName, SpecificationName, TrialId},
     job::{CandidateType, JobSpec},
+    load_profile::LoadProfile,
     outcome::{Failure, FailureKind, TrialOutcome},
     search::{Mode, SearchPlan},
-    stepped_load::{SteppedLoad, SteppedLoadError},
     trial::{ArtifactRef, ServedModel, TrialSpec, TrialSubject, Work},
 };
 use serde::{Deserialize, Serialize};
@@ -52,7 +52,8 @@ const MOST_ERRORS: f64 = 0.01;
 pub struct Plan {
     /// Instance type × configuration, in the order asked for.
     pub candidates: Vec<Candidate>,
-    /// What is run, in order; several candidates may share one.
+    /// What is run, in order; several candidates may share one. Each is kept by itself.
+    #[serde(skip)]
     pub trials: Vec<PlannedTrial>,
     /// What was asked for and cannot be done.
     pub rejections: Vec<Rejection>,
@@ -84,15 +85,43 @@ pub struct Candidate {
     pub foreign_architecture: bool,
 }
 
-/// One trial to run.
+/// One trial to run. What all trials of a job have in common stands in the job: payload, inputs, load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedTrial {
-    /// What the agent is told.
-    pub spec: TrialSpec,
+    /// Its name.
+    pub id: TrialId,
+    /// The instance type measured (the first, when several of the same shape share the trial).
+    pub instance_type: InstanceTypeName,
+    /// What is put under load.
+    #[serde(flatten)]
+    pub subject: TrialSubject,
+    /// How its capacity is searched for; absent where the job's own load is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchPlan>,
     /// Where it may run.
     pub placement: Placement,
     /// Roughly how long it takes.
     pub expected: Duration,
+}
+
+impl PlannedTrial {
+    /// What the agent is told. `job` is the job that it was planned for.
+    #[must_use]
+    pub fn spec(&self, job: &JobSpec) -> TrialSpec {
+        let load = || job.load.clone().unwrap_or_else(|| LoadProfile::Phases(Vec::new()));
+        TrialSpec {
+            id: self.id.clone(),
+            instance_type: self.instance_type.clone(),
+            subject: self.subject.clone(),
+            payload: job.payload.clone(),
+            inputs: job.inputs.clone(),
+            work: match &self.search {
+                Some(search) => Work::Search(search.clone()),
+                None => Work::Load(load().within(&job.constraints)),
+            },
+            request_timeout: timing::request_timeout(&job.constraints),
+        }
+    }
 }
 
 /// Where a trial may run.
@@ -144,14 +173,13 @@ pub struct Rejection {
 /// A type that is known but cannot be measured is a rejection in the plan instead.
 pub fn plan(job: &JobSpec, catalogue: &Catalogue, fleet: &[AgentView]) -> Result<Plan, PlanError> {
     check_instance_types(job, catalogue, fleet)?;
-    let work = work(job)?;
     let sites = Sites::new(job, catalogue, fleet);
     let mut plan = Plan::default();
     if let Some(endpoint) = job.endpoint() {
-        plan.add_endpoint(job, &work, endpoint, sites.offering(endpoint)?);
+        plan.add_endpoint(job, endpoint, sites.offering(endpoint)?);
     }
     if let Some(model) = job.model() {
-        plan.add_model(job, model, &work, &sites)?;
+        plan.add_model(job, model, &sites)?;
     }
     plan.keep_to_limit(job);
     plan.begin_race(job);
@@ -206,10 +234,21 @@ pub fn check_instance_types(
 }
 
 impl Plan {
+    /// The plan but for its trials, which are kept one by one.
+    #[must_use]
+    pub fn without_trials(&self) -> Self {
+        Self {
+            candidates: self.candidates.clone(),
+            trials: Vec::new(),
+            rejections: self.rejections.clone(),
+            warnings: self.warnings.clone(),
+        }
+    }
+
     /// The trial of this name.
     #[must_use]
     pub fn trial(&self, id: &TrialId) -> Option<&PlannedTrial> {
-        self.trials.iter().find(|trial| trial.spec.id == *id)
+        self.trials.iter().find(|trial| trial.id == *id)
     }
 
     /// The candidates that a trial measures, or has measured quickly before.
@@ -242,7 +281,7 @@ impl Plan {
             return Vec::new();
         };
         let Some(exhausted) = self.trial(id).cloned() else { return Vec::new() };
-        let Some(limit) = exhausted.spec.emulated() else { return Vec::new() };
+        let Some(limit) = exhausted.subject.emulated() else { return Vec::new() };
         let larger = |candidate: &Candidate| {
             candidate.trial == *id && candidate.shape.memory_bytes > limit.memory_bytes
         };
@@ -253,15 +292,15 @@ impl Plan {
         };
         let memory_bytes = next.shape.memory_bytes;
         let mut again = exhausted;
-        again.spec.id = self.next_id(&id.job());
-        if let Some(served) = again.spec.served_mut() {
+        again.id = self.next_id(&id.job());
+        if let Some(served) = again.subject.served_mut() {
             served.emulated = Some(Shape { memory_bytes, ..limit });
         }
-        again.spec.instance_type = next.instance_type.clone();
+        again.instance_type = next.instance_type.clone();
         for candidate in self.candidates.iter_mut().filter(|candidate| larger(candidate)) {
-            candidate.trial = again.spec.id.clone();
+            candidate.trial = again.id.clone();
         }
-        let added = again.spec.id.clone();
+        let added = again.id.clone();
         self.trials.push(again);
         vec![added]
     }
@@ -281,7 +320,6 @@ impl Plan {
         &mut self,
         job: &JobSpec,
         model: &ArtifactRef,
-        work: &Work,
         sites: &Sites<'_>,
     ) -> Result<(), PlanError> {
         let wanted = sites.wanted();
@@ -291,7 +329,7 @@ impl Plan {
         for (candidate_type, sweeps) in wanted.iter().zip(sweeps(job, &wanted)?) {
             match sites.find(candidate_type) {
                 Ok(site) => {
-                    sweeps.iter().for_each(|swept| self.add_site(job, model, work, &site, swept));
+                    sweeps.iter().for_each(|swept| self.add_site(job, model, &site, swept));
                 }
                 Err(reason) => self.reject(Rejection {
                     instance_type: candidate_type.name.clone(),
@@ -307,7 +345,6 @@ impl Plan {
         &mut self,
         job: &JobSpec,
         model: &ArtifactRef,
-        work: &Work,
         site: &Site,
         (variables, sweep): &EnvironmentSweep,
     ) {
@@ -347,10 +384,14 @@ impl Plan {
                     model: model.clone(),
                     ready_within: job.ready_timeout.unwrap_or_else(|| timing::ready_within(model)),
                 };
-                let subject = TrialSubject::Served(served);
-                let spec = trial_spec(job, id.clone(), site.name.clone(), subject, work.clone());
-                let placement = site.placement.clone();
-                self.trials.push(PlannedTrial { spec, placement, expected: Duration::ZERO });
+                self.trials.push(PlannedTrial {
+                    id: id.clone(),
+                    instance_type: site.name.clone(),
+                    subject: TrialSubject::Served(served),
+                    search: search(job),
+                    placement: site.placement.clone(),
+                    expected: Duration::ZERO,
+                });
                 id
             });
             self.candidates.push(Candidate {
@@ -378,15 +419,19 @@ impl Plan {
             of_trial.all(|candidate| candidate.specification == site.specification)
         };
         let shared = self.trials.iter_mut().find(|trial| {
-            is_described_alike(&trial.spec.id)
+            is_described_alike(&trial.id)
                 && trial.placement == site.placement
-                && trial.spec.served().is_some_and(|served| served.configuration == *configuration)
-                && trial.spec.emulated().is_some_and(|shape| shape.vcpus == site.shape.vcpus)
+                && trial
+                    .subject
+                    .served()
+                    .is_some_and(|served| served.configuration == *configuration)
+                && trial.subject.emulated().is_some_and(|shape| shape.vcpus == site.shape.vcpus)
         })?;
-        if let Some(shape) = shared.spec.served_mut().and_then(|served| served.emulated.as_mut()) {
+        if let Some(shape) = shared.subject.served_mut().and_then(|served| served.emulated.as_mut())
+        {
             shape.memory_bytes = shape.memory_bytes.min(site.shape.memory_bytes);
         }
-        Some(shared.spec.id.clone())
+        Some(shared.id.clone())
     }
 
     fn share_out_time(&mut self, job: &JobSpec, fleet: &[AgentView]) {
@@ -398,50 +443,23 @@ impl Plan {
         let queue = timing::longest_queue(&self.trials, fleet);
         self.warnings.extend(timing::warning(job, mode, queue, time));
         for trial in &mut self.trials {
-            timing::give(trial, queue, time, Duration::ZERO);
+            timing::give(trial, job, queue, time, Duration::ZERO);
         }
     }
 }
 
-/// What every trial of a job does with the model.
-fn work(job: &JobSpec) -> Result<Work, SteppedLoadError> {
-    let Some(phases) = job.fixed_load.clone() else {
-        if job.stopping.is_some() {
-            return Err(SteppedLoadError::Empty);
-        }
-        return Ok(Work::Search(SearchPlan {
-            constraints: job.constraints.clone(),
-            mode: job.mode,
-            // The same arrivals for every candidate make their differences sharper than the single figures.
-            seed: job.seed,
-            max_duration: Duration::ZERO,
-            soak: job.soak,
-            skip_thermal_check: false,
-            max_error_share: MOST_ERRORS,
-        }));
-    };
-    let Some(mut stopping) = job.stopping.clone() else { return Ok(Work::Fixed(phases)) };
-    // Beyond a constraint nothing can be recommended, so there is no reason to go on.
-    stopping.latency.extend(&job.constraints);
-    SteppedLoad::new(phases, stopping).map(Work::Stepped)
-}
-
-fn trial_spec(
-    job: &JobSpec,
-    id: TrialId,
-    instance_type: InstanceTypeName,
-    subject: TrialSubject,
-    work: Work,
-) -> TrialSpec {
-    TrialSpec {
-        id,
-        instance_type,
-        subject,
-        payload: job.payload.clone(),
-        inputs: job.inputs.clone(),
-        work,
-        request_timeout: timing::request_timeout(&job.constraints),
-    }
+/// How the capacity is searched for, unless the job fixes its load.
+fn search(job: &JobSpec) -> Option<SearchPlan> {
+    job.load.is_none().then(|| SearchPlan {
+        constraints: job.constraints.clone(),
+        mode: job.mode,
+        // The same arrivals for every candidate make their differences sharper than the single figures.
+        seed: job.seed,
+        max_duration: Duration::ZERO,
+        soak: job.soak,
+        skip_thermal_check: false,
+        max_error_share: MOST_ERRORS,
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use assay_measure::{
     validity::{Finding, FindingName, Validity, Verdict},
 };
 
-use crate::fleet::AgentView;
+use crate::{fleet::AgentView, planner::Plan};
 
 /// A quick emulated job on these types.
 pub(crate) fn job(types: &[&str]) -> JobSpec {
@@ -44,8 +44,7 @@ pub(crate) fn job(types: &[&str]) -> JobSpec {
         mode: Mode::Quick,
         seed: 7,
         soak: None,
-        fixed_load: None,
-        stopping: None,
+        load: None,
         limits: ResourceLimits::default(),
         region: "us-east-1".to_owned(),
         demand: None,
@@ -147,6 +146,16 @@ pub(crate) fn latency(p95_us: u64) -> Latency {
         p999_us: p95_us + 20_000,
         max_us: p95_us + 30_000,
     }
+}
+
+/// A plan that was stored, trial by trial, and read again.
+pub(crate) fn stored(plan: &Plan) -> Plan {
+    let text = serde_json::to_string(plan).unwrap();
+    let trials = plan.trials.iter().map(|trial| {
+        let text = serde_json::to_string(trial).unwrap();
+        serde_json::from_str(&text).unwrap()
+    });
+    Plan { trials: trials.collect(), ..serde_json::from_str(&text).unwrap() }
 }
 
 pub(crate) fn measured(measurement: TrialResult) -> TrialOutcome {

@@ -91,15 +91,15 @@ pub(crate) struct TrialBrief {
 impl TrialBrief {
     /// A planned trial, with those who share it.
     pub(crate) fn of(plan: &Plan, trial: &PlannedTrial) -> Self {
-        let shared_by = plan.candidates_of(&trial.spec.id);
+        let shared_by = plan.candidates_of(&trial.id);
         Self {
-            id: trial.spec.id.clone(),
+            id: trial.id.clone(),
             instance_types: shared_by.map(|candidate| candidate.instance_type.clone()).collect(),
-            serving: match &trial.spec.subject {
+            serving: match &trial.subject {
                 TrialSubject::Served(served) => Serving::Configured(served.configuration.clone()),
                 TrialSubject::Endpoint { endpoint } => Serving::Endpoint(endpoint.clone()),
             },
-            emulated: trial.spec.emulated().is_some(),
+            emulated: trial.subject.emulated().is_some(),
             expected: trial.expected,
         }
     }

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use assay_measure::{ids::Sha256, job::JobSpec};
+use assay_measure::{ids::Sha256, job::JobSpec, load_profile::LoadProfile};
 use jiff::Timestamp;
 use thiserror::Error;
 
@@ -25,7 +25,8 @@ pub(crate) enum NotRemoved {
 
 /// What a job refers to, without what it still waits for.
 pub(crate) fn of(spec: &JobSpec) -> Vec<Sha256> {
-    let files = spec.model().into_iter().chain([&spec.payload.artifact]);
+    let recording = spec.load.as_ref().and_then(LoadProfile::artifact);
+    let files = spec.model().into_iter().chain([&spec.payload.artifact]).chain(recording);
     files.filter(|file| !file.is_awaited()).map(|file| file.sha256.clone()).collect()
 }
 

@@ -20,8 +20,12 @@ use assay_measure::{
     trial::ArtifactRef,
 };
 use assay_planning::{
-    job_report::JobFacts, job_state::JobState, planner::Plan, price_file::PriceRow,
-    prices::PriceQuote, trial_state::Trial,
+    job_report::JobFacts,
+    job_state::JobState,
+    planner::{Plan, PlannedTrial},
+    price_file::PriceRow,
+    prices::PriceQuote,
+    trial_state::Trial,
 };
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -84,10 +88,10 @@ pub(crate) enum Change {
     JobPlanned {
         /// The job.
         job: JobName,
-        /// What to run, and what it costs.
+        /// Its candidates, and what they cost. The trials of this plan are not looked at.
         planned: Box<Planned>,
-        /// The trials that are new.
-        trials: Vec<TrialRecord>,
+        /// The trials that are new: each is written once.
+        trials: Vec<(PlannedTrial, TrialRecord)>,
     },
     /// A job moved, or waits for another reason.
     JobMoved {
@@ -172,6 +176,20 @@ pub(crate) struct Planned {
     pub(crate) prices: BTreeMap<InstanceTypeName, PriceQuote>,
 }
 
+impl Planned {
+    /// What is written when these trials were added to the plan.
+    pub(crate) fn change(&self, job: JobName, added: &[TrialId]) -> Change {
+        let planned = Self { plan: self.plan.without_trials(), prices: self.prices.clone() };
+        let is_new = |trial: &&PlannedTrial| added.contains(&trial.id);
+        let queued = |trial: &PlannedTrial| {
+            let record = TrialRecord { id: trial.id.clone(), trial: Trial::queued(), run: None };
+            (trial.clone(), record)
+        };
+        let trials = self.plan.trials.iter().filter(is_new).map(queued).collect();
+        Change::JobPlanned { job, planned: Box::new(planned), trials }
+    }
+}
+
 /// A trial as it is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TrialRecord {
@@ -224,9 +242,11 @@ pub(crate) struct JobSummary {
     pub(crate) modified_at: Timestamp,
     /// When it ended.
     pub(crate) finished_at: Option<Timestamp>,
-    /// What is planned, once that is decided.
+    /// What is planned, once that is decided; without the trials.
     pub(crate) planned: Option<Planned>,
-    /// How many trials have ended.
+    /// How many trials are planned.
+    pub(crate) trials_total: u32,
+    /// How many of them have ended.
     pub(crate) trials_ended: u32,
     /// The best candidate, once the job has ended.
     pub(crate) recommended: Option<Recommended>,
@@ -325,4 +345,88 @@ impl StoreError {
 
 pub(crate) fn broken(action: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |source| StoreError::Database { action, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use assay_measure::{search::Mode, units::Bytes};
+    use assay_planning::{
+        catalogue::Catalogue,
+        fleet::AgentView,
+        planner::{self, EndedTrial},
+    };
+
+    use super::*;
+    use crate::tests::support::{host, job_spec, measured};
+
+    const TYPES: u32 = 20;
+
+    /// Twenty types of fifty configurations each, of which all are measured quickly and then in full.
+    fn job() -> JobSpec {
+        let mut spec = job_spec("many", &[]);
+        let shape = |vcpus: u32| format!("own.{vcpus}={vcpus}x1GiB@0.05").parse().unwrap();
+        spec.instance_types = (1..=TYPES).map(shape).collect();
+        spec.mode = Mode::Full;
+        spec.goals = "cost=low,latency=high,throughput=low".parse().ok();
+        let batches: Vec<String> = (1..=50).map(|size| size.to_string()).collect();
+        for settings in ["workers=1", "intra-op=1", &format!("max-batch={}", batches.join(","))] {
+            spec.sweep.add(settings).unwrap();
+        }
+        spec
+    }
+
+    #[test]
+    fn each_of_two_thousand_trials_is_written_once_however_often_the_plan_grows() {
+        let job = job();
+        let large = AgentView {
+            name: "large".parse().unwrap(),
+            instance_type: "local".parse().unwrap(),
+            fingerprint: "machine".parse().unwrap(),
+            host: assay_measure::hardware::HostFacts {
+                vcpus: 64,
+                memory_bytes: Bytes::gib(64),
+                ..host()
+            },
+            busy: false,
+            draining: false,
+            may_emulate: true,
+            endpoints: BTreeSet::new(),
+        };
+        let fleet = [large];
+        let plan = planner::plan(&job, Catalogue::builtin(), &fleet).unwrap();
+        let all =
+            |plan: &Plan| plan.trials.iter().map(|trial| trial.id.clone()).collect::<Vec<_>>();
+        let mut planned = Planned { plan, prices: BTreeMap::new() };
+        let mut written = Vec::new();
+        let mut write = |planned: &Planned, added: &[TrialId]| {
+            let Change::JobPlanned { planned, trials, .. } =
+                planned.change(job.name.clone(), added)
+            else {
+                panic!("another change")
+            };
+            assert!(planned.plan.trials.is_empty(), "trials are not written with the plan");
+            written.extend(trials.into_iter().map(|(trial, _)| trial.id));
+        };
+        write(&planned, &all(&planned.plan));
+        let mut growths = 0;
+        for vcpus in 1..=TYPES {
+            let of: BTreeMap<TrialId, u32> = planned
+                .plan
+                .trials
+                .iter()
+                .map(|trial| (trial.id.clone(), trial.subject.emulated().unwrap().vcpus))
+                .collect();
+            let ended = |id: &TrialId| {
+                (of[id] <= vcpus).then(|| EndedTrial { outcome: measured(), repeats: 0 })
+            };
+            let left = Duration::from_secs(1_000_000);
+            let added = planned.plan.advance_race(&job, &fleet, ended, left).unwrap_or_default();
+            growths += u32::from(!added.is_empty());
+            write(&planned, &added);
+        }
+        assert_eq!((growths, planned.plan.trials.len()), (TYPES, 2000));
+        assert_eq!(written, all(&planned.plan));
+    }
 }

@@ -6,6 +6,7 @@ use assay_measure::{
     configuration::Configuration,
     hardware::{GpuUtilization, HostFacts, LimitInForce, Shape, Utilization},
     latency::Latency,
+    load_profile::{LoadProfile, Recording},
     outcome::{HarnessFigures, OutputDeviation, TrialOutcome, TrialResult},
     schedule::{Arrivals, Load, Phase},
     search::{Answer, Confirmation, Drift, Estimate, LimitedBy, Mode, SearchPlan},
@@ -78,14 +79,14 @@ fn search() -> Work {
 #[test]
 fn a_trial_spec_survives_the_wire() {
     let rate = Rate::per_second(12.5).unwrap();
-    let fixed = Work::Fixed(vec![
+    let fixed = Work::Load(LoadProfile::Phases(vec![
         Phase { load: Load::Closed { users: 3 }, duration: Duration::from_secs(5) },
         Phase {
             load: Load::Open { rate, arrivals: Arrivals::Constant, seed: 1 },
             duration: Duration::from_secs(5),
         },
         Phase { load: Load::Replay { at_us: vec![0, 5, 5, 9] }, duration: Duration::from_secs(1) },
-    ]);
+    ]));
     let stopping = StoppingConditions {
         max_invocations: Some(rate),
         latency: vec!["p99<=80ms".parse().unwrap()],
@@ -93,8 +94,14 @@ fn a_trial_spec_survives_the_wire() {
         max_error_share: 0.02,
     };
     let users = Phase { load: Load::Closed { users: 3 }, duration: Duration::from_secs(5) };
-    let stepped = Work::Stepped(SteppedLoad::new(vec![users], stopping).unwrap());
-    for work in [search(), fixed, stepped] {
+    let stepped =
+        Work::Load(LoadProfile::Stepped(SteppedLoad::new(vec![users], stopping).unwrap()));
+    let recorded = Work::Load(LoadProfile::Recorded(Recording {
+        artifact: artifact("arrivals.txt"),
+        arrivals: 10_000_000,
+        duration: Duration::from_secs(600),
+    }));
+    for work in [search(), fixed, stepped, recorded] {
         let spec = spec(work);
         assert_eq!(TrialSpec::try_from(v1::TrialSpec::from(spec.clone())).unwrap(), spec);
     }

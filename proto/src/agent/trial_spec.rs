@@ -6,6 +6,7 @@ use assay_measure::{
     configuration::Configuration,
     environment::check_name,
     hardware::Shape,
+    load_profile::{LoadProfile, Recording},
     schedule::{Arrivals, Load, Phase},
     search::SearchPlan,
     stepped_load::{SteppedLoad, StoppingConditions},
@@ -36,8 +37,15 @@ impl From<TrialSpec> for v1::TrialSpec {
             inputs: texts(&spec.inputs),
             work: Some(match spec.work {
                 Work::Search(plan) => v1::trial_spec::Work::Search(plan.into()),
-                Work::Fixed(phases) => v1::trial_spec::Work::Fixed(fixed_load(phases)),
-                Work::Stepped(load) => v1::trial_spec::Work::Stepped(load.into()),
+                Work::Load(LoadProfile::Phases(phases)) => {
+                    v1::trial_spec::Work::Fixed(fixed_load(phases))
+                }
+                Work::Load(LoadProfile::Stepped(load)) => {
+                    v1::trial_spec::Work::Stepped(load.into())
+                }
+                Work::Load(LoadProfile::Recorded(recording)) => {
+                    v1::trial_spec::Work::Recorded(recording.into())
+                }
             }),
             request_timeout_us: micros(spec.request_timeout),
         }
@@ -49,8 +57,13 @@ impl TryFrom<v1::TrialSpec> for TrialSpec {
     fn try_from(wire: v1::TrialSpec) -> Result<Self, Malformed> {
         let work = match wire.work.ok_or_else(|| Malformed::missing("work"))? {
             v1::trial_spec::Work::Search(plan) => Work::Search(plan.try_into()?),
-            v1::trial_spec::Work::Fixed(load) => Work::Fixed(phases(load)?),
-            v1::trial_spec::Work::Stepped(load) => Work::Stepped(load.try_into()?),
+            v1::trial_spec::Work::Fixed(load) => Work::Load(LoadProfile::Phases(phases(load)?)),
+            v1::trial_spec::Work::Stepped(load) => {
+                Work::Load(LoadProfile::Stepped(load.try_into()?))
+            }
+            v1::trial_spec::Work::Recorded(load) => {
+                Work::Load(LoadProfile::Recorded(load.try_into()?))
+            }
         };
         let subject = match &wire.endpoint {
             Some(name) => endpoint(name, &wire.model, &wire.configuration)?,
@@ -93,6 +106,30 @@ pub(crate) fn phases(load: v1::FixedLoad) -> Result<Vec<Phase>, Malformed> {
         return Err(Malformed::missing("phases"));
     }
     all("phases", load.phases)
+}
+
+impl From<Recording> for v1::RecordedLoad {
+    fn from(recording: Recording) -> Self {
+        Self {
+            artifact: Some(recording.artifact.into()),
+            arrivals: recording.arrivals,
+            duration_us: micros(recording.duration),
+        }
+    }
+}
+
+impl TryFrom<v1::RecordedLoad> for Recording {
+    type Error = Malformed;
+    fn try_from(wire: v1::RecordedLoad) -> Result<Self, Malformed> {
+        if wire.arrivals == 0 || wire.duration_us == 0 {
+            return Err(Malformed::new("recorded_load", "holds no arrivals"));
+        }
+        Ok(Self {
+            artifact: required("artifact", wire.artifact)?,
+            arrivals: wire.arrivals,
+            duration: duration("duration_us", wire.duration_us)?,
+        })
+    }
 }
 
 impl From<SteppedLoad> for v1::SteppedLoad {

@@ -152,11 +152,9 @@ fn a_trace_must_ascend() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("trace.txt");
     fs::write(&path, "# seconds\n0\n0.5\n0.5\n1.25\n").unwrap();
-    let phase = read_trace(&path).unwrap();
-    assert_eq!(
-        phase.load,
-        assay_measure::schedule::Load::Replay { at_us: vec![0, 500_000, 500_000, 1_250_000] }
-    );
+    let (recording, file) = read_trace(&path).unwrap();
+    assert_eq!((recording.arrivals, recording.duration), (4, Duration::from_micros(1_250_001)));
+    assert_eq!(recording.artifact, file.reference());
     for bad in ["", "1\n0.5\n", "x\n", "-1\n", "NaN\n"] {
         fs::write(&path, bad).unwrap();
         assert!(read_trace(&path).is_err(), "{bad:?} was accepted");

@@ -7,7 +7,6 @@ use assay_measure::{
     money::PricePerHour,
     outcome::{StepResult, TrialResult},
     search::{Mode, Purpose},
-    trial::Work,
     validity::{Finding, FindingName, Validity, Verdict},
 };
 
@@ -56,10 +55,8 @@ pub(super) fn without_figures(
 
 /// How thoroughly the trial searches that a candidate's figures come from.
 pub(super) fn mode_of(facts: &JobFacts, candidate: &Candidate) -> Mode {
-    match facts.plan.trial(&candidate.trial).map(|trial| &trial.spec.work) {
-        Some(Work::Search(search)) => search.mode,
-        Some(Work::Fixed(_) | Work::Stepped(_)) | None => facts.spec.mode,
-    }
+    let trial = facts.plan.trial(&candidate.trial);
+    trial.and_then(|trial| trial.search.as_ref()).map_or(facts.spec.mode, |search| search.mode)
 }
 
 /// A measured candidate; which list it belongs to is decided elsewhere.

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use assay_measure::{
     ids::TrialId,
     job::{Demand, Goals, JobSpec},
+    load_profile::LoadProfile,
     outcome::{OutputDeviation, StepResult, TrialResult},
     schedule::fixed_load::FixedLoad,
     search::{LimitedBy, Mode, Purpose},
@@ -122,7 +123,7 @@ fn of_a_fixed_load() -> JobFacts {
     figures.first_error = Some("status 500: overloaded".to_owned());
     let mut job = facts(&["own.a=1x1GiB@0.02"], vec![measured(figures)]);
     let stairs: FixedLoad = "stairs:3x2/30s".parse().unwrap();
-    job.spec.fixed_load = Some(stairs.phases(Duration::from_secs(30)));
+    job.spec.load = Some(LoadProfile::Phases(stairs.phases(Duration::from_secs(30))));
     for facts in job.trials.values_mut() {
         let level = |index: u32, users: u32, per_minute: f64| StepResult {
             index,
@@ -174,8 +175,7 @@ fn full() -> JobFacts {
             let outcome = measured(racing(&plan.trials[number], number));
             let steps = vec![step(1, 30_000), open_step(1, 480.0, 44_000)];
             let end = Some(TrialEnd::Reported { outcome });
-            trials
-                .insert(plan.trials[number].spec.id.clone(), TrialFacts { end, steps, repeats: 0 });
+            trials.insert(plan.trials[number].id.clone(), TrialFacts { end, steps, repeats: 0 });
         }
         let ended = |trial: &TrialId| match trials.get(trial)?.end.clone()? {
             TrialEnd::Reported { outcome } => Some(EndedTrial { outcome, repeats: 0 }),
@@ -193,7 +193,7 @@ fn full() -> JobFacts {
 
 fn racing(trial: &PlannedTrial, number: usize) -> TrialResult {
     let mut figures = measurement(500.0 + 37.5 * number as f64, 4.0 + number as f64);
-    figures.configuration = trial.spec.served().map(|served| served.configuration.clone());
+    figures.configuration = trial.subject.served().map(|served| served.configuration.clone());
     figures.output_deviation =
         (number % 2 == 1).then_some(OutputDeviation { max: 0.031, mean: 0.0021 });
     figures.energy_j_per_inference = (number == 2).then_some(0.75);

@@ -419,10 +419,9 @@ pub(super) fn of_job(
         let ranks: Vec<String> = best.tied_with.iter().map(|rank| format!("#{rank}")).collect();
         warnings.push(format!("#1 is tied with {}: their intervals overlap", ranks.join(", ")));
     }
-    if facts.spec.mode == Mode::Quick && facts.spec.fixed_load.is_none() && !ranking.is_empty() {
+    if facts.spec.mode == Mode::Quick && facts.spec.load.is_none() && !ranking.is_empty() {
         warnings.push(
-            "quick mode heats the machine for seconds only, so throttling may be missed"
-                .to_owned(),
+            "quick mode heats the machine for seconds only, so throttling may be missed".to_owned(),
         );
     }
     warnings

@@ -38,10 +38,10 @@ pub(crate) fn facts_on(agent: AgentView, types: &[&str], outcomes: Vec<TrialOutc
     let ended = |(trial, mut outcome): (&PlannedTrial, TrialOutcome)| {
         if let TrialOutcome::Measured(measurement) = &mut outcome {
             measurement.configuration =
-                trial.spec.served().map(|served| served.configuration.clone());
+                trial.subject.served().map(|served| served.configuration.clone());
         }
         let end = Some(TrialEnd::Reported { outcome });
-        (trial.spec.id.clone(), TrialFacts { end, steps: vec![step(1, 61_000)], repeats: 0 })
+        (trial.id.clone(), TrialFacts { end, steps: vec![step(1, 61_000)], repeats: 0 })
     };
     let trials = plan.trials.iter().zip(outcomes).map(ended).collect();
     let created_at: Timestamp = "2026-11-22T14:00:00Z".parse().unwrap();
@@ -121,7 +121,7 @@ pub(crate) fn of_an_endpoint() -> JobFacts {
     figures.configuration = None;
     let end = Some(TrialEnd::Reported { outcome: measured(figures) });
     let ended = TrialFacts { end, steps: vec![step(1, 61_000)], repeats: 0 };
-    let trials = BTreeMap::from([(plan.trials[0].spec.id.clone(), ended)]);
+    let trials = BTreeMap::from([(plan.trials[0].id.clone(), ended)]);
     JobFacts {
         spec,
         plan,

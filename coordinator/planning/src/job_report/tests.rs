@@ -162,7 +162,7 @@ fn every_other_ending_is_named_in_failed() {
             measured(measurement(1.0, 0.0)),
         ],
     );
-    let second = job.plan.trials[1].spec.id.clone();
+    let second = job.plan.trials[1].id.clone();
     for (end, expected) in [
         (
             TrialEnd::Lost { losses: 3, last_agent: "a1".parse().unwrap() },
@@ -193,7 +193,7 @@ fn a_running_job_reports_what_it_has() {
         facts(TYPES, vec![measured(measurement(900.0, 1.0)), measured(measurement(1.0, 0.0))]);
     job.status = JobStatus::Running;
     job.finished_at = None;
-    let second = job.plan.trials[1].spec.id.clone();
+    let second = job.plan.trials[1].id.clone();
     job.trials.get_mut(&second).unwrap().end = None;
     let report = reported(&job);
     assert_eq!(report.progress, Progress { trials: 2, ended: 1 });
@@ -400,17 +400,17 @@ fn raced(full: Option<TrialEnd>) -> JobFacts {
     job.spec.mode = Mode::Full;
     let screening = job.plan.trials[0].clone();
     let mut second = screening.clone();
-    second.spec.id = "demo/2".parse().unwrap();
-    if let assay_measure::trial::Work::Search(search) = &mut second.spec.work {
+    second.id = "demo/2".parse().unwrap();
+    if let Some(search) = &mut second.search {
         search.mode = Mode::Full;
     }
     job.trials.insert(
-        second.spec.id.clone(),
+        second.id.clone(),
         TrialFacts { end: full, steps: vec![step(1, 61_000)], repeats: 0 },
     );
     let candidate = &mut job.plan.candidates[0];
-    candidate.stage = Stage::Final { screening: screening.spec.id.clone() };
-    candidate.trial = second.spec.id.clone();
+    candidate.stage = Stage::Final { screening: screening.id.clone() };
+    candidate.trial = second.id.clone();
     job.plan.trials.push(second);
     job
 }

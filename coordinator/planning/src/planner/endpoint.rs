@@ -3,15 +3,12 @@
 use std::{fmt, time::Duration};
 
 use assay_measure::{
-    configuration::Configuration,
-    hardware::Shape,
-    ids::EndpointName,
-    job::JobSpec,
-    trial::{TrialSubject, Work},
+    configuration::Configuration, hardware::Shape, ids::EndpointName, job::JobSpec,
+    trial::TrialSubject,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Candidate, Placement, Plan, PlannedTrial, Stage, trial_spec};
+use super::{Candidate, Placement, Plan, PlannedTrial, Stage, search};
 use crate::fleet::AgentView;
 
 /// How a candidate answers.
@@ -60,7 +57,6 @@ impl Plan {
     pub(super) fn add_endpoint(
         &mut self,
         job: &JobSpec,
-        work: &Work,
         endpoint: &EndpointName,
         agent: &AgentView,
     ) {
@@ -81,8 +77,14 @@ impl Plan {
             endpoint: endpoint.clone(),
             instance_type: instance_type.clone(),
         };
-        let spec = trial_spec(job, id, instance_type, subject, work.clone());
-        self.trials.push(PlannedTrial { spec, placement, expected: Duration::ZERO });
+        self.trials.push(PlannedTrial {
+            id,
+            instance_type,
+            subject,
+            search: search(job),
+            placement,
+            expected: Duration::ZERO,
+        });
     }
 }
 
@@ -133,8 +135,8 @@ mod tests {
         let plan = planned(&alone(), &fleet);
         assert_eq!(shown(&plan), ["onprem.small endpoint mine"]);
         let [trial] = plan.trials.as_slice() else { panic!("{plan:?}") };
-        assert!(trial.spec.served().is_none());
-        assert!(matches!(trial.spec.work, Work::Search(_)));
+        assert!(trial.subject.served().is_none());
+        assert!(trial.search.is_some());
         let allowed: Vec<bool> = fleet.iter().map(|agent| trial.placement.allows(agent)).collect();
         assert_eq!(allowed, [false, true, false]);
         // The price is that of the type: an agent on another machine may not take its place.
@@ -162,7 +164,7 @@ mod tests {
         let stages: Vec<&Stage> = plan.candidates.iter().map(|one| &one.stage).collect();
         assert_eq!(stages[0], &Stage::Single);
         assert!(stages[1..].iter().all(|stage| **stage == Stage::Screening), "{stages:?}");
-        let Work::Search(search) = &plan.trials[0].spec.work else { panic!("no search") };
+        let search = plan.trials[0].search.as_ref().unwrap();
         assert_eq!(search.mode, Mode::Full, "its figures are wanted in full");
     }
 
@@ -209,8 +211,7 @@ mod tests {
     #[test]
     fn a_plan_with_an_endpoint_survives_being_stored() {
         let plan = planned(&beside(&["ml.c5.large"]), &[offering("a", &["mine"])]);
-        let text = serde_json::to_string(&plan).unwrap();
-        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+        assert_eq!(testing::stored(&plan), plan);
         let candidate = serde_json::to_value(&plan.candidates[1]).unwrap();
         assert!(candidate["configuration"]["workers"].is_u64(), "as it was stored before");
     }

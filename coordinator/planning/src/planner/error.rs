@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use assay_measure::{
-    ids::{EndpointName, InstanceTypeName},
-    stepped_load::SteppedLoadError,
-};
+use assay_measure::ids::{EndpointName, InstanceTypeName};
 use thiserror::Error;
 
 use super::MOST_CANDIDATES;
@@ -36,9 +33,6 @@ pub enum PlanError {
         /// What contradicts what.
         conflict: EnvironmentConflict,
     },
-    /// The load with its stopping conditions cannot be held.
-    #[error(transparent)]
-    SteppedLoad(#[from] SteppedLoadError),
     /// The sweep multiplies out to too many.
     #[error("the sweep makes {count} candidates; at most {MOST_CANDIDATES} can be planned")]
     TooMany {
@@ -66,10 +60,6 @@ impl PlanError {
             ),
             Self::Environment { .. } => {
                 "give every setting once: by an environment variable or by the sweep".to_owned()
-            }
-            Self::SteppedLoad(_) => {
-                "give phases of users with stopping conditions, or leave the conditions out"
-                    .to_owned()
             }
             Self::TooMany { .. } => "sweep fewer settings at a time".to_owned(),
         }

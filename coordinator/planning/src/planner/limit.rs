@@ -33,7 +33,7 @@ impl Plan {
                 reason: format!("not measured: the job may run at most {most} trials"),
             });
         }
-        self.trials.retain(|trial| kept.contains(&trial.spec.id));
+        self.trials.retain(|trial| kept.contains(&trial.id));
         self.renumber(job);
     }
 
@@ -58,7 +58,7 @@ impl Plan {
         let mut names: BTreeMap<TrialId, TrialId> = BTreeMap::new();
         for (number, trial) in (1..).zip(&mut self.trials) {
             let name = TrialId::of(&job.name, number);
-            names.insert(std::mem::replace(&mut trial.spec.id, name.clone()), name);
+            names.insert(std::mem::replace(&mut trial.id, name.clone()), name);
         }
         for candidate in &mut self.candidates {
             if let Some(name) = names.get(&candidate.trial) {

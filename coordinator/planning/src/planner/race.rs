@@ -23,7 +23,6 @@ use assay_measure::{
     outcome::{TrialOutcome, TrialResult},
     search::Mode,
     slo::SloMetric,
-    trial::Work,
     validity::Verdict,
 };
 use serde::{Deserialize, Serialize};
@@ -90,7 +89,7 @@ impl Candidate {
 impl Plan {
     /// Makes quick trials of those whose candidates have rivals of the same instance type.
     pub(super) fn begin_race(&mut self, job: &JobSpec) {
-        if job.mode != Mode::Full || job.fixed_load.is_some() {
+        if job.mode != Mode::Full || job.load.is_some() {
             return;
         }
         let has_rivals = |candidate: &&Candidate| {
@@ -108,8 +107,8 @@ impl Plan {
             }
         }
         for trial in &mut self.trials {
-            if let Work::Search(search) = &mut trial.spec.work
-                && screenings.contains(&trial.spec.id)
+            if let Some(search) = &mut trial.search
+                && screenings.contains(&trial.id)
             {
                 search.mode = Mode::Quick;
                 search.soak = None;
@@ -177,9 +176,9 @@ impl Plan {
         let finals = &mut self.trials[first_new..];
         let queue = timing::longest_queue(finals, fleet);
         for (trial, makes_up_for) in finals.iter_mut().zip(makes_up_for) {
-            timing::give(trial, queue, time_left, makes_up_for);
+            timing::give(trial, job, queue, time_left, makes_up_for);
         }
-        decided.then(|| finals.iter().map(|trial| trial.spec.id.clone()).collect())
+        decided.then(|| finals.iter().map(|trial| trial.id.clone()).collect())
     }
 
     fn send_to_final(&mut self, job: &JobSpec, index: usize) {
@@ -203,8 +202,8 @@ impl Plan {
 }
 
 fn in_full(job: &JobSpec, mut trial: PlannedTrial, id: TrialId) -> PlannedTrial {
-    trial.spec.id = id;
-    if let Work::Search(search) = &mut trial.spec.work {
+    trial.id = id;
+    if let Some(search) = &mut trial.search {
         search.mode = Mode::Full;
         search.soak = job.soak;
         search.skip_thermal_check = false;

@@ -4,9 +4,10 @@ use assay_measure::{
     environment::EnvironmentRanges,
     hardware::GpuFacts,
     job::{JobSpec, Sweep},
+    load_profile::LoadProfile,
     schedule::{Arrivals, Load, Phase},
     search::Mode,
-    stepped_load::StoppingConditions,
+    stepped_load::{SteppedLoad, StoppingConditions},
     units::{Bytes, Rate},
 };
 
@@ -22,8 +23,7 @@ fn reason(plan: &Plan) -> &str {
 }
 
 fn search_of(trial: &PlannedTrial) -> &SearchPlan {
-    let Work::Search(search) = &trial.spec.work else { panic!("not a search") };
-    search
+    trial.search.as_ref().unwrap()
 }
 
 #[test]
@@ -32,13 +32,13 @@ fn emulated_types_of_the_same_shape_share_one_trial_per_configuration() {
     assert_eq!((plan.candidates.len(), plan.trials.len()), (4, 2));
     assert!(plan.candidates.iter().all(|candidate| candidate.emulated));
     assert_eq!(plan.candidates[0].trial, plan.candidates[2].trial);
-    let first = &plan.trials[0].spec;
+    let first = &plan.trials[0];
     assert_eq!((first.id.as_str(), first.instance_type.as_str()), ("demo/1", "ml.c5.large"));
     // ml.c5.large has 4 GiB, ml.m5.large has 8 GiB: the smaller one is in force.
-    assert_eq!(first.emulated(), Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }));
+    assert_eq!(first.subject.emulated(), Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) }));
     let plan = planned(&testing::job(&["ml.m5.large", "ml.c5.large"]), &[local()]);
     assert_eq!(
-        plan.trials[0].spec.emulated(),
+        plan.trials[0].subject.emulated(),
         Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(4) })
     );
 }
@@ -48,7 +48,7 @@ fn types_with_other_processors_do_not_share_a_trial() {
     let plan = planned(&testing::job(&["onprem.small=1x2GiB@0.05", "ml.c5.large"]), &[local()]);
     assert_eq!((plan.candidates.len(), plan.trials.len()), (3, 3));
     assert_eq!(
-        plan.trials[0].spec.emulated(),
+        plan.trials[0].subject.emulated(),
         Some(Shape { vcpus: 1, memory_bytes: Bytes::gib(2) })
     );
 }
@@ -58,15 +58,15 @@ fn a_shared_trial_that_runs_out_of_memory_is_run_again_for_the_larger_types() {
     let mut plan =
         planned(&testing::job(&["ml.c5.large", "ml.m5.large", "own.large=2x8GiB"]), &[local()]);
     let trials = plan.trials.len();
-    let first = plan.trials[0].spec.id.clone();
+    let first = plan.trials[0].id.clone();
     let exhausted = testing::failed(FailureKind::OutOfMemory, "used 4.1 GiB");
     assert_eq!(plan.after_outcome(&first, &testing::failed(FailureKind::HostCrashed, "x")), []);
     let added = plan.after_outcome(&first, &exhausted);
     assert_eq!(added, ["demo/3".parse().unwrap()]);
     assert_eq!(plan.trials.len(), trials + 1);
     let again = plan.trial(&added[0]).unwrap();
-    assert_eq!(again.spec.emulated(), Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(8) }));
-    assert_eq!(again.spec.instance_type.as_str(), "ml.m5.large");
+    assert_eq!(again.subject.emulated(), Some(Shape { vcpus: 2, memory_bytes: Bytes::gib(8) }));
+    assert_eq!(again.instance_type.as_str(), "ml.m5.large");
     let moved: Vec<&str> =
         plan.candidates_of(&added[0]).map(|member| member.instance_type.as_str()).collect();
     assert_eq!(moved, ["ml.m5.large", "own.large"]);
@@ -107,7 +107,7 @@ fn an_own_type_is_known_by_its_shape_or_by_an_agent_of_it() {
     assert_eq!(planned(&testing::job(&["onprem.a=2x4GiB"]), &[local()]).trials.len(), 2);
     let own = testing::agent("own", "onprem.a", 4, Bytes::gib(8));
     let plan = planned(&testing::job(&["onprem.a"]), &[own]);
-    assert!(plan.trials.iter().all(|trial| trial.spec.emulated().is_none()));
+    assert!(plan.trials.iter().all(|trial| trial.subject.emulated().is_none()));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn every_candidate_gets_the_same_arrivals_and_an_equal_share_of_the_time() {
         let search = search_of(trial);
         assert_eq!((search.seed, search.max_duration), (7, Duration::from_secs(75)));
         assert_eq!(search.constraints, job.constraints);
-        assert_eq!(trial.spec.request_timeout, Duration::from_secs(5));
+        assert_eq!(trial.spec(&job).request_timeout, Duration::from_secs(5));
     }
     assert!(plan.warnings.is_empty(), "{:?}", plan.warnings);
     assert_eq!(plan.expected(&job), Duration::from_secs(3 * 65));
@@ -264,9 +264,9 @@ fn a_fixed_load_takes_the_place_of_the_search() {
     let load =
         Load::Open { rate: Rate::per_second(5.0).unwrap(), arrivals: Arrivals::Poisson, seed: 1 };
     let phases = vec![Phase { load, duration: Duration::from_secs(20) }];
-    job.fixed_load = Some(phases.clone());
+    job.load = Some(LoadProfile::Phases(phases.clone()));
     let plan = planned(&job, &[local()]);
-    assert_eq!(plan.trials[0].spec.work, Work::Fixed(phases));
+    assert_eq!(plan.trials[0].spec(&job).work, Work::Load(LoadProfile::Phases(phases)));
     assert_eq!(plan.expected(&job), Duration::from_secs(30));
 }
 
@@ -297,8 +297,7 @@ fn settings_that_do_not_fit_are_rejected_and_oversubscription_that_was_asked_for
 #[test]
 fn a_plan_survives_being_stored() {
     let plan = planned(&testing::job(&["ml.c5.large", "ml.c6i.24xlarge"]), &[local()]);
-    let text = serde_json::to_string(&plan).unwrap();
-    assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+    assert_eq!(testing::stored(&plan), plan);
 }
 
 fn environment(pairs: &[(&str, &[&str])]) -> EnvironmentRanges {
@@ -329,7 +328,7 @@ fn every_type_is_tried_with_the_environments_given_for_it() {
             "own.a workers=1 intra-op=1 KMP_BLOCKTIME=0"
         ]
     );
-    let first = &planned.trials[0].spec.served().unwrap().configuration;
+    let first = &planned.trials[0].subject.served().unwrap().configuration;
     assert_eq!(first.environment["OMP_NUM_THREADS"], "1");
     assert_eq!(planned.trials.len(), 4);
 }
@@ -360,13 +359,13 @@ fn an_environment_against_the_sweep_is_refused_with_the_type() {
 fn stopping_conditions_make_of_a_fixed_load_one_that_answers_within_the_constraints() {
     let mut job = testing::job(&["ml.c5.large"]);
     job.constraints = vec!["p95<=50ms".parse().unwrap()];
-    job.stopping = Some(StoppingConditions::default());
-    let error = plan(&job, Catalogue::builtin(), &[local()]).unwrap_err();
-    assert!(error.to_string().starts_with("stopping conditions need a fixed load"), "{error}");
     let users = Phase { load: Load::Closed { users: 2 }, duration: Duration::from_secs(60) };
-    job.fixed_load = Some(vec![users]);
+    let load = SteppedLoad::new(vec![users], StoppingConditions::default()).unwrap();
+    job.load = Some(LoadProfile::Stepped(load));
     let planned = planned(&job, &[local()]);
-    let Work::Stepped(load) = &planned.trials[0].spec.work else { panic!("not a stepped load") };
+    let Work::Load(LoadProfile::Stepped(load)) = planned.trials[0].spec(&job).work else {
+        panic!("not a stepped load")
+    };
     assert_eq!(load.stopping().latency, job.constraints);
     assert!(planned.trials[0].expected >= Duration::from_secs(60));
 }

@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use assay_measure::{
-    job::JobSpec,
-    search::Mode,
-    slo::Slo,
-    trial::{ArtifactRef, Work},
+    job::JobSpec, load_profile::LoadProfile, search::Mode, slo::Slo, trial::ArtifactRef,
 };
 
 use super::{Placement, PlannedTrial};
@@ -94,7 +91,7 @@ pub(super) fn warning(
     let around = AROUND_A_SEARCH + soak + slow_start.unwrap_or_default();
     let each = per_search(mode, soak, longest_queue, time, Duration::ZERO, slow_start) + around;
     let needed = each.saturating_mul(longest_queue);
-    (job.fixed_load.is_none() && needed > time).then(|| {
+    (job.load.is_none() && needed > time).then(|| {
         format!(
             "{longest_queue} trials one after another may take up to {} s, and there are {} s for them: the last may not begin",
             needed.as_secs(),
@@ -106,19 +103,19 @@ pub(super) fn warning(
 /// Gives a trial its share of the time for a queue, less what it makes up for.
 pub(super) fn give(
     trial: &mut PlannedTrial,
+    job: &JobSpec,
     longest_queue: u32,
     time: Duration,
     makes_up_for: Duration,
 ) {
     let slow_start = trial
-        .spec
+        .subject
         .served()
         .filter(|served| served.ready_within > ready_within(&served.model))
         .map(|served| served.ready_within);
-    let load = match &mut trial.spec.work {
-        Work::Fixed(phases) => phases.iter().map(|phase| phase.duration).sum(),
-        Work::Stepped(load) => load.duration(),
-        Work::Search(search) => {
+    let load = match &mut trial.search {
+        None => job.load.as_ref().map(LoadProfile::duration).unwrap_or_default(),
+        Some(search) => {
             let soak = search.soak.unwrap_or_default();
             let own = per_search(search.mode, soak, longest_queue, time, makes_up_for, slow_start);
             search.max_duration = own + soak;

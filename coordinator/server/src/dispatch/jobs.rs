@@ -6,7 +6,7 @@ use std::{
 };
 
 use assay_measure::{
-    ids::JobName,
+    ids::{JobName, TrialId},
     job::{JobSpec, JobStatus},
     outcome::{FailureKind, TrialOutcome},
 };
@@ -289,15 +289,11 @@ impl State {
             .chain(plan.rejections.iter().map(|rejected| &rejected.instance_type))
             .collect();
         let prices = self.prices.freeze(&job.spec, names);
-        job.trials =
-            plan.trials.iter().map(|trial| ActiveTrial::queued(trial.spec.id.clone())).collect();
+        let trials: Vec<TrialId> = plan.trials.iter().map(|trial| trial.id.clone()).collect();
         let planned = Planned { plan, prices };
-        job.planned = Some(planned.clone());
-        let change = Change::JobPlanned {
-            job: job.spec.name.clone(),
-            planned: Box::new(planned),
-            trials: job.trials.iter().map(ActiveTrial::record).collect(),
-        };
+        let change = planned.change(job.spec.name.clone(), &trials);
+        job.planned = Some(planned);
+        job.trials = trials.into_iter().map(ActiveTrial::queued).collect();
         self.store(change);
     }
 

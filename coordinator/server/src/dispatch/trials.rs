@@ -370,9 +370,9 @@ impl State {
                 active.run = Some(token.clone());
                 active.steps.clear();
                 active.unclaimed_until = None;
-                let planned =
-                    self.jobs[job].planned.as_ref().and_then(|planned| planned.plan.trial(&id));
-                if let Some(spec) = planned.map(|planned| planned.spec.clone()) {
+                let ActiveJob { spec, planned, .. } = &self.jobs[job];
+                let planned = planned.as_ref().and_then(|planned| planned.plan.trial(&id));
+                if let Some(spec) = planned.map(|planned| planned.spec(spec)) {
                     self.tell_agent(&agent, AgentCommand::StartTrial(token, Box::new(spec)));
                 }
             }
@@ -445,11 +445,9 @@ impl State {
             return;
         }
         added.extend(decided.unwrap_or_default());
-        let planned = Box::new(planned.clone());
-        let added: Vec<ActiveTrial> = added.into_iter().map(ActiveTrial::queued).collect();
-        let trials = added.iter().map(ActiveTrial::record).collect();
-        self.jobs[job].trials.extend(added);
-        self.store(Change::JobPlanned { job: id.job(), planned, trials });
+        let change = planned.change(id.job(), &added);
+        self.jobs[job].trials.extend(added.into_iter().map(ActiveTrial::queued));
+        self.store(change);
     }
 }
 

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use assay_measure::{
     ids::{BadId, JobName},
     job::{JobSpec, JobStatus},
+    load_profile::LoadProfile,
     payload_file,
     trial::{ArtifactRef, Payload},
     units::as_micros,
@@ -142,6 +143,9 @@ impl JobService for Jobs {
             self.check_artifact("model", model)?;
         }
         self.check_artifact("payload", &spec.payload.artifact)?;
+        if let Some(recording) = spec.load.as_ref().and_then(LoadProfile::artifact) {
+            self.check_artifact("recorded load", recording)?;
+        }
         self.check_bodies(&spec.payload).await?;
         let name = spec.name.clone();
         let files = job_files::of(&spec);
@@ -284,11 +288,13 @@ fn contradiction(spec: &JobSpec) -> Option<(&'static str, &'static str)> {
     if spec.max_duration.is_zero() {
         return Some(("the job may take no time at all", "give --max-duration, such as 30m"));
     }
-    match &spec.fixed_load {
-        Some(phases) if phases.is_empty() => {
+    match &spec.load {
+        Some(LoadProfile::Phases(phases)) if phases.is_empty() => {
             Some(("the fixed load has no phases", "give at least one phase"))
         }
-        Some(phases) if phases.iter().any(|phase| phase.duration.is_zero()) => {
+        Some(LoadProfile::Phases(phases))
+            if phases.iter().any(|phase| phase.duration.is_zero()) =>
+        {
             Some(("a phase of the fixed load has no duration", "give every phase a duration"))
         }
         Some(_) if spec.soak.is_some() => Some((

@@ -38,7 +38,7 @@ pub(super) fn job(summary: JobSummary) -> v1::Job {
         model_name: model.map(|model| model.name).unwrap_or_default(),
         created_at: Some(timestamp(summary.created_at)),
         finished_at: summary.finished_at.map(timestamp),
-        trials_total: u32::try_from(plan.trials.len()).unwrap_or(u32::MAX),
+        trials_total: summary.trials_total,
         trials_ended: summary.trials_ended,
         reason: summary.reason,
         cost_per_inference_usd: best.as_ref().and_then(|best| best.cost_per_inference_usd),

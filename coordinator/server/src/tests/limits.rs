@@ -6,9 +6,10 @@ use assay_measure::{
     environment::EnvironmentRanges,
     hardware::Shape,
     job::{JobSpec, Sweep},
+    load_profile::LoadProfile,
     outcome::TrialOutcome,
     schedule::{Load, Phase},
-    stepped_load::{StopCause, StoppingConditions},
+    stepped_load::{SteppedLoad, StopCause, StoppingConditions},
     units::{Bytes, Rate},
 };
 use assay_proto::v1::{self, JobStatus, trial_spec::Work};
@@ -99,11 +100,12 @@ async fn a_load_with_stopping_conditions_is_ranked_by_its_plateau_and_says_why_i
     let mut agent = FakeAgent::attach(&coordinator, "a").await;
     let mut spec = job_spec("stairs", &["ml.c5.large"]);
     let users = |users| Phase { load: Load::Closed { users }, duration: Duration::from_secs(30) };
-    spec.fixed_load = Some(vec![users(1), users(2)]);
-    spec.stopping = Some(StoppingConditions {
+    let stopping = StoppingConditions {
         max_invocations: Some(Rate::per_minute(2400.0).unwrap()),
         ..StoppingConditions::default()
-    });
+    };
+    let load = SteppedLoad::new(vec![users(1), users(2)], stopping).unwrap();
+    spec.load = Some(LoadProfile::Stepped(load));
     coordinator.create(spec.clone()).await.unwrap();
     let start = agent.expect_start().await;
     let Some(Work::Stepped(load)) = start.spec.clone().unwrap().work else {
@@ -124,8 +126,10 @@ async fn a_load_with_stopping_conditions_is_ranked_by_its_plateau_and_says_why_i
     assert!(told, "{entry:#}");
 
     spec.name = "search".parse().unwrap();
-    spec.fixed_load = None;
-    let refused = coordinator.create(spec).await.unwrap_err();
+    let mut wire = v1::JobSpec::from(spec);
+    wire.fixed_load = None;
+    let request = v1::CreateJobRequest { spec: Some(wire) };
+    let refused = coordinator.jobs().await.create_job(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("need a fixed load"), "{}", refused.message());
 }

@@ -20,10 +20,7 @@ fn planned(job: &JobSpec) -> Plan {
 }
 
 fn search_of<'a>(plan: &'a Plan, id: &TrialId) -> &'a SearchPlan {
-    match &plan.trial(id).unwrap().spec.work {
-        Work::Search(search) => search,
-        Work::Fixed(_) | Work::Stepped(_) => panic!("no search"),
-    }
+    plan.trial(id).unwrap().search.as_ref().unwrap()
 }
 
 fn mode_of(plan: &Plan, id: &TrialId) -> Mode {
@@ -46,7 +43,7 @@ fn advance_after_repeats(
     let ended = outcomes.into_iter().zip(repeats);
     let ended = ended.map(|(outcome, repeats)| EndedTrial { outcome, repeats });
     let ended: BTreeMap<TrialId, EndedTrial> =
-        plan.trials.iter().map(|trial| trial.spec.id.clone()).zip(ended).collect();
+        plan.trials.iter().map(|trial| trial.id.clone()).zip(ended).collect();
     let time_left = Duration::from_secs(3600);
     plan.advance_race(job, &[local()], |id| ended.get(id).cloned(), time_left).unwrap_or_default()
 }
@@ -66,7 +63,7 @@ fn configurations_with_rivals_are_measured_quickly_first_and_others_in_full_at_o
         [("ml.c5.large", Mode::Quick), ("ml.c5.large", Mode::Quick), ("onprem.small", Mode::Full)]
     );
     let searches = plan.trials.iter().map(|trial| {
-        let search = search_of(&plan, &trial.spec.id);
+        let search = search_of(&plan, &trial.id);
         (search.soak.is_some(), search.skip_thermal_check)
     });
     assert_eq!(searches.collect::<Vec<_>>(), [(false, true), (false, true), (true, false)]);
@@ -79,7 +76,7 @@ fn configurations_with_rivals_are_measured_quickly_first_and_others_in_full_at_o
 fn only_what_the_quick_intervals_leave_in_the_race_is_measured_in_full() {
     let job = full_job(&["ml.c5.large"]);
     let mut plan = planned(&job);
-    let screenings: Vec<TrialId> = plan.trials.iter().map(|trial| trial.spec.id.clone()).collect();
+    let screenings: Vec<TrialId> = plan.trials.iter().map(|trial| trial.id.clone()).collect();
     assert_eq!(advance(&mut plan, &job, vec![measured(measurement(2000.0, 50.0))]), []);
     let both = || vec![measured(measurement(2000.0, 50.0)), measured(measurement(2200.0, 60.0))];
     let added = advance(&mut plan, &job, both());
@@ -96,7 +93,7 @@ fn only_what_the_quick_intervals_leave_in_the_race_is_measured_in_full() {
         "the screening trial still says whose it was"
     );
     assert_eq!(advance(&mut plan, &job, both()), [], "each type is decided once");
-    let Work::Search(search) = &plan.trial(&added[0]).unwrap().spec.work else { panic!() };
+    let search = plan.trial(&added[0]).unwrap().search.as_ref().unwrap();
     assert_eq!(search.max_duration, Duration::from_secs(240));
 }
 

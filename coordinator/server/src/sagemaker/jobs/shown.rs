@@ -139,7 +139,7 @@ pub(super) fn trial(
         status,
         configuration: plan
             .trial(&record.id)
-            .and_then(|trial| trial.spec.served())
+            .and_then(|trial| trial.subject.served())
             .map(|served| served.configuration.clone()),
         brought_along: brought_along(spec, specification),
         specification: specification.map(SpecificationName::to_string),

@@ -7,9 +7,10 @@ use assay_measure::{
     job::{
         CandidateType, Demand, InferenceSpecification, JobSpec, JobSubject, ResourceLimits, Sweep,
     },
+    load_profile::LoadProfile,
     search::Mode,
     slo::{Slo, SloMetric},
-    stepped_load::{FlatInvocations, StoppingConditions},
+    stepped_load::{FlatInvocations, SteppedLoad, StoppingConditions},
     trial::{ArtifactRef, Payload},
     units::Rate,
 };
@@ -40,22 +41,25 @@ pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiErro
     let request = &intake.request;
     let input = &request.input_config;
     let is_default = request.job_type == RecommendationJobType::Default;
-    let fixed_load = input
+    let traffic = input
         .traffic_pattern
         .as_ref()
         .map(|pattern| traffic::parts(pattern, input.job_duration_in_seconds))
         .transpose()?;
     let thresholds = thresholds(request.stopping_conditions.as_ref())?;
-    let has_traffic = fixed_load.is_some();
-    let stopping = has_traffic
-        .then(|| stopping(request.stopping_conditions.as_ref(), thresholds.clone()))
+    let has_traffic = traffic.is_some();
+    let load = traffic
+        .map(|phases| {
+            let stopping = stopping(request.stopping_conditions.as_ref(), thresholds.clone())?;
+            SteppedLoad::new(phases, stopping).map(LoadProfile::Stepped).map_err(refused)
+        })
         .transpose()?;
     let within = seconds(input.job_duration_in_seconds).unwrap_or(if is_default {
         DEFAULT_DURATION
     } else {
         LONGEST_DURATION
     });
-    let traffic_time: Duration = fixed_load.iter().flatten().map(|part| part.duration).sum();
+    let traffic_time = load.as_ref().map(LoadProfile::duration).unwrap_or_default();
     let endpoints = input.endpoint_configurations.as_deref().unwrap_or_default();
     Ok(JobSpec {
         name: request.job_name.parse().map_err(refused)?,
@@ -76,8 +80,7 @@ pub(crate) fn job_spec(intake: &Intake, region: &str) -> Result<JobSpec, ApiErro
         mode: if within < LONG_ENOUGH { Mode::Quick } else { Mode::Full },
         seed: SEED,
         soak: None,
-        fixed_load,
-        stopping,
+        load,
         limits: limits(input.resource_limit.as_ref(), within),
         region: region.to_owned(),
         demand: demand(request.stopping_conditions.as_ref())?,

@@ -11,7 +11,7 @@ create table job (
     reason          text    not null,
     spec_json       text    not null,
     state_json      text    not null,
-    -- What to run and what it cost when that was decided; 'null' until then.
+    -- Candidates and what they cost when that was decided, without the trials; 'null' until then.
     plan_json       text    not null,
     recommended_json text
 ) strict;
@@ -28,6 +28,8 @@ create table deleted_job (
 create table trial (
     id                  text    primary key not null,
     job                 text    not null references job (name) on delete cascade,
+    -- What is run, as it was planned.
+    planned_json        text    not null,
     state               text    not null,
     -- History and state, the outcome included.
     state_json          text    not null,

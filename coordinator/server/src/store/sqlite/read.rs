@@ -10,6 +10,7 @@ use assay_measure::{
 };
 use assay_planning::{
     job_report::{JobFacts, TrialFacts},
+    planner::PlannedTrial,
     price_file::PriceRow,
 };
 use assay_proto::v1;
@@ -61,7 +62,10 @@ async fn active_jobs(db: &SqlitePool) -> Result<Vec<RecoveredJob>, StoreError> {
     .map_err(broken("read jobs from"))?;
     let mut jobs = Vec::with_capacity(rows.len());
     for row in rows {
-        let record = job_record(&row)?;
+        let mut record = job_record(&row)?;
+        if let Some(planned) = &mut record.planned {
+            planned.plan.trials = planned_trials(db, &record.spec.name).await?;
+        }
         let mut trials = Vec::new();
         for trial in trials_of(db, &record.spec.name).await? {
             let reported = reported_steps(db, &trial).await?;
@@ -93,6 +97,17 @@ async fn trials_of(db: &SqlitePool, job: &JobName) -> Result<Vec<TrialRecord>, S
             .await
             .map_err(broken("read trials from"))?;
     rows.iter().map(trial_record).collect()
+}
+
+/// In the order of the plan.
+async fn planned_trials(db: &SqlitePool, job: &JobName) -> Result<Vec<PlannedTrial>, StoreError> {
+    let sql = "select planned_json from trial where job = $1 order by rowid";
+    let trials: Vec<String> = sqlx::query_scalar(sql)
+        .bind(job.as_str())
+        .fetch_all(db)
+        .await
+        .map_err(broken("read trials from"))?;
+    trials.iter().map(|trial| from_json("a planned trial", trial)).collect()
 }
 
 pub(super) fn trial_record(row: &SqliteRow) -> Result<TrialRecord, StoreError> {
@@ -154,7 +169,8 @@ async fn own_prices(db: &SqlitePool) -> Result<Vec<PriceRow>, StoreError> {
 /// Jobs at a glance, newest first.
 pub(super) async fn jobs(db: &SqlitePool, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError> {
     let rows = sqlx::query(
-        "select job.*, (select count(*) from trial where trial.job = job.name and state = 'ended')
+        "select job.*, (select count(*) from trial where trial.job = job.name) as trials_total,
+                (select count(*) from trial where trial.job = job.name and state = 'ended')
                 as trials_ended,
                 (select at_us from event where event.job = job.name order by sequence desc limit 1)
                 as modified_at_us
@@ -175,7 +191,8 @@ pub(super) async fn jobs(db: &SqlitePool, query: &JobQuery) -> Result<Vec<JobSum
 /// One job at a glance.
 pub(super) async fn job(db: &SqlitePool, name: &JobName) -> Result<Option<JobSummary>, StoreError> {
     let row = sqlx::query(
-        "select job.*, (select count(*) from trial where trial.job = job.name and state = 'ended')
+        "select job.*, (select count(*) from trial where trial.job = job.name) as trials_total,
+                (select count(*) from trial where trial.job = job.name and state = 'ended')
                 as trials_ended,
                 (select at_us from event where event.job = job.name order by sequence desc limit 1)
                 as modified_at_us
@@ -203,6 +220,7 @@ fn job_summary(row: &SqliteRow) -> Result<JobSummary, StoreError> {
         finished_at: finished_at.map(timestamp).transpose()?,
         planned: record.planned,
         spec: record.spec,
+        trials_total: column(row, "trials_total")?,
         trials_ended: column(row, "trials_ended")?,
         recommended: recommended.map(|text| from_json("a recommendation", &text)).transpose()?,
     })
@@ -226,7 +244,8 @@ pub(super) async fn job_facts(
         (record.id, facts)
     };
     let trials = trials_of(db, name).await?.into_iter().map(facts).collect();
-    let Planned { plan, prices } = summary.planned.unwrap_or_default();
+    let Planned { mut plan, prices } = summary.planned.unwrap_or_default();
+    plan.trials = planned_trials(db, name).await?;
     let reason = Some(summary.reason).filter(|reason| !reason.is_empty());
     Ok(Some(JobFacts {
         spec: summary.spec,
@@ -292,7 +311,8 @@ fn step(row: &SqliteRow) -> Result<StepResult, StoreError> {
 pub(super) async fn needs(db: &SqlitePool, file: &Sha256) -> Result<bool, StoreError> {
     sqlx::query_scalar(
         "select exists (select 1 from job
-         where $1 in (spec_json ->> '$.model.sha256', spec_json ->> '$.payload.artifact.sha256'))",
+         where $1 in (spec_json ->> '$.model.sha256', spec_json ->> '$.payload.artifact.sha256',
+                      spec_json ->> '$.load.recorded.artifact.sha256'))",
     )
     .bind(file.as_str())
     .fetch_one(db)

@@ -6,7 +6,7 @@ use assay_measure::{
     outcome::StepResult,
     trial::ArtifactRef,
 };
-use assay_planning::{job_state::JobState, price_file::PriceRow};
+use assay_planning::{job_state::JobState, planner::PlannedTrial, price_file::PriceRow};
 use assay_proto::v1;
 use jiff::Timestamp;
 use prost::Message;
@@ -37,8 +37,8 @@ async fn apply_one(db: &mut SqliteConnection, change: Change) -> Result<(), Stor
         Change::JobSupplied { spec } => supply_job(db, &spec).await,
         Change::JobPlanned { job, planned, trials } => {
             plan_job(db, &job, &planned).await?;
-            for trial in &trials {
-                put_trial(db, trial).await?;
+            for (planned, record) in &trials {
+                add_trial(db, planned, record).await?;
             }
             Ok(())
         }
@@ -46,7 +46,7 @@ async fn apply_one(db: &mut SqliteConnection, change: Change) -> Result<(), Stor
             move_job(db, &job, &state, &reason, recommended.as_ref()).await
         }
         Change::JobDeleted { job, at } => delete_job(db, &job, at).await,
-        Change::TrialMoved(record) => put_trial(db, &record).await,
+        Change::TrialMoved(record) => move_trial(db, &record).await,
         Change::StepFinished { trial, token, step, at, sequence } => {
             put_step_event(db, (&trial, &token, step.index), at, sequence).await?;
             put_step(db, &trial, &token, *step).await
@@ -151,17 +151,33 @@ async fn delete_job(
     Ok(())
 }
 
-async fn put_trial(db: &mut SqliteConnection, record: &TrialRecord) -> Result<(), StoreError> {
-    let lease = record.trial.lease();
+async fn add_trial(
+    db: &mut SqliteConnection,
+    planned: &PlannedTrial,
+    record: &TrialRecord,
+) -> Result<(), StoreError> {
     sqlx::query(
-        "insert into trial (id, job, state, state_json, agent, lease_expires_at_us, run_token)
-         values ($1, $2, $3, $4, $5, $6, $7)
-         on conflict (id) do update set state = excluded.state, state_json = excluded.state_json,
-           agent = excluded.agent, lease_expires_at_us = excluded.lease_expires_at_us,
-           run_token = excluded.run_token",
+        "insert into trial (id, job, planned_json, state, state_json) values ($1, $2, $3, $4, $5)
+         on conflict do nothing",
     )
     .bind(record.id.as_str())
     .bind(record.id.job().as_str())
+    .bind(json("planned trial", planned)?)
+    .bind(record.trial.word())
+    .bind(json("trial state", &record.trial)?)
+    .execute(&mut *db)
+    .await
+    .map_err(broken("write a trial to"))?;
+    move_trial(db, record).await
+}
+
+async fn move_trial(db: &mut SqliteConnection, record: &TrialRecord) -> Result<(), StoreError> {
+    let lease = record.trial.lease();
+    sqlx::query(
+        "update trial set state = $2, state_json = $3, agent = $4, lease_expires_at_us = $5,
+         run_token = $6 where id = $1",
+    )
+    .bind(record.id.as_str())
     .bind(record.trial.word())
     .bind(json("trial state", &record.trial)?)
     .bind(lease.map(|lease| lease.agent().as_str()))

@@ -23,6 +23,11 @@ fn spec(intake: &Intake) -> JobSpec {
     job_spec(intake, "us-east-1").unwrap()
 }
 
+fn stepped(spec: &JobSpec) -> &SteppedLoad {
+    let Some(LoadProfile::Stepped(load)) = &spec.load else { panic!("{:?}", spec.load) };
+    load
+}
+
 #[test]
 fn a_default_job_looks_for_configurations_on_whatever_the_fleet_offers() {
     let spec = spec(&intake("Default", json!({"ModelName": "m"}), json!({})));
@@ -30,7 +35,7 @@ fn a_default_job_looks_for_configurations_on_whatever_the_fleet_offers() {
     assert_eq!(spec.model().unwrap().name, "model.tar.gz");
     assert_eq!(spec.payload.content_type, "application/x-npy");
     assert!(spec.payload.is_archive && spec.instance_types.is_empty());
-    assert!(!spec.sweep.defaults_only && spec.fixed_load.is_none() && spec.stopping.is_none());
+    assert!(!spec.sweep.defaults_only && spec.load.is_none());
     assert_eq!((spec.mode, spec.limits.begin_within), (Mode::Full, Some(DEFAULT_DURATION)));
 }
 
@@ -69,8 +74,9 @@ fn a_load_test_measures_each_endpoint_configuration_with_its_own_variables_and_n
     assert_eq!(spec.instance_types[0].environment.combinations().len(), 2);
     assert!(spec.instance_types[1].environment.is_empty());
     assert!(spec.sweep.defaults_only);
-    assert_eq!(spec.fixed_load.as_ref().unwrap().len(), 2);
-    let stopping = spec.stopping.unwrap();
+    let load = stepped(&spec);
+    assert_eq!(load.phases().len(), 2);
+    let stopping = load.stopping().clone();
     assert_eq!(stopping.flat_invocations, FlatInvocations::Continue);
     assert_eq!(stopping.latency, ["p99<=100ms".parse().unwrap()]);
     assert_eq!(stopping.max_invocations, Some(Rate::per_minute(500.0).unwrap()));
@@ -114,8 +120,8 @@ fn a_load_test_of_an_endpoint_measures_nothing_else_and_a_default_job_the_model_
     let alone = spec(&intake("Advanced", input, conditions));
     assert_eq!(alone.subject, JobSubject::Endpoint { endpoint: "mine".parse().unwrap() });
     assert!(alone.awaits_files(), "its payload");
-    assert_eq!(alone.fixed_load.as_ref().unwrap().len(), 2);
-    assert!(alone.stopping.unwrap().max_invocations.is_some());
+    assert_eq!(stepped(&alone).phases().len(), 2);
+    assert!(stepped(&alone).stopping().max_invocations.is_some());
     let input = json!({"ModelName": "m", "Endpoints": [{"EndpointName": "mine"}]});
     let beside = spec(&intake("Default", input, json!({})));
     assert_eq!(beside.endpoint().unwrap().as_str(), "mine");
