@@ -128,20 +128,15 @@ fn what_was_saved_reads_the_same(data_dir: &Path, report: &Value) {
     for part in parts {
         assert!(table.contains(part), "no {part:?} in\n{table}");
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/conformance/python/report_client.py");
     let address = url.trim_start_matches("http://");
-    let mut client = Command::new(python());
-    let mut client = Child::start("report_client.py", client.args([script, address, "two-types"]));
-    assert_eq!(client.exit_code(LIMIT), 0, "{}", client.stderr());
-    let printed = client.stdout();
-    let lines: Vec<Value> =
-        printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines = lines_of_python("report_client.py", &[address, "two-types"]);
     let lists = ["ranking", "rejected", "failed"];
     let entries: Vec<(&str, &Value)> = lists
         .into_iter()
         .flat_map(|list| report[list].as_array().unwrap().iter().map(move |entry| (list, entry)))
         .collect();
-    assert_eq!(lines.len(), entries.len(), "{printed}");
+    assert_eq!(lines.len(), entries.len(), "{lines:#?}");
+    histograms_are_those_of_the_steps(data_dir, &url, entries[0].1);
     for (line, (list, entry)) in lines.iter().zip(entries) {
         assert_eq!(line["list"], list);
         assert_eq!(line["p95_us"], entry["latency_us"]["p95"], "{line}");
@@ -157,6 +152,37 @@ fn what_was_saved_reads_the_same(data_dir: &Path, report: &Value) {
             assert_eq!(line[member], entry[member], "{member} of {line}");
         }
     }
+}
+
+/// As the project's own package for Python reads them.
+fn histograms_are_those_of_the_steps(data_dir: &Path, url: &str, entry: &Value) {
+    let logs = data_dir.join("logs");
+    let mut export = Command::new(binaries::assay());
+    export.args(["--server", url, "export", "two-types", "--format", "hlog", "-O"]).arg(&logs);
+    let mut exported = Child::start("assay export", &mut export);
+    assert_eq!(exported.exit_code(LIMIT), 0, "{}", exported.stderr());
+    let log = logs.join(format!("{}.hlog", entry["trial"].as_str().unwrap().replace('/', "-")));
+    let intervals = lines_of_python("interval_log.py", &[log.to_str().unwrap()]);
+    let steps = entry["steps"].as_array().unwrap();
+    assert_eq!(intervals.len(), steps.len());
+    for (interval, step) in intervals.iter().zip(steps) {
+        assert_eq!(interval["purpose"], step["purpose"]);
+        assert_eq!(interval["count"], step["latency_us"].get("count").unwrap_or(&0.into()).clone());
+        let lasted = step["duration_s"].as_f64().unwrap() * 1e3;
+        assert!((interval["milliseconds"].as_f64().unwrap() - lasted).abs() < 2.0, "{interval}");
+        if let Some(p95) = step["latency_us"]["p95"].as_f64() {
+            let read = interval["p95"].as_f64().unwrap();
+            assert!((read / p95 - 1.0).abs() < 0.002, "{interval} {step}");
+        }
+    }
+}
+
+fn lines_of_python(script: &str, arguments: &[&str]) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/python").join(script);
+    let mut command = Command::new(python());
+    let mut child = Child::start(script, command.arg(path).args(arguments));
+    assert_eq!(child.exit_code(LIMIT), 0, "{}", child.stderr());
+    child.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]

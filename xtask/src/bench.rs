@@ -16,6 +16,7 @@ mod api;
 mod batching;
 mod confined;
 mod figures;
+mod first_run;
 mod host;
 mod judged;
 mod known;
@@ -53,6 +54,8 @@ enum Subject {
     Api,
     /// How soon a host is ready, confined and not, and what an idle agent costs.
     Startup,
+    /// From a fresh clone to a ranking, and to tests that run: what a newcomer waits for.
+    FirstRun,
     /// How close the capacity search comes, beside the search rules of other tools.
     Search,
 }
@@ -99,8 +102,10 @@ pub(crate) fn run(
     console: Console,
     arguments: &Arguments,
 ) -> Result<ExitCode> {
-    // The search is measured in simulation, which needs neither libtorch nor the programs.
-    let needs_programs = arguments.subjects.iter().any(|subject| *subject != Subject::Search);
+    // The search is measured in simulation, and a clone builds its own programs.
+    let needs_programs =
+        |subject: &Subject| !matches!(subject, Subject::Search | Subject::FirstRun);
+    let needs_programs = arguments.subjects.iter().any(needs_programs);
     if !arguments.no_build && needs_programs {
         libtorch::ensure(checkout, console)?;
         demo::build_release(checkout, console)?;
@@ -121,6 +126,7 @@ pub(crate) fn run(
             Subject::Api => api::measure(checkout, console, arguments)?,
             Subject::Startup => startup::measure(checkout, console, arguments)?,
             Subject::Search => search::measure(checkout, console)?,
+            Subject::FirstRun => first_run::measure(checkout, console)?,
         };
         if let Some(warning) = warning {
             section.body = format!("{warning}\n\n{}", section.body);

@@ -51,10 +51,20 @@ impl Checkout {
         self.target_dir().join("release").join(name)
     }
 
-    /// That binary as a command, in an environment that says nothing about where things are: it must
-    /// find libtorch and its companions by itself.
+    /// That binary as a command.
     pub(crate) fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(self.release_binary(name));
+        Self::command(self.release_binary(name))
+    }
+
+    /// The binary that the tests use as well, as a command.
+    pub(crate) fn dev_program(&self, name: &str) -> Command {
+        Self::command(self.target_dir().join("debug").join(name))
+    }
+
+    /// In an environment that says nothing about where things are: a program must find libtorch and its
+    /// companions by itself.
+    fn command(program: PathBuf) -> Command {
+        let mut command = Command::new(program);
         for variable in LEADS_ELSEWHERE {
             command.env_remove(variable);
         }

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs,
-    process::{ExitCode, Stdio},
+    process::{Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context, Result};
@@ -34,16 +34,22 @@ pub(crate) fn run(
     arguments: &Arguments,
 ) -> Result<ExitCode> {
     libtorch::ensure(checkout, console)?;
-    build_release(checkout, console)?;
-    let model = reference_model(checkout, console, "resnet18")?;
+    build(checkout, console)?;
+    let host = checkout.dev_program("assay-host");
+    let model = reference_model(checkout, console, host, "resnet18")?;
     calibrate(checkout, console)?;
-    let mut recommend = checkout.program("assay");
+    let mut recommend = checkout.dev_program("assay");
     recommend.arg("recommend").arg(model).args(["--input", "float32[1,3,224,224]"]);
     recommend
         .args(["--instance-types", INSTANCE_TYPES, "--slo", SLO, "--quick", "--sweep", SWEEP])
         .args(&arguments.more);
     console.say(&process::shown(&recommend));
     let status = process::status(&mut recommend)?;
+    let next = checkout.dev_program("assay");
+    console.say(&format!(
+        "next, a model of your own: {} recommend model.pt --help",
+        process::shown(&next)
+    ));
     // A signal has no code; 130 is what Ctrl-C stands for everywhere else.
     let code = status.code().map_or(130, |code| u8::try_from(code).unwrap_or(1));
     Ok(ExitCode::from(code))
@@ -52,7 +58,7 @@ pub(crate) fn run(
 /// Whether this machine measures what is there. It is told, and the demo goes on either way: the
 /// ranking carries its own findings.
 fn calibrate(checkout: &Checkout, console: Console) -> Result<()> {
-    let mut calibrate = checkout.program("assay-agent");
+    let mut calibrate = checkout.dev_program("assay-agent");
     calibrate.args(["calibrate", "--quick", "--max-duration", CALIBRATION_LIMIT]);
     console.say(&process::shown(&calibrate));
     let output = calibrate
@@ -65,6 +71,13 @@ fn calibrate(checkout: &Checkout, console: Console) -> Result<()> {
     let conclusion = table.lines().last().map_or("no conclusion", str::trim);
     console.say(&format!("calibration: {}", conclusion.trim_start_matches("Verdict").trim()));
     Ok(())
+}
+
+/// The binaries that the tests use as well, so that whoever tries Assay and then changes it compiles once. They
+/// are optimized enough to measure a network of some milliseconds; small models want `--release`.
+fn build(checkout: &Checkout, console: Console) -> Result<()> {
+    console.say("building assay, assay-agent and assay-host");
+    process::run(checkout.cargo().args(["build", "--workspace", "--bins"]))
 }
 
 /// The three binaries as users get them.
@@ -83,16 +96,17 @@ pub(crate) fn build_release(checkout: &Checkout, console: Console) -> Result<()>
     ]))
 }
 
-/// Writes one of the host's built-in models; the same bytes every time.
+/// Has the host write one of its built-in models; the same bytes every time.
 pub(crate) fn reference_model(
     checkout: &Checkout,
     console: Console,
+    mut host: Command,
     name: &str,
 ) -> Result<std::path::PathBuf> {
     let folder = checkout.target_dir().join("demo");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let path = folder.join(format!("{name}.pt"));
     console.say(&format!("writing the reference model {}", path.display()));
-    process::capture(checkout.program("assay-host").args(["reference", name, "--out"]).arg(&path))?;
+    process::capture(host.args(["reference", name, "--out"]).arg(&path))?;
     Ok(path)
 }

@@ -106,7 +106,10 @@ impl Fleet {
         }
         let files = folder.join("files");
         fs::create_dir_all(&files).with_context(|| format!("cannot make {}", files.display()))?;
-        fs::copy(demo::reference_model(checkout, console, "mlp")?, files.join("mlp.pt"))?;
+        fs::copy(
+            demo::reference_model(checkout, console, checkout.program("assay-host"), "mlp")?,
+            files.join("mlp.pt"),
+        )?;
         write_npy(&files.join("a.npy"), &[1, 64])?;
         run(Command::new("tar")
             .arg("-C")

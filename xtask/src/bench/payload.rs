@@ -20,7 +20,7 @@ pub(crate) fn model_and_body(
     model: &str,
     shape: &[usize],
 ) -> Result<(PathBuf, PathBuf)> {
-    let file = demo::reference_model(checkout, console, model)?;
+    let file = demo::reference_model(checkout, console, checkout.program("assay-host"), model)?;
     let body = file.with_extension("npy");
     write_npy(&body, shape)?;
     Ok((file, body))

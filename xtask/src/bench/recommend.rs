@@ -42,7 +42,8 @@ pub(crate) fn measure(
     console: Console,
     arguments: &Arguments,
 ) -> Result<Section> {
-    let file = demo::reference_model(checkout, console, MODEL.name())?;
+    let file =
+        demo::reference_model(checkout, console, checkout.program("assay-host"), MODEL.name())?;
     let mut text = String::from(
         "| mode | time, s | ranked | of them measured quickly only | goal |\n|---|---|---|---|---|\n",
     );

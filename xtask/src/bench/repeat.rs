@@ -68,7 +68,8 @@ pub(crate) fn measure(
     );
     let mut each = String::new();
     for model in arguments.models_or(&USUAL) {
-        let file = demo::reference_model(checkout, console, model.name())?;
+        let file =
+            demo::reference_model(checkout, console, checkout.program("assay-host"), model.name())?;
         let constrained = arguments.constrained.then(|| constraint(model));
         for constraint in iter::once(None).chain(constrained.map(Some)) {
             let case = Case { model, constraint };

@@ -40,7 +40,7 @@ pub(crate) fn measure(
     console: Console,
     arguments: &Arguments,
 ) -> Result<Section> {
-    let model = demo::reference_model(checkout, console, "mlp")?;
+    let model = demo::reference_model(checkout, console, checkout.program("assay-host"), "mlp")?;
     let ready = host_ready(checkout, console, &model, arguments.rounds.get())?;
     let kept = Readiness::measure(checkout, console, &model, arguments.rounds.get())?;
     let idle = idle_agent(checkout, console)?;

@@ -1,0 +1,91 @@
+//! `bench first-run`: what a newcomer waits for, from a fresh clone to a ranking, and then to tests that run.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{self, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::report::Section;
+use crate::{checkout::Checkout, console::Console, process::run};
+
+/// A ranking of a machine that others use is none, and the demo then says so with this code.
+const NOT_BELIEVED: i32 = 1;
+
+/// A clone in a folder of its own, with nothing built or fetched but what cargo keeps for all projects.
+pub(crate) fn measure(checkout: &Checkout, console: Console) -> Result<Section> {
+    // Not below this checkout, whose settings cargo would find.
+    let folder = env::temp_dir().join(format!("assay-first-run-{}", process::id()));
+    let section = measure_in(checkout, console, &folder);
+    fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    section
+}
+
+fn measure_in(checkout: &Checkout, console: Console, clone: &Path) -> Result<Section> {
+    run(Command::new("git").args(["clone", "-q"]).arg(checkout.root()).arg(clone))?;
+    console.say("a fresh clone: cargo xtask demo");
+    let demo = Watched::run(clone, &["xtask", "demo"])?;
+    console.say("cargo test --no-run");
+    let tests = Watched::run(clone, &["test", "--workspace", "--no-run"])?;
+    let again = demo.compiled.intersection(&tests.compiled).count();
+    let body = format!(
+        "| what | measured | goal |\n|---|---|---|\n\
+         | `cargo xtask demo`: until its ranking | {} | 12 min |\n\
+         | of it building ({} packages) | {} | |\n\
+         | every test built after it | {} | |\n\
+         | packages that this compiles, and the demo has not | {} | |\n\
+         | packages that it compiles once more | {again} | only our own |\n\n\
+         Once, with whatever the package registries and their caches gave at that time.",
+        minutes(demo.took),
+        demo.compiled.len(),
+        minutes(demo.compiling),
+        minutes(tests.took),
+        tests.compiled.difference(&demo.compiled).count(),
+    );
+    Ok(Section { name: "first-run", title: "From a fresh clone", body })
+}
+
+struct Watched {
+    took: Duration,
+    /// From the first package to the last.
+    compiling: Duration,
+    /// Packages with their versions.
+    compiled: BTreeSet<String>,
+}
+
+impl Watched {
+    fn run(clone: &Path, arguments: &[&str]) -> Result<Self> {
+        let began = Instant::now();
+        let mut command = Command::new("cargo");
+        command.current_dir(clone).args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
+        for variable in ["CARGO_TARGET_DIR", "LIBTORCH", "CARGO", "CARGO_MANIFEST_DIR"] {
+            command.env_remove(variable);
+        }
+        let mut child = command.spawn().context("cannot start cargo")?;
+        let lines = child.stderr.take().map(BufReader::new).context("cargo has no stderr")?.lines();
+        let (mut compiled, mut first, mut last) = (BTreeSet::new(), None, began);
+        for line in lines {
+            let line = line.context("cannot read what cargo says")?;
+            eprintln!("{line}");
+            let Some(package) = line.trim_start().strip_prefix("Compiling ") else { continue };
+            compiled.insert(package.split(" (").next().unwrap_or(package).to_owned());
+            first.get_or_insert_with(Instant::now);
+            last = Instant::now();
+        }
+        let status = child.wait().context("cannot wait for cargo")?;
+        if !status.success() && status.code() != Some(NOT_BELIEVED) {
+            bail!("`cargo {}` ended with {status}", arguments.join(" "));
+        }
+        let compiling = first.map_or(Duration::ZERO, |first| last.duration_since(first));
+        Ok(Self { took: began.elapsed(), compiling, compiled })
+    }
+}
+
+fn minutes(duration: Duration) -> String {
+    format!("{:.1} min", duration.as_secs_f64() / 60.0)
+}
