@@ -90,6 +90,21 @@ name_type!(
     InstanceTypeName, "instance type", 64, "1 to 64 lower-case letters, digits, dots, underscores and hyphens",
     |s| s.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
 );
+impl InstanceTypeName {
+    /// The family: `c5` in `ml.c5.large`, also without the `ml.`.
+    #[must_use]
+    pub fn family(&self) -> &str {
+        let bare = self.as_str().strip_prefix("ml.").unwrap_or(self.as_str());
+        bare.split('.').next().unwrap_or(bare)
+    }
+
+    /// Whether its speed depends on saved-up credits, of which a short trial says nothing.
+    #[must_use]
+    pub fn is_burstable(&self) -> bool {
+        matches!(self.family(), "t2" | "t3" | "t3a" | "t4g")
+    }
+}
+
 name_type!(
     /// Proof of the right to run and report one trial; a new one for every lease.
     LeaseToken, "lease token", 64, "1 to 64 hexadecimal digits",
@@ -152,6 +167,20 @@ mod tests {
         assert!(InstanceTypeName::new("ML.C5").is_err());
         assert!(Sha256::new("0".repeat(64)).is_ok());
         assert!(Sha256::new("0".repeat(63)).is_err());
+    }
+
+    #[test]
+    fn burstable_families_are_known_by_their_name_with_and_without_the_prefix() {
+        for (name, burstable) in [
+            ("ml.t2.medium", true),
+            ("t3a.large", true),
+            ("ml.t4g.small", true),
+            ("ml.trn1.2xlarge", false),
+            ("ml.c5.large", false),
+            ("local", false),
+        ] {
+            assert_eq!(InstanceTypeName::new(name).unwrap().is_burstable(), burstable, "{name}");
+        }
     }
 
     #[test]

@@ -150,16 +150,10 @@ fn machine_evidence(
         frequency_change_pct: clock_change,
         // An emulated type borrows the shape, not the credits.
         burst_credits: context.spec.emulated().is_none()
-            && lives_on_credits(context.spec.instance_type.as_str())
+            && context.spec.instance_type.is_burstable()
             && !soaked,
         ..evidence::of_window(utilization, context.host.memory_bytes)
     }
-}
-
-/// `ml.t3.medium` and its kind.
-fn lives_on_credits(instance_type: &str) -> bool {
-    let family = instance_type.trim_start_matches("ml.").split('.').next().unwrap_or_default();
-    matches!(family, "t2" | "t3" | "t3a" | "t4g")
 }
 
 fn harness(

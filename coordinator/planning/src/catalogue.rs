@@ -243,7 +243,7 @@ impl InstanceType {
     /// The family, such as `c5` in `ml.c5.large`.
     #[must_use]
     pub fn family(&self) -> &str {
-        family_of(&self.name)
+        self.name.family()
     }
 
     /// The size, such as `large` in `ml.c5.large`.
@@ -255,7 +255,7 @@ impl InstanceType {
     /// Whether the type lives on burst credits, whose end a test of minutes cannot show.
     #[must_use]
     pub fn burstable(&self) -> bool {
-        is_burstable(&self.name)
+        self.name.is_burstable()
     }
 
     /// The instruction set, told from the family.
@@ -267,19 +267,6 @@ impl InstanceType {
         let suffix = after_generation.trim_start_matches(|c: char| c.is_ascii_digit());
         if suffix.starts_with('g') { Architecture::Arm } else { Architecture::X86 }
     }
-}
-
-/// The family in an instance type's name: `c5` in `ml.c5.large`, also without the `ml.`.
-#[must_use]
-pub fn family_of(name: &InstanceTypeName) -> &str {
-    let bare = name.as_str().strip_prefix("ml.").unwrap_or(name.as_str());
-    bare.split('.').next().unwrap_or(bare)
-}
-
-/// Whether an instance type lives on burst credits (t2, t3, t3a, t4g).
-#[must_use]
-pub fn is_burstable(name: &InstanceTypeName) -> bool {
-    matches!(family_of(name), "t2" | "t3" | "t3a" | "t4g")
 }
 
 #[cfg(test)]
@@ -343,10 +330,5 @@ mod tests {
             assert_eq!(known.burstable(), burstable, "{name}");
         }
         assert_eq!(named("ml.c5.2xlarge").size(), "2xlarge");
-        for (name, burstable) in
-            [("ml.t3.large", true), ("t4g.micro", true), ("ml.trn1.2xlarge", false)]
-        {
-            assert_eq!(is_burstable(&name.parse().unwrap()), burstable, "{name}");
-        }
     }
 }

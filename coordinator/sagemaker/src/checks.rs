@@ -4,6 +4,8 @@
 //! silence: [`notices`] says so, for the job's log. What needs the store or the fleet (does the model exist, does
 //! anybody offer the instance type) is checked by the server.
 
+use assay_measure::ids::InstanceTypeName;
+
 use crate::{
     data_input_config, environment,
     error::ApiError,
@@ -22,9 +24,6 @@ use crate::{
     },
     traffic,
 };
-
-/// Families of instances whose speed depends on saved-up credits: a short test says nothing about them.
-const BURSTABLE: &[&str] = &["t2", "t3", "t3a", "t4g"];
 
 /// Checks a request.
 ///
@@ -154,17 +153,17 @@ fn endpoint_configuration(endpoint: &EndpointInputConfiguration) -> Result<(), A
 /// # Errors
 /// `ValidationException` for a burstable one, and for what is no name.
 pub fn instance_type(name: &str) -> Result<(), ApiError> {
-    let family = name.strip_prefix("ml.").and_then(|rest| rest.split('.').next());
-    if family.is_some_and(|family| BURSTABLE.contains(&family)) {
-        return refuse(format!("Burstable instance type {name} is not allowed"));
-    }
-    if name.parse::<assay_measure::ids::InstanceTypeName>().is_err() {
-        return refuse(format!(
+    match name.parse::<InstanceTypeName>() {
+        // SageMaker's own names begin with it.
+        Ok(known) if name.starts_with("ml.") && known.is_burstable() => {
+            refuse(format!("Burstable instance type {name} is not allowed"))
+        }
+        Ok(_) => Ok(()),
+        Err(_) => refuse(format!(
             "{:?} is not the name of an instance type.",
             name.chars().take(80).collect::<String>()
-        ));
+        )),
     }
-    Ok(())
 }
 
 /// What the request holds that changes nothing here, one line each for the job's log.

@@ -15,6 +15,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
 use crate::grpc::is_grpc;
@@ -65,11 +66,8 @@ impl Tokens {
     /// checksums are compared, every one of them, every byte.
     fn accepts(&self, presented: &[u8]) -> bool {
         let presented: [u8; 32] = Sha256::digest(presented).into();
-        self.digests.iter().fold(false, |accepted, digest| {
-            let difference =
-                digest.iter().zip(presented).fold(0, |difference, (a, b)| difference | (a ^ b));
-            accepted | (difference == 0)
-        })
+        let is_same = self.digests.iter().map(|digest| digest.ct_eq(&presented));
+        is_same.fold(Choice::from(0), |accepted, same| accepted | same).into()
     }
 
     fn admits(&self, request: &Request) -> bool {

@@ -1,4 +1,4 @@
-"""Reads an interval log with HdrHistogram's own package: tag, count and p95 of each interval as one line of JSON.
+"""Reads an interval log with HdrHistogram's own package: what each interval says of itself, as one line of JSON.
 
 usage: interval_log.py FILE
 """
@@ -16,7 +16,8 @@ def main() -> None:
         line = {
             "purpose": interval.get_tag(),
             "count": interval.get_total_count(),
-            "p95": interval.get_value_at_percentile(95),
+            "mean": interval.get_mean_value(),
+            "max": interval.get_max_value(),
             "milliseconds": interval.get_end_time_stamp() - interval.get_start_time_stamp(),
         }
         print(json.dumps(line))

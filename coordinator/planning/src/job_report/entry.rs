@@ -12,7 +12,6 @@ use assay_measure::{
 
 use super::{JobFacts, TrialFacts, remarks};
 use crate::{
-    catalogue,
     cost::{Capacity, MilliPerMinute, cost_of},
     planner::{Candidate, Rejection},
     report::Entry,
@@ -151,8 +150,7 @@ fn validity(candidate: &Candidate, measurement: &TrialResult) -> Validity {
     let mut findings = measurement.validity.findings.clone();
     let known = findings.iter().any(|found| found.name == FindingName::BurstCredits);
     let took_s = measurement.took.as_secs_f64();
-    if catalogue::is_burstable(&candidate.instance_type) && !known && took_s < SHOWS_BURST_CREDITS_S
-    {
+    if candidate.instance_type.is_burstable() && !known && took_s < SHOWS_BURST_CREDITS_S {
         findings.push(Finding {
             name: FindingName::BurstCredits,
             value: took_s,

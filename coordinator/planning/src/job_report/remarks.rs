@@ -15,7 +15,6 @@ use assay_measure::{
 
 use super::{JobFacts, Lists, TrialFacts, WhyFailed, entry};
 use crate::{
-    catalogue,
     constraints::shown_latency,
     planner::{Candidate, Serving, Stage},
     ranking::RankedBy,
@@ -40,7 +39,7 @@ pub(super) fn of_candidate(
         about_emulation(candidate, measurement, &mut warnings);
     }
     about_confinement(measurement, &mut warnings);
-    if catalogue::is_burstable(&candidate.instance_type) {
+    if candidate.instance_type.is_burstable() {
         warnings.push(format!(
             "{} lives on burst credits; a test of minutes cannot show what it does without them (--soak 10m)",
             candidate.instance_type
