@@ -250,6 +250,7 @@ mod tests {
     use assay_measure::{
         configuration::Configuration,
         job::JobStatus,
+        outcome::TrialResult,
         search::Mode,
         validity::{Finding, FindingName, Validity, Verdict},
     };
@@ -282,6 +283,19 @@ mod tests {
         JobReport { ranking: vec![entry(1, note), entry(2, suspect)], ..empty() }
     }
 
+    /// A measurement in which the model's processors were that busy.
+    fn busy(cpu_pct: f64) -> TrialResult {
+        serde_json::from_value(serde_json::json!({
+            "utilization": {"cpu_pct": cpu_pct},
+            "validity": {"verdict": "valid", "findings": []},
+            "host": {"cpu_model": "AMD EPYC", "vcpus": 2, "memory_bytes": 8}, "limits_in_force": [],
+            "harness": {"cpu_share_pct": 0.8, "lag_p50_us": 1, "lag_p99_us": 2, "sampler_cpu_s": 0.1},
+            "nan_outputs": 0, "calls": 1, "failed_calls": 0,
+            "ready_after": {"secs": 1, "nanos": 0}, "took": {"secs": 50, "nanos": 0},
+        }))
+        .unwrap()
+    }
+
     fn empty() -> JobReport {
         JobReport::new("a".parse().unwrap(), "2026-11-22T14:00:00Z".parse().unwrap())
     }
@@ -304,13 +318,14 @@ mod tests {
             entry.endpoint = None;
             entry.configuration = Some(Configuration::cpu(2.try_into().unwrap(), NonZeroU32::MIN));
             entry.cost_per_million_usd = Some(1.23);
+            entry.result = Some(Box::new(busy(81.0)));
         }
         let text = render(&report, Layout { wide: false, width: Some(80) });
         let rows: Vec<&str> = text.lines().take(5).collect();
         assert!(rows.iter().all(|row| row.chars().count() <= 80), "{text}");
         assert!(rows[0].contains("CONFIGURATION") && rows[0].contains("MAX INV/MIN"), "{text}");
         assert!(rows[1].contains("ml.c5.large*  workers=2 "), "{text}");
-        assert!(rows[1].contains("1 380 ± 208") && rows[1].ends_with(" yes"), "{text}");
+        assert!(rows[1].contains("1 380 ± 208  81 %") && rows[1].ends_with(" yes"), "{text}");
         assert_eq!(rows[2].trim(), "intra-op=1", "{text}");
         assert!(rows[3].ends_with(" yes?"), "{text}");
     }
