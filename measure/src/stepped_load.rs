@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A segment of constant load is judged after this long at the latest.
-const LONGEST_STRETCH: Duration = Duration::from_secs(60);
+const LONGEST_SEGMENT: Duration = Duration::from_secs(60);
 /// Shorter segments, such as those of a ramp, are judged together.
 const SHORTEST_LEVEL: Duration = Duration::from_secs(2);
 /// The plateau begins where this share of its throughput is reached.
@@ -217,7 +217,7 @@ impl From<SteppedLoad> for Unchecked {
 
 /// A phase in equal parts of at most a minute.
 fn parts(phase: &Phase) -> impl Iterator<Item = Phase> + use<> {
-    let count = phase.duration.as_micros().div_ceil(LONGEST_STRETCH.as_micros());
+    let count = phase.duration.as_micros().div_ceil(LONGEST_SEGMENT.as_micros());
     let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
     let part = Phase { load: phase.load.clone(), duration: phase.duration / count };
     (0..count).map(move |_| part.clone())

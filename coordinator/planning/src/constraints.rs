@@ -47,9 +47,10 @@ pub fn missed(constraints: &[Slo], measurement: &TrialResult) -> Option<Miss> {
 /// How far off one request at a time is, told from the steps of a search that found even that too slow.
 #[must_use]
 pub fn missed_unloaded(constraints: &[Slo], steps: &[StepResult]) -> Option<Miss> {
-    let lone = steps.iter().filter(|step| step.users == Some(1)).filter_map(|step| step.latency);
+    let unloaded =
+        steps.iter().filter(|step| step.users == Some(1)).filter_map(|step| step.latency);
     // The longest such step says most.
-    worst(constraints, &lone.max_by_key(|latency| latency.count)?, "of one request at a time")
+    worst(constraints, &unloaded.max_by_key(|latency| latency.count)?, "of one request at a time")
 }
 
 fn worst(constraints: &[Slo], latency: &Latency, circumstance: &str) -> Option<Miss> {
