@@ -12,6 +12,8 @@
 //!   [`search`] (which load next), [`load_profile`] and [`stepped_load`] (loads that the user fixes, and when one has shown enough), [`validity`] (can it be believed), [`batch_log`] (how a server tells its batches), [`host_status`] (how a model host tells its start), [`known_queue`] (what a
 //!   search must find).
 
+#![warn(missing_docs)]
+
 pub mod batch_log;
 pub mod bounded_text;
 pub mod configuration;

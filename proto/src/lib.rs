@@ -4,6 +4,8 @@
 //! Inference Protocol v2. Wire types stop at the door: [`agent`] and [`jobs`] turn them into validated
 //! domain types of `assay-measure`, and nothing beyond matches on them.
 
+#![warn(missing_docs)]
+
 pub mod agent;
 pub mod jobs;
 

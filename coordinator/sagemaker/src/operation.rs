@@ -37,7 +37,6 @@ macro_rules! operations {
     ($($service:ident { $($name:ident),+ $(,)? })+) => {
         /// An operation that is answered.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[expect(missing_docs, reason = "the names are AWS's, and so is their description")]
         pub enum Operation {
             $($($name),+),+
         }

@@ -18,7 +18,6 @@ macro_rules! requests {
     ($($name:ident($type:ty)),+ $(,)?) => {
         /// What is asked, of any operation.
         #[derive(Clone, Debug, PartialEq)]
-        #[expect(missing_docs, reason = "the names are AWS's, and so is their description")]
         pub enum Request {
             $($name(Box<$type>)),+
         }

@@ -1,7 +1,5 @@
 //! Recommendation jobs: create, describe, list, list steps, stop.
 
-#![expect(missing_docs, reason = "members are AWS's own, and so is their description")]
-
 use crate::{
     shapes::{define::shapes, define::words, lists::SortOrder, tags::Tag},
     timestamp::Timestamp,

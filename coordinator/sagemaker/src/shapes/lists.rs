@@ -1,7 +1,5 @@
 //! How lists are sorted.
 
-#![expect(missing_docs, reason = "the words are AWS's own, and so is their description")]
-
 use crate::shapes::define::words;
 
 words! {

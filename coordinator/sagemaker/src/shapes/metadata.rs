@@ -1,7 +1,5 @@
 //! Models that were measured before.
 
-#![expect(missing_docs, reason = "members are AWS's own, and so is their description")]
-
 use crate::shapes::{define::shapes, define::words};
 
 words! {

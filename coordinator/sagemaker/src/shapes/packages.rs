@@ -1,7 +1,5 @@
 //! Model packages and their groups.
 
-#![expect(missing_docs, reason = "members are AWS's own, and so is their description")]
-
 use std::collections::BTreeMap;
 
 use serde_json::Value;

@@ -1,7 +1,5 @@
 //! The scaling recommendation.
 
-#![expect(missing_docs, reason = "members are AWS's own, and so is their description")]
-
 use crate::shapes::{define::shapes, define::words};
 
 words! {

@@ -1,7 +1,5 @@
 //! Tags of anything that has an ARN.
 
-#![expect(missing_docs, reason = "members are AWS's own, and so is their description")]
-
 use crate::shapes::define::shapes;
 
 shapes! {
