@@ -31,7 +31,6 @@ use download::Download;
 
 const PARTIAL: &str = ".partial-";
 
-/// A folder of artifacts.
 #[derive(Debug)]
 pub struct ArtifactCache {
     folder: PathBuf,
@@ -48,7 +47,6 @@ pub struct CachedArtifact {
 }
 
 impl CachedArtifact {
-    /// Where it lies.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -58,52 +56,17 @@ impl CachedArtifact {
 /// An artifact cannot be had.
 #[derive(Debug, Error)]
 pub enum CacheError {
-    /// It would not fit even into an empty cache.
     #[error("{name} has {size}, the cache may hold {limit} (see --model-cache)")]
-    TooLarge {
-        /// Its name.
-        name: String,
-        /// Its size.
-        size: Bytes,
-        /// The cache's limit.
-        limit: Bytes,
-    },
-    /// The coordinator did not deliver it.
+    TooLarge { name: String, size: Bytes, limit: Bytes },
     #[error("cannot fetch {name}: {reason}")]
-    Fetch {
-        /// Its name.
-        name: String,
-        /// Why.
-        reason: String,
-    },
-    /// What came is not what was announced.
+    Fetch { name: String, reason: String },
     #[error("{name} is damaged: announced {announced}, received {received}")]
-    Damaged {
-        /// Its name.
-        name: String,
-        /// Size or checksum announced.
-        announced: String,
-        /// The same of what came.
-        received: String,
-    },
+    Damaged { name: String, announced: String, received: String },
     /// The folder cannot be used, or the disk is full.
     #[error("cannot store {name} in {folder}")]
-    Store {
-        /// Its name.
-        name: String,
-        /// The cache's folder.
-        folder: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The folder cannot be made.
+    Store { name: String, folder: PathBuf, source: io::Error },
     #[error("cannot use the cache folder {folder}")]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Folder { folder: PathBuf, source: io::Error },
 }
 
 /// What tells that a file is still the one that was checked.
@@ -142,7 +105,6 @@ impl ArtifactCache {
         Ok(cache)
     }
 
-    /// Where the files lie.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder

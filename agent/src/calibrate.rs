@@ -40,13 +40,7 @@ pub struct TestBench {
 pub enum SetUpError {
     /// The system refuses a listener, a timer or a thread.
     #[error("cannot start {what}")]
-    System {
-        /// For what.
-        what: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// The load generator does not start.
+    System { what: &'static str, source: io::Error },
     #[error(transparent)]
     Generator(#[from] GeneratorError),
 }
@@ -90,7 +84,6 @@ impl TestBench {
         Ok(Self { machine, sampler, clock, base_ns, generator, server })
     }
 
-    /// The generator, for the search.
     pub fn generator(&mut self) -> &mut Generator {
         &mut self.generator
     }

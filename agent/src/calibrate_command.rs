@@ -23,7 +23,6 @@ use crate::{
 /// The constraint without `--slo`: p95 within so many service times.
 const DEFAULT_SERVICE_TIMES: u32 = 5;
 
-/// Runs the command.
 pub(crate) fn run(arguments: &CalibrateArguments, format: Format) -> Result<ExitCode, Failure> {
     let queue = known_queue(arguments.workers, arguments.service_time)?;
     let plan = plan(arguments, queue)?;

@@ -27,13 +27,11 @@ use crate::load::{
 /// A step that has ended, as reports show it.
 #[derive(Clone, Debug)]
 pub struct StepRecord {
-    /// What was asked.
     pub plan: StepPlan,
     /// When it began, since the generator was started.
     pub started: Duration,
     /// How long load was offered.
     pub elapsed: Duration,
-    /// What came of it.
     pub figures: StepFigures,
     /// The generator could not keep the schedule.
     pub generator_saturated: bool,
@@ -50,22 +48,17 @@ pub struct StepRecord {
 pub enum SearchEvent<'a> {
     /// A step was handed to the generator; it begins when its predecessor ends.
     StepPlanned(&'a StepPlan),
-    /// A step has ended.
     StepFinished(&'a StepRecord),
 }
 
-/// How a search ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SearchEnd {
-    /// With an answer.
     Answered(Box<Answer>),
     /// There is no capacity to find.
     Failed(SearchFailure),
-    /// It was cancelled.
     Cancelled,
     /// Nothing accepted connections any more.
     TargetLost {
-        /// What connecting said.
         reason: String,
     },
 }
@@ -73,19 +66,15 @@ pub enum SearchEnd {
 /// A search that has ended, with every step of it.
 #[derive(Clone, Debug)]
 pub struct SearchRun {
-    /// How it ended.
     pub end: SearchEnd,
-    /// Its steps, in order.
     pub steps: Vec<StepRecord>,
 }
 
 /// The search could not be driven.
 #[derive(Debug, Error)]
 pub enum CapacityError {
-    /// The generator failed.
     #[error(transparent)]
     Generator(#[from] GeneratorError),
-    /// The search did not expect what it asked for.
     #[error("the search and the load generator disagree")]
     Disagreement(#[from] UnexpectedObservation),
 }
@@ -185,7 +174,6 @@ impl StepRecord {
         }
     }
 
-    /// Users in closed loop.
     #[must_use]
     pub fn users(&self) -> Option<u32> {
         match self.plan.load {
@@ -204,7 +192,6 @@ impl StepRecord {
         }
     }
 
-    /// The rate of answers.
     #[must_use]
     pub fn achieved(&self) -> Rate {
         per_second(self.figures.answered, self.elapsed)

@@ -25,7 +25,6 @@ use crate::{
 /// The share of failed calls up to which a load counts as carried.
 pub(crate) const MAX_ERROR_SHARE: f64 = 0.01;
 
-/// Runs the command.
 pub(crate) fn run(arguments: &CapacityArguments, format: Format) -> Result<ExitCode, Failure> {
     let plan = SearchPlan {
         constraints: arguments.constraints.clone(),

@@ -48,13 +48,10 @@ use self::{
 /// What a host is given to see.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs<'a> {
-    /// Its program.
     pub program: &'a Path,
     /// Files that it reads: the model, bodies to compare over.
     pub files: &'a [&'a Path],
-    /// Libraries of custom operators.
     pub operator_libraries: &'a [PathBuf],
-    /// Where the model runs.
     pub device: Device,
     /// Nothing but its affinity holds it to its processors.
     pub held_by_affinity: bool,
@@ -130,19 +127,14 @@ impl Confinement {
 pub enum Step {
     /// Limits on files and threads.
     Resources = 1,
-    /// What is mounted.
     Namespace,
-    /// The own user.
     User,
     /// Whether that user gets at what it needs.
     Reach,
-    /// Capabilities and privileges.
     Privileges,
-    /// Landlock.
     AccessRules,
     /// The filter of system calls.
     Filter,
-    /// All of it is done.
     Done,
 }
 
@@ -223,7 +215,6 @@ pub struct Watch {
 #[derive(Debug, Error)]
 #[error("{during} failed")]
 pub struct NotConfined {
-    /// In which step.
     pub step: Option<Step>,
     during: &'static str,
     #[source]

@@ -48,10 +48,8 @@ pub struct EndRequest {
     pub by: String,
 }
 
-/// How the agent ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// It was asked to.
     Asked,
     /// It was asked a second time, and left everything as it was.
     Killed,

@@ -36,7 +36,6 @@ const WATCH: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// As it should be.
     Good,
     /// It works, but figures will be worse than they could be.
     Weak,
@@ -56,14 +55,10 @@ impl Status {
     }
 }
 
-/// One thing looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What.
     pub name: &'static str,
-    /// How it came out.
     pub status: Status,
-    /// What was found.
     pub found: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,7 +79,6 @@ impl Check {
     }
 }
 
-/// Everything looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
     schema: &'static str,
@@ -93,7 +87,6 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
-    /// The worst of all.
     #[must_use]
     pub fn status(&self) -> Status {
         self.checks.iter().map(|check| check.status).max().unwrap_or(Status::Good)

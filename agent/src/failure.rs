@@ -4,20 +4,15 @@ use std::{error::Error, fmt};
 
 use assay_measure::failure_text;
 
-/// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExitCode {
-    /// Done.
     Done,
     /// Input, output, or the target failed.
     Failed,
-    /// Usage or configuration error.
     Usage,
-    /// Authentication or authorization.
     Denied,
     /// No load meets the constraints.
     NothingMeets,
-    /// Interrupted by Ctrl-C.
     Interrupted,
 }
 
@@ -47,7 +42,6 @@ impl ExitCode {
     }
 }
 
-/// What went wrong.
 #[derive(Debug)]
 pub(crate) struct Failure {
     code: ExitCode,
@@ -95,7 +89,6 @@ impl Failure {
         self
     }
 
-    /// How the program ends.
     pub(crate) const fn code(&self) -> ExitCode {
         self.code
     }

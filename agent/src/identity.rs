@@ -19,18 +19,15 @@ const METADATA_WITHIN: Duration = Duration::from_millis(300);
 /// Where the instance type was learned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// The user said so.
     Flag,
     /// EC2 instance metadata.
     Imds,
-    /// The firmware.
     Dmi,
     /// Nobody knows: the type is called `local`.
     Local,
 }
 
 impl Source {
-    /// The word on the wire.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -53,7 +50,6 @@ impl fmt::Display for Source {
 pub struct InstanceType {
     /// Its name; a machine of EC2 gets the name of the SageMaker type, `ml.` and the machine's type.
     pub name: InstanceTypeName,
-    /// How it is known.
     pub source: Source,
 }
 

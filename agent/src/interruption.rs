@@ -40,7 +40,6 @@ impl Interruption {
         Ok(interruption)
     }
 
-    /// Somebody asked.
     pub(crate) fn happened(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }

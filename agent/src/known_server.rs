@@ -29,10 +29,8 @@ mod acceptor;
 mod connection;
 mod workers;
 
-/// How a server serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Workers and service time.
     pub queue: KnownQueue,
     /// It changes its pace later; only disturbances on purpose want that.
     pub change: Option<Change>,
@@ -78,7 +76,6 @@ impl KnownServer {
         Ok(Self { address, stop, cpu_ns, thread: Some(thread) })
     }
 
-    /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address

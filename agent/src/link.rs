@@ -39,9 +39,7 @@ const OUTGOING: usize = 1024;
 /// The right to run one trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// The trial.
     pub trial: TrialId,
-    /// The proof.
     pub token: LeaseToken,
 }
 
@@ -57,7 +55,6 @@ pub enum LinkEvent {
     },
     /// The stream broke; it is dialled again.
     Detached {
-        /// Why.
         reason: String,
         /// What was said on it is refused for good, so saying it again is of no use.
         refused: bool,
@@ -66,39 +63,27 @@ pub enum LinkEvent {
     StartTrial {
         /// The proof of the right to run it.
         token: LeaseToken,
-        /// What to do.
         spec: Box<TrialSpec>,
     },
     /// The coordinator wants a trial run but does not say it properly.
     MalformedTrial {
         /// The trial's name as it came.
         trial: String,
-        /// The token as it came.
         token: String,
-        /// What is wrong.
         problem: String,
     },
     /// A report is stored, or refused for good.
     Acknowledged {
         /// The lease it was sent under.
         token: LeaseToken,
-        /// What was acknowledged.
         what: Acknowledged,
         /// The lease is gone: stop and forget.
         stale: bool,
     },
     /// The lease is gone: stop and forget.
-    LeaseLost {
-        /// Which.
-        token: LeaseToken,
-    },
+    LeaseLost { token: LeaseToken },
     /// The trial is to be stopped; its outcome is still reported.
-    CancelTrial {
-        /// Which.
-        token: LeaseToken,
-        /// Who asked for it, and why.
-        by: String,
-    },
+    CancelTrial { token: LeaseToken, by: String },
     /// Take nothing new, or take new trials again.
     Drain(bool),
     /// The coordinator does not want this agent. The link has ended.
@@ -108,9 +93,7 @@ pub enum LinkEvent {
 /// What an acknowledgement is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acknowledged {
-    /// The step of this index.
     Step(u32),
-    /// The outcome.
     Outcome,
 }
 
@@ -160,7 +143,6 @@ struct Link {
 }
 
 enum Ended {
-    /// For good.
     Refused(Refusal),
     /// The stream did not come to stand.
     NotAttached(String),

@@ -65,7 +65,6 @@ mod worker;
 /// The most requests in one open-loop step; their send times are held in memory.
 pub const ARRIVALS_LIMIT: usize = assay_measure::schedule::recorded::TIMES_LIMIT;
 
-/// How to generate load.
 #[derive(Clone, Debug)]
 pub struct GeneratorOptions {
     /// Sending threads; at least 1.
@@ -78,7 +77,6 @@ pub struct GeneratorOptions {
     pub give_up_after: Duration,
     /// How long before a send time a thread stops sleeping and looks at the clock instead.
     pub spin: Duration,
-    /// How the threads are scheduled.
     pub scheduling: Scheduling,
     /// Keep one sample for every request: the search needs them, a long fixed load does not.
     pub keep_samples: bool,
@@ -107,26 +105,16 @@ pub enum GeneratorError {
     /// Target, payload and declared inputs do not make a request.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The operating system refused something.
     #[error("cannot {what}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// Why.
-        source: io::Error,
-    },
+    System { what: &'static str, source: io::Error },
     /// A step would send more requests than fit into memory.
     #[error(
         "a step of {duration_s} s would send more than {ARRIVALS_LIMIT} requests; make it shorter"
     )]
-    TooManyArrivals {
-        /// The step's duration in seconds.
-        duration_s: u64,
-    },
+    TooManyArrivals { duration_s: u64 },
     /// The generator has ended: it was cancelled, or the target is gone.
     #[error("the load generator has ended")]
     Ended,
-    /// A sending thread failed.
     #[error("a sending thread failed: {0}")]
     Thread(String),
 }

@@ -33,7 +33,6 @@ use crate::{
 
 const DEFAULT_DURATION: Duration = Duration::from_secs(10);
 
-/// Runs the command.
 pub(crate) fn run(arguments: &LoadArguments, format: Format) -> Result<ExitCode, Failure> {
     let phases = phases(arguments)?;
     let options =
@@ -171,7 +170,6 @@ pub(crate) fn reach(arguments: &TargetArguments) -> Result<Address, Failure> {
     })
 }
 
-/// Generator options from flags.
 pub(crate) fn options(arguments: &TargetArguments) -> GeneratorOptions {
     GeneratorOptions {
         threads: arguments.threads,

@@ -52,7 +52,6 @@ pub use surroundings::Surroundings;
 /// The name under which the host serves the model.
 pub const MODEL_NAME: &str = "model";
 const PROGRAM: &str = "assay-host";
-/// Names the host program.
 pub const PROGRAM_VARIABLE: &str = "ASSAY_HOST";
 /// What a host writes besides the model of an archive: kernels that a GPU's driver keeps.
 const LARGEST_FILE: Bytes = Bytes::mib(256);
@@ -65,7 +64,6 @@ const LARGEST_UNPACKED: Bytes = Bytes::gib(32);
 #[derive(Debug, Error)]
 #[error("the model host program {path} does not exist")]
 pub struct ProgramMissing {
-    /// Where it was looked for.
     pub path: PathBuf,
 }
 
@@ -87,14 +85,10 @@ pub fn find_program(given: Option<&Path>) -> Result<PathBuf, ProgramMissing> {
     if path.is_file() { Ok(path) } else { Err(ProgramMissing { path }) }
 }
 
-/// What to serve, and how.
 #[derive(Clone, Debug)]
 pub struct Serving<'a> {
-    /// The model's file.
     pub model: &'a Path,
-    /// The settings.
     pub configuration: &'a Configuration,
-    /// Declared inputs.
     pub inputs: &'a [InputSpec],
 }
 
@@ -190,22 +184,14 @@ pub struct ModelHost {
 /// A host did not come to serve.
 #[derive(Debug, Error)]
 pub enum NotReady {
-    /// It ended first.
     #[error("the model host {} before it was ready", .0.in_words())]
     Exited(Exit),
-    /// It took too long.
     #[error(
         "the model host was not ready within {:.1} s: {}; allow more with --ready-timeout",
         within.as_secs_f64(),
         progress.in_words()
     )]
-    TooSlow {
-        /// The time it was given.
-        within: Duration,
-        /// How far it came.
-        progress: Progress,
-    },
-    /// It is no server.
+    TooSlow { within: Duration, progress: Progress },
     #[error("the model host was not started to serve")]
     NoServer,
 }
@@ -322,13 +308,11 @@ impl ModelHost {
         self.address
     }
 
-    /// Its process id.
     #[must_use]
     pub fn process_id(&self) -> u32 {
         self.process_id
     }
 
-    /// What keeps it in.
     #[must_use]
     pub fn in_force(&self) -> &[LimitInForce] {
         &self.in_force

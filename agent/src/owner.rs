@@ -12,7 +12,6 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    /// This process.
     pub(crate) fn this() -> Self {
         let process = std::process::id();
         Self { process, started: started(process).unwrap_or(0) }

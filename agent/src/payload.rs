@@ -33,51 +33,18 @@ pub struct Payload {
 /// A payload cannot be used.
 #[derive(Debug, Error)]
 pub enum PayloadError {
-    /// A file cannot be read.
     #[error("cannot read payload {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The archive is damaged or no gzip tar.
+    Read { path: PathBuf, source: io::Error },
     #[error("payload {path} is not a readable tar.gz")]
-    Archive {
-        /// The archive.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// There is nothing to send.
+    Archive { path: PathBuf, source: io::Error },
     #[error("payload {path} holds no bytes to send{}", in_brackets(passed_over))]
-    Empty {
-        /// The file, folder or archive.
-        path: PathBuf,
-        /// What is in it all the same.
-        passed_over: PassedOver,
-    },
-    /// More than the limits allow.
+    Empty { path: PathBuf, passed_over: PassedOver },
     #[error("payload {path} is too large")]
-    TooLarge {
-        /// The file, folder or archive.
-        path: PathBuf,
-        /// Which limit.
-        source: OverLimit,
-    },
-    /// The archive has an entry that no payload needs.
+    TooLarge { path: PathBuf, source: OverLimit },
     #[error(
         "payload {path} has an entry {entry:?} that is {what}; only plain files and folders are taken"
     )]
-    Hostile {
-        /// The archive.
-        path: PathBuf,
-        /// The entry.
-        entry: String,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// The content type would break the request.
+    Hostile { path: PathBuf, entry: String, what: &'static str },
     #[error("{0:?} is not a content type")]
     ContentType(String),
 }

@@ -6,7 +6,6 @@ use assay_measure::printable;
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-/// Where progress goes.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
 }
@@ -31,7 +30,6 @@ impl Progress {
         }
     }
 
-    /// Something that stays.
     pub(crate) fn done(&self, message: &str) {
         let message = printable::line(message);
         match &self.bar {

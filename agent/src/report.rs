@@ -18,7 +18,6 @@ pub mod load;
 pub struct GeneratorReport {
     /// Processor time of the sending threads.
     pub cpu_seconds: f64,
-    /// Requests begun.
     pub requests: u64,
     /// How late it handled requests; absent in closed loop, where nothing is due.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,7 +26,6 @@ pub struct GeneratorReport {
     pub saturated: bool,
     /// Requests that waited because every connection was busy.
     pub waited_for_connection: u64,
-    /// Connections opened.
     pub connections_opened: u64,
 }
 
@@ -46,7 +44,6 @@ impl GeneratorReport {
     }
 }
 
-/// Failed requests by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ErrorsByKind {
     connect: u64,
@@ -66,11 +63,8 @@ impl From<ErrorCounts> for ErrorsByKind {
 /// The first request that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FirstFailureReport {
-    /// Its kind.
     pub kind: &'static str,
-    /// What happened.
     pub message: String,
-    /// The status of the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// The first 2 KiB of the response's body, as text.

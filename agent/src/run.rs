@@ -91,47 +91,26 @@ pub struct RunArguments {
 /// The agent cannot start.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// The address, certificate or token cannot be right.
     #[error(transparent)]
     Coordinates(#[from] BadCoordinates),
-    /// A file that was named cannot be read.
     #[error("cannot read {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The token file holds no token.
+    Read { path: PathBuf, source: std::io::Error },
     #[error("{0} holds no token")]
     EmptyToken(PathBuf),
-    /// The machine's name cannot be the agent's.
     #[error("the machine's name cannot be the agent's")]
     Name(#[from] assay_measure::ids::BadId),
-    /// Two endpoints have one name.
     #[error("the endpoint {0} is given twice")]
     EndpointTwice(EndpointName),
-    /// More endpoints than a coordinator takes.
     #[error("{0} endpoints are given; an agent may offer {MOST_ENDPOINTS}")]
     TooManyEndpoints(usize),
-    /// The cache cannot be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// There is no model host program.
     #[error(transparent)]
     Program(#[from] ProgramMissing),
-    /// A library of operators is not there.
     #[error("cannot read the operator library {}", path.display())]
-    OperatorLibrary {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The operating system refuses something that every agent needs.
+    OperatorLibrary { path: PathBuf, source: std::io::Error },
     #[error("cannot set up the agent")]
     System(#[from] std::io::Error),
-    /// The coordinator does not want this agent.
     #[error("{0}")]
     Refused(crate::link::coordinator::Refusal),
 }

@@ -72,15 +72,12 @@ pub enum TrialEvent {
 /// What all trials of this agent share.
 #[derive(Debug)]
 pub struct Runner {
-    /// Where artifacts come from.
     pub coordinator: Coordinator,
-    /// Where they are kept.
     pub cache: ArtifactCache,
     /// The model host program, if the user named one.
     pub host_program: Option<PathBuf>,
     /// Libraries of custom operators for every model, as absolute paths.
     pub operator_libraries: Vec<PathBuf>,
-    /// This machine.
     pub machine: Machine,
     /// The control groups of this process.
     pub hierarchies: Hierarchies,

@@ -33,7 +33,6 @@ use crate::{
 /// Who gets which processors, and how much memory the model may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allotment {
-    /// The model's processors.
     pub model_cpus: Vec<u32>,
     /// The rest, for the harness. Empty when the model gets them all; the load generator then
     /// competes with the model, and its weight shows in the result.
@@ -44,7 +43,6 @@ pub struct Allotment {
     pub enforced: bool,
 }
 
-/// An instance type does not fit this machine.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "an instance type of {} vCPU and {} does not fit this machine of {vcpus} vCPU and {memory}",

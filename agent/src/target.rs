@@ -23,7 +23,6 @@ pub enum Target {
     Http {
         /// Host name or address, as in the `Host` header.
         host: String,
-        /// Port.
         port: u16,
         /// Path and query, if one was given.
         path: Option<String>,
@@ -34,58 +33,32 @@ pub enum Target {
         socket: PathBuf,
     },
     /// Open Inference Protocol v2 over gRPC without TLS.
-    Grpc {
-        /// Host name or address.
-        host: String,
-        /// Port.
-        port: u16,
-        /// The model's name.
-        model: String,
-    },
+    Grpc { host: String, port: u16, model: String },
 }
 
-/// Where connections go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// TCP.
     Tcp(SocketAddr),
-    /// A Unix socket.
     Unix(PathBuf),
 }
 
 /// A target cannot be used.
 #[derive(Debug, Error)]
 pub enum TargetError {
-    /// The text is not of a known form.
     #[error(
         "{0:?} is not a target; write it like http://127.0.0.1:8080/invocations, unix:/run/model.sock or grpc://127.0.0.1:8081/MODEL"
     )]
     Grammar(String),
-    /// TLS is not spoken.
     #[error("{0:?} asks for TLS, which the load generator does not speak; measure the plain port")]
     Tls(String),
-    /// A gRPC target needs the model's name.
     #[error("{0:?} names no model; write it like grpc://127.0.0.1:8081/resnet18")]
     NoModel(String),
-    /// The host name cannot be resolved.
     #[error("cannot resolve {host}")]
-    Resolve {
-        /// The host and port.
-        host: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The host name has no address.
+    Resolve { host: String, source: io::Error },
     #[error("{0} has no address")]
     NoAddress(String),
-    /// Nobody answers there.
     #[error("cannot connect to {address}")]
-    Connect {
-        /// The address.
-        address: Address,
-        /// Why.
-        source: io::Error,
-    },
+    Connect { address: Address, source: io::Error },
 }
 
 impl Address {

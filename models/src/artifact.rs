@@ -36,21 +36,15 @@ pub struct Artifact {
 /// Why a file is not a model.
 #[derive(Debug, Error)]
 pub enum ArtifactError {
-    /// No such file.
     #[error("no such file: {}", .0.display())]
     Missing(PathBuf),
-    /// A folder, a pipe, a device.
     #[error("{} is not a regular file", .0.display())]
     NotAFile(PathBuf),
-    /// Nothing in it.
     #[error("{0} is empty")]
     Empty(String),
-    /// The system does not let us read it.
     #[error("cannot read {}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -59,73 +53,39 @@ pub enum ArtifactError {
     Truncated {
         /// The file, or the file inside the archive.
         what: String,
-        /// What is missing.
         detail: String,
     },
-    /// A zip file without TorchScript code.
     #[error("{what} is not TorchScript: {found}")]
     NotTorchScript {
         /// The file, or the file inside the archive.
         what: String,
-        /// What it seems to be instead.
         found: &'static str,
     },
-    /// Not a zip file and not a gzipped one.
     #[error("{what} is not a TorchScript file: {found}")]
     UnknownFormat {
         /// The file, or the file inside the archive.
         what: String,
-        /// What it seems to be instead.
         found: &'static str,
     },
-    /// The archive holds no model file at its root.
     #[error("{} holds no model file (.pt or .pth) at its root{}", path.display(), passed_over(in_folders))]
     NoModel {
-        /// The archive.
         path: PathBuf,
         /// Model files that lie in folders, the first few.
         in_folders: Vec<String>,
     },
     /// The archive holds more than one at its root, and none is called `model.pt`.
     #[error("{} holds more than one model file, and no model.pt: {}", path.display(), models.join(", "))]
-    SeveralModels {
-        /// The archive.
-        path: PathBuf,
-        /// Their names in it.
-        models: Vec<String>,
-    },
+    SeveralModels { path: PathBuf, models: Vec<String> },
     /// An entry's path is absolute or leads out of the archive.
     #[error("{} holds an entry that leads out of it: {entry:?}", path.display())]
-    UnsafePath {
-        /// The archive.
-        path: PathBuf,
-        /// The entry.
-        entry: String,
-    },
-    /// An entry that is not a file or folder.
+    UnsafePath { path: PathBuf, entry: String },
     #[error("{} holds {kind}: {entry:?}", path.display())]
-    UnsafeEntry {
-        /// The archive.
-        path: PathBuf,
-        /// What it is, with its article.
-        kind: &'static str,
-        /// The entry.
-        entry: String,
-    },
-    /// The archive unpacks to more than allowed.
+    UnsafeEntry { path: PathBuf, kind: &'static str, entry: String },
     #[error("{} unpacks to more than {limit}", path.display())]
-    TooLarge {
-        /// The archive.
-        path: PathBuf,
-        /// The limit.
-        limit: units::Bytes,
-    },
-    /// The temporary folder cannot be used.
+    TooLarge { path: PathBuf, limit: units::Bytes },
     #[error("cannot unpack {} into a temporary folder", path.display())]
     Unpack {
-        /// The archive.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
@@ -208,7 +168,6 @@ impl Artifact {
         })
     }
 
-    /// The file as given.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

@@ -23,7 +23,6 @@ use crate::{
     torch::{self, CallError, Module, TorchError},
 };
 
-/// What to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BenchSettings {
     /// Threads that call the module.
@@ -32,13 +31,9 @@ pub struct BenchSettings {
     pub intra_op_threads: NonZeroU32,
     /// Rows in each call, times those declared.
     pub batch: NonZeroU32,
-    /// How long to measure.
     pub duration: Duration,
-    /// Where the model runs.
     pub device: Device,
-    /// Its precision.
     pub dtype: Precision,
-    /// Whether its graph is rewritten.
     pub graph: Graph,
     /// The memory settings in force; reported.
     pub allocator: Allocator,
@@ -65,32 +60,22 @@ pub struct BenchReport {
     pub intra_op_threads: u32,
     /// Rows in each call, times those declared.
     pub batch: u32,
-    /// The memory settings.
     pub allocator: Allocator,
-    /// The device.
     pub device: Device,
-    /// The precision.
     pub dtype: Precision,
-    /// The graph.
     pub graph: Graph,
 }
 
-/// Why nothing was measured.
 #[derive(Debug, Error)]
 pub enum BenchError {
-    /// The model cannot be loaded or prepared.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// libtorch refuses.
     #[error(transparent)]
     Torch(#[from] TorchError),
-    /// The model does not run with the declared inputs.
     #[error("the model does not run with the declared inputs")]
     Call(#[from] CallError),
-    /// The inputs cannot be multiplied by the batch.
     #[error("the declared inputs cannot be repeated {0} times")]
     Batch(u32, #[source] InputSpecError),
-    /// A worker panicked.
     #[error("a worker failed")]
     Worker,
 }

@@ -4,7 +4,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// The monotonic time.
 #[must_use]
 pub fn now() -> Instant {
     Instant::now()

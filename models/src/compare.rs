@@ -33,26 +33,19 @@ const RUNS_BEFORE: u32 = 2;
 /// How the model is run the second time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Configured {
-    /// Where both run.
     pub device: Device,
-    /// Its precision.
     pub dtype: Precision,
-    /// Its graph.
     pub graph: Graph,
-    /// OpenMP threads of both.
     pub intra_op_threads: NonZeroU32,
 }
 
 /// How far outputs are from those of plain float32.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// The largest relative deviation.
     pub max: f64,
     /// The mean over all elements.
     pub mean: f64,
-    /// Elements compared.
     pub elements: u64,
-    /// Payload bodies compared.
     pub bodies: usize,
 }
 
@@ -62,51 +55,36 @@ pub enum CompareError {
     /// The payload cannot be read as its content type says.
     #[error("body {number} is not a payload for this model")]
     Payload {
-        /// Which body, from 1.
         number: usize,
-        /// What is wrong with it.
         #[source]
         source: PayloadError,
     },
-    /// The model does not take a body.
     #[error("the model does not take body {number}")]
     Refused {
-        /// Which body, from 1.
         number: usize,
-        /// What it says.
         #[source]
         source: InferError,
     },
-    /// The model cannot be loaded as it was saved.
     #[error("the model cannot be loaded plain in float32")]
     PlainLoad(#[source] EngineError),
-    /// The model raises as it was saved.
     #[error("the model, plain in float32, fails on body {number}")]
     PlainRun {
-        /// Which body, from 1.
         number: usize,
-        /// What it says.
         #[source]
         source: InferError,
     },
-    /// The model cannot be loaded as configured.
     #[error(transparent)]
     Load(EngineError),
-    /// The model raises as configured only.
     #[error("the model, as configured, fails on body {number}")]
     Run {
-        /// Which body, from 1.
         number: usize,
-        /// What it says.
         #[source]
         source: InferError,
     },
     /// The outputs differ by more than a figure can tell.
     #[error("the outputs for body {number} differ in kind")]
     Incomparable {
-        /// Which body, from 1.
         number: usize,
-        /// How.
         #[source]
         source: Incomparable,
     },

@@ -15,26 +15,20 @@ use crate::{
 /// The release that this program is built for.
 pub const LIBTORCH_VERSION: &str = "2.11.0";
 
-/// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it should be.
     Good,
     /// Not there, and not needed.
     Absent,
-    /// To be repaired.
     Bad,
 }
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What.
     pub name: &'static str,
-    /// How it went.
     pub verdict: Verdict,
-    /// What was found.
     pub found: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +40,6 @@ pub struct Check {
 pub struct Diagnosis {
     /// The format of this report.
     pub schema: &'static str,
-    /// The checks.
     pub checks: Vec<Check>,
 }
 

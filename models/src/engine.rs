@@ -63,7 +63,6 @@ pub struct EngineSettings {
     pub max_batch: NonZeroU32,
     /// How long a worker waits for a batch to fill.
     pub max_batch_delay: Duration,
-    /// Where the model runs.
     pub device: Device,
     /// Numeric precision of weights and arithmetic.
     pub dtype: Precision,
@@ -83,7 +82,6 @@ pub struct EngineSettings {
 /// What is known about the model that is being served.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelFacts {
-    /// The model's name.
     pub name: String,
     /// SHA-256 of the artifact's file, 64 lower-case hexadecimal digits.
     pub sha256: String,
@@ -124,7 +122,6 @@ pub struct InputFacts {
 pub struct OutputFacts {
     /// Its name: the dict key, `output`, or `output_0`, `output_1` …
     pub name: String,
-    /// The element type.
     pub dtype: DType,
     /// The shape for the declared inputs; -1 is the batch dimension.
     pub shape: Vec<i64>,
@@ -150,29 +147,13 @@ pub struct Inferred {
 pub enum InferError {
     /// The inputs do not fit the model: wrong count, element type, shape or name.
     #[error("{message}")]
-    Rejected {
-        /// What is wrong with which input.
-        message: String,
-    },
-    /// `forward` raised.
+    Rejected { message: String },
     #[error("forward() raised in TorchScript: {message}")]
-    ModelRaised {
-        /// The exception's text.
-        message: String,
-    },
-    /// `forward` returned what an answer cannot hold.
+    ModelRaised { message: String },
     #[error("{message}")]
-    Unsendable {
-        /// Which output, and why.
-        message: String,
-    },
-    /// The queue is full.
+    Unsendable { message: String },
     #[error("the queue is full ({limit} requests are waiting)")]
-    Overloaded {
-        /// The queue's limit.
-        limit: usize,
-    },
-    /// The engine is shutting down.
+    Overloaded { limit: usize },
     #[error("the model host is stopping")]
     Stopping,
 }
@@ -190,56 +171,22 @@ impl From<CallError> for InferError {
 /// Why a model cannot be served.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// libtorch cannot load the file.
     #[error("libtorch cannot load {path}: {message}")]
-    Load {
-        /// The file.
-        path: String,
-        /// What libtorch says.
-        message: String,
-    },
+    Load { path: String, message: String },
     /// It names an operator or a class that no library has brought.
     #[error("the model in {path} needs the {}", needed(missing))]
-    Missing {
-        /// The file.
-        path: String,
-        /// What it names.
-        missing: Missing,
-    },
-    /// The device does not exist here.
+    Missing { path: String, missing: Missing },
     #[error("device {device} is not available: {message}")]
-    Device {
-        /// The device asked for.
-        device: Device,
-        /// Why not.
-        message: String,
-    },
-    /// The module has no `forward`.
+    Device { device: Device, message: String },
     #[error("the model cannot be called: it has no forward(){}", other_methods(methods))]
-    NoForward {
-        /// The methods that it has.
-        methods: Vec<String>,
-    },
-    /// The arguments of its `forward` are not tensors.
+    NoForward { methods: Vec<String> },
     #[error("the model cannot be called: {message}")]
-    Signature {
-        /// What is wrong with it.
-        message: String,
-    },
+    Signature { message: String },
     /// The declared inputs do not fit `forward`, or the warm-up run with them failed.
     #[error("the model does not run with the declared inputs")]
-    WarmUp {
-        /// What happened.
-        source: InferError,
-    },
-    /// Precision or graph cannot be applied.
+    WarmUp { source: InferError },
     #[error("cannot prepare the model ({what}): {message}")]
-    Prepare {
-        /// The setting.
-        what: String,
-        /// What libtorch says.
-        message: String,
-    },
+    Prepare { what: String, message: String },
     /// A thread could not be started, or a worker died while starting.
     #[error("cannot start a worker: {0}")]
     Thread(String),
@@ -269,9 +216,7 @@ pub type Reply = Box<dyn FnOnce(Result<Inferred, InferError>) + Send>;
 /// Who is told what an engine does.
 #[derive(Debug, Default)]
 pub struct Telling {
-    /// Of each batch.
     pub batch_log: Option<BatchLog>,
-    /// Of the start.
     pub status: Option<StatusPipe>,
 }
 
@@ -350,7 +295,6 @@ impl Engine {
         &self.facts
     }
 
-    /// How the engine was started.
     #[must_use]
     pub fn settings(&self) -> &EngineSettings {
         &self.settings

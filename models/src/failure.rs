@@ -9,23 +9,18 @@ pub const EXIT_FAILED: u8 = 1;
 /// The command line is wrong.
 pub const EXIT_USAGE: u8 = 2;
 
-/// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The exit code.
     pub exit_code: u8,
     /// A stable word for programs.
     pub code: &'static str,
-    /// What, exactly.
     pub message: String,
-    /// Why, outermost first.
     pub causes: Vec<String>,
     /// One thing to do next.
     pub hint: Option<String>,
 }
 
 impl Failure {
-    /// From an error and its sources.
     #[must_use]
     pub fn new(code: &'static str, error: &dyn Error) -> Self {
         let mut causes = Vec::new();

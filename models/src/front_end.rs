@@ -18,7 +18,6 @@ use crate::{
 pub trait Infer: Send + Sync + 'static {
     /// What is known about the model.
     fn facts(&self) -> &ModelFacts;
-    /// How it is run.
     fn settings(&self) -> &EngineSettings;
     /// Queues a request; does not wait for others, and calls `reply` once from any thread, this one included.
     fn submit(&self, inputs: Vec<WireTensor>, reply: Reply);
@@ -89,7 +88,6 @@ impl InferenceFrontEnd {
         &self.expected
     }
 
-    /// How payloads are decoded.
     #[must_use]
     pub const fn decode_settings(&self) -> &DecodeSettings {
         &self.decode
@@ -106,7 +104,6 @@ impl InferenceFrontEnd {
         self.max_payload_bytes
     }
 
-    /// Whether requests are welcome.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.stopping.load(Ordering::Relaxed)

@@ -40,21 +40,15 @@ use crate::{
 pub struct Inspection {
     /// The format of this report.
     pub schema: &'static str,
-    /// The file.
     pub path: String,
-    /// Its size.
     pub size_bytes: u64,
-    /// Its checksum.
     pub sha256: String,
     /// `forward(x: Tensor) -> Tensor`.
     pub signature: String,
     /// The name of the model's class.
     pub class: String,
-    /// Elements in all parameters.
     pub parameters: u64,
-    /// Elements in all buffers.
     pub buffers: u64,
-    /// Parameters by element type.
     pub parameter_dtypes: BTreeMap<String, u64>,
     /// The arguments of `forward`.
     pub inputs: Vec<InspectedInput>,
@@ -73,14 +67,11 @@ pub struct Inspection {
 /// One argument of `forward`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct InspectedInput {
-    /// Its name.
     pub name: String,
-    /// Its TorchScript type.
     #[serde(rename = "type")]
     pub type_name: String,
     /// Whether it may be left out.
     pub optional: bool,
-    /// What it seems to be, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seems: Option<String>,
 }
@@ -94,12 +85,9 @@ pub struct TrialRun {
     pub outputs: Vec<String>,
     /// The time of one forward pass, on one thread, warmed up.
     pub forward_us: f64,
-    /// NaNs in the outputs.
     pub nan_outputs: u64,
-    /// The inputs themselves.
     #[serde(skip)]
     pub input_tensors: Vec<WireTensor>,
-    /// What came out.
     #[serde(skip)]
     pub output_tensors: Vec<WireTensor>,
 }
@@ -107,27 +95,19 @@ pub struct TrialRun {
 /// Why a model cannot be inspected.
 #[derive(Debug, Error)]
 pub enum InspectError {
-    /// It cannot be loaded.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// Its inputs were not declared and cannot be guessed.
     #[error("what the inputs are cannot be guessed, so the model cannot be tried")]
     UnknownInputs,
-    /// It cannot be run with these inputs.
     #[error("the model does not run with {inputs}")]
     Run {
-        /// The inputs.
         inputs: String,
-        /// What it says.
         #[source]
         source: CallError,
     },
-    /// The tensors of the trial cannot be written.
     #[error("cannot write {}", path.display())]
     Save {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },

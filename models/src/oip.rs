@@ -128,7 +128,6 @@ pub(crate) fn check_parameter(owner: &str, name: &str) -> Result<(), OipError> {
     Ok(())
 }
 
-/// Who answers.
 pub(crate) fn server_metadata() -> ServerMetadataResponse {
     ServerMetadataResponse {
         name: "assay-host".to_owned(),

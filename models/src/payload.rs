@@ -42,17 +42,12 @@ pub enum ContentType {
     Json,
     /// One such document on each line, joined along the first dimension.
     JsonLines,
-    /// Rows of comma-separated numbers.
     Csv,
     /// The bare elements of one tensor whose type and shape were declared.
     OctetStream,
-    /// A JPEG picture.
     Jpeg,
-    /// A PNG picture.
     Png,
-    /// A WebP picture.
     WebP,
-    /// A BMP picture.
     Bmp,
     /// A picture of any of these encodings, told by its first bytes.
     Image,
@@ -68,7 +63,6 @@ const ALSO_KNOWN_AS: [(&str, ContentType); 5] = [
 ];
 
 impl ContentType {
-    /// Every format.
     pub const ALL: [Self; 11] = [
         Self::Npy,
         Self::Npz,
@@ -95,7 +89,6 @@ impl ContentType {
             .ok_or_else(|| UnknownContentType(header.to_owned()))
     }
 
-    /// The media type.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -138,7 +131,6 @@ pub struct UnknownContentType(pub String);
 /// What is known about one input of the model before the payload is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExpectedInput {
-    /// Its name, when it has one.
     pub name: Option<String>,
     /// Its element type, when declared.
     pub dtype: Option<DType>,
@@ -184,10 +176,8 @@ pub(crate) fn expected(declared: &[InputSpec], inputs: &[InputFacts]) -> Vec<Exp
     inputs.iter().enumerate().map(with_first).collect()
 }
 
-/// How payloads are decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodeSettings {
-    /// How pictures become tensors.
     pub image: ImageSettings,
     /// The largest size, in bytes, of all decoded tensors together: a small archive can hold a large one.
     pub limit_bytes: usize,
@@ -202,58 +192,26 @@ impl Default for DecodeSettings {
 /// Why a body is not a payload.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PayloadError {
-    /// The body is not what its content type says.
     #[error("the {format} body is malformed {place}: {reason}")]
     Malformed {
-        /// The format.
         format: ContentType,
         /// Where, in the format's own terms, preposition included: `in the header`, `at [0][3]`.
         place: String,
-        /// What is wrong there.
         reason: String,
     },
     /// A value cannot be an element of the expected type.
     #[error("{value} {place} cannot be {dtype}: {reason}")]
-    WrongElement {
-        /// The value as written.
-        value: String,
-        /// Where it stands.
-        place: String,
-        /// The element type of that input.
-        dtype: DType,
-        /// Why not.
-        reason: String,
-    },
+    WrongElement { value: String, place: String, dtype: DType, reason: String },
     /// The size of the body does not fit the declared input.
     #[error("the {format} body does not fit the declared input {declared}: {reason}")]
-    WrongSize {
-        /// The format.
-        format: ContentType,
-        /// The input as declared.
-        declared: String,
-        /// What does not fit.
-        reason: String,
-    },
+    WrongSize { format: ContentType, declared: String, reason: String },
     /// The format says nothing about type and shape, and neither does a declaration.
     #[error(
         "{format} needs {what}: declare inputs with --input NAME=DTYPE[SHAPE], for SageMaker with DataInputConfig"
     )]
-    Undeclared {
-        /// The format.
-        format: ContentType,
-        /// What is missing.
-        what: &'static str,
-    },
-    /// The decoded tensors would be larger than allowed.
+    Undeclared { format: ContentType, what: &'static str },
     #[error("the {format} body holds {size}, more than the limit of {limit}")]
-    TooLarge {
-        /// The format.
-        format: ContentType,
-        /// How much it holds, with unit.
-        size: String,
-        /// The limit, with unit.
-        limit: String,
-    },
+    TooLarge { format: ContentType, size: String, limit: String },
 }
 
 impl PayloadError {

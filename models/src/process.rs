@@ -28,9 +28,7 @@ const TOP_PAD_BYTES: i32 = 64 << 20;
 pub struct MallocSetting {
     /// Its name in mallopt(3).
     pub name: &'static str,
-    /// The value.
     pub bytes: i32,
-    /// Whether it is in force.
     pub accepted: bool,
 }
 
@@ -100,7 +98,6 @@ pub fn keep_stdout_for_results() -> io::Result<()> {
     Ok(())
 }
 
-/// Where results are written.
 #[must_use]
 pub fn results() -> Box<dyn Write> {
     match RESULTS.get() {

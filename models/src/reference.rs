@@ -16,12 +16,10 @@ use thiserror::Error;
 
 use crate::torch::{Module, TorchError};
 
-/// A built-in model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// What it is called on the command line.
     pub name: &'static str,
-    /// What it is, in one line.
     pub description: &'static str,
     /// Its inputs, as `--input` takes them.
     pub inputs: &'static [&'static str],
@@ -38,35 +36,22 @@ enum Kind {
 /// Why a built-in model was not written.
 #[derive(Debug, Error)]
 pub enum ReferenceError {
-    /// No model of this name.
     #[error("unknown reference model {name:?}; known: {known}")]
-    Unknown {
-        /// The name as given.
-        name: String,
-        /// The public names, comma-separated.
-        known: String,
-    },
-    /// libtorch cannot build it.
+    Unknown { name: String, known: String },
     #[error("cannot build {name}")]
     Build {
-        /// The model.
         name: String,
-        /// What libtorch says.
         #[source]
         source: TorchError,
     },
-    /// The file cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
-        /// The file.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
 }
 
-/// The public models.
 pub const PUBLIC: &[Reference] = &[
     Reference {
         name: "resnet18",

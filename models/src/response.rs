@@ -20,7 +20,6 @@ use crate::{
 /// A format that answers can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFormat {
-    /// Nested arrays.
     Json,
     /// One array as NumPy saves it.
     Npy,
@@ -34,7 +33,6 @@ impl ResponseFormat {
     /// Every format, the preferred one first.
     pub const ALL: [Self; 4] = [Self::Json, Self::Npy, Self::Npz, Self::OctetStream];
 
-    /// The media type.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -89,28 +87,19 @@ fn range_and_weight(part: &str) -> (&str, f32) {
 /// No format suits both the caller and the outputs.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotAcceptable {
-    /// The caller accepts none that the host has.
     #[error("nothing that {0:?} accepts can be sent; known are {list}", list = ResponseFormat::ALL.map(ResponseFormat::as_str).join(", "))]
     Format(String),
-    /// One array cannot hold several outputs.
     #[error(
         "application/x-npy holds one array, and the model has {0} outputs; accept application/x-npz"
     )]
     SeveralOutputs(usize),
     /// A name cannot be that of a file in an archive.
     #[error("application/x-npz cannot hold an output called {name:?}: {reason}")]
-    Name {
-        /// The output's name, cut short.
-        name: String,
-        /// What the archive's format says.
-        reason: String,
-    },
+    Name { name: String, reason: String },
 }
 
-/// An encoded answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// The body.
     pub body: Bytes,
     /// For bare elements, what they are: `output=float32[1,10]`, comma-separated.
     pub layout: Option<String>,

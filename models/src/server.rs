@@ -68,12 +68,9 @@ const BODY_LIMIT_BYTES: usize = payload_file::BODY_LIMIT as usize;
 /// and shapes may take so much besides.
 pub const ENVELOPE_BYTES: usize = 1024 * 1024;
 
-/// How the host serves.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerSettings {
-    /// How payloads are decoded.
     pub decode: DecodeSettings,
-    /// The largest request body.
     pub max_payload_bytes: usize,
     /// Threads for sockets and protocols.
     pub threads: NonZeroUsize,
@@ -89,10 +86,8 @@ impl Default for ServerSettings {
     }
 }
 
-/// Serving failed.
 #[derive(Debug, Error)]
 pub enum ServeError {
-    /// The async runtime could not be started.
     #[error("cannot start the server's threads")]
     Runtime(#[source] io::Error),
     /// The signals that end the host could not be listened for.
@@ -100,13 +95,7 @@ pub enum ServeError {
     Signals(#[source] io::Error),
     /// A listening socket could not be handed to the runtime.
     #[error("cannot serve on {address}")]
-    Listener {
-        /// Where it listens.
-        address: String,
-        /// What the operating system says.
-        source: io::Error,
-    },
-    /// gRPC reflection could not read its own descriptors.
+    Listener { address: String, source: io::Error },
     #[error("cannot describe the gRPC services")]
     Reflection(#[from] tonic_reflection::server::Error),
 }
@@ -154,7 +143,6 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
 pub struct Stop {
     /// No more connections; finish what is in flight.
     pub gently: CancellationToken,
-    /// Leave everything.
     pub now: CancellationToken,
 }
 

@@ -31,9 +31,7 @@ impl Timed {
 /// A count with the total time, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Duration {
-    /// How often.
     pub count: u64,
-    /// How long altogether.
     pub ns: u64,
 }
 
@@ -94,7 +92,6 @@ pub struct Batches {
 }
 
 impl Snapshot {
-    /// Forward passes altogether.
     #[must_use]
     pub fn batch_count(&self) -> u64 {
         self.batches.iter().map(|batches| batches.passes.count).sum()
@@ -121,7 +118,6 @@ impl Statistics {
         }
     }
 
-    /// Counts a request that has arrived.
     #[must_use]
     pub fn request_arrived(&self) -> Request<'_> {
         self.requests.fetch_add(1, Relaxed);
@@ -147,7 +143,6 @@ impl Statistics {
         self.last_inference_ms.store(clock::unix_time_ms(), Relaxed);
     }
 
-    /// All figures now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let batches = self.by_batch_size.iter().zip(1u64..).filter_map(|(cell, size)| {
@@ -221,7 +216,6 @@ impl Request<'_> {
         self.phase_began = clock::now();
     }
 
-    /// The answer is encoded.
     pub fn answered(mut self) {
         self.parts.encode = elapsed_ns(self.phase_began);
         self.ending = Ending::Answered;

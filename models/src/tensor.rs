@@ -11,7 +11,6 @@ use bytes::Bytes;
 pub struct WireTensor {
     /// The name given by the payload or the model; empty when it has none.
     pub name: String,
-    /// The element type.
     pub dtype: DType,
     /// The dimensions; empty for a scalar.
     pub shape: Vec<i64>,

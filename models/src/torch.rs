@@ -50,10 +50,8 @@ pub struct TorchError(String);
 /// Why a call has no outputs.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CallError {
-    /// The inputs do not fit `forward`.
     #[error("{0}")]
     Refused(String),
-    /// `forward` raised.
     #[error("{0}")]
     Raised(String),
     /// `forward` returned what an answer cannot hold: no tensor, or an element type that has no name on

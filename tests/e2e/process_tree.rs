@@ -2,7 +2,6 @@
 
 use std::{collections::HashSet, fs, path::PathBuf};
 
-/// A process that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
     pub(crate) pid: u32,

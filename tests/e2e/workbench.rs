@@ -47,7 +47,6 @@ impl Workbench {
         path
     }
 
-    /// A file with this content.
     pub(crate) fn file(&self, name: &str, content: &[u8]) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, content).expect("the temporary folder is writable");

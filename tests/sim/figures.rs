@@ -96,7 +96,6 @@ pub(crate) fn step(mark: u64, index: u32) -> v1::StepResult {
     .into()
 }
 
-/// Whose step this is.
 pub(crate) fn mark_of_step(step: &v1::StepResult) -> u64 {
     u64::from_le_bytes(step.histogram.as_slice().try_into().unwrap())
 }

@@ -74,7 +74,6 @@ struct Report {
     first_sent: Option<Instant>,
 }
 
-/// What a connection remembers.
 struct Connection {
     stream: Stream,
     /// When heartbeats went out, and for which run.

@@ -39,7 +39,6 @@ impl Ledger {
         self.runs.lock().unwrap()
     }
 
-    /// A trial arrived.
     pub(crate) fn began(&self, agent: &v1::Register, trial: &str) -> Mark {
         let now = Instant::now();
         let run = Run {
@@ -71,7 +70,6 @@ impl Ledger {
         self.runs()[index(mark)].outcome_counts = true;
     }
 
-    /// Every run, by its mark.
     pub(crate) fn by_mark(&self) -> BTreeMap<Mark, Run> {
         (0..).zip(self.runs().iter().cloned()).collect()
     }

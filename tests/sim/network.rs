@@ -30,12 +30,9 @@ pub(crate) struct Network {
     _accepting: JoinSet<()>,
 }
 
-/// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// From agents.
     ToCoordinator,
-    /// To agents.
     ToAgents,
 }
 
@@ -89,7 +86,6 @@ impl Network {
         Self { address, conditions, lost, _accepting: accepting }
     }
 
-    /// Where agents dial.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -22,7 +22,6 @@ pub(crate) struct TrialRecord {
     /// Whose figures stand, if it was measured.
     pub(crate) measured: Option<Mark>,
     pub(crate) ended: bool,
-    /// An agent has it.
     runs: bool,
     /// The marks in the run since it last began.
     marks_of_run: BTreeSet<Mark>,

@@ -20,7 +20,6 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Dials and registers.
     pub(crate) async fn attach(
         url: &str,
         register: v1::Register,

@@ -17,7 +17,6 @@ pub fn assay_agent() -> PathBuf {
     binary("assay-agent")
 }
 
-/// The model host.
 pub fn assay_host() -> PathBuf {
     binary("assay-host")
 }

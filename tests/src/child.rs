@@ -47,7 +47,6 @@ impl Child {
         Self { name: name.to_owned(), child, stdout, stderr, status: None }
     }
 
-    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -13,7 +13,6 @@ use std::{
 
 use crate::workspace;
 
-/// The interpreter.
 pub fn python() -> PathBuf {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| find_or_make("venv", "requirements.txt")).clone()

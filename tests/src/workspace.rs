@@ -6,7 +6,6 @@ use std::{
     process::Command,
 };
 
-/// The repository's root folder.
 pub(crate) fn root() -> PathBuf {
     let manifest_dir = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);

@@ -8,12 +8,10 @@ use std::{
 
 use cargo_metadata::MetadataCommand;
 
-/// One text file.
 #[derive(Debug, Clone)]
 pub(crate) struct TextFile {
     /// From the root, with slashes.
     pub(crate) path: String,
-    /// The whole of it.
     pub(crate) text: String,
 }
 
@@ -23,7 +21,6 @@ impl TextFile {
         Self { path: path.to_owned(), text: text.to_owned() }
     }
 
-    /// Whether this is Rust.
     pub(crate) fn is_rust(&self) -> bool {
         self.path.ends_with(".rs")
     }
@@ -32,7 +29,6 @@ impl TextFile {
 /// One package of the workspace with the names of what it depends on, in any way.
 #[derive(Debug, Clone)]
 pub(crate) struct Package {
-    /// As in its manifest.
     pub(crate) name: String,
     /// Dependencies of users of the package: ordinary and build ones.
     pub(crate) dependencies: Vec<String>,

@@ -30,7 +30,6 @@ impl Checkout {
         Ok(Self { root })
     }
 
-    /// The repository's root folder.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -40,7 +39,6 @@ impl Checkout {
         self.root.join(".libtorch")
     }
 
-    /// Cargo's output folder.
     pub(crate) fn target_dir(&self) -> PathBuf {
         env::var_os("CARGO_TARGET_DIR")
             .map_or_else(|| self.root.join("target"), |dir| self.root.join(dir))
@@ -51,7 +49,6 @@ impl Checkout {
         self.target_dir().join("release").join(name)
     }
 
-    /// That binary as a command.
     pub(crate) fn program(&self, name: &str) -> Command {
         Self::command(self.release_binary(name))
     }

@@ -14,12 +14,10 @@ impl Console {
         Self { terminal: io::stderr().is_terminal() }
     }
 
-    /// Whether somebody watches.
     pub(crate) fn is_terminal(self) -> bool {
         self.terminal
     }
 
-    /// One finished line.
     pub(crate) fn say(self, line: &str) {
         eprintln!("xtask: {line}");
     }

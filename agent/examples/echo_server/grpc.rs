@@ -69,7 +69,6 @@ struct Call {
     message: Vec<u8>,
 }
 
-/// One connection.
 #[derive(Debug)]
 pub(crate) struct Grpc {
     preface_left: usize,

@@ -41,13 +41,11 @@ impl Default for HeaderBlocks {
     }
 }
 
-/// A literal's name.
 struct Name {
     length: usize,
     is_path: bool,
 }
 
-/// What a block says.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     /// The value of `:path`.

@@ -5,7 +5,6 @@ use crate::serving::Protocol;
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
 const REQUEST_LIMIT: usize = 16 << 20;
 
-/// One connection.
 #[derive(Debug, Default)]
 pub(crate) struct Http {
     partial: Vec<u8>,

@@ -27,17 +27,13 @@ pub const WIDEST_HALF_WIDTH_PCT: f64 = 10.0;
 pub struct CalibrationReport {
     /// `assay.calibration/1`.
     pub schema: &'static str,
-    /// Workers of the server.
     pub workers: u32,
     /// Service time of each request.
     pub service_time_us: u64,
-    /// The constraints.
     pub constraints: Vec<String>,
     /// `quick` or `full`.
     pub mode: &'static str,
-    /// Seed of the arrivals.
     pub seed: u64,
-    /// What the server carries.
     pub exact_invocations_per_min: f64,
     /// Where that comes from: `service_time`, `erlang` or `simulation`.
     pub exact_method: &'static str,
@@ -193,7 +189,6 @@ impl CalibrationReport {
     }
 }
 
-/// Found and exact agree.
 fn agrees(
     value: Option<f64>,
     ci95: Option<[f64; 2]>,

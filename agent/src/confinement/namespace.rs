@@ -28,7 +28,6 @@ use super::world::{Use, World};
 /// How a namespace can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// With the privileges that the agent has.
     Privileged,
     /// In a user namespace, in which the agent's user is itself and nobody else is anybody.
     OfUser,

@@ -66,14 +66,12 @@ const TCP_OPTIONS: [i32; 6] = [
 ];
 /// The rest of a socket's type is flags.
 const SOCKET_KIND: u64 = 0xf;
-/// Of linux/ioprio.h.
 const IOPRIO_WHO_PROCESS: i32 = 1;
 
 /// Calls whose caller goes on by an older one when they do not exist: their arguments cannot be looked
 /// at (`clone3`), or they would do what is refused elsewhere (`io_uring` opens sockets).
 const ABSENT: &[i64] = &[libc::SYS_clone3, libc::SYS_io_uring_setup];
 
-/// Compiled filters.
 #[derive(Debug)]
 pub(super) struct SystemCallFilter {
     programs: Vec<BpfProgram>,

@@ -41,7 +41,6 @@ const GPU_FILES: [&str; 6] =
 /// What a path is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Use {
-    /// Read.
     Read,
     /// Read and run: programs and libraries.
     Execute,

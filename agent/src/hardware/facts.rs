@@ -17,7 +17,6 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks at this machine.
     #[must_use]
     pub fn here() -> Self {
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();

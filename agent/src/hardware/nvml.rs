@@ -29,17 +29,12 @@ pub struct Gpus {
 /// One GPU at one moment; what it does not tell is absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GpuSample {
-    /// Its index on the machine.
     pub index: u32,
     /// Share of the last moments in which a kernel ran, per cent.
     pub utilization_pct: Option<f64>,
-    /// Memory in use.
     pub memory_used: Option<Bytes>,
-    /// Power in watts.
     pub power_w: Option<f64>,
-    /// Degrees Celsius.
     pub temperature_c: Option<f64>,
-    /// SM clock in MHz.
     pub sm_clock_mhz: Option<f64>,
     /// Energy since the driver was loaded, in joules.
     pub energy_j: Option<f64>,
@@ -61,10 +56,8 @@ pub enum Unseen {
     /// There is no library, or no driver behind it: most likely no GPU either.
     #[error("{0}")]
     NoDriver(NvmlError),
-    /// The driver is there, but not for this user.
     #[error("the driver does not let this user see the GPUs")]
     NoPermission,
-    /// Anything else.
     #[error("{0}")]
     Other(NvmlError),
 }
@@ -89,7 +82,6 @@ impl Unseen {
 pub enum Unreadable {
     /// The GPU does not answer any more.
     Lost,
-    /// This user may not.
     NoPermission,
     /// The driver's library is too old (or too new) to have the function.
     NotInLibrary,
@@ -119,11 +111,8 @@ impl Unreadable {
 /// What one GPU tells and what it does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
-    /// Its index on the machine.
     pub index: u32,
-    /// Its name.
     pub name: Option<String>,
-    /// Its memory.
     pub memory: Option<Bytes>,
     /// It is divided into instances.
     pub mig: bool,
@@ -143,7 +132,6 @@ impl Gpus {
         Ok(Self { nvml, count })
     }
 
-    /// The driver's version.
     #[must_use]
     pub fn driver(&self) -> Option<String> {
         self.nvml.sys_driver_version().ok()

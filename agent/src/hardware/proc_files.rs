@@ -19,13 +19,11 @@ pub struct CpuTicks {
 }
 
 impl CpuTicks {
-    /// Doing something, whoever for.
     #[must_use]
     pub fn busy(self) -> u64 {
         self.processes.saturating_add(self.interrupts)
     }
 
-    /// All time that passed.
     #[must_use]
     pub fn total(self) -> u64 {
         self.busy().saturating_add(self.idle).saturating_add(self.steal)
@@ -80,7 +78,6 @@ fn one_cpu(line: &str) -> Option<(u32, CpuTicks)> {
 pub struct Scheduling {
     /// Tasks that run or wait for a processor, at this moment.
     pub runnable: Option<u64>,
-    /// Context switches since boot.
     pub context_switches: Option<u64>,
 }
 
@@ -163,7 +160,6 @@ pub struct ProcessStat {
     pub ticks: u64,
     /// When it was started, in clock ticks since boot; with the process id it names a process for good.
     pub started: u64,
-    /// Resident memory in pages.
     pub resident_pages: u64,
     /// Page faults that were served from memory.
     pub minor_faults: u64,
@@ -191,7 +187,6 @@ pub fn process_stat(stat: &str) -> Option<ProcessStat> {
 /// What `/proc/meminfo` says of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MachineMemory {
-    /// All of it.
     pub total: Option<Bytes>,
     /// What a new program could use without swapping.
     pub available: Option<Bytes>,
@@ -211,7 +206,6 @@ pub fn machine_memory(meminfo: &str) -> MachineMemory {
 /// What `/proc/vmstat` says of memory under pressure, since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryEvents {
-    /// Pages swapped in or out.
     pub swapped_pages: Option<u64>,
     /// Page faults, those served from memory included.
     pub page_faults: Option<u64>,

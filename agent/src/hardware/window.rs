@@ -42,7 +42,6 @@ pub struct Sample {
     pub page_faults: Option<u64>,
     /// Mean clock of the model's processors.
     pub cpu_mhz: Option<f64>,
-    /// The GPUs.
     pub gpus: Vec<GpuSample>,
 }
 
@@ -51,13 +50,11 @@ pub struct Sample {
 pub struct HostUse {
     /// CPU time in clock ticks.
     pub ticks: u64,
-    /// Resident memory.
     pub resident: Bytes,
     /// Page faults served from memory.
     pub minor_faults: u64,
     /// Page faults that waited for a disk.
     pub major_faults: u64,
-    /// Its process ids.
     pub process_ids: Vec<u32>,
 }
 

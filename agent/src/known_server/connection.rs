@@ -12,7 +12,6 @@ const MOST_HEADERS: usize = 64;
 /// What bytes came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// The request goes on.
     Part,
     /// Its last byte is here.
     Whole,

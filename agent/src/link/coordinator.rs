@@ -21,23 +21,18 @@ pub struct Coordinates {
     pub url: String,
     /// Certificates to trust instead of the system's, in PEM.
     pub ca_certificate: Option<Vec<u8>>,
-    /// The token to present.
     pub token: Option<String>,
 }
 
 /// The coordinator cannot even be dialled.
 #[derive(Debug, Error)]
 pub enum BadCoordinates {
-    /// Not a URL of the expected form.
     #[error("{0:?} is not the address of a coordinator; write it like http://127.0.0.1:7440")]
     Url(String),
-    /// A token would travel in the clear.
     #[error("{0:?} has no TLS: the token would be readable on the way")]
     TokenInTheClear(String),
-    /// The certificates cannot be used.
     #[error("cannot set up TLS: {0}")]
     Tls(String),
-    /// The token has characters that a header cannot carry.
     #[error("the token holds characters other than visible ASCII ones")]
     Token,
 }
@@ -123,19 +118,14 @@ fn is_loopback(host: &str) -> bool {
 /// The coordinator does not want this agent, and asking again would not help.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// Another agent bears the name.
     #[error("the coordinator refuses this agent: {0}")]
     NameTaken(String),
-    /// It speaks another version of the protocol.
     #[error("the coordinator refuses this agent: {0}")]
     ProtocolVersion(String),
-    /// The token is missing or wrong.
     #[error("the coordinator refuses this agent: {0}")]
     Unauthenticated(String),
-    /// The registration breaks a rule.
     #[error("the coordinator refuses this agent: {0}")]
     Malformed(String),
-    /// What answers there is no coordinator.
     #[error("there is no coordinator at this address: {0}")]
     NoCoordinator(String),
 }
@@ -179,7 +169,6 @@ impl Refusal {
         }
     }
 
-    /// The exit code of the agent.
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
         match self {

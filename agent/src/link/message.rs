@@ -21,13 +21,9 @@ use crate::identity::InstanceType;
 /// How an agent introduces itself.
 #[derive(Clone, Debug)]
 pub struct Introduction {
-    /// Its name.
     pub name: AgentName,
-    /// What machine it is on.
     pub instance_type: InstanceType,
-    /// Which physical host.
     pub fingerprint: HostFingerprint,
-    /// The machine.
     pub host: HostFacts,
     /// What the user wants known of it.
     pub labels: BTreeMap<String, String>,

@@ -29,14 +29,12 @@ enum Place {
     TrailerEnd,
 }
 
-/// What one read found.
 #[derive(Debug)]
 pub(crate) struct Step {
     /// Where data stands in the bytes given.
     pub(crate) data: Range<usize>,
     /// How many bytes were used.
     pub(crate) used: usize,
-    /// The body has ended.
     pub(crate) ended: bool,
 }
 

@@ -16,7 +16,6 @@ use super::figures::ErrorKind;
 /// A request in flight, as the event loop knows it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    /// The run that it belongs to.
     pub(crate) run: u32,
     /// Which of the encoded requests is sent.
     pub(crate) request: u32,
@@ -30,12 +29,9 @@ pub(crate) struct Ticket {
     pub(crate) sent_ns: u64,
 }
 
-/// How a request ended.
 #[derive(Debug)]
 pub(crate) enum Ending {
-    /// With a good response.
     Answered,
-    /// With anything else.
     Failed(Box<Fault>),
 }
 
@@ -43,7 +39,6 @@ pub(crate) enum Ending {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) kind: ErrorKind,
-    /// For people.
     pub(crate) message: String,
     /// HTTP status, or gRPC status.
     pub(crate) status: Option<u16>,
@@ -69,7 +64,6 @@ pub(crate) struct Ended {
 #[derive(Debug)]
 pub(crate) struct Broken(pub(crate) String);
 
-/// One connection's protocol.
 pub(crate) trait Exchange: Sized {
     /// Every request, encoded once and shared by all connections.
     type Requests: Send + Sync + 'static;
@@ -108,11 +102,9 @@ pub(crate) trait Exchange: Sized {
     /// without their responses.
     fn expire(&mut self, before_ns: u64, expired: &mut Vec<Ticket>) -> bool;
 
-    /// Every request in flight.
     fn tickets(&self) -> impl Iterator<Item = Ticket>;
 }
 
-/// A non-blocking stream socket.
 #[derive(Debug)]
 pub(crate) struct Socket(OwnedFd);
 

@@ -17,12 +17,10 @@ pub const SATURATED_LAG_US: u64 = 5_000;
 /// Share of a core that a sending thread uses when it, and not the target, limits a closed loop.
 pub const SATURATED_CPU_SHARE: f64 = 0.95;
 
-/// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// No connection could be made.
     Connect,
-    /// No answer in time.
     Timeout,
     /// The connection broke before the answer was whole.
     Reset,
@@ -46,29 +44,22 @@ impl ErrorKind {
     }
 }
 
-/// Failed requests by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ErrorCounts {
     /// No connection could be made.
     pub connect: u64,
-    /// No answer in time.
     pub timeout: u64,
-    /// The connection broke.
     pub reset: u64,
-    /// An error status.
     pub status: u64,
-    /// Broken protocol.
     pub malformed: u64,
 }
 
 impl ErrorCounts {
-    /// All of them.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.connect + self.timeout + self.reset + self.status + self.malformed
     }
 
-    /// Counts one more.
     pub fn add(&mut self, kind: ErrorKind) {
         match kind {
             ErrorKind::Connect => self.connect += 1,
@@ -79,7 +70,6 @@ impl ErrorCounts {
         }
     }
 
-    /// Adds another count.
     pub fn merge(&mut self, other: &Self) {
         self.connect += other.connect;
         self.timeout += other.timeout;
@@ -94,9 +84,7 @@ impl ErrorCounts {
 pub struct FirstFailure {
     /// When it ended, in microseconds since the generator started.
     pub at_us: u64,
-    /// Why.
     pub kind: ErrorKind,
-    /// What happened, for people.
     pub message: String,
     /// The status of the response: HTTP's, or gRPC's.
     pub status: Option<u16>,
@@ -104,16 +92,13 @@ pub struct FirstFailure {
     pub body: Vec<u8>,
 }
 
-/// How a step ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepEnd {
-    /// As planned.
     Complete,
     /// It was cancelled; the figures cover what was done until then.
     Cancelled,
     /// Nothing accepted connections for too long; the figures cover what was done until then.
     TargetLost {
-        /// What connecting said.
         reason: String,
     },
 }
@@ -123,33 +108,26 @@ pub enum StepEnd {
 pub struct SecondFigures {
     /// Counts from 0 within the step.
     pub index: u64,
-    /// Requests answered in it.
     pub answered: u64,
-    /// Requests that failed in it.
     pub failed: u64,
     /// Latency of those answered, in microseconds.
     pub latency: Histogram<u64>,
 }
 
-/// Figures of one step.
 #[derive(Clone)]
 pub struct StepFigures {
     /// Requests that the step began with, still in flight from the closed-loop step it continues.
     pub carried_in: u64,
-    /// Requests begun.
     pub sent: u64,
-    /// Requests answered.
     pub answered: u64,
     /// Answers that came during this step to requests of earlier ones, whose books were closed already.
     pub late_answers: u64,
-    /// Requests failed, by kind.
     pub errors: ErrorCounts,
     /// Requests still in flight when the observation was handed in.
     /// `carried_in + sent = answered + errors.total() + outstanding`.
     pub outstanding: u64,
     /// Requests that had to wait in the generator because every connection was busy.
     pub waited: u64,
-    /// The first that failed.
     pub first_failure: Option<FirstFailure>,
     /// From intended send time to the last byte of the answer, in microseconds. Requests whose verdict
     /// became final without an answer are in it with the time they had taken by then.
@@ -162,7 +140,6 @@ pub struct StepFigures {
     pub generator_cpu: Duration,
     /// The largest share of a core that one sending thread used, 0 to 1.
     pub busiest_thread_share: f64,
-    /// Connections opened.
     pub connections_opened: u64,
     /// Second by second, if asked for.
     pub seconds: Vec<SecondFigures>,
@@ -171,16 +148,12 @@ pub struct StepFigures {
 /// A step that has ended: what the search sees, what reports show, and how it ended.
 #[derive(Clone, Debug)]
 pub struct EndedStep {
-    /// For the search.
     pub observation: StepObservation,
-    /// For reports.
     pub figures: StepFigures,
-    /// How it ended.
     pub end: StepEnd,
 }
 
 impl StepFigures {
-    /// No figures yet.
     #[must_use]
     pub fn new() -> Self {
         Self {

@@ -11,21 +11,15 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Frame types that a client of ours can meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Part of a message.
     Data,
     /// The beginning of a call or an answer, or trailers.
     Headers,
     /// The end of a call before its time.
     ResetStream,
-    /// What the sender allows.
     Settings,
-    /// Forbidden to our peers.
     PushPromise,
-    /// Wants to be answered.
     Ping,
-    /// No more calls.
     GoAway,
-    /// More may be sent.
     WindowUpdate,
     /// More of a header block.
     Continuation,
@@ -71,21 +65,16 @@ pub const END_STREAM: u8 = 0x1;
 pub const ACK: u8 = 0x1;
 /// The header block is whole.
 pub const END_HEADERS: u8 = 0x4;
-/// Padding follows.
 pub const PADDED: u8 = 0x8;
 /// A priority stands before the header block.
 pub const PRIORITY: u8 = 0x20;
 
-/// A whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// What it is.
     pub kind: Kind,
-    /// As sent.
     pub flags: u8,
     /// 0 for the connection itself.
     pub stream: u32,
-    /// Padding included.
     pub payload: &'a [u8],
 }
 
@@ -103,7 +92,6 @@ impl<'a> Frame<'a> {
         Ok(Some((Self { kind: Kind::of(kind), flags, stream, payload }, HEADER + length)))
     }
 
-    /// Has that flag.
     #[must_use]
     pub fn has(&self, flag: u8) -> bool {
         self.flags & flag != 0
@@ -169,7 +157,6 @@ impl FrameReader {
     }
 }
 
-/// Appends a frame.
 pub fn push(out: &mut Vec<u8>, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes()[1..]);

@@ -48,7 +48,6 @@ impl Requests {
     }
 }
 
-/// One connection.
 #[derive(Debug)]
 pub(crate) struct Http1 {
     requests: Arc<Requests>,

@@ -41,7 +41,6 @@ const CANCEL: u32 = 8;
 
 mod incoming;
 
-/// Encoded calls.
 #[derive(Debug)]
 pub(crate) struct Requests {
     headers: RequestHeaders,
@@ -65,7 +64,6 @@ impl Requests {
     }
 }
 
-/// One call in flight.
 #[derive(Debug)]
 struct Stream {
     id: u32,
@@ -78,7 +76,6 @@ struct Stream {
     received: u64,
 }
 
-/// One connection.
 #[derive(Debug)]
 pub(crate) struct Http2 {
     requests: Arc<Requests>,

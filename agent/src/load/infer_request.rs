@@ -17,41 +17,26 @@ mod npz;
 /// Target, payload and declared inputs do not make a request.
 #[derive(Debug, Error)]
 pub enum RequestError {
-    /// A gRPC target needs something to send.
     #[error(
         "a gRPC target needs a payload: an .npy or .npz file, JSON, or raw bytes and the inputs they hold"
     )]
     NoPayload,
-    /// Nobody says what raw bytes mean.
     #[error(
         "a body of type {0} needs the inputs that it holds to be declared, like float32[1,3,224,224]"
     )]
     NoInputs(String),
-    /// Declared inputs and bytes differ.
     #[error("a body has {have} bytes, but the declared inputs take {need}")]
-    Size {
-        /// Bytes in the body.
-        have: u64,
-        /// Bytes that the inputs take.
-        need: u64,
-    },
+    Size { have: u64, need: u64 },
     /// The file is no `.npy` file that can be sent.
     #[error("the body is no usable .npy file: {0}")]
     Npy(String),
-    /// The body is not what its type says.
     #[error("the body is no usable {format}: {reason}")]
-    Unreadable {
-        /// The format, as in a sentence.
-        format: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
+    Unreadable { format: &'static str, reason: String },
     /// Tensors of this format are made by the server, which takes it over HTTP only.
     #[error(
         "a body of type {0} cannot be sent over gRPC, which carries tensors: give .npy, .npz, JSON or raw bytes"
     )]
     NoTensors(String),
-    /// A gRPC message has a length of four bytes.
     #[error("a request of {0} bytes does not fit into a gRPC message")]
     TooLarge(usize),
 }

@@ -49,7 +49,6 @@ impl Alarm {
         Ok(())
     }
 
-    /// The alarm went off.
     pub(crate) fn rang(&mut self) {
         self.armed_ns = u64::MAX;
     }

@@ -12,7 +12,6 @@ use rustix::{
 use super::exchange::{Exchange, Socket};
 use crate::target::Address;
 
-/// One connection.
 #[derive(Debug)]
 pub(crate) struct Connection<E> {
     pub(crate) socket: Socket,
@@ -93,7 +92,6 @@ impl<E: Exchange> Pool<E> {
         (connection.generation == id.generation).then_some(connection)
     }
 
-    /// Every connection.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnectionId, &Connection<E>)> {
         self.slots.iter().enumerate().filter_map(|(slot, connection)| {
             let connection = connection.as_ref()?;
@@ -132,7 +130,6 @@ impl<E: Exchange> Pool<E> {
         Ok(())
     }
 
-    /// The connection is made.
     pub(crate) fn connected(&mut self, id: ConnectionId) {
         let Some(connection) = self.get(id) else { return };
         if connection.connecting_since_ns.take().is_some() {

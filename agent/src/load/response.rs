@@ -20,25 +20,19 @@ const HEADER_LIMIT: usize = 128;
 /// What came back breaks HTTP, or a limit.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Violation {
-    /// The head cannot be parsed.
     #[error("the head of the response is not HTTP/1.1: {0}")]
     Head(String),
-    /// The head is too long.
     #[error("the head of the response is longer than {HEAD_LIMIT} bytes")]
     HeadTooLong,
-    /// The body is too long.
     #[error("the body of the response is longer than {BODY_LIMIT} bytes")]
     BodyTooLong,
     /// `Content-Length` is no number, or there are two that differ.
     #[error("the response has no usable Content-Length")]
     ContentLength,
-    /// Chunked framing is broken.
     #[error("the chunked body of the response is broken")]
     Chunk,
-    /// The connection closed inside a response.
     #[error("the connection closed inside a response")]
     Truncated,
-    /// A protocol switch that nobody asked for.
     #[error("the response switches protocols")]
     Switch,
 }
@@ -46,7 +40,6 @@ pub(crate) enum Violation {
 /// A response that has ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Response {
-    /// The status code.
     pub(crate) status: u16,
     /// The connection can carry another request.
     pub(crate) reusable: bool,

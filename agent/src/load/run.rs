@@ -30,7 +30,6 @@ pub(crate) struct Assignment {
     pub(crate) work: Work,
     pub(crate) duration_ns: u64,
     pub(crate) continues: bool,
-    /// When it was asked for.
     pub(crate) submitted_ns: u64,
     pub(crate) verdict_after_ns: u64,
     pub(crate) gate: Arc<Gate>,
@@ -39,7 +38,6 @@ pub(crate) struct Assignment {
 /// What one thread does in a step.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// So many users.
     Users(u32),
     /// Intended send times as offsets in microseconds, ascending.
     Arrivals(Vec<u64>),

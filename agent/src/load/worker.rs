@@ -88,7 +88,6 @@ enum Waiting {
 #[derive(Debug)]
 struct Outage {
     since_ns: u64,
-    /// The last attempt.
     until_ns: u64,
     reason: String,
 }

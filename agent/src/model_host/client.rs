@@ -16,12 +16,9 @@ use super::MODEL_NAME;
 /// As much of an answer as is kept; the rest is read and dropped.
 const KEPT: usize = 64 << 10;
 
-/// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// The beginning of the body.
     pub body: Bytes,
 }
 
@@ -42,13 +39,10 @@ impl Answer {
     }
 }
 
-/// There is no answer.
 #[derive(Debug, Error)]
 pub enum CallError {
-    /// Not in time.
     #[error("no answer within {:.1} s", .0.as_secs_f64())]
     TimedOut(Duration),
-    /// The connection could not be made or broke.
     #[error("the connection broke: {0}")]
     Broken(String),
 }
@@ -139,7 +133,6 @@ pub async fn invoke(
 pub struct HostStatistics {
     /// Calls whose output held a NaN.
     pub nan_outputs: Option<u64>,
-    /// The allocator in force.
     pub allocator: Option<String>,
 }
 

@@ -18,16 +18,13 @@ pub fn is_due(configuration: &Configuration) -> bool {
     configuration.graph != Graph::Plain || configuration.dtype != Precision::Float32
 }
 
-/// What to compare over.
 #[derive(Clone, Debug)]
 pub struct Bodies {
     /// One file per body.
     pub files: Vec<PathBuf>,
-    /// What they are.
     pub content_type: String,
 }
 
-/// How a comparison went.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Compared {
     /// It came to a figure.

@@ -13,7 +13,6 @@ impl Exit {
         self.0.signal()
     }
 
-    /// The status it returned.
     #[must_use]
     pub fn code(self) -> Option<i32> {
         self.0.code()

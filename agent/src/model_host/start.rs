@@ -17,28 +17,11 @@ use crate::confinement::{
 pub enum StartError {
     /// The system refuses what every host needs: a folder, a socket, a pipe.
     #[error("cannot make {what} for the model host")]
-    System {
-        /// What.
-        what: &'static str,
-        /// Why.
-        source: io::Error,
-    },
-    /// Its files cannot be found or granted.
+    System { what: &'static str, source: io::Error },
     #[error("cannot grant {} its files", program.display())]
-    Files {
-        /// The host program.
-        program: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It did not come to run.
+    Files { program: PathBuf, source: io::Error },
     #[error("cannot start {}", program.display())]
-    NotConfined {
-        /// The host program.
-        program: PathBuf,
-        /// Where it stopped.
-        source: NotConfined,
-    },
+    NotConfined { program: PathBuf, source: NotConfined },
 }
 
 /// What a host inherits: descriptors that no other child of the agent has.

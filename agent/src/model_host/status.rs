@@ -31,7 +31,6 @@ pub struct Progress {
     pub longest_pass: Option<Duration>,
     /// The answer of a comparison: largest and mean deviation.
     pub compared: Option<(f64, f64)>,
-    /// Why it ends.
     pub failure: Option<Failure>,
 }
 
@@ -40,7 +39,6 @@ pub struct Progress {
 pub struct Failure {
     /// A stable word for programs.
     pub code: String,
-    /// What and why, in one line.
     pub message: String,
 }
 

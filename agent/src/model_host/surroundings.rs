@@ -24,11 +24,8 @@ const PASSED_ON: [&str; 6] = [
 /// Where and within which limits hosts are started.
 #[derive(Clone, Copy, Debug)]
 pub struct Surroundings<'a> {
-    /// The host program.
     pub program: &'a Path,
-    /// Processors and memory.
     pub sandbox: &'a Sandbox,
-    /// What keeps it in.
     pub means: Means,
     /// Libraries of custom operators, which whoever runs this agent named: absolute paths. No job names any.
     pub operator_libraries: &'a [PathBuf],

@@ -23,13 +23,10 @@ use crate::capacity::SearchRun;
 pub struct CapacityReport {
     /// `assay.capacity/1`.
     pub schema: &'static str,
-    /// What was measured.
     pub target: String,
-    /// The constraints.
     pub constraints: Vec<String>,
     /// `quick` or `full`.
     pub mode: &'static str,
-    /// Seed of the arrivals.
     pub seed: u64,
     /// The largest rate within the constraints; the plateau without any. Absent when there is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,7 +37,6 @@ pub struct CapacityReport {
     /// What keeps it from being more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limited_by: Option<&'static str>,
-    /// The closed-loop plateau.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plateau_invocations_per_min: Option<f64>,
     /// The fewest users that reach it.
@@ -49,14 +45,11 @@ pub struct CapacityReport {
     /// `held`, `missed`, `not_run` or `not_needed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confirmation: Option<Confirmation>,
-    /// Latency at that rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<Latency>,
-    /// Every step.
     pub steps: Vec<StepResult>,
     /// Requests that failed, in all steps.
     pub errors_by_kind: ErrorsByKind,
-    /// The first that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_failure: Option<FirstFailureReport>,
     /// The load generator's own part.

@@ -22,7 +22,6 @@ use crate::{
 pub struct LoadReport {
     /// `assay.load/1`.
     pub schema: &'static str,
-    /// What was loaded.
     pub target: String,
     /// `closed`, `poisson`, `constant` or `replay`.
     pub mode: &'static str,
@@ -40,15 +39,11 @@ pub struct LoadReport {
     pub sent_per_s: Option<f64>,
     /// Answers per second.
     pub achieved_per_s: f64,
-    /// Requests begun.
     pub requests: u64,
-    /// Requests that failed.
     pub errors: u64,
-    /// The same by kind.
     pub errors_by_kind: ErrorsByKind,
     /// Requests without an answer at the end.
     pub outstanding: u64,
-    /// The first that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_failure: Option<FirstFailureReport>,
     /// From the intended send time (closed loop: the actual one); absent when nothing was answered.
@@ -66,21 +61,17 @@ pub struct LoadReport {
     /// Phase by phase, when there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub phases: Vec<PhaseReport>,
-    /// Second by second.
     pub seconds: Vec<SecondReport>,
 }
 
 /// One phase of a load.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PhaseReport {
-    /// Users.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub users: Option<u32>,
     /// Answers per second.
     pub achieved_per_s: f64,
-    /// Requests that failed.
     pub errors: u64,
-    /// Latency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<Latency>,
     /// How long it was held.
@@ -92,11 +83,8 @@ pub struct PhaseReport {
 pub struct SecondReport {
     /// Seconds since the load began.
     pub at_s: f64,
-    /// Requests answered.
     pub answered: u64,
-    /// Requests that failed.
     pub errors: u64,
-    /// Median latency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p50_us: Option<u64>,
     /// 95th percentile.
@@ -110,9 +98,7 @@ pub struct SecondReport {
 /// A phase that was carried out: what was asked and what came of it.
 #[derive(Debug)]
 pub struct Performed {
-    /// The load asked for.
     pub load: Load,
-    /// What came of it.
     pub result: EndedStep,
 }
 

@@ -12,7 +12,6 @@ pub struct Cancellation {
 }
 
 impl Cancellation {
-    /// Asks for the end.
     pub fn cancel(&self, by: &str) {
         self.by.get_or_init(|| by.to_owned());
         self.token.cancel();

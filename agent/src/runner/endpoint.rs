@@ -34,7 +34,6 @@ pub(super) enum Observability {
     Process,
     /// The machine that it runs on, and not which of the processes it is.
     Machine,
-    /// Nothing: it runs elsewhere.
     Nothing,
 }
 
@@ -63,7 +62,6 @@ fn without_processes(gpu: GpuUtilization) -> GpuUtilization {
 }
 
 impl Trial {
-    /// The whole trial.
     pub(super) async fn perform_on_endpoint(
         &mut self,
         name: &EndpointName,

@@ -57,47 +57,34 @@ pub(super) enum Problem {
     BodyRefused {
         /// Which, from 0.
         number: usize,
-        /// How the call ended.
         failure: Box<FirstFailure>,
     },
     /// The model fails calls altogether.
     Failing {
-        /// In words.
         step: String,
-        /// The first failing call.
         failure: Box<FirstFailure>,
     },
-    /// It stopped answering.
     Hangs {
-        /// In words.
         step: String,
-        /// For so long.
         silent_for: Duration,
     },
     /// Nobody accepts connections any more.
     TargetLost {
-        /// What connecting said.
         reason: String,
     },
     /// The search found that there is no capacity.
     Search {
-        /// Why.
         failure: SearchFailure,
-        /// The first failing call.
         first_failure: Option<Box<FirstFailure>>,
     },
     /// Not one level of a load with stopping conditions held.
     NoLevelHeld {
-        /// Why.
         why: NoLevelHeld,
-        /// The first failing call.
         first_failure: Option<Box<FirstFailure>>,
     },
-    /// The load generator failed.
     Generator(String),
 }
 
-/// What measuring needs.
 pub(super) struct Settings {
     pub(super) spec: Arc<TrialSpec>,
     pub(super) target: Target,
@@ -128,7 +115,6 @@ impl Problem {
     }
 }
 
-/// Measuring cannot begin.
 #[derive(Debug, Error)]
 #[error("cannot start the measuring thread")]
 pub(super) struct NotStarted(#[from] io::Error);

@@ -9,7 +9,6 @@ use crate::{
     load::figures::StepFigures,
 };
 
-/// Everything that was measured.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) measured: Measured,
@@ -18,12 +17,9 @@ pub(super) struct Record {
     pub(super) elapsed: Duration,
 }
 
-/// What was measured.
 #[derive(Debug)]
 pub(super) enum Measured {
-    /// A search with its answer.
     Search(Box<SearchRun>),
-    /// The steps of a fixed load.
     Fixed(Vec<StepRecord>),
     /// The steps of a load with stopping conditions.
     Stepped(SteppedRecord),
@@ -38,7 +34,6 @@ pub(super) struct SteppedRecord {
 }
 
 impl Record {
-    /// Every step.
     pub(super) fn steps(&self) -> &[StepRecord] {
         match &self.measured {
             Measured::Search(run) => &run.steps,

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::load::CancelHandle;
 
-/// Clones share one end.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stops(Arc<Mutex<State>>);
 
@@ -24,7 +23,6 @@ impl Stops {
         state.handles.push(handle);
     }
 
-    /// Ends them all.
     pub(super) fn stop(&self) {
         let mut state = self.lock();
         state.stopped = true;

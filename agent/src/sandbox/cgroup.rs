@@ -31,9 +31,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// What the processes of a group are held to.
 #[derive(Clone, Copy, Debug)]
 pub struct Restriction<'a> {
-    /// Processors.
     pub cpus: &'a [u32],
-    /// Memory.
     pub memory: Bytes,
 }
 

@@ -20,9 +20,7 @@ pub enum Version {
 /// What a group can limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Controller {
-    /// Processors.
     CpuSet,
-    /// Memory.
     Memory,
 }
 
@@ -40,7 +38,6 @@ impl Controller {
 /// A group of this process: the place under which groups for the model host are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
-    /// The interface.
     pub version: Version,
     /// The directory of the group this process is in.
     pub directory: PathBuf,
@@ -51,14 +48,11 @@ pub struct Hierarchy {
 /// The hierarchies that can limit processors and memory; equal when one does both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hierarchies {
-    /// For CPU sets.
     pub cpuset: Option<Hierarchy>,
-    /// For memory.
     pub memory: Option<Hierarchy>,
 }
 
 impl Hierarchies {
-    /// Those of this process.
     #[must_use]
     pub fn of_this_process() -> Self {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();

@@ -33,7 +33,6 @@ const SHAPE: Shape = Shape { vcpus: 1, memory_bytes: Bytes::mib(96) };
 /// A coordinator, and a folder for temporary files that is only for the agents of one test.
 struct Scene {
     coordinator: TestCoordinator,
-    /// For its trials.
     place: Place,
     temporary: tempfile::TempDir,
     /// Every agent so far leads a session of its own, which its children cannot leave.
@@ -50,7 +49,6 @@ impl Scene {
         Self { coordinator, place, temporary, sessions: Vec::new() }
     }
 
-    /// An agent that has registered.
     async fn agent(&mut self) -> Running {
         let mut command = Command::new("setsid");
         command

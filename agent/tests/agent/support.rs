@@ -78,7 +78,6 @@ pub(crate) struct State {
     pub(crate) acknowledge: Option<Acknowledged>,
     /// A report of more bytes ends the stream, as one beyond the message limit does.
     pub(crate) largest_report: usize,
-    /// How often one did.
     pub(crate) too_large: usize,
     artifacts: HashMap<String, Vec<u8>>,
     stream: Option<mpsc::Sender<Result<CoordinatorMessage, Status>>>,
@@ -495,7 +494,6 @@ pub(crate) fn users_for(users: u32, milliseconds: u64) -> Work {
     }]))
 }
 
-/// A running agent.
 pub(crate) struct Agent {
     end: mpsc::Sender<EndRequest>,
     task: JoinSet<Ended>,

@@ -27,19 +27,14 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A report with the steps of many trials is far larger than gRPC's default limit of 4 MiB.
 const LARGEST_MESSAGE: usize = 256 << 20;
 
-/// A coordinator that answers.
 #[derive(Clone)]
 pub(crate) struct Client {
-    /// Jobs and files.
     pub(crate) jobs: JobServiceClient<Authorized>,
-    /// Agents.
     pub(crate) fleet: FleetServiceClient<Authorized>,
-    /// Prices.
     pub(crate) prices: PriceServiceClient<Authorized>,
 }
 
 impl Client {
-    /// Connects to the coordinator of the settings.
     pub(crate) async fn connect(settings: &Settings) -> Result<Self, Failure> {
         let url = settings.server.as_deref().ok_or_else(|| {
             Failure::usage("no coordinator is named").hint(

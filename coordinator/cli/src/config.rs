@@ -30,7 +30,6 @@ struct FileSettings {
 const KEYS: [&str; 7] =
     ["server", "token-file", "ca-cert", "output", "color", "agent-binary", "host-binary"];
 
-/// The settings in force.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) server: Option<String>,
@@ -57,7 +56,6 @@ pub(crate) struct Origin {
 }
 
 impl Settings {
-    /// Settles every setting.
     pub(crate) fn settle(global: &Global, matches: &ArgMatches) -> Result<Self, Failure> {
         let mut layers = Layers { matches, files: Vec::new(), origins: Vec::new() };
         match &global.config {

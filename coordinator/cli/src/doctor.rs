@@ -14,7 +14,6 @@ use crate::{
     output,
 };
 
-/// One thing looked at.
 #[derive(Debug, serde::Serialize)]
 struct Check {
     name: String,

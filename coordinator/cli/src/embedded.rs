@@ -29,7 +29,6 @@ use tokio::{
 
 use crate::{binaries, client::Client, failure::Failure, serve::ended_by_itself};
 
-/// The name of the agent on this machine.
 const AGENT_NAME: &str = "this-machine";
 /// How the directories begin that such a run keeps its store in.
 const PREFIX: &str = "assay-";
@@ -88,7 +87,6 @@ impl Embedded {
         }
     }
 
-    /// Where the coordinator listens.
     pub(crate) fn url(&self) -> &str {
         &self.url
     }

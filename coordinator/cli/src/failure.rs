@@ -12,17 +12,13 @@ pub(crate) enum ExitCode {
     Done = 0,
     /// Input, output, server, or a failed job.
     Failed = 1,
-    /// Usage or configuration.
     Usage = 2,
-    /// Authentication or authorization.
     Denied = 4,
-    /// Somebody stopped the job.
     Stopped = 5,
     /// The job completed, but no candidate meets the constraints.
     NothingMeets = 6,
     /// There is no such thing.
     NotFound = 7,
-    /// Interrupted by Ctrl-C.
     Interrupted = 130,
 }
 
@@ -55,7 +51,6 @@ Exit codes:
    99  a gate failed (compare --fail-on)
   130  interrupted by Ctrl-C (recommend prints what it has first)";
 
-/// What went wrong.
 #[derive(Debug)]
 pub(crate) struct Failure {
     what: String,

@@ -14,7 +14,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// A job that was asked to stop ends within this, or is left behind.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 
-/// How following ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// The job came to its end.

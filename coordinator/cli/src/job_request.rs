@@ -199,7 +199,6 @@ fn subject(
 const MODEL_HINT: &str = "give a TorchScript file, such as torch.jit.trace(model, example).save(\"model.pt\"); \
                           `assay-host reference resnet18 --out resnet18.pt` writes one to try";
 
-/// Reads a price file.
 pub(crate) fn read_prices(path: &Path) -> Result<PriceTable, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::usage(format!("cannot read the price file {}", path.display())).because(&error)

@@ -13,7 +13,6 @@ const BAR: &str = "  {spinner} {prefix}  {bar:16.cyan/dim} {msg}";
 const BAR_LENGTH: u64 = 1000;
 const TICK: Duration = Duration::from_millis(120);
 
-/// Tells people what happens.
 pub(crate) struct ProgressView {
     bars: Option<MultiProgress>,
     running: HashMap<String, RunningTrial>,
@@ -38,7 +37,6 @@ impl ProgressView {
         }
     }
 
-    /// One line that stays.
     pub(crate) fn line(&self, text: &str) {
         if self.silent {
             return;
@@ -51,7 +49,6 @@ impl ProgressView {
         }
     }
 
-    /// Shows an event of the job.
     pub(crate) fn event(&mut self, event: v1::JobEvent) {
         match event.event {
             None => {}
@@ -71,7 +68,6 @@ impl ProgressView {
         }
     }
 
-    /// Removes all bars.
     pub(crate) fn finish(&mut self) {
         for (_, trial) in self.running.drain() {
             trial.bar.finish_and_clear();

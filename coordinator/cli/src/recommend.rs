@@ -162,7 +162,6 @@ pub(crate) async fn report_of(client: &mut Client, name: &str) -> Result<JobRepo
     read_report(answer)
 }
 
-/// The report of an answer.
 pub(crate) fn read_report(answer: v1::GetJobResponse) -> Result<JobReport, Failure> {
     let report = answer.report.ok_or_else(|| Malformed::missing("report"));
     report.and_then(report_wire::from_wire).map_err(|error| {

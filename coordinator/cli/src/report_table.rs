@@ -21,13 +21,11 @@ const GAP: u16 = 2;
 /// Which columns, and how wide they may be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
-    /// All columns.
     pub(crate) wide: bool,
     /// Width of the terminal; `None` does not wrap.
     pub(crate) width: Option<u16>,
 }
 
-/// The whole answer.
 pub(crate) fn render(report: &JobReport, layout: Layout) -> String {
     let mut text = String::new();
     let ranked: Vec<(&Entry, &str)> = report.ranking.iter().map(|entry| (entry, "yes")).collect();

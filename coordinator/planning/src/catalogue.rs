@@ -23,7 +23,6 @@ static BUILTIN: LazyLock<Catalogue> = LazyLock::new(|| {
 /// How similar a known name must be to be suggested for an unknown one.
 const SIMILAR_ENOUGH: f64 = 0.85;
 
-/// One instance type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InstanceType {
     /// Its name, such as `ml.c5.large`.
@@ -45,9 +44,7 @@ pub struct InstanceType {
 pub struct Accelerators {
     /// Vendor and model, such as `NVIDIA T4`.
     pub model: String,
-    /// How many.
     pub count: u32,
-    /// Memory of each.
     pub memory_bytes: Bytes,
 }
 
@@ -62,9 +59,7 @@ impl Accelerators {
 /// The instruction set of an instance type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
-    /// Intel and AMD.
     X86,
-    /// Graviton.
     Arm,
 }
 
@@ -83,7 +78,6 @@ impl Architecture {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("unknown instance type {name:?}")]
 pub struct UnknownInstanceType {
-    /// The name as given.
     pub name: String,
     /// The known name that comes closest.
     pub suggestion: Option<InstanceTypeName>,
@@ -106,16 +100,12 @@ impl UnknownInstanceType {
 /// A line of a catalogue is not an instance type.
 #[derive(Debug, Error)]
 pub enum CatalogueError {
-    /// Not CSV with the expected columns.
     #[error(transparent)]
     Csv(#[from] csv::Error),
-    /// A name.
     #[error(transparent)]
     Name(#[from] BadId),
-    /// A memory size.
     #[error(transparent)]
     Memory(#[from] UnitError),
-    /// A price.
     #[error(transparent)]
     Price(#[from] NotAPrice),
 }
@@ -159,7 +149,6 @@ impl Catalogue {
         Ok(Self { types })
     }
 
-    /// The instance type of this name.
     #[must_use]
     pub fn get(&self, name: &InstanceTypeName) -> Option<&InstanceType> {
         self.types.get(name)
@@ -197,12 +186,10 @@ impl Catalogue {
             .map(|(_, name)| name)
     }
 
-    /// Every instance type.
     pub fn iter(&self) -> impl Iterator<Item = &InstanceType> {
         self.types.values()
     }
 
-    /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.types.len()

@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 pub struct MilliPerMinute(u64);
 
 impl MilliPerMinute {
-    /// The nearest such rate.
     #[must_use]
     pub fn from_rate(rate: Rate) -> Self {
         let milli = (rate.as_per_minute() * 1000.0).round();
@@ -30,13 +29,11 @@ impl MilliPerMinute {
         Self(milli as u64)
     }
 
-    /// From a whole count.
     #[must_use]
     pub const fn new(milli: u64) -> Self {
         Self(milli)
     }
 
-    /// The whole count.
     #[must_use]
     pub const fn count(self) -> u64 {
         self.0
@@ -52,9 +49,7 @@ impl MilliPerMinute {
 /// A capacity with its 95 % confidence interval, as reports show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// The figure.
     pub value: MilliPerMinute,
-    /// The lower end.
     pub low: MilliPerMinute,
     /// The upper end.
     pub high: MilliPerMinute,
@@ -76,7 +71,6 @@ impl From<Estimate> for Capacity {
 pub struct CostKey {
     /// The price of the whole endpoint.
     pub per_hour: PricePerHour,
-    /// Its capacity.
     pub rate: MilliPerMinute,
 }
 

@@ -14,13 +14,10 @@ use crate::{fleet::AgentView, planner::Placement};
 /// A trial that waits for an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingTrial {
-    /// The trial.
     pub id: TrialId,
     /// Its number within its job.
     pub index: u32,
-    /// Where it may run.
     pub placement: Placement,
-    /// When its job was created.
     pub job_created_at: Timestamp,
     /// How many more trials of its job may run now; absent is as many as there is room for.
     #[serde(default)]
@@ -30,9 +27,7 @@ pub struct WaitingTrial {
 /// Give this trial to this agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// The trial.
     pub trial: TrialId,
-    /// The agent.
     pub agent: AgentName,
 }
 

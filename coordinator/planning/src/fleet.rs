@@ -8,16 +8,12 @@ use assay_measure::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A connected agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgentView {
-    /// Its name.
     pub name: AgentName,
-    /// The instance type of its machine.
     pub instance_type: InstanceTypeName,
     /// Its physical host; agents that share one share everything.
     pub fingerprint: HostFingerprint,
-    /// Its machine.
     pub host: HostFacts,
     /// It holds a trial (leased, running or being cancelled).
     pub busy: bool,

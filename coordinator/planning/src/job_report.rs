@@ -26,15 +26,10 @@ mod remarks;
 /// Everything that a report is made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobFacts {
-    /// What was asked for.
     pub spec: JobSpec,
-    /// Where it stands.
     pub status: JobStatus,
-    /// When it was created.
     pub created_at: Timestamp,
-    /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// What was planned.
     pub plan: Plan,
     /// What came of the trials; those without an entry have not ended.
     pub trials: BTreeMap<TrialId, TrialFacts>,
@@ -70,13 +65,10 @@ pub struct TrialFacts {
 /// What a reader may ask differently of the same measurements.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Overrides {
-    /// Other goals.
     pub goals: Option<Goals>,
-    /// Another demand.
     pub demand: Option<Demand>,
 }
 
-/// The report.
 #[must_use]
 pub fn build(facts: &JobFacts, overrides: Overrides) -> JobReport {
     let goals = overrides.goals.or(facts.spec.goals);

@@ -25,39 +25,29 @@ use thiserror::Error;
 
 use crate::{out_of_time, waiting::NOBODY_CAME};
 
-/// Where a job stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum JobState {
-    /// Waiting for agents.
     Pending,
     /// At least one trial has begun.
     Running {
         /// When the first trial began.
         started_at: Timestamp,
     },
-    /// Trials are being cancelled.
     Stopping {
-        /// Why.
         why: StopReason,
     },
     /// Every trial has ended and at least one was measured.
     Completed {
-        /// When.
         finished_at: Timestamp,
     },
-    /// Nothing could be measured.
     Failed {
-        /// When.
         finished_at: Timestamp,
-        /// Why, for people.
         reason: String,
     },
     /// Somebody stopped it; what was measured stands.
     Stopped {
-        /// When.
         finished_at: Timestamp,
-        /// Who.
         by: String,
     },
 }
@@ -66,9 +56,7 @@ pub enum JobState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// Somebody asked.
     Asked {
-        /// Who.
         by: String,
     },
     /// The job's time limit has passed.
@@ -83,7 +71,6 @@ pub enum StopReason {
 /// Something that happened to a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobInput {
-    /// A trial of it began to run.
     TrialBegan,
     /// The last open trial ended.
     AllTrialsEnded {
@@ -92,9 +79,7 @@ pub enum JobInput {
         /// Why the others were not, in one line; empty when there are none.
         why_not: String,
     },
-    /// Somebody asked to stop it.
     StopAsked {
-        /// Who.
         by: String,
     },
     /// Its time limit has passed.
@@ -106,7 +91,6 @@ pub enum JobInput {
     },
     /// It cannot be carried out at all.
     FoundImpossible {
-        /// Why, for people.
         reason: String,
     },
 }
@@ -114,27 +98,21 @@ pub enum JobInput {
 /// What the caller must do after a transition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobEffect {
-    /// Tell those who watch.
     AnnounceStatus(JobStatus),
     /// Cancel every trial that has not ended, in this name. When none is open, `AllTrialsEnded` is due at once.
     CancelOpenTrials {
-        /// In whose name.
         by: String,
     },
-    /// Write the final report.
     Conclude,
 }
 
 /// The event does not fit the state; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum JobInputDenied {
-    /// Nothing changes any more.
     #[error("the job has ended already: {0}")]
     AlreadyEnded(JobStatus),
-    /// It is being stopped already.
     #[error("the job is stopping already")]
     AlreadyStopping,
-    /// Its trials have begun, so it is possible.
     #[error("the job has begun")]
     AlreadyBegun,
 }
@@ -143,7 +121,6 @@ pub enum JobInputDenied {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("job name {name} is taken")]
 pub struct JobNameTaken {
-    /// The name.
     pub name: JobName,
     /// A free name like it.
     pub suggestion: JobName,
@@ -212,7 +189,6 @@ impl JobState {
         }
     }
 
-    /// When it ended.
     #[must_use]
     pub const fn finished_at(&self) -> Option<Timestamp> {
         match self {

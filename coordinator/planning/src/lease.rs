@@ -8,7 +8,6 @@ use assay_measure::ids::{AgentName, LeaseToken};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// The right itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     token: LeaseToken,
@@ -30,7 +29,6 @@ impl Lease {
         Self { expires_at, ..self }
     }
 
-    /// Whether this token proves the lease.
     #[must_use]
     pub fn is_proven_by(&self, token: &LeaseToken) -> bool {
         self.token == *token
@@ -42,19 +40,16 @@ impl Lease {
         now >= self.expires_at
     }
 
-    /// Who holds it.
     #[must_use]
     pub fn agent(&self) -> &AgentName {
         &self.agent
     }
 
-    /// The token that proves it.
     #[must_use]
     pub fn token(&self) -> &LeaseToken {
         &self.token
     }
 
-    /// When it runs out.
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at

@@ -61,16 +61,12 @@ pub struct Plan {
     pub warnings: Vec<String>,
 }
 
-/// One candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
-    /// The instance type.
     pub instance_type: InstanceTypeName,
-    /// Its processors and memory.
     pub shape: Shape,
     /// It is measured on another machine, held to that shape.
     pub emulated: bool,
-    /// How it answers.
     #[serde(flatten)]
     pub serving: Serving,
     /// The description of the model that the configuration begins with, if it is not the job's.
@@ -88,7 +84,6 @@ pub struct Candidate {
 /// One trial to run. What all trials of a job have in common stands in the job: payload, inputs, load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedTrial {
-    /// Its name.
     pub id: TrialId,
     /// The instance type measured (the first, when several of the same shape share the trial).
     pub instance_type: InstanceTypeName,
@@ -98,7 +93,6 @@ pub struct PlannedTrial {
     /// How its capacity is searched for; absent where the job's own load is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub search: Option<SearchPlan>,
-    /// Where it may run.
     pub placement: Placement,
     /// Roughly how long it takes.
     pub expected: Duration,
@@ -134,7 +128,6 @@ pub enum Placement {
     Emulated(HostFingerprint),
     /// On any machine of this type whose agent offers the endpoint.
     Endpoint {
-        /// The endpoint.
         endpoint: EndpointName,
         /// The type that it was planned, and is priced, on.
         instance_type: InstanceTypeName,
@@ -158,7 +151,6 @@ impl Placement {
 /// A candidate that was asked for and cannot be measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
-    /// The instance type.
     pub instance_type: InstanceTypeName,
     /// The configuration; absent when the type fails with every one.
     pub configuration: Option<Configuration>,
@@ -245,7 +237,6 @@ impl Plan {
         }
     }
 
-    /// The trial of this name.
     #[must_use]
     pub fn trial(&self, id: &TrialId) -> Option<&PlannedTrial> {
         self.trials.iter().find(|trial| trial.id == *id)

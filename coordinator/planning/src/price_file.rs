@@ -22,9 +22,7 @@ pub struct PriceRow {
     pub instance_type: InstanceTypeName,
     /// The region, or `*` for every region.
     pub region: String,
-    /// The price.
     pub usd_per_hour: PricePerHour,
-    /// Where it comes from.
     pub source: String,
     /// When it was true: a date such as `2026-09-28`, or anything else when unsure.
     pub as_of: String,
@@ -59,18 +57,14 @@ impl PriceFileFormat {
 pub struct PriceFileError {
     /// The line, counted from 1.
     pub line: u64,
-    /// What is wrong with it.
     pub reason: String,
 }
 
 /// Something in a price table that deserves a look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PriceFinding {
-    /// The instance type.
     pub instance_type: InstanceTypeName,
-    /// The region.
     pub region: String,
-    /// What was found.
     pub problem: PriceProblem,
 }
 
@@ -79,24 +73,15 @@ pub struct PriceFinding {
 #[serde(rename_all = "snake_case")]
 pub enum PriceProblem {
     /// It is older than [`STALE_AFTER_DAYS`].
-    Stale {
-        /// Its age in days.
-        days: i32,
-    },
+    Stale { days: i32 },
     /// Its date cannot be read.
-    Undated {
-        /// The date as given.
-        as_of: String,
-    },
+    Undated { as_of: String },
     /// The same type and region has a later row, which wins.
     Duplicate,
     /// It is zero, so everything on it would be free.
     Zero,
     /// The catalogue does not know the type; fine for own machines.
-    UnknownInstanceType {
-        /// What was perhaps meant.
-        suggestion: Option<InstanceTypeName>,
-    },
+    UnknownInstanceType { suggestion: Option<InstanceTypeName> },
 }
 
 /// A price older than this many days is worth checking again.
@@ -121,7 +106,6 @@ impl PriceTable {
         Self { rows }
     }
 
-    /// The rows.
     #[must_use]
     pub fn rows(&self) -> &[PriceRow] {
         &self.rows

@@ -18,11 +18,8 @@ use crate::{
 /// A price, and how far it can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PriceQuote {
-    /// The price.
     pub usd_per_hour: PricePerHour,
-    /// The region it is for.
     pub region: String,
-    /// Where it comes from.
     pub source: String,
     /// When it was true: a date, a year, or `unverified`.
     pub as_of: String,
@@ -40,7 +37,6 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// The built-in prices alone.
     #[must_use]
     pub fn builtin() -> Self {
         Self::default()
@@ -52,7 +48,6 @@ impl Prices {
         Self { operator }
     }
 
-    /// The operator's own prices.
     #[must_use]
     pub fn operator_table(&self) -> &PriceTable {
         &self.operator

@@ -18,30 +18,25 @@ use crate::cost::{Capacity, CostKey, MilliPerMinute};
 /// What a ranking needs to know of a candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contender {
-    /// Decides between equals; unique.
     pub name: String,
     /// Price of the whole endpoint; absent when unpriced.
     pub per_hour: Option<PricePerHour>,
-    /// Capacity.
     pub capacity: Capacity,
     /// Latency at the chosen percentile, in microseconds.
     pub latency_us: u64,
 }
 
-/// What decided the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RankedBy {
     /// Cost per inference.
     Cost,
-    /// The score over goals.
     Goals,
     /// Throughput, because no candidate has a price.
     Throughput,
 }
 
 impl RankedBy {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Cost, Self::Goals, Self::Throughput];
 
     /// The word used in documents and messages.
@@ -55,7 +50,6 @@ impl RankedBy {
     }
 }
 
-/// A ranked candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
     /// Index of the contender in the list given.
@@ -70,12 +64,9 @@ pub struct Place {
     pub tied_with: Vec<u32>,
 }
 
-/// The order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ranking {
-    /// What decided it.
     pub by: RankedBy,
-    /// The best first.
     pub places: Vec<Place>,
     /// Contenders left out for want of a price, as indices in the list given.
     pub unpriced: Vec<usize>,

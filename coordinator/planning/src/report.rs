@@ -29,13 +29,9 @@ pub use self::document::SCHEMA;
 /// A job with everything that came of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobReport {
-    /// The job's name.
     pub name: JobName,
-    /// Where it stands.
     pub status: JobStatus,
-    /// When it was created.
     pub created_at: Timestamp,
-    /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// The model; absent when only an endpoint is measured.
     pub model: Option<ArtifactRef>,
@@ -45,9 +41,7 @@ pub struct JobReport {
     pub ready_timeout: Option<Duration>,
     /// Goals; absent ranks by cost per inference alone.
     pub goals: Option<Goals>,
-    /// Constraints.
     pub constraints: Vec<Slo>,
-    /// What decided the order.
     pub ranked_by: RankedBy,
     /// How far the job is.
     pub progress: Progress,
@@ -57,7 +51,6 @@ pub struct JobReport {
     pub rejected: Vec<Entry>,
     /// Candidates that could not be measured, or not in a way that can be believed.
     pub failed: Vec<Entry>,
-    /// Why there is no recommendation.
     pub no_recommendation_reason: Option<String>,
     /// What people should know before they act on it.
     pub warnings: Vec<String>,
@@ -66,9 +59,7 @@ pub struct JobReport {
 /// How many trials have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Progress {
-    /// Trials planned.
     pub trials: u32,
-    /// Trials that have ended.
     pub ended: u32,
 }
 
@@ -83,7 +74,6 @@ pub struct Entry {
     pub score_ci95: Option<[f64; 2]>,
     /// Ranks that the measurement cannot tell apart from this one.
     pub tied_with: Vec<u32>,
-    /// The instance type.
     pub instance_type: InstanceTypeName,
     /// The trial that measured it; absent when there was none.
     pub trial: Option<TrialId>,
@@ -91,7 +81,6 @@ pub struct Entry {
     pub emulated: bool,
     /// Other instance types measured by the same trial.
     pub shared_trial_with: Vec<InstanceTypeName>,
-    /// Instances of the endpoint.
     pub instance_count: u32,
     /// How the model was served; absent when the type fails with every configuration, and for an endpoint.
     pub configuration: Option<Configuration>,
@@ -117,9 +106,7 @@ pub struct Entry {
     pub sizing: Option<Sizing>,
     /// How thorough the search was.
     pub mode: Mode,
-    /// The seed of its arrivals.
     pub seed: u64,
-    /// Whether every constraint holds.
     pub meets: bool,
     /// Why it is in this list; absent in the ranking.
     pub reason: Option<String>,
@@ -129,7 +116,6 @@ pub struct Entry {
     pub failure_kind: Option<FailureKind>,
     /// What was measured; absent when it was not.
     pub result: Option<Box<TrialResult>>,
-    /// Every step of load.
     pub steps: Vec<StepResult>,
     /// Can it be believed? With what the instance type itself makes doubtful, which no trial sees.
     pub validity: Option<Validity>,

@@ -13,7 +13,6 @@ pub const HOURS_PER_MONTH: f64 = 730.0;
 /// A fleet that carries a demand.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sizing {
-    /// The demand.
     pub demand_per_min: f64,
     /// The share of the capacity that is used, 0 to 1.
     pub headroom: f64,

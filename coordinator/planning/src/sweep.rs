@@ -22,12 +22,9 @@ mod environment;
 
 pub use self::environment::{EnvironmentConflict, EnvironmentSweep, with_environment};
 
-/// What configurations must fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// Processors.
     pub vcpus: NonZeroU32,
-    /// CUDA devices.
     pub cuda_gpus: u32,
 }
 
@@ -52,7 +49,6 @@ struct Threads {
 /// The graphs to try where the user names none.
 const GRAPHS: [Graph; 2] = [Graph::Plain, Graph::Optimized];
 
-/// Multiplies a sweep out.
 #[must_use]
 pub fn configurations(sweep: &Sweep, room: Room) -> Swept {
     let mut swept = Swept::default();

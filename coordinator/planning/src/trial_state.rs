@@ -38,7 +38,6 @@ pub const MOST_REPEATS: u32 = 2;
 /// A trial's history and present state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
-    /// Where it stands.
     pub state: TrialState,
     /// How often its agent was lost.
     pub losses: u32,
@@ -46,61 +45,41 @@ pub struct Trial {
     pub repeats: u32,
 }
 
-/// Where a trial stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum TrialState {
-    /// Waiting for an agent.
     Queued,
     /// Given to an agent that has not begun.
     Leased {
         /// The agent's right to it.
         lease: Lease,
     },
-    /// An agent measures it.
     Running {
         /// The agent's right to it.
         lease: Lease,
-        /// When the agent began.
         began_at: Timestamp,
     },
     /// The agent was told to stop, and still cleans up.
     Cancelling {
         /// The agent's right to it.
         lease: Lease,
-        /// Who cancelled it.
         by: String,
     },
-    /// Nothing changes any more.
     Ended {
-        /// How.
         end: TrialEnd,
-        /// When.
         ended_at: Timestamp,
     },
 }
 
-/// How a trial ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum TrialEnd {
     /// With what an agent reported, or cancelled while one had it.
-    Reported {
-        /// The outcome.
-        outcome: TrialOutcome,
-    },
+    Reported { outcome: TrialOutcome },
     /// Its agents went away once too often.
-    Lost {
-        /// How often.
-        losses: u32,
-        /// The last of them.
-        last_agent: AgentName,
-    },
+    Lost { losses: u32, last_agent: AgentName },
     /// It never began, or was waiting to begin again.
-    NotRun {
-        /// Who cancelled it.
-        by: String,
-    },
+    NotRun { by: String },
 }
 
 /// Something that happened to a trial.
@@ -108,29 +87,23 @@ pub enum TrialEnd {
 pub enum TrialInput {
     /// It was given to an agent.
     Granted {
-        /// The agent.
         agent: AgentName,
         /// The token for it, never used before.
         token: LeaseToken,
     },
-    /// The agent began.
     Began {
-        /// The agent's proof.
         token: LeaseToken,
     },
     /// The agent was heard of: a heartbeat, progress, a step.
     Heard {
-        /// The agent's proof.
         token: LeaseToken,
     },
     /// The agent came back after its connection broke (or the coordinator restarted) and still has the trial.
     Resumed {
-        /// The agent's proof.
         token: LeaseToken,
     },
     /// The agent refused it before it began: it is busy or shutting down.
     Returned {
-        /// The agent's proof.
         token: LeaseToken,
     },
     /// The agent came back without it: it restarted, or never heard of it.
@@ -140,18 +113,14 @@ pub enum TrialInput {
     },
     /// The agent reports how it ended.
     Finished {
-        /// The agent's proof.
         token: LeaseToken,
-        /// The outcome.
         outcome: TrialOutcome,
         /// This trial's fair share of what is left of the job's time.
         time_left: Duration,
     },
     /// Time passed; a lease may have run out.
     ClockAdvanced,
-    /// Somebody cancelled it.
     CancelAsked {
-        /// Who.
         by: String,
     },
 }
@@ -161,38 +130,29 @@ pub enum TrialInput {
 pub enum TrialEffect {
     /// Tell the agent to run it.
     StartOnAgent {
-        /// The agent.
         agent: AgentName,
-        /// The token to report with.
         token: LeaseToken,
     },
     /// Tell the agent to stop it; the agent reports its end.
     CancelOnAgent {
-        /// The agent.
         agent: AgentName,
-        /// The token of its lease.
         token: LeaseToken,
     },
     /// The agent is free for another trial.
     ReleaseAgent {
-        /// The agent.
         agent: AgentName,
     },
     /// The report is durable once the new state is stored: tell the agent that it may forget it.
     AcknowledgeReport {
-        /// The agent.
         agent: AgentName,
-        /// The token of its lease.
         token: LeaseToken,
     },
     /// What was measured so far belongs to a run that does not count: drop its steps.
     DiscardSteps,
     /// It waits for an agent again.
     Requeued {
-        /// Why, for people.
         reason: String,
     },
-    /// It has ended.
     Concluded,
 }
 
@@ -203,16 +163,12 @@ pub enum TrialInputDenied {
     /// agent may forget it.
     #[error("the lease has ended; the report does not count")]
     StaleToken,
-    /// An agent has it.
     #[error("agent {0} has the trial")]
     NotQueued(AgentName),
-    /// It has begun.
     #[error("the trial has begun")]
     AlreadyBegun,
-    /// Nothing changes any more.
     #[error("the trial has ended")]
     AlreadyEnded,
-    /// It is being cancelled.
     #[error("the trial is being cancelled")]
     Cancelling,
 }
@@ -260,7 +216,6 @@ impl Trial {
         }
     }
 
-    /// The lease in force.
     #[must_use]
     pub const fn lease(&self) -> Option<&Lease> {
         match &self.state {

@@ -24,7 +24,6 @@ pub const NOBODY_CAME: &str = "the job's wait for an agent";
 pub struct OpenTrial<'a> {
     /// Where it may run; absent when the plan does not know it.
     pub placement: Option<&'a Placement>,
-    /// An agent measures it.
     pub has_begun: bool,
     /// The agents that were offered it and declined, and why.
     pub declined: &'a BTreeMap<AgentName, String>,

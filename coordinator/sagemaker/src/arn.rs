@@ -6,7 +6,6 @@ use std::fmt;
 
 use thiserror::Error;
 
-/// Whose resources these are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     region: String,
@@ -16,30 +15,22 @@ pub struct Account {
 /// A text is no region or no account id.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BadAccount {
-    /// Not a region.
     #[error(
         "{0:?} is not a region: 9 to 16 lower-case letters, digits and hyphens, such as us-east-1"
     )]
     Region(String),
-    /// Not an account id.
     #[error("{0:?} is not an account id: 12 digits")]
     Id(String),
 }
 
-/// A resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
-    /// A recommendation job.
     InferenceRecommendationsJob(String),
-    /// A model.
     Model(String),
-    /// A group of model packages.
     ModelPackageGroup(String),
     /// A model package without versions.
     ModelPackage(String),
-    /// A version in a group.
     ModelPackageVersion {
-        /// The group.
         group: String,
         /// Counts from 1.
         version: u32,
@@ -67,25 +58,21 @@ impl Account {
         Ok(Self { region: region.to_owned(), id: id.to_owned() })
     }
 
-    /// The region.
     #[must_use]
     pub fn region(&self) -> &str {
         &self.region
     }
 
-    /// The account id.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The name of a resource.
     #[must_use]
     pub fn arn(&self, resource: &Resource) -> String {
         format!("{}{resource}", self.prefix("sagemaker"))
     }
 
-    /// The name of a log stream.
     #[must_use]
     pub fn log_stream_arn(&self, group: &str, stream: &str) -> String {
         format!("{}log-group:{group}:log-stream:{stream}", self.prefix("logs"))

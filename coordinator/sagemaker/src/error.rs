@@ -20,7 +20,6 @@ macro_rules! error_codes {
         }
 
         impl ErrorCode {
-            /// Every one of them.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
             /// The code on the wire.
@@ -29,7 +28,6 @@ macro_rules! error_codes {
                 match self { $(Self::$name => stringify!($name)),+ }
             }
 
-            /// The HTTP status that goes with it.
             #[must_use]
             pub const fn http_status(self) -> u16 {
                 match self { $(Self::$name => $status),+ }
@@ -47,7 +45,6 @@ error_codes! {
     ResourceNotFound = 400,
     /// There is no such log group or stream (CloudWatch Logs' spelling).
     ResourceNotFoundException = 400,
-    /// The name is taken.
     ResourceInUse = 400,
     /// There is too much of it already.
     ResourceLimitExceeded = 400,
@@ -63,7 +60,6 @@ error_codes! {
     SerializationException = 400,
     /// The signature is not what the secret gives, or too old.
     InvalidSignatureException = 403,
-    /// There is no signature.
     MissingAuthenticationTokenException = 403,
     /// The access key id is unknown.
     UnrecognizedClientException = 403,
@@ -85,14 +81,11 @@ impl fmt::Display for ErrorCode {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{code}: {message}")]
 pub struct ApiError {
-    /// What programs read.
     pub code: ErrorCode,
-    /// What people read.
     pub message: String,
 }
 
 impl ApiError {
-    /// Any error.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
@@ -152,7 +145,6 @@ impl ApiError {
         Self::new(ErrorCode::InvalidSignatureException, message)
     }
 
-    /// The HTTP status.
     #[must_use]
     pub const fn http_status(&self) -> u16 {
         self.code.http_status()

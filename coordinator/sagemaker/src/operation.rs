@@ -7,7 +7,6 @@ use crate::error::{ApiError, ErrorCode};
 /// A service whose protocol is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Service {
-    /// Amazon SageMaker.
     SageMaker,
     /// Amazon CloudWatch Logs, which the SageMaker SDK polls while it waits.
     Logs,
@@ -35,14 +34,12 @@ impl Service {
 
 macro_rules! operations {
     ($($service:ident { $($name:ident),+ $(,)? })+) => {
-        /// An operation that is answered.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Operation {
             $($($name),+),+
         }
 
         impl Operation {
-            /// Every one of them.
             pub const ALL: &[Self] = &[$($(Self::$name),+),+];
 
             /// The name, without the service.
@@ -51,7 +48,6 @@ macro_rules! operations {
                 match self { $($(Self::$name => stringify!($name)),+),+ }
             }
 
-            /// The service that it belongs to.
             #[must_use]
             pub const fn service(self) -> Service {
                 match self { $($(Self::$name => Service::$service),+),+ }

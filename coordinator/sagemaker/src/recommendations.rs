@@ -57,7 +57,6 @@ pub enum OrderRule {
     /// So that whoever asks deploys the cheapest.
     #[default]
     Auto,
-    /// The same for everybody.
     Always(ListOrder),
 }
 
@@ -132,7 +131,6 @@ impl FromStr for LatencyUnit {
 /// What a report does not hold of a trial.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrialRecord {
-    /// Where it stands.
     pub status: Status,
     /// How the model was to be served. What the host said of itself afterwards may differ.
     pub configuration: Option<Configuration>,
@@ -147,9 +145,7 @@ pub struct TrialRecord {
 /// A job's results, and how they are to be told.
 #[derive(Clone, Copy, Debug)]
 pub struct Results<'a> {
-    /// What was found.
     pub report: &'a JobReport,
-    /// Trials by their id.
     pub trials: &'a BTreeMap<String, TrialRecord>,
     /// `StoppingConditions.MaxInvocations`: what the endpoint must carry, per minute.
     pub target: Option<i32>,

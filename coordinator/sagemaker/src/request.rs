@@ -23,7 +23,6 @@ macro_rules! requests {
         }
 
         impl Request {
-            /// The operation that is asked for.
             #[must_use]
             pub const fn operation(&self) -> Operation {
                 match self { $(Self::$name(_) => Operation::$name),+ }

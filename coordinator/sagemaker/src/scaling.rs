@@ -61,7 +61,6 @@ const LEAST_ANSWERED: f64 = 0.95;
 /// What was measured of the recommendation that a request names.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured<'a> {
-    /// The steps of its trial.
     pub steps: &'a [StepResult],
     /// `MaxInvocations` of the whole recommended endpoint.
     pub endpoint_max_invocations: i32,

@@ -14,9 +14,7 @@ mod parse;
 /// A shape and its limits.
 #[derive(Debug)]
 pub enum Shape {
-    /// Text.
     String {
-        /// Its length in characters.
         length: Limits,
         /// What it must look like.
         pattern: Option<Pattern>,
@@ -27,28 +25,20 @@ pub enum Shape {
     Integer(Limits),
     /// A whole number of 64 bits.
     Long(Limits),
-    /// A number.
     Float,
-    /// True or false.
     Boolean,
     /// Epoch seconds.
     Timestamp,
-    /// Named members.
     Structure(Structure),
     /// Any number of members of one shape.
     List {
-        /// How many.
         size: Limits,
-        /// Their shape.
         member: ShapeId,
     },
     /// Texts to values of one shape.
     Map {
-        /// How many.
         size: Limits,
-        /// The shape of the keys.
         key: ShapeId,
-        /// The shape of the values.
         value: ShapeId,
     },
 }
@@ -56,9 +46,7 @@ pub enum Shape {
 /// The least and the most that is allowed, of whatever is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// The least.
     pub min: Option<i64>,
-    /// The most.
     pub max: Option<i64>,
 }
 
@@ -71,23 +59,19 @@ pub struct Pattern {
     pub matcher: Regex,
 }
 
-/// Named members.
 #[derive(Debug)]
 pub struct Structure {
     /// Exactly one member must be present.
     pub is_union: bool,
-    /// The members.
     pub members: Vec<Member>,
 }
 
 /// A member of a structure.
 #[derive(Debug)]
 pub struct Member {
-    /// Its name in documents.
     pub name: String,
     /// Whether it must be present.
     pub required: bool,
-    /// Its shape.
     pub shape: ShapeId,
 }
 
@@ -121,13 +105,11 @@ impl Schema {
         &SCHEMA
     }
 
-    /// A shape.
     #[must_use]
     pub fn shape(&self, id: ShapeId) -> &Shape {
         &self.shapes[id.0]
     }
 
-    /// The shape of an operation's request.
     #[must_use]
     pub fn request(&self, operation: Operation) -> ShapeId {
         self.operations[operation.name()].0
@@ -141,7 +123,6 @@ impl Schema {
 }
 
 impl Limits {
-    /// Whether a count keeps them.
     #[must_use]
     pub fn hold(self, count: i64) -> bool {
         self.min.is_none_or(|min| min <= count) && self.max.is_none_or(|max| count <= max)

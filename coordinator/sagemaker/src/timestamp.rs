@@ -26,7 +26,6 @@ impl Timestamp {
         jiff::Timestamp::from_millisecond(whole).ok().map(Self)
     }
 
-    /// The moment.
     #[must_use]
     pub const fn time(self) -> jiff::Timestamp {
         self.0

@@ -31,19 +31,16 @@ pub struct Violation {
     pub constraint: String,
 }
 
-/// What is broken.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Violations {
     /// The first [`MOST_LISTED`]: a hostile request must not fill the memory with complaints.
     pub listed: Vec<Violation>,
-    /// How many there are.
     pub count: usize,
 }
 
 /// A value of another type than its member has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrongType {
-    /// The member.
     pub path: String,
     /// What it has to be, and what it is.
     pub problem: String,

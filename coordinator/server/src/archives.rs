@@ -24,29 +24,16 @@ const ZIP: [u8; 4] = *b"PK\x03\x04";
 /// A file is not what it should be.
 #[derive(Debug, Error)]
 pub enum BadArchive {
-    /// Its first bytes are not those of gzip.
     #[error("it is of the wrong file type: one gzip-compressed tar archive is expected")]
     NotAnArchive,
-    /// It cannot be read to its end.
     #[error("it is not a readable tar.gz: {0}")]
     Damaged(io::Error),
-    /// It has an entry that no payload needs.
     #[error("its entry {entry:?} is {what}; only plain files and folders are taken")]
-    Hostile {
-        /// The entry.
-        entry: String,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// It breaks a limit.
+    Hostile { entry: String, what: &'static str },
     #[error("it is too large: it holds {0}")]
     TooLarge(OverLimit),
-    /// There is nothing to send.
     #[error("it is empty: there is no file with bytes in it to send{}", passed_over.sentence().map_or_else(String::new, |names| format!(" ({names})")))]
-    NoBodies {
-        /// What is in it all the same.
-        passed_over: PassedOver,
-    },
+    NoBodies { passed_over: PassedOver },
     /// Its first bytes are of no file that a model can be.
     #[error("it is neither a TorchScript file nor a model.tar.gz with one")]
     NotAModel,
@@ -55,7 +42,6 @@ pub enum BadArchive {
 /// What a payload's archive holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PayloadContent {
-    /// How many bodies.
     pub bodies: usize,
     /// What the name of the first suggests.
     pub content_type: Option<&'static str>,

@@ -150,7 +150,6 @@ impl Artifacts {
         }
     }
 
-    /// Begins an upload.
     pub(crate) fn begin(&self, announced: ArtifactRef) -> Result<Upload, ArtifactError> {
         if announced.size_bytes > self.limit {
             return Err(ArtifactError::TooLarge {
@@ -237,7 +236,6 @@ impl Received {
         self.file.path()
     }
 
-    /// What it is.
     pub(crate) fn artifact(&self) -> &ArtifactRef {
         &self.artifact
     }

@@ -27,18 +27,10 @@ pub(crate) struct DataDir {
 /// The data directory cannot be used.
 #[derive(Debug, Error)]
 pub enum DataDirError {
-    /// It cannot be made or written to.
     #[error("the data directory {path} is not writable")]
-    NotWritable {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Another coordinator works in it.
+    NotWritable { path: PathBuf, source: io::Error },
     #[error("the data directory {path} is in use by another coordinator{holder}")]
     InUse {
-        /// The directory.
         path: PathBuf,
         /// ` (process N)` when the other one wrote that down.
         holder: String,
@@ -77,12 +69,10 @@ impl DataDir {
         Ok(held)
     }
 
-    /// The database file.
     pub(crate) fn database(&self) -> PathBuf {
         self.path.join("assay.db")
     }
 
-    /// Where uploaded files lie.
     pub(crate) fn artifacts(&self) -> PathBuf {
         self.path.join("artifacts")
     }

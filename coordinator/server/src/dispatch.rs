@@ -52,24 +52,18 @@ use crate::{
 /// Where a caller waits for its answer.
 pub(crate) type AnswerTo<T> = oneshot::Sender<T>;
 
-/// Everything that can happen.
 pub(crate) enum Event {
     /// An agent wants to register.
     AgentAttached {
-        /// Its connection.
         session: SessionId,
-        /// Where its commands go.
         outbox: mpsc::Sender<AgentCommand>,
         /// What it says of itself.
         facts: Box<AgentFacts>,
         /// The trial it still holds.
         held: Option<Held>,
-        /// Whether it may stay.
         answer: AnswerTo<Result<(), AttachDenied>>,
     },
-    /// An agent reported something.
     AgentReported(SessionId, AgentReport),
-    /// An agent's connection ended.
     AgentLeft(SessionId),
     /// A client wants a job.
     CreateJob {
@@ -77,14 +71,11 @@ pub(crate) enum Event {
         spec: Box<JobSpec>,
         /// Keeps them there until the job is stored; none for a job that awaits its files.
         hold: Option<Hold>,
-        /// What will be done.
         answer: AnswerTo<Result<Created, Refused>>,
     },
     /// The files that a job waited for have been stored.
     SupplyJob {
-        /// The job.
         name: JobName,
-        /// They.
         files: Box<Supply>,
         /// Keeps them there until the job is stored with them.
         hold: Option<Hold>,
@@ -93,58 +84,42 @@ pub(crate) enum Event {
     },
     /// The files that a job waits for cannot be had.
     GiveUpJob {
-        /// The job.
         name: JobName,
-        /// Why, for people.
         reason: String,
         /// Whether the job has failed by that.
         answer: AnswerTo<Result<(), Refused>>,
     },
     /// A client wants a job stopped.
     StopJob {
-        /// The job.
         name: JobName,
-        /// Who asks.
         by: String,
-        /// Whether it is stopping.
         answer: AnswerTo<Result<(), Refused>>,
     },
     /// A client wants an ended job deleted.
     DeleteJob {
-        /// The job.
         name: JobName,
-        /// Whether it is gone.
         answer: AnswerTo<Result<(), Refused>>,
     },
     /// A client wants to know the fleet.
     ListAgents {
-        /// The agents, by name.
         answer: AnswerTo<Vec<AgentStatus>>,
     },
     /// A client wants an agent to take nothing new, or again to do.
     DrainAgent {
-        /// The agent.
         name: AgentName,
-        /// Which of the two.
         draining: bool,
-        /// The agent as it is now.
         answer: AnswerTo<Result<AgentStatus, Refused>>,
     },
     /// A client wants an agent forgotten.
     ForgetAgent {
-        /// The agent.
         name: AgentName,
-        /// Whether it is.
         answer: AnswerTo<Result<(), Refused>>,
     },
     /// A client states a price.
     SetPrice {
-        /// The price.
         row: PriceRow,
-        /// When it counts.
         answer: AnswerTo<()>,
     },
-    /// A deadline has come.
     ClockAdvanced,
 }
 
@@ -167,19 +142,14 @@ impl Event {
     }
 }
 
-/// Everything that can follow.
 pub(crate) enum Effect {
-    /// Make a change durable.
     Store(Change),
-    /// Tell an agent.
     Tell(SessionId, AgentCommand),
-    /// End an agent's connection.
     Disconnect(SessionId),
     /// Tell those who watch a job.
     Publish(JobName, JobEvent),
     /// Prices are others from now on.
     PricesChanged(Arc<Prices>),
-    /// Answer a caller.
     Answer(Box<dyn FnOnce() + Send>),
 }
 
@@ -188,18 +158,15 @@ pub(crate) enum Effect {
 pub(crate) struct Supply {
     /// The model; absent for a job on an endpoint alone.
     pub(crate) model: Option<ArtifactRef>,
-    /// What is sent to it.
     pub(crate) payload: Payload,
     /// What the model takes, as far as it has to be declared for these bodies.
     pub(crate) inputs: Vec<InputSpec>,
 }
 
-/// A job was accepted.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Created {
     /// What will be measured, as far as that is decided.
     pub(crate) trials: Vec<TrialBrief>,
-    /// What people should know.
     pub(crate) warnings: Vec<String>,
     /// Roughly how long all of it takes.
     pub(crate) expected: Duration,
@@ -210,13 +177,9 @@ pub(crate) struct Created {
 pub(crate) struct AgentStatus {
     /// What it says of itself.
     pub(crate) facts: AgentFacts,
-    /// It is connected.
     pub(crate) connected: bool,
-    /// It gets nothing new.
     pub(crate) draining: bool,
-    /// The trial it has.
     pub(crate) running: Option<TrialId>,
-    /// When it was last heard of.
     pub(crate) last_seen_at: Timestamp,
 }
 

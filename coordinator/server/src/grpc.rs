@@ -39,7 +39,6 @@ use crate::{
     tokens::{Tokens, require_token},
 };
 
-/// What services need.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) dispatch: DispatchLink,

@@ -17,9 +17,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct JobEvent {
     /// Ascends from 1 without gaps within a job; 0 for what is not stored.
     pub(crate) sequence: u64,
-    /// When it happened.
     pub(crate) at: Timestamp,
-    /// What.
     pub(crate) what: Happening,
 }
 
@@ -29,45 +27,32 @@ pub(crate) struct JobEvent {
 pub(crate) enum Happening {
     /// The job moved, or waits for another reason.
     StatusChanged {
-        /// Where it stands now.
         status: JobStatus,
-        /// Why; may be empty.
         reason: String,
     },
     /// An agent began a trial.
     TrialStarted {
-        /// The trial.
         trial: TrialBrief,
-        /// The agent.
         agent: AgentName,
     },
     /// A trial came further; not stored.
     TrialProgressed {
-        /// The trial.
         trial: TrialId,
-        /// How far.
         progress: Progress,
     },
     /// A step came to its end. Kept as a reference to the step, and read from there.
     #[serde(skip)]
     StepFinished {
-        /// The trial.
         trial: TrialId,
-        /// The step.
         step: Box<StepResult>,
     },
-    /// A trial came to its end.
     TrialEnded {
-        /// The trial.
         trial: TrialId,
-        /// How.
         outcome: Box<TrialOutcome>,
     },
     /// A trial waits for an agent again.
     TrialReturned {
-        /// The trial.
         trial: TrialId,
-        /// Why.
         reason: String,
     },
 }
@@ -75,9 +60,7 @@ pub(crate) enum Happening {
 /// A trial as people are told of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TrialBrief {
-    /// Its name.
     pub(crate) id: TrialId,
-    /// The instance types that share it.
     pub(crate) instance_types: Vec<InstanceTypeName>,
     /// How the model is served, or what is loaded instead.
     #[serde(flatten)]

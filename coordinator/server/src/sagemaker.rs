@@ -42,7 +42,6 @@ use crate::{
     store::{Store, StoreError, registry::Registry},
 };
 
-/// What handlers need.
 pub(crate) struct Api {
     pub(crate) dispatch: DispatchLink,
     pub(crate) store: Arc<dyn Store>,
@@ -58,7 +57,6 @@ pub(crate) struct Api {
     pub(crate) background: Background,
 }
 
-/// Who asks.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// What the client says it is; decides on the order of recommendations.
@@ -116,7 +114,6 @@ fn empty(done: Result<(), ApiError>) -> Result<Option<Value>, ApiError> {
     done.map(|()| None)
 }
 
-/// An answer with a body.
 fn body(answer: impl Serialize) -> Result<Option<Value>, ApiError> {
     serde_json::to_value(answer).map(Some).map_err(|error| {
         tracing::error!(%error, "an answer cannot be written as JSON");

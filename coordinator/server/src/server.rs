@@ -56,10 +56,8 @@ pub struct RunningServer {
 /// A coordinator ended by itself.
 #[derive(Debug, Error)]
 pub enum ServerFailed {
-    /// What happens can no longer be made durable.
     #[error("the store failed, so the coordinator cannot go on")]
     Store(#[from] StoreError),
-    /// A programming error.
     #[error("the coordinator ended abnormally")]
     Panicked(#[from] JoinError),
     /// Connections were still open at the deadline; they were cut.
@@ -83,7 +81,6 @@ impl Server {
 }
 
 impl RunningServer {
-    /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -10,7 +10,6 @@ pub use crate::tls::TlsFiles;
 /// Everything that a coordinator needs to know before it starts.
 #[derive(Debug)]
 pub struct ServerSettings {
-    /// Where to listen.
     pub listen: Listen,
     /// Where jobs, results and uploaded files are kept; made if it does not exist.
     pub data_dir: PathBuf,
@@ -33,7 +32,6 @@ pub struct ServerSettings {
 /// How the SageMaker API is offered.
 #[derive(Clone, Debug)]
 pub struct AwsSettings {
-    /// Who may use it.
     pub auth: AwsAuth,
     /// The account that resource names carry: 12 digits.
     pub account: String,
@@ -56,10 +54,7 @@ pub enum AwsAuth {
     /// Everybody who reaches the port; refused off loopback.
     Off,
     /// Whoever signs with a key pair of this file.
-    SigV4 {
-        /// The file.
-        keys_file: PathBuf,
-    },
+    SigV4 { keys_file: PathBuf },
 }
 
 impl Default for AwsSettings {
@@ -75,7 +70,6 @@ impl Default for AwsSettings {
     }
 }
 
-/// Where to listen.
 #[derive(Debug)]
 pub enum Listen {
     /// On this address; port 0 takes any free one.

@@ -14,73 +14,35 @@ use assay_sagemaker::arn::BadAccount;
 /// A coordinator cannot start. Nothing was left half-done.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// Everybody in the network could use it.
     #[error("refusing to listen on {0} without authentication")]
     Unprotected(SocketAddr),
-    /// The address is taken or not of this machine.
     #[error("cannot listen on {address}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A socket that was handed over cannot be used.
+    Listen { address: SocketAddr, source: io::Error },
     #[error("cannot use the listening socket")]
     Socket(#[source] io::Error),
-    /// Certificate or key.
     #[error(transparent)]
     Tls(#[from] TlsFileError),
-    /// The token file.
     #[error(transparent)]
     Tokens(#[from] TokenFileError),
-    /// Everybody in the network could use the SageMaker API.
     #[error("refusing to offer the SageMaker API on {0} without signatures")]
     AwsUnprotected(SocketAddr),
-    /// The key pairs of the SageMaker API.
     #[error(transparent)]
     AwsKeys(#[from] KeysFileError),
     /// What resource names of the SageMaker API are made of.
     #[error(transparent)]
     AwsAccount(#[from] BadAccount),
-    /// A directory that `file://` URLs may lie below.
     #[error("cannot use {path} for file:// URLs")]
-    FileUrlDir {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The price file cannot be read.
+    FileUrlDir { path: PathBuf, source: io::Error },
     #[error("cannot read the price file {path}")]
-    PricesUnreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The price file holds something else than prices.
+    PricesUnreadable { path: PathBuf, source: io::Error },
     #[error("the price file {path} is wrong")]
-    PricesMalformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: PriceFileError,
-    },
-    /// The data directory.
+    PricesMalformed { path: PathBuf, source: PriceFileError },
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The store inside it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The directory of uploaded files.
     #[error("cannot use the directory of uploaded files {path}")]
-    Artifacts {
-        /// The directory.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    Artifacts { path: PathBuf, source: io::Error },
 }
 
 impl StartError {

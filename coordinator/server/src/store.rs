@@ -45,9 +45,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
     /// Everything that a coordinator needs to go on where the last one ended.
     async fn recover(&self) -> Result<Recovered, StoreError>;
-    /// A job at a glance.
     async fn job(&self, name: &JobName) -> Result<Option<JobSummary>, StoreError>;
-    /// Jobs, newest first.
     async fn jobs(&self, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError>;
     /// Everything that a job's report is made of; its steps come without their histograms.
     async fn job_facts(&self, name: &JobName) -> Result<Option<JobFacts>, StoreError>;
@@ -77,16 +75,13 @@ pub(crate) type Histograms = BTreeMap<(TrialId, u32), Vec<u8>>;
 /// One change. Applying a list of them twice ends in the same state.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    /// A job was accepted.
     JobCreated(Box<JobRecord>),
     /// The files that a job waited for are there.
     JobSupplied {
-        /// The job with them.
         spec: Box<JobSpec>,
     },
     /// It was decided what to run for a job, or trials were added.
     JobPlanned {
-        /// The job.
         job: JobName,
         /// Its candidates, and what they cost. The trials of this plan are not looked at.
         planned: Box<Planned>,
@@ -95,55 +90,39 @@ pub(crate) enum Change {
     },
     /// A job moved, or waits for another reason.
     JobMoved {
-        /// The job.
         job: JobName,
-        /// Where it stands.
         state: JobState,
-        /// Why, for people.
         reason: String,
         /// The best candidate, once the job has ended.
         recommended: Option<Recommended>,
     },
     /// An ended job was deleted; its name stays taken.
     JobDeleted {
-        /// The job.
         job: JobName,
-        /// When.
         at: Timestamp,
     },
-    /// A trial moved.
     TrialMoved(Box<TrialRecord>),
-    /// A step was reported.
     StepFinished {
-        /// The trial.
         trial: TrialId,
         /// The lease it was measured under.
         token: LeaseToken,
-        /// The step.
         step: Box<StepResult>,
-        /// When.
         at: Timestamp,
         /// Its place in the job's record.
         sequence: u64,
     },
     /// Something else happened to a job.
     Happened {
-        /// The job.
         job: JobName,
-        /// What.
         event: JobEvent,
     },
     /// An agent connected, left, or was told to drain.
     AgentChanged(Box<AgentRecord>),
-    /// An agent was forgotten.
     AgentForgotten(AgentName),
     /// The operator stated a price.
     OwnPriceSet(PriceRow),
-    /// A file was stored.
     ArtifactStored {
-        /// The file.
         artifact: ArtifactRef,
-        /// When.
         at: Timestamp,
     },
     /// A file is about to be removed.
@@ -155,11 +134,8 @@ pub(crate) enum Change {
 pub(crate) struct JobRecord {
     /// Counts jobs in order of creation.
     pub(crate) number: u64,
-    /// What was asked for.
     pub(crate) spec: JobSpec,
-    /// When.
     pub(crate) created_at: Timestamp,
-    /// Where it stands.
     pub(crate) state: JobState,
     /// Why, for people; may be empty.
     pub(crate) reason: String,
@@ -170,9 +146,7 @@ pub(crate) struct JobRecord {
 /// What to run for a job, and prices as they were when that was decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Planned {
-    /// What to run.
     pub(crate) plan: Plan,
-    /// What it costs.
     pub(crate) prices: BTreeMap<InstanceTypeName, PriceQuote>,
 }
 
@@ -193,9 +167,7 @@ impl Planned {
 /// A trial as it is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TrialRecord {
-    /// Its name.
     pub(crate) id: TrialId,
-    /// History and state.
     pub(crate) trial: Trial,
     /// The lease whose steps count: the last one granted, unless its run was discarded.
     pub(crate) run: Option<LeaseToken>,
@@ -208,14 +180,12 @@ pub(crate) struct AgentRecord {
     pub(crate) facts: AgentFacts,
     /// It gets nothing new.
     pub(crate) draining: bool,
-    /// When it was last heard of.
     pub(crate) last_seen_at: Timestamp,
 }
 
 /// The best candidate of an ended job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recommended {
-    /// The instance type.
     pub(crate) instance_type: String,
     /// How the model is served, for people.
     pub(crate) configuration: String,
@@ -228,31 +198,24 @@ pub(crate) struct Recommended {
 pub(crate) struct JobSummary {
     /// Counts jobs in order of creation.
     pub(crate) number: u64,
-    /// What was asked for.
     pub(crate) spec: JobSpec,
-    /// Where it stands.
     pub(crate) status: JobStatus,
     /// The same with what belongs to it.
     pub(crate) state: JobState,
-    /// Why, for people.
     pub(crate) reason: String,
-    /// When it was created.
     pub(crate) created_at: Timestamp,
     /// When something last happened to it.
     pub(crate) modified_at: Timestamp,
-    /// When it ended.
     pub(crate) finished_at: Option<Timestamp>,
     /// What is planned, once that is decided; without the trials.
     pub(crate) planned: Option<Planned>,
     /// How many trials are planned.
     pub(crate) trials_total: u32,
-    /// How many of them have ended.
     pub(crate) trials_ended: u32,
     /// The best candidate, once the job has ended.
     pub(crate) recommended: Option<Recommended>,
 }
 
-/// Which jobs to list.
 #[derive(Clone, Debug)]
 pub(crate) struct JobQuery {
     /// Only jobs created before this one.
@@ -261,7 +224,6 @@ pub(crate) struct JobQuery {
     pub(crate) status: Option<JobStatus>,
     /// Only jobs whose name contains this.
     pub(crate) name_contains: String,
-    /// At most so many.
     pub(crate) limit: u32,
 }
 
@@ -270,22 +232,17 @@ pub(crate) struct JobQuery {
 pub(crate) struct Recovered {
     /// Jobs that have not ended, in order of creation.
     pub(crate) active: Vec<RecoveredJob>,
-    /// Names of ended jobs.
     pub(crate) ended: BTreeSet<JobName>,
-    /// Names of deleted jobs.
     pub(crate) deleted: BTreeSet<JobName>,
-    /// The number of the next job.
     pub(crate) next_number: u64,
     /// Agents that were ever connected.
     pub(crate) agents: Vec<AgentRecord>,
-    /// The operator's own prices.
     pub(crate) own_prices: Vec<PriceRow>,
 }
 
 /// A job that goes on.
 #[derive(Clone, Debug)]
 pub(crate) struct RecoveredJob {
-    /// The job.
     pub(crate) record: JobRecord,
     /// Its trials, in order, with the steps already reported in the run that counts, which come
     /// without their histograms.
@@ -299,36 +256,14 @@ pub(crate) struct RecoveredJob {
 pub enum StoreError {
     /// A newer coordinator wrote it; it is left as it is.
     #[error("{path} has schema version {found}; this coordinator knows versions up to {known}")]
-    NewerSchema {
-        /// The database file.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-        /// The newest version known here.
-        known: i64,
-    },
-    /// It cannot be brought up to date.
+    NewerSchema { path: PathBuf, found: i64, known: i64 },
     #[error("the store's schema cannot be brought up to date")]
-    Migration {
-        /// Why not.
-        source: sqlx::migrate::MigrateError,
-    },
-    /// It cannot be read or written.
+    Migration { source: sqlx::migrate::MigrateError },
     #[error("cannot {action} the store")]
-    Database {
-        /// What was tried.
-        action: &'static str,
-        /// Why it failed.
-        source: sqlx::Error,
-    },
+    Database { action: &'static str, source: sqlx::Error },
     /// It holds something that cannot be: another program wrote to it, or it is damaged.
     #[error("the store is damaged: {what} cannot be read")]
-    Damaged {
-        /// Where.
-        what: String,
-        /// What is wrong.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+    Damaged { what: String, source: Box<dyn std::error::Error + Send + Sync> },
     /// A write failed, this one or one before it: the coordinator ends, and nothing more is kept.
     #[error("the store cannot be written any more, and the coordinator ends")]
     Lost,

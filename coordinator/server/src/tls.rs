@@ -12,37 +12,19 @@ use tokio_rustls::TlsAcceptor;
 pub struct TlsFiles {
     /// The certificate chain, PEM, the server's own first.
     pub cert: PathBuf,
-    /// Its private key, PEM.
     pub key: PathBuf,
 }
 
 /// Certificate or key cannot be used.
 #[derive(Debug, Error)]
 pub enum TlsFileError {
-    /// A file cannot be read as PEM.
     #[error("cannot read {path} as a PEM file")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: rustls_pki_types::pem::Error,
-    },
-    /// There is no certificate in the certificate file.
+    Unreadable { path: PathBuf, source: rustls_pki_types::pem::Error },
     #[error("{path} holds no certificate")]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-    },
+    NoCertificate { path: PathBuf },
     /// Certificate and key do not belong together, or are of an unsupported kind.
     #[error("certificate {cert} and key {key} cannot be used together")]
-    Unusable {
-        /// The certificate file.
-        cert: PathBuf,
-        /// The key file.
-        key: PathBuf,
-        /// Why not.
-        source: rustls::Error,
-    },
+    Unusable { cert: PathBuf, key: PathBuf, source: rustls::Error },
 }
 
 /// Reads both files and prepares for handshakes.

@@ -29,24 +29,13 @@ pub(crate) struct Tokens {
 /// The token file cannot be used.
 #[derive(Debug, Error)]
 pub enum TokenFileError {
-    /// It cannot be read.
     #[error("cannot read the token file {path}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// It holds no token.
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("the token file {path} holds no token")]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
+    Empty { path: PathBuf },
 }
 
 impl Tokens {
-    /// Reads a token file.
     pub(crate) fn read(path: &Path) -> Result<Self, TokenFileError> {
         let text = fs::read_to_string(path)
             .map_err(|source| TokenFileError::Unreadable { path: path.to_owned(), source })?;

@@ -95,7 +95,6 @@ impl ServerKind {
     }
 }
 
-/// A server at work.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) kind: ServerKind,

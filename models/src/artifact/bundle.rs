@@ -94,7 +94,6 @@ impl Found {
         takes
     }
 
-    /// The name of the one model.
     fn model(self, path: &Path) -> Result<String, ArtifactError> {
         let Self { mut at_root, in_folders } = self;
         if let Some(preferred) = at_root.iter().position(|name| plain_name(name) == PREFERRED) {

@@ -21,51 +21,20 @@ use crate::tensor::WireTensor;
 /// Outputs whose difference no figure can tell.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Incomparable {
-    /// More outputs, or fewer.
     #[error("{configured} outputs as configured, {plain} in plain float32")]
-    Count {
-        /// Outputs in plain float32.
-        plain: usize,
-        /// Outputs as configured.
-        configured: usize,
-    },
-    /// Another name, element type or shape.
+    Count { plain: usize, configured: usize },
     #[error("an output is {configured} as configured, {plain} in plain float32")]
-    Structure {
-        /// `name=dtype[shape]` in plain float32.
-        plain: String,
-        /// The same as configured.
-        configured: String,
-    },
-    /// Only one of the two is a finite number.
+    Structure { plain: String, configured: String },
     #[error(
         "element {element} of output {output:?} is {configured} as configured, {plain} in plain float32"
     )]
-    NotFinite {
-        /// The output's name.
-        output: String,
-        /// Which element, in row-major order from 0.
-        element: u64,
-        /// Its value in plain float32.
-        plain: f64,
-        /// Its value as configured.
-        configured: f64,
-    },
-    /// There is no scale to measure against.
+    NotFinite { output: String, element: u64, plain: f64, configured: f64 },
     #[error(
         "output {output:?} is all zero in plain float32, and element {element} is {configured} as configured"
     )]
-    AllZero {
-        /// The output's name.
-        output: String,
-        /// Which element, in row-major order from 0.
-        element: u64,
-        /// Its value as configured.
-        configured: f64,
-    },
+    AllZero { output: String, element: u64, configured: f64 },
 }
 
-/// Deviations added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Tally {
     max: f64,
@@ -74,7 +43,6 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// The largest so far.
     #[must_use]
     pub fn max(&self) -> f64 {
         self.max
@@ -86,7 +54,6 @@ impl Tally {
         if self.elements == 0 { 0.0 } else { self.total / self.elements as f64 }
     }
 
-    /// Elements so far.
     #[must_use]
     pub fn elements(&self) -> u64 {
         self.elements

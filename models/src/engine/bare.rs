@@ -42,7 +42,6 @@ impl BareModel {
         &self.expected
     }
 
-    /// One forward pass.
     pub(crate) fn call(&self, tensors: Vec<WireTensor>) -> Result<Vec<WireTensor>, InferError> {
         let inputs =
             self.signature.fit(tensors).map_err(|message| InferError::Rejected { message })?;

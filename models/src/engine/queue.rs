@@ -13,7 +13,6 @@ use crate::clock;
 
 /// A request as far as the queue is concerned.
 pub(super) trait Queued {
-    /// When it was submitted.
     fn submitted(&self) -> Instant;
     /// Whether both may share a forward pass.
     fn joins(&self, other: &Self) -> bool;
@@ -24,7 +23,6 @@ pub(super) trait Queued {
 pub(super) enum Refusal {
     /// As many requests as allowed are waiting.
     Full,
-    /// The queue is closed.
     Closed,
 }
 
@@ -150,7 +148,6 @@ impl<R: Queued> Queue<R> {
         self.gather.notify_all();
     }
 
-    /// Requests that wait.
     pub(super) fn len(&self) -> usize {
         self.lock().waiting.len()
     }

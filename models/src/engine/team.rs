@@ -29,7 +29,6 @@ pub(super) struct Team {
     ended: mpsc::Receiver<()>,
 }
 
-/// What all workers share.
 pub(super) struct Shared {
     module: Arc<Module>,
     queue: Arc<Queue<Request>>,

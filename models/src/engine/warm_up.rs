@@ -22,7 +22,6 @@ use crate::{
 
 /// The profiling executor records types in the first run, compiles in the second, and is at speed in the third.
 const FIRST_WORKER_RUNS: usize = 3;
-/// The smallest batch.
 const TWO: NonZeroU32 = NonZeroU32::MIN.saturating_add(1);
 
 pub(super) struct WarmUp {

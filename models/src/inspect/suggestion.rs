@@ -29,7 +29,6 @@ const TRYING: Duration = Duration::from_secs(30);
 /// What one may take of memory besides the model.
 const MEMORY: units::Bytes = units::Bytes::gib(4);
 
-/// What came of guessing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Suggestion {
     /// The model runs with these, one per required argument.

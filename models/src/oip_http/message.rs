@@ -13,7 +13,6 @@ use crate::{
 
 type Parameters = Map<String, Value>;
 
-/// A request, validated.
 #[derive(Debug)]
 pub(super) struct InferRequest {
     pub(super) id: Option<String>,
@@ -24,7 +23,6 @@ pub(super) struct InferRequest {
 /// Which outputs are wanted, and how.
 #[derive(Debug, Default)]
 pub(super) struct RequestedOutputs {
-    /// Empty for all.
     pub(super) names: Vec<String>,
     /// For each name whether as binary data.
     binary: Vec<bool>,

@@ -68,22 +68,12 @@ impl fmt::Display for ImageSettings {
 /// Settings for pictures contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ImageSettingsError {
-    /// The crop does not fit into the resized picture.
     #[error(
         "the centre of {width}x{height} does not fit into a picture whose shorter side is {side}"
     )]
-    Crop {
-        /// Width of the crop.
-        width: u32,
-        /// Height of the crop.
-        height: u32,
-        /// The resized shorter side.
-        side: u32,
-    },
-    /// A size is zero or absurd.
+    Crop { width: u32, height: u32, side: u32 },
     #[error("picture sizes must be 1 to 16384, not {0}")]
     Size(u32),
-    /// Mean or deviation is no usable number.
     #[error("mean and std must be finite, and std above 0")]
     Normalization,
 }

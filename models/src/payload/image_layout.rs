@@ -30,9 +30,7 @@ enum Channels {
 enum Order {
     /// All of red, then all of green, then all of blue.
     ChannelsFirst,
-    /// Pixel by pixel.
     ChannelsLast,
-    /// Height and width alone.
     NoChannels,
 }
 

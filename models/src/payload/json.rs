@@ -131,7 +131,6 @@ impl NumberArray {
     }
 }
 
-/// For joining several.
 impl NumberArray {
     /// As many numbers as any one body may hold under a limit of bytes.
     pub(super) const fn most(limit_bytes: usize) -> usize {
@@ -171,7 +170,6 @@ impl<'de> Deserialize<'de> for NumberArray {
     }
 }
 
-/// The whole body.
 struct Document<'a> {
     expected: &'a [ExpectedInput],
     limit: usize,

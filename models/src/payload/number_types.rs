@@ -39,7 +39,6 @@ pub(crate) struct NumberTypes(RwLock<Known>);
 struct Known {
     /// Found by trying, after the model had refused what was written.
     wanted: BTreeMap<Names, Vec<DType>>,
-    /// Taken by the model.
     accepted: BTreeSet<(Names, Vec<DType>)>,
 }
 

@@ -18,12 +18,10 @@ use thiserror::Error;
 use super::url_of;
 use crate::process;
 
-/// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
     /// An IP address and port; port 0 lets the operating system choose.
     Tcp(SocketAddr),
-    /// A socket file.
     Unix(PathBuf),
     /// A TCP socket that listens already, by the number of the descriptor under which it was inherited.
     Inherited(i32),
@@ -69,34 +67,21 @@ impl FromStr for ListenAddress {
 /// An address cannot be listened on.
 #[derive(Debug, Error)]
 pub enum BindError {
-    /// Somebody else listens there.
     #[error("{0} is in use")]
     InUse(ListenAddress),
-    /// The operating system refuses.
     #[error("cannot listen on {address}")]
-    Refused {
-        /// Where.
-        address: ListenAddress,
-        /// What it says.
-        source: io::Error,
-    },
+    Refused { address: ListenAddress, source: io::Error },
 }
 
-/// A listening socket.
 #[derive(Debug)]
 pub enum Bound {
-    /// TCP.
     Tcp {
-        /// The socket.
         listener: TcpListener,
         /// The address, its port chosen.
         address: SocketAddr,
     },
-    /// A Unix socket.
     Unix {
-        /// The socket.
         listener: UnixListener,
-        /// Its file.
         file: SocketFile,
     },
 }

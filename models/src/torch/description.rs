@@ -10,15 +10,12 @@ use serde::Deserialize;
 pub struct Description {
     /// The qualified name of its class.
     pub class: String,
-    /// Elements in all parameters.
     pub parameters: u64,
-    /// Elements in all buffers.
     pub buffers: u64,
     /// Elements per element type, by libtorch's name of it (`Float`, `BFloat16`).
     pub parameter_types: BTreeMap<String, u64>,
     /// Whether there is a `forward`.
     pub has_forward: bool,
-    /// The names of its methods.
     pub methods: Vec<String>,
     /// Whether `forward` may write into its inputs, which are then copied first.
     pub writes_inputs: bool,
@@ -46,12 +43,10 @@ impl Description {
 /// One argument of `forward`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Argument {
-    /// Its name.
     pub name: String,
     /// Its TorchScript type, as written.
     #[serde(rename = "type")]
     pub type_name: String,
-    /// What kind of argument that is.
     pub kind: ArgumentKind,
     /// Whether it has a default value.
     pub optional: bool,
@@ -61,7 +56,6 @@ pub struct Argument {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ArgumentKind {
-    /// A tensor, or an optional one.
     Tensor,
     /// An integer; a tensor of one element serves.
     Int,
@@ -80,11 +74,9 @@ pub enum ArgumentKind {
 /// The first operator with weights that an argument reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct FirstUse {
-    /// The argument's position.
     pub argument: usize,
     /// The operator, such as `aten::conv2d`.
     pub operator: String,
-    /// The shape of its weights.
     pub weight_shape: Vec<i64>,
     /// Whether other arguments have a part in what reaches it.
     pub joined: bool,

@@ -28,20 +28,10 @@ const OWN_NAMESPACES: [&str; 4] = ["aten", "prim", "prims", "quantized"];
 pub enum OperatorLibraryError {
     /// There is no such file, or it cannot be read, or its end is missing.
     #[error("cannot read the operator library {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Unreadable { path: PathBuf, source: io::Error },
     /// The dynamic loader refuses it, or it registers what is registered already.
     #[error("cannot load the operator library {}", path.display())]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// What the loader or libtorch says.
-        source: TorchError,
-    },
+    Refused { path: PathBuf, source: TorchError },
 }
 
 /// Loads a library whose initializers register operators or classes, such as `libtorchvision.so`. It

@@ -7,7 +7,6 @@ pub fn print_to_stderr() {
     raw::assay_print_to_stderr();
 }
 
-/// libtorch's version.
 #[must_use]
 pub fn version() -> String {
     taken(raw::assay_version())

@@ -133,7 +133,6 @@ impl Drop for Host {
     }
 }
 
-/// An HTTP answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -193,9 +192,7 @@ pub(crate) fn settings(name: &str) -> EngineSettings {
 
 /// What a stand-in does with a request.
 pub(crate) enum Behaviour {
-    /// Returns its inputs.
     Echo,
-    /// Fails.
     Fail(InferError),
     /// Keeps the request until the test answers it.
     Keep(Mutex<mpsc::Sender<(Vec<WireTensor>, Reply)>>),

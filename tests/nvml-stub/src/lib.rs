@@ -16,9 +16,7 @@ pub const VARIABLE: &str = "ASSAY_NVML_STUB";
 
 /// Figures of the one GPU, in the units of NVML.
 pub mod figures {
-    /// Its name.
     pub const NAME: &std::ffi::CStr = c"Stub GPU 80GB";
-    /// The driver's version.
     pub const DRIVER: &std::ffi::CStr = c"580.65.06";
     /// Share of time in which a kernel ran, per cent.
     pub const UTILIZATION_PCT: u32 = 73;
@@ -26,11 +24,8 @@ pub mod figures {
     pub const MEMORY_BYTES: u64 = 80 << 30;
     /// Memory in use in bytes.
     pub const MEMORY_USED_BYTES: u64 = 10 << 30;
-    /// Power in milliwatts.
     pub const POWER_MW: u32 = 251_500;
-    /// Temperature in degrees Celsius.
     pub const TEMPERATURE_C: u32 = 64;
-    /// SM clock in MHz.
     pub const SM_CLOCK_MHZ: u32 = 1410;
     /// Clock of everything else in MHz.
     pub const OTHER_CLOCK_MHZ: u32 = 1593;
@@ -40,7 +35,6 @@ pub mod figures {
     pub const OTHER_PROCESSES: [u32; 3] = [4_194_305, 4_194_306, 4_194_307];
 }
 
-/// How the GPU is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
     /// `healthy`, or nothing said.
@@ -177,7 +171,6 @@ unsafe fn answer_text(place: *mut c_char, length: c_uint, text: &CStr) -> c_uint
     SUCCESS
 }
 
-/// Begins.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlInit_v2() -> c_uint {
     match Scenario::now() {
@@ -193,13 +186,11 @@ pub extern "C" fn nvmlInit_v2() -> c_uint {
     }
 }
 
-/// Ends.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlShutdown() -> c_uint {
     SUCCESS
 }
 
-/// What a code means.
 #[unsafe(no_mangle)]
 pub extern "C" fn nvmlErrorString(_code: c_uint) -> *const c_char {
     c"an answer of the stub".as_ptr()

@@ -73,7 +73,6 @@ pub(crate) fn measure(
     Ok(Section { name: "agreement", title: "Agreement with perf_analyzer", body: text })
 }
 
-/// One percentile by both.
 #[derive(Debug, Default)]
 struct Pair {
     ours: Figure,

@@ -196,7 +196,6 @@ fn last_line(stdout: BufReader<ChildStdout>) -> Result<String> {
     lines.into_iter().last().context("the clients said nothing")
 }
 
-/// The lean client.
 #[derive(Default)]
 struct Lean {
     asked: usize,

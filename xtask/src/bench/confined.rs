@@ -40,7 +40,6 @@ pub(super) struct Host {
     url: String,
     /// From its start until it was ready, without what an agent does only once.
     pub(super) ready: Duration,
-    /// What keeps it in.
     pub(super) limits: String,
 }
 

@@ -10,7 +10,6 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
-    /// One more round.
     pub(crate) fn add(&mut self, value: f64) {
         self.rounds.push(value);
     }
@@ -20,7 +19,6 @@ impl Figure {
         self.rounds.extend(value);
     }
 
-    /// No round so far.
     pub(crate) fn is_empty(&self) -> bool {
         self.rounds.is_empty()
     }

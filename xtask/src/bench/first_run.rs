@@ -54,7 +54,6 @@ struct Watched {
     took: Duration,
     /// From the first package to the last.
     compiling: Duration,
-    /// Packages with their versions.
     compiled: BTreeSet<String>,
 }
 

@@ -7,7 +7,6 @@ use serde_json::Value;
 /// that it calls invalid: so often in all.
 pub(super) const ATTEMPTS: usize = 3;
 
-/// A verdict and why.
 #[derive(Debug, Clone)]
 pub(super) struct Judgement {
     verdict: String,

@@ -63,7 +63,6 @@ struct Found {
     runs: usize,
 }
 
-/// One search.
 #[derive(Debug)]
 struct Search {
     per_s: f64,
@@ -156,7 +155,6 @@ impl Case {
         until_valid(|| Search::read(&self.search(checkout, seed, quick)?))
     }
 
-    /// The JSON of one search.
     fn search(&self, checkout: &Checkout, seed: u32, quick: bool) -> Result<String> {
         let mut serve = checkout.program("assay-agent");
         serve.arg("known-server").args(["--workers", &self.workers.to_string()]);

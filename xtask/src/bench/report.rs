@@ -11,7 +11,6 @@ use crate::{checkout::Checkout, process::capture};
 pub(crate) struct Section {
     /// Names the section, as on the command line.
     pub(crate) name: &'static str,
-    /// Its heading.
     pub(crate) title: &'static str,
     /// Markdown, with its table and how it was measured.
     pub(crate) body: String,

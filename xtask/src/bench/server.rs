@@ -41,9 +41,7 @@ pub(crate) struct Server {
 /// What a server said until it listened.
 #[derive(Debug)]
 pub(crate) struct Heard {
-    /// Where it listens.
     pub(crate) url: String,
-    /// How long that took.
     pub(crate) took: Duration,
     before: Vec<String>,
 }
@@ -59,9 +57,7 @@ impl Heard {
 /// What a process has used so far.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
-    /// User and system time.
     pub(crate) cpu: Duration,
-    /// Resident memory.
     pub(crate) resident_bytes: u64,
 }
 
@@ -106,7 +102,6 @@ impl Server {
         Ok(())
     }
 
-    /// Its process.
     pub(crate) fn process_id(&self) -> u32 {
         self.child.id()
     }

@@ -24,7 +24,6 @@ use crate::{
 /// The hypervisor's share is mentioned from half of the suspicious figure on.
 const WORTH_MENTIONING_STEAL_PCT: f64 = 0.5;
 
-/// About one measured candidate.
 pub(super) fn of_candidate(
     facts: &JobFacts,
     candidate: &Candidate,

@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::{Candidate, Placement, Plan, PlannedTrial, Stage, search};
 use crate::fleet::AgentView;
 
-/// How a candidate answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Serving {
     /// The model is served like this.

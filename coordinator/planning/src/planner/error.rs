@@ -8,10 +8,8 @@ use thiserror::Error;
 use super::MOST_CANDIDATES;
 use crate::{catalogue::UnknownInstanceType, sweep::EnvironmentConflict};
 
-/// There is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum PlanError {
-    /// An instance type that nobody knows.
     #[error(transparent)]
     UnknownInstanceType(#[from] UnknownInstanceType),
     /// No agent offers anything to measure on; try again when one has connected.
@@ -19,26 +17,12 @@ pub enum PlanError {
     NoAgents,
     /// No agent offers the endpoint; try again when one does.
     #[error("no agent offers endpoint {endpoint}{}", among(.offered))]
-    NoSuchEndpoint {
-        /// The endpoint.
-        endpoint: EndpointName,
-        /// Those that are offered.
-        offered: BTreeSet<EndpointName>,
-    },
+    NoSuchEndpoint { endpoint: EndpointName, offered: BTreeSet<EndpointName> },
     /// The environment of a candidate contradicts itself or the sweep.
     #[error("the environment of {instance_type} cannot be tried: {conflict}")]
-    Environment {
-        /// The candidate.
-        instance_type: InstanceTypeName,
-        /// What contradicts what.
-        conflict: EnvironmentConflict,
-    },
-    /// The sweep multiplies out to too many.
+    Environment { instance_type: InstanceTypeName, conflict: EnvironmentConflict },
     #[error("the sweep makes {count} candidates; at most {MOST_CANDIDATES} can be planned")]
-    TooMany {
-        /// How many.
-        count: usize,
-    },
+    TooMany { count: usize },
 }
 
 fn among(endpoints: &BTreeSet<EndpointName>) -> String {

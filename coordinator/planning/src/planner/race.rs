@@ -30,17 +30,14 @@ use serde::{Deserialize, Serialize};
 use super::{Candidate, Plan, PlannedTrial, timing};
 use crate::{constraints, fleet::AgentView};
 
-/// A trial that has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EndedTrial {
-    /// How.
     pub outcome: TrialOutcome,
     /// How often it was measured again before.
     pub repeats: u32,
 }
 
 impl EndedTrial {
-    /// What its repeats took.
     fn took_again(&self) -> Duration {
         self.outcome.took().saturating_mul(self.repeats)
     }

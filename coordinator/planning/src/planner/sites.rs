@@ -48,7 +48,6 @@ pub(super) struct Sites<'a> {
     job: &'a JobSpec,
     catalogue: &'a Catalogue,
     fleet: &'a [AgentView],
-    /// Those that take trials.
     agents: Vec<&'a AgentView>,
 }
 

@@ -112,7 +112,6 @@ fn machine(sampled: &Utilization) -> Option<Utilization> {
     })
 }
 
-/// A price in dollars.
 #[derive(Serialize)]
 struct Price<'a> {
     usd_per_hour: f64,

@@ -16,10 +16,8 @@ use thiserror::Error;
 /// Environment variables and the sweep contradict each other, or a value is none.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EnvironmentConflict {
-    /// Among the variables themselves.
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
-    /// A variable sets what the sweep lists as well.
     #[error("an environment variable and the sweep both set {0}")]
     Sweep(&'static str),
 }

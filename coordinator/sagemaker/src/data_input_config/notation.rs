@@ -8,14 +8,12 @@ use std::fmt;
 /// The deepest nesting: a list of inputs with lists of shapes needs four.
 const DEEPEST: usize = 8;
 
-/// A value as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Literal {
     /// `[…]` or `(…)`.
     List(Vec<Literal>),
     /// `{…}`.
     Dictionary(Vec<(String, Literal)>),
-    /// In quotes.
     Text(String),
     /// A number, or a word like `None`.
     Bare(String),

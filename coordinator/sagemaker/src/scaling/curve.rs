@@ -7,7 +7,6 @@ pub struct Point {
     pub per_minute: f64,
     /// Busy share of the model's processors.
     pub cpu_pct: f64,
-    /// Latency.
     pub latency_us: f64,
 }
 
@@ -16,16 +15,13 @@ pub struct Point {
 pub struct OperatingPoint {
     /// Invocations per minute.
     pub per_minute: f64,
-    /// Latency there.
     pub latency_us: f64,
 }
 
 /// The target lies outside of what was measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OutOfRange {
-    /// The least busy point.
     pub lowest: Point,
-    /// The busiest point.
     pub highest: Point,
 }
 

@@ -34,10 +34,8 @@ macro_rules! words {
         }
 
         impl $name {
-            /// Every one of them.
             pub const ALL: &[Self] = &[$(Self::$variant),+];
 
-            /// The word on the wire.
             #[must_use]
             pub const fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }

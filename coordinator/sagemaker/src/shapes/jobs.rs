@@ -15,7 +15,6 @@ words! {
 }
 
 words! {
-    /// How users become more.
     TrafficType {
         Phases = "PHASES",
         Stairs = "STAIRS",
@@ -39,7 +38,6 @@ words! {
 }
 
 words! {
-    /// A kind of endpoint.
     EndpointType {
         RealTime = "RealTime",
         Serverless = "Serverless",
@@ -61,14 +59,12 @@ words! {
 }
 
 words! {
-    /// The kind of a step.
     StepType {
         Benchmark = "BENCHMARK",
     }
 }
 
 words! {
-    /// What jobs are sorted by.
     JobSortKey {
         Name = "Name",
         CreationTime = "CreationTime",
@@ -92,7 +88,6 @@ shapes! {
         tags: Vec<Tag>,
     }
 
-    /// What to measure, and how.
     #[derive(Default)]
     InputConfig {
         ..
@@ -143,7 +138,6 @@ shapes! {
         max_parallel_of_tests: i32,
     }
 
-    /// An endpoint to test.
     #[derive(Default)]
     EndpointInputConfiguration {
         ..
@@ -153,7 +147,6 @@ shapes! {
         environment_parameter_ranges: EnvironmentParameterRanges,
     }
 
-    /// A serverless endpoint.
     ServerlessConfig {
         #[serde(rename = "MemorySizeInMB")] memory_size_in_mb: i32,
         max_concurrency: i32,
@@ -206,7 +199,6 @@ shapes! {
         endpoint_name: String,
     }
 
-    /// A private network.
     VpcConfig {
         security_group_ids: Vec<String>,
         subnets: Vec<String>,
@@ -276,7 +268,6 @@ shapes! {
         endpoint_performances: Vec<EndpointPerformance>,
     }
 
-    /// One recommendation.
     InferenceRecommendation {
         endpoint_configuration: EndpointOutputConfiguration,
         model_configuration: ModelConfiguration,
@@ -287,7 +278,6 @@ shapes! {
         invocation_start_time: Timestamp,
     }
 
-    /// Its figures.
     #[derive(Default)]
     RecommendationMetrics {
         ..
@@ -302,7 +292,6 @@ shapes! {
         maximum_invocations: i32,
     }
 
-    /// The endpoint that was measured.
     EndpointOutputConfiguration {
         endpoint_name: String,
         variant_name: String,
@@ -312,7 +301,6 @@ shapes! {
         serverless_config: ServerlessConfig,
     }
 
-    /// How the model was served.
     #[derive(Default)]
     ModelConfiguration {
         ..
@@ -338,7 +326,6 @@ shapes! {
         ..
     }
 
-    /// Its figures.
     InferenceMetrics {
         max_invocations: i32,
         model_latency: i32,
@@ -370,7 +357,6 @@ shapes! {
         next_token: String,
     }
 
-    /// A job in a list.
     JobSummary {
         job_name: String,
         job_description: String,
@@ -406,7 +392,6 @@ shapes! {
         next_token: String,
     }
 
-    /// A step of a job: one benchmark.
     JobStep {
         step_type: StepType,
         job_name: String,
@@ -415,7 +400,6 @@ shapes! {
         inference_benchmark: InferenceBenchmark,
     }
 
-    /// What came of it.
     InferenceBenchmark {
         model_configuration: ModelConfiguration,
         ..

@@ -3,7 +3,6 @@
 use crate::shapes::define::words;
 
 words! {
-    /// Which end comes first.
     SortOrder {
         Ascending = "Ascending",
         Descending = "Descending",

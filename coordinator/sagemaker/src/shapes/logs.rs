@@ -36,7 +36,6 @@ shapes! {
         next_backward_token: String,
     }
 
-    /// A line of a log.
     #[derive(Default)]
     OutputLogEvent {
         ..
@@ -66,7 +65,6 @@ shapes! {
         next_token: String,
     }
 
-    /// A log stream.
     #[derive(Default)]
     LogStream {
         ..

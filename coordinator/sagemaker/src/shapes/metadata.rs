@@ -3,7 +3,6 @@
 use crate::shapes::{define::shapes, define::words};
 
 words! {
-    /// What a filter looks at.
     FilterName {
         Domain = "Domain",
         Framework = "Framework",
@@ -24,14 +23,12 @@ shapes! {
         max_results: i32,
     }
 
-    /// Which models are looked for.
     #[derive(Default)]
     ModelMetadataSearchExpression {
         ..
         filters: Vec<ModelMetadataFilter>,
     }
 
-    /// A condition on them.
     ModelMetadataFilter {
         name: FilterName,
         value: String,
@@ -45,7 +42,6 @@ shapes! {
         next_token: String,
     }
 
-    /// A model that was measured.
     ModelMetadataSummary {
         domain: String,
         framework: String,

@@ -49,7 +49,6 @@ shapes! {
         enable_network_isolation: bool,
     }
 
-    /// A container of a model.
     #[derive(Default)]
     ContainerDefinition {
         ..
@@ -67,7 +66,6 @@ shapes! {
         container_metrics_config: Value,
     }
 
-    /// Where model data lies.
     #[derive(Default)]
     ModelDataSource {
         ..
@@ -149,7 +147,6 @@ shapes! {
         next_token: String,
     }
 
-    /// A model in a list.
     ModelSummary {
         model_name: String,
         model_arn: String,

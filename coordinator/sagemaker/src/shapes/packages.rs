@@ -16,7 +16,6 @@ use crate::{
 };
 
 words! {
-    /// Where a package stands.
     PackageStatus {
         Pending = "Pending",
         InProgress = "InProgress",
@@ -27,7 +26,6 @@ words! {
 }
 
 words! {
-    /// Where a group stands.
     GroupStatus {
         Pending = "Pending",
         InProgress = "InProgress",
@@ -39,7 +37,6 @@ words! {
 }
 
 words! {
-    /// Whether somebody approved it.
     ApprovalStatus {
         Approved = "Approved",
         Rejected = "Rejected",
@@ -57,7 +54,6 @@ words! {
 }
 
 words! {
-    /// Where a check stands.
     DetailedStatus {
         NotStarted = "NotStarted",
         InProgress = "InProgress",
@@ -102,7 +98,6 @@ shapes! {
         managed_configuration: Value,
     }
 
-    /// Who did it.
     #[derive(Default)]
     UserContext {
         ..
@@ -133,7 +128,6 @@ shapes! {
         next_token: String,
     }
 
-    /// A group in a list.
     ModelPackageGroupSummary {
         model_package_group_name: String,
         model_package_group_arn: String,
@@ -191,7 +185,6 @@ shapes! {
         #[serde(rename = "SupportedResponseMIMETypes")] supported_response_mime_types: Vec<String>,
     }
 
-    /// A container of a packaged model.
     #[derive(Default)]
     ModelPackageContainerDefinition {
         ..
@@ -281,14 +274,12 @@ shapes! {
         managed_storage_type: String,
     }
 
-    /// How its checks went.
     ModelPackageStatusDetails {
         validation_statuses: Vec<ModelPackageStatusItem>,
         ..
         image_scan_statuses: Vec<ModelPackageStatusItem>,
     }
 
-    /// How one check went.
     ModelPackageStatusItem {
         name: String,
         status: DetailedStatus,
@@ -319,7 +310,6 @@ shapes! {
         next_token: String,
     }
 
-    /// A package in a list.
     ModelPackageSummary {
         model_package_arn: String,
         creation_time: Timestamp,

@@ -55,7 +55,6 @@ shapes! {
         model_latency: i32,
     }
 
-    /// Settings for application autoscaling.
     #[derive(Default)]
     DynamicScalingConfiguration {
         ..
@@ -96,7 +95,6 @@ shapes! {
         predefined_metric_type: String,
     }
 
-    /// Any other metric.
     #[derive(Default)]
     CustomizedMetricSpecification {
         ..

@@ -12,7 +12,6 @@ shapes! {
         ..
     }
 
-    /// A tag.
     Tag {
         key: String,
         value: String,

@@ -28,9 +28,7 @@ pub(crate) struct SessionId(pub(super) u64);
 /// Something that happened to a job, for whoever watches it.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// The job.
     pub(crate) job: JobName,
-    /// What happened.
     pub(crate) event: JobEvent,
 }
 
@@ -123,7 +121,6 @@ impl DispatchLink {
         answered.await.map_err(|_| Stopping)
     }
 
-    /// Registers an agent.
     pub(crate) async fn attach(
         &self,
         registration: Registration,
@@ -148,7 +145,6 @@ impl DispatchLink {
         Ok(self.published.upgrade().ok_or(Stopping)?.subscribe())
     }
 
-    /// Prices as they are now.
     pub(crate) fn prices(&self) -> Arc<Prices> {
         Arc::clone(&self.prices.borrow())
     }
@@ -160,7 +156,6 @@ impl AgentSession {
         self.commands.recv().await
     }
 
-    /// Hands in a report of the agent.
     pub(crate) async fn report(&self, report: AgentReport) -> Result<(), Stopping> {
         let event = Event::AgentReported(self.id, report);
         self.link.events.send(event).await.map_err(|_| Stopping)

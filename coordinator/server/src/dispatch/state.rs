@@ -60,7 +60,6 @@ impl fmt::Debug for State {
 }
 
 impl State {
-    /// What follows from an event.
     pub(crate) fn handle(&mut self, event: Event, now: Timestamp) -> Vec<Effect> {
         match event {
             Event::AgentAttached { session, facts, held, answer: to, outbox: _ } => {
@@ -124,7 +123,6 @@ impl State {
         of_jobs.chain(of_agents).min()
     }
 
-    /// Prices as they are now.
     pub(crate) fn prices(&self) -> Arc<Prices> {
         Arc::clone(&self.prices)
     }
@@ -161,7 +159,6 @@ impl State {
     }
 }
 
-/// A moment after another.
 pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
     let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
     at.saturating_add(by).unwrap_or(Timestamp::MAX)

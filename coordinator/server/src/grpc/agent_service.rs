@@ -18,7 +18,6 @@ use crate::{
 const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// The service.
 pub(super) struct Agents {
     shared: Shared,
 }

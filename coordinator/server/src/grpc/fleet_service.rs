@@ -7,7 +7,6 @@ use tonic::{Request, Response, Status};
 use super::{Shared, fleet_wire};
 use crate::dispatch::Event;
 
-/// The service.
 pub(super) struct Fleet {
     shared: Shared,
 }

@@ -5,7 +5,6 @@ use assay_proto::v1;
 use super::job_wire::timestamp;
 use crate::dispatch::AgentStatus;
 
-/// An agent.
 pub(super) fn agent(status: AgentStatus) -> v1::Agent {
     let facts = status.facts;
     v1::Agent {

@@ -27,7 +27,6 @@ use crate::{
 const DEFAULT_PAGE: u32 = 100;
 const LARGEST_PAGE: u32 = 1000;
 
-/// The service.
 pub(super) struct Jobs {
     shared: Shared,
 }

@@ -9,7 +9,6 @@ use crate::{
     store::JobSummary,
 };
 
-/// A time.
 pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
 }
@@ -48,7 +47,6 @@ pub(super) fn job(summary: JobSummary) -> v1::Job {
     }
 }
 
-/// A planned trial.
 pub(super) fn planned_trial(brief: &TrialBrief) -> v1::PlannedTrial {
     v1::PlannedTrial {
         trial_id: brief.id.to_string(),

@@ -21,7 +21,6 @@ use crate::dispatch::Event;
 const DEFAULT_REGION: &str = "us-east-1";
 const EVERY_REGION: &str = "*";
 
-/// The service.
 pub(super) struct PriceList {
     shared: Shared,
 }

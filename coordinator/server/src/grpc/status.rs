@@ -12,7 +12,6 @@ use crate::{
     store::StoreError,
 };
 
-/// A status with a hint.
 pub(super) fn refuse(code: Code, what: impl std::fmt::Display, hint: &str) -> Status {
     let (what, hint) = (printable::line(&what.to_string()), printable::line(hint));
     Status::new(code, format!("{what}\nhint: {hint}"))

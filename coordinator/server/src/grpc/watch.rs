@@ -17,7 +17,6 @@ use crate::{
 
 const PAGE: u32 = 256;
 
-/// A watcher.
 pub(super) struct Watch {
     shared: Shared,
     job: JobName,
@@ -32,7 +31,6 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins after an entry.
     pub(super) fn new(shared: Shared, job: JobName, after: u64) -> Result<Self, Stopping> {
         let live = shared.dispatch.watch()?;
         Ok(Self {

@@ -16,13 +16,11 @@ pub(crate) struct Background {
     work: mpsc::UnboundedSender<Work>,
 }
 
-/// Where it is done.
 pub(crate) struct Worker {
     work: mpsc::UnboundedReceiver<Work>,
 }
 
 impl Background {
-    /// Both ends.
     pub(crate) fn new() -> (Self, Worker) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self { work: sender }, Worker { work: receiver })

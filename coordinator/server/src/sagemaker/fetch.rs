@@ -34,7 +34,6 @@ mod surroundings;
 const CONNECTS_WITHIN: Duration = Duration::from_secs(10);
 /// Until the first byte, repetitions included.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
-/// Between two pieces.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(30);
 const PIECE: usize = 1 << 18;
 const RETRIES: usize = 3;
@@ -45,7 +44,6 @@ const AT_ONCE: usize = 4;
 /// Where files may come from.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    /// Without links and dots.
     directories: Vec<PathBuf>,
     at_once: Semaphore,
     surroundings: Surroundings,

@@ -39,7 +39,6 @@ const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
-/// The API's one route.
 pub(crate) fn routes(api: Arc<Api>, gate: Gate) -> Router {
     let front = Front { api, gate: Arc::new(gate) };
     Router::new().route("/", post(answer).with_state(front))

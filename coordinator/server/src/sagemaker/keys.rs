@@ -25,9 +25,7 @@ pub(crate) struct Keys {
     by_id: BTreeMap<String, Key>,
 }
 
-/// A key pair.
 pub(crate) struct Key {
-    /// What people call it.
     pub(crate) name: String,
     /// What requests are signed with.
     pub(crate) secret: String,
@@ -43,18 +41,10 @@ struct Pair {
 /// The keys file cannot be used.
 #[derive(Debug, Error)]
 pub enum KeysFileError {
-    /// It cannot be read.
     #[error("cannot read the keys file {path}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// It is no TOML, or says something else.
+    Unreadable { path: PathBuf, source: io::Error },
     #[error("the keys file {path} is wrong")]
     Malformed {
-        /// The file.
         path: PathBuf,
         /// What is wrong, without the text around it: secrets must not reach a log.
         source: BadKeys,
@@ -64,30 +54,19 @@ pub enum KeysFileError {
 /// What is wrong with the content of a keys file.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BadKeys {
-    /// Not a table of key pairs.
     #[error("line {line}: {problem}")]
-    Form {
-        /// Where, from 1.
-        line: usize,
-        /// What is wrong.
-        problem: String,
-    },
-    /// No key pair.
+    Form { line: usize, problem: String },
     #[error("it holds no key pair")]
     Empty,
-    /// An access key id that clients refuse.
     #[error("key pair {0:?}: an access key id has 16 to 128 letters, digits or underscores")]
     Id(String),
-    /// A secret that can be guessed.
     #[error("key pair {0:?}: a secret access key has at least 16 characters")]
     Secret(String),
-    /// Two key pairs with one id.
     #[error("key pairs {0:?} and {1:?} have the same access key id")]
     SameId(String, String),
 }
 
 impl Keys {
-    /// Reads a keys file.
     pub(crate) fn read(path: &Path) -> Result<Self, KeysFileError> {
         let text = fs::read_to_string(path)
             .map_err(|source| KeysFileError::Unreadable { path: path.to_owned(), source })?;
@@ -129,7 +108,6 @@ impl Keys {
 }
 
 impl fmt::Debug for Key {
-    /// Without the secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key").field("name", &self.name).finish_non_exhaustive()
     }

@@ -37,7 +37,6 @@ const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token"
 // Whom it is meant for, when, and what is asked: unsigned, anybody on the way could change them.
 const MUST_BE_SIGNED: [HeaderName; 3] = [header::HOST, DATE, TARGET];
 
-/// Who is let in.
 #[derive(Debug)]
 pub(crate) enum Gate {
     /// Everybody who reaches the port, which listens on this machine only.
@@ -45,12 +44,7 @@ pub(crate) enum Gate {
     /// Nobody: the operator did not say who.
     Closed,
     /// Whoever signs with one of these keys, for this region.
-    Signed {
-        /// The keys.
-        keys: Keys,
-        /// The region.
-        region: String,
-    },
+    Signed { keys: Keys, region: String },
 }
 
 /// What the headers of a request claim; its body decides whether that is true.

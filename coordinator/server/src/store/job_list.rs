@@ -27,13 +27,11 @@ pub(crate) struct JobListQuery {
     /// The last entry of the page before; not a part of what makes two queries the same.
     #[serde(skip)]
     pub(crate) after: Option<JobPosition>,
-    /// At most so many.
     #[serde(skip)]
     pub(crate) limit: usize,
 }
 
 impl JobListQuery {
-    /// Every job, by name.
     pub(crate) const fn all() -> Self {
         Self {
             created_after: None,
@@ -55,7 +53,6 @@ impl JobListQuery {
 /// The last entry of a page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JobPosition {
-    /// What it was sorted by.
     pub(crate) key: String,
     /// Tells entries with the same key apart.
     pub(crate) number: i64,
@@ -71,7 +68,6 @@ pub(crate) struct JobLine {
     pub(crate) created_at: Timestamp,
     pub(crate) modified_at: Timestamp,
     pub(crate) finished_at: Option<Timestamp>,
-    /// The model's file name.
     pub(crate) model: String,
     /// What the job was created with through the SageMaker API; absent for other jobs.
     pub(crate) intake: Option<Value>,

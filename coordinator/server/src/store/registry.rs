@@ -17,9 +17,7 @@ use crate::store::StoreError;
 /// Where the API's own resources are kept.
 #[async_trait]
 pub(crate) trait Registry: Send + Sync + 'static {
-    /// Adds a resource with its tags.
     async fn add(&self, new: NewResource) -> Result<Added, StoreError>;
-    /// A resource.
     async fn resource(&self, kind: Kind, name: &str) -> Result<Option<Resource>, StoreError>;
     /// Resources of one kind, in order.
     async fn resources(&self, query: &ResourceQuery) -> Result<Vec<Resource>, StoreError>;
@@ -42,10 +40,8 @@ pub(crate) trait Registry: Send + Sync + 'static {
     async fn remove_tags(&self, resource: &str, keys: &[String]) -> Result<(), StoreError>;
 }
 
-/// What a resource is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
-    /// A model.
     Model,
     /// A group of model packages.
     Group,
@@ -56,7 +52,6 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// As in ARNs.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Model => "model",
@@ -83,7 +78,6 @@ pub(crate) struct NewResource {
 /// What it is going to be called.
 #[derive(Clone, Debug)]
 pub(crate) enum NewName {
-    /// This.
     Given(String),
     /// `<group>/<the group's next version>`.
     VersionOf(String),
@@ -92,20 +86,16 @@ pub(crate) enum NewName {
 /// Tells a request that comes again from another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Once {
-    /// The client's token.
     pub(crate) token: String,
-    /// What was asked.
     pub(crate) request_sha256: String,
 }
 
-/// What came of adding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Added {
     /// It is there now, under this name.
     New(String),
     /// The same request came before; this is what it added.
     Before(String),
-    /// The name is taken.
     NameTaken,
     /// There is no such group.
     NoGroup,
@@ -113,12 +103,9 @@ pub(crate) enum Added {
     TokenReused,
 }
 
-/// What came of removing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Removed {
-    /// It is gone.
     Gone,
-    /// It was not there.
     NotThere,
     /// Packages are in the group.
     NotEmpty,
@@ -134,7 +121,6 @@ pub(crate) struct Resource {
     pub(crate) created_at: Timestamp,
     pub(crate) modified_at: Timestamp,
     pub(crate) revision: i64,
-    /// The group and the version in it.
     pub(crate) version_of: Option<(String, u32)>,
     pub(crate) approval: Option<ApprovalStatus>,
     pub(crate) document: Value,
@@ -147,7 +133,6 @@ impl Resource {
     }
 }
 
-/// Which resources to list.
 #[derive(Clone, Debug)]
 pub(crate) struct ResourceQuery {
     pub(crate) kind: Kind,
@@ -162,7 +147,6 @@ pub(crate) struct ResourceQuery {
     pub(crate) sort_by: SortKey,
     pub(crate) order: SortOrder,
     pub(crate) after: Option<Position>,
-    /// At most so many.
     pub(crate) limit: usize,
 }
 

@@ -17,11 +17,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::{Coordinator, within};
 
-/// What came back.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// Names in small letters.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
 }

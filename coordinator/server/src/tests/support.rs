@@ -88,7 +88,6 @@ impl Coordinator {
         self.running = Some(running);
     }
 
-    /// How it ends by itself.
     pub(super) async fn ended(&mut self) -> Result<(), ServerFailed> {
         self.running.as_mut().unwrap().wait().await
     }
@@ -314,7 +313,6 @@ impl FakeAgent {
         }
     }
 
-    /// Stays alive meanwhile.
     pub(super) async fn expect_start_in_time(&mut self) -> v1::StartTrial {
         within("a trial", async {
             loop {
@@ -430,7 +428,6 @@ pub(crate) fn measured() -> TrialOutcome {
     measured_with(Validity::from_findings(Vec::new()))
 }
 
-/// A measurement that cannot.
 pub(crate) fn invalid() -> TrialOutcome {
     let finding = Finding {
         name: FindingName::GeneratorSaturated,

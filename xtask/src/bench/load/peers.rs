@@ -22,7 +22,6 @@ const TRITON_CLIENT: &str = "tritonclient[grpc,http]==2.51.0";
 const CUDA_RUNTIME: &str = "nvidia-cuda-runtime-cu12==12.*";
 const OHA: &str = "oha@1.16.0";
 
-/// Which peers are there.
 #[derive(Debug)]
 pub(crate) struct Peers {
     /// HTTP/1.1, C, one event loop.
@@ -40,7 +39,6 @@ pub(crate) struct Peers {
 /// NVIDIA's generator and the library that it does not find by itself.
 #[derive(Debug)]
 pub(crate) struct PerfAnalyzer {
-    /// The program.
     pub(crate) program: PathBuf,
     /// The folder with `libcudart.so.12`.
     pub(crate) libraries: PathBuf,

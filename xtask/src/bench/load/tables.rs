@@ -16,7 +16,6 @@ const GRPC_GOAL_RATIO: f64 = 3.0;
 const LAG_GOAL_US: f64 = 100.0;
 const HEAD: &str = "| generator | load | answers/s | p50 µs | p99 µs | CPU µs per request | server busy % |\n|---|---|---|---|---|---|---|\n";
 
-/// All tables.
 pub(crate) fn body(
     closed: &[Row],
     open: &[Row],

@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use super::peers::Peers;
 use crate::{bench::figures::number, checkout::Checkout};
 
-/// A generator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
     /// `assay-agent load`.
@@ -29,7 +28,6 @@ pub(crate) struct Load<'a> {
     pub(crate) duration: Duration,
 }
 
-/// What is spoken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Protocol<'a> {
     /// HTTP/1.1, `GET`.
@@ -38,7 +36,6 @@ pub(crate) enum Protocol<'a> {
     Grpc(&'a Calls<'a>),
 }
 
-/// What gRPC generators send.
 #[derive(Debug)]
 pub(crate) struct Calls<'a> {
     pub(crate) model: &'a str,
@@ -53,7 +50,6 @@ pub(crate) struct Calls<'a> {
     pub(crate) analyzer_per_s: Option<u32>,
 }
 
-/// Closed or open loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offered {
     /// So many at a time.
@@ -145,7 +141,6 @@ impl Tool {
         }
     }
 
-    /// Reads what it printed.
     pub(crate) fn read(self, printed: &str) -> Result<Said> {
         let missing = || format!("{} printed something unexpected:\n{printed}", self.name());
         let said = match self {

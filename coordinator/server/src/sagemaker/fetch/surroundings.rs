@@ -21,7 +21,6 @@ const OTHER_CREDENTIALS: [&str; 4] = [
 ];
 const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
 
-/// Reads one variable.
 type Lookup = fn(&str) -> Option<String>;
 
 /// The environment, as far as fetching depends on it.

@@ -30,9 +30,7 @@ use crate::{
 /// A request for a job with all that it refers to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Intake {
-    /// As it came.
     pub(crate) request: CreateInferenceRecommendationsJobRequest,
-    /// What it refers to.
     pub(crate) subject: Subject,
 }
 

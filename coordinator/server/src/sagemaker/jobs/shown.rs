@@ -33,7 +33,6 @@ use crate::{
     store::{JobSummary, TrialRecord, registry::Kind},
 };
 
-/// The longest name of a model.
 const LONGEST_MODEL_NAME: usize = 63;
 
 /// A job with the request behind it.
@@ -61,12 +60,10 @@ impl Shown {
         Ok(Self { summary, intake, made_up })
     }
 
-    /// What it was created with.
     pub(crate) fn request(&self) -> CreateInferenceRecommendationsJobRequest {
         self.intake.as_ref().map_or_else(|| self.made_up.clone(), |intake| intake.request.clone())
     }
 
-    /// Its name among resources.
     pub(crate) fn arn(&self, api: &Api) -> String {
         api.account.arn(&Named::InferenceRecommendationsJob(self.summary.spec.name.to_string()))
     }

@@ -41,7 +41,6 @@ struct Described {
     task: String,
 }
 
-/// Lists them by name.
 pub(crate) async fn list(
     api: &Api,
     request: ListModelMetadataRequest,

@@ -27,7 +27,6 @@ const STATUS: &str = "case when status = 'running' then 'IN_PROGRESS' \
      when status = 'stopping' and state_json ->> '$.why' = 'time_up' then 'IN_PROGRESS' \
      else upper(status) end";
 
-/// Jobs in order.
 pub(super) async fn job_list(
     db: &SqlitePool,
     query: &JobListQuery,

@@ -62,7 +62,6 @@ pub(super) fn uncount(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
-/// A column of a row.
 pub(super) fn column<'r, T>(row: &'r SqliteRow, name: &str) -> Result<T, StoreError>
 where
     T: Decode<'r, Sqlite> + Type<Sqlite>,

@@ -20,7 +20,6 @@ use crate::{
     },
 };
 
-/// Applies changes in order.
 pub(super) async fn apply(
     transaction: &mut Transaction<'_, Sqlite>,
     changes: Vec<Change>,

@@ -41,7 +41,6 @@ const PAGES: usize = 12;
 const ASKS: [&str; 6] =
     ["GET /", "PUT /", "OPTIONS /", "POST /a/../b", "POST /?Action=ListModels", "POST //"];
 
-/// One seed's world.
 struct Round {
     seed: u64,
     dice: Dice,
