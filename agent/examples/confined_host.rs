@@ -81,7 +81,7 @@ async fn serve(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         inputs: &arguments.inputs,
     };
     let sandbox = Sandbox::set_up(&Allotment::of(&Machine::here(), None)?, &Hierarchies::default());
-    let means = if arguments.unconfined { Means::none() } else { Means::of_this_process() };
+    let means = if arguments.unconfined { Means::default() } else { Means::of_this_process() };
     let around =
         Surroundings { program: &program, sandbox: &sandbox, means, operator_libraries: &[] };
     let begun = Instant::now();

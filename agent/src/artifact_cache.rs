@@ -16,7 +16,7 @@ use std::{
     time::SystemTime,
 };
 
-use assay_measure::{ids::Sha256, trial::ArtifactRef, units::Bytes};
+use assay_measure::{trial::ArtifactRef, units::Bytes};
 use bytes::Bytes as Chunk;
 use futures_util::{Stream, StreamExt};
 use rustix::fs::{FlockOperation, flock};
@@ -33,7 +33,7 @@ const PARTIAL: &str = ".partial-";
 
 #[derive(Debug)]
 pub struct ArtifactCache {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     limit: Bytes,
     /// Files that this process has checked, as they were then.
     checked: Mutex<HashMap<PathBuf, Stamp>>,
@@ -42,15 +42,8 @@ pub struct ArtifactCache {
 /// A checked file. It is not removed from the cache while this exists.
 #[derive(Debug)]
 pub struct CachedArtifact {
-    path: PathBuf,
+    pub path: PathBuf,
     _lock: File,
-}
-
-impl CachedArtifact {
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 /// An artifact cannot be had.
@@ -103,11 +96,6 @@ impl ArtifactCache {
         let cache = Self { folder, limit, checked: Mutex::default() };
         cache.remove_partial_files();
         Ok(cache)
-    }
-
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Where an artifact lies, if it is there.
@@ -206,25 +194,17 @@ impl ArtifactCache {
             return Err(failure);
         }
         let written = written.map_err(store)?;
-        let damaged = |announced: String, received: String| CacheError::Damaged {
-            name: artifact.name.clone(),
-            announced,
-            received,
+        let damaged = |announced: String, received: String| {
+            Err(CacheError::Damaged { name: artifact.name.clone(), announced, received })
         };
-        if written.length() != artifact.size_bytes.count() {
-            let received = format!("at least {} bytes", written.length());
-            let received = if written.length() > artifact.size_bytes.count() {
-                received
-            } else {
-                format!("{} bytes", written.length())
-            };
-            return Err(damaged(format!("{} bytes", artifact.size_bytes.count()), received));
+        let (announced, received) = (artifact.size_bytes.count(), written.length);
+        if received != announced {
+            let at_least = if received > announced { "at least " } else { "" };
+            return damaged(format!("{announced} bytes"), format!("{at_least}{received} bytes"));
         }
-        if written.checksum() != artifact.sha256.as_str() {
-            return Err(damaged(
-                format!("sha256:{}", artifact.sha256),
-                format!("sha256:{}", written.checksum()),
-            ));
+        let (announced, received) = (artifact.sha256.as_str(), &written.checksum);
+        if received != announced {
+            return damaged(format!("sha256:{announced}"), format!("sha256:{received}"));
         }
         tokio::task::spawn_blocking(move || written.keep())
             .await
@@ -258,10 +238,7 @@ impl ArtifactCache {
             if held.saturating_add(wanted.count()) <= self.limit.count() {
                 return;
             }
-            // Files in use are locked, by this process or another agent.
-            let free = File::open(&path)
-                .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok());
-            if free && !is_partial(&path) && fs::remove_file(&path).is_ok() {
+            if !is_in_use(&path) && !is_partial(&path) && fs::remove_file(&path).is_ok() {
                 held = held.saturating_sub(length);
             }
         }
@@ -270,14 +247,17 @@ impl ArtifactCache {
     fn remove_partial_files(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for path in entries.flatten().map(|entry| entry.path()).filter(|path| is_partial(path)) {
-            // Whoever is writing it holds its lock.
-            let abandoned = File::open(&path)
-                .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok());
-            if abandoned {
+            if !is_in_use(&path) {
                 let _ = fs::remove_file(&path);
             }
         }
     }
+}
+
+/// Whoever reads or writes a file has locked it: this process or another agent.
+fn is_in_use(path: &Path) -> bool {
+    let lock = |file| flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+    !File::open(path).is_ok_and(lock)
 }
 
 fn is_partial(path: &Path) -> bool {
@@ -303,18 +283,6 @@ fn checksum_of(mut file: File) -> io::Result<String> {
         }
         digest.update(&buffer[..count]);
     }
-}
-
-/// The checksum of a text, for names made of several parts.
-#[must_use]
-pub fn checksum_of_text(text: &str) -> String {
-    hex::encode(sha2::Sha256::digest(text.as_bytes()))
-}
-
-/// Whether `checksum` is that of `bytes`.
-#[must_use]
-pub fn is_checksum_of(checksum: &Sha256, bytes: &[u8]) -> bool {
-    hex::encode(sha2::Sha256::digest(bytes)) == checksum.as_str()
 }
 
 #[cfg(test)]

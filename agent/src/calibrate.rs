@@ -31,7 +31,7 @@ pub struct TestBench {
     clock: Clock,
     /// When the generator was started, on the sampler's clock.
     base_ns: u64,
-    generator: Generator,
+    pub generator: Generator,
     server: KnownServer,
 }
 
@@ -82,10 +82,6 @@ impl TestBench {
         let base_ns = sampler.mark();
         let generator = Generator::start(&target, &Address::Tcp(address), None, &[], &options)?;
         Ok(Self { machine, sampler, clock, base_ns, generator, server })
-    }
-
-    pub fn generator(&mut self) -> &mut Generator {
-        &mut self.generator
     }
 
     /// Ends everything and judges what was seen while the search ran.

@@ -17,7 +17,7 @@ use crate::{
     cli::{CalibrateArguments, Format},
     failure::{ExitCode, Failure},
     interruption::Interruption,
-    load_command::{broken, print, signals, to_json},
+    load_command::{print, signals, to_json},
 };
 
 /// The constraint without `--slo`: p95 within so many service times.
@@ -29,13 +29,12 @@ pub(crate) fn run(arguments: &CalibrateArguments, format: Format) -> Result<Exit
     let exact =
         queue.capacity(&plan.constraints).map_err(|error| Failure::of(ExitCode::Usage, &error))?;
     let mut bench = TestBench::set_up(queue).map_err(|error| match error {
-        SetUpError::Generator(error) => broken(&error),
+        SetUpError::Generator(error) => error.into(),
         SetUpError::System { .. } => Failure::of(ExitCode::Failed, &error),
     })?;
-    let interruption = Interruption::cancels(bench.generator().cancel_handle())
-        .map_err(|error| signals(&error))?;
+    let interruption = Interruption::cancels(bench.generator.cancel_handle()).map_err(signals)?;
     let began = Instant::now();
-    let run = watch(bench.generator(), &plan)?;
+    let run = watch(&mut bench.generator, &plan)?;
     let took = began.elapsed();
     let watched = bench.take_down(&plan, &run);
     let report = CalibrationReport::of(queue, &exact, &plan, &run, watched, took);

@@ -8,9 +8,9 @@ use assay_measure::{
     hardware::Utilization,
     latency::{self, Latency},
     outcome::StepResult,
-    schedule::Load,
+    schedule::{Load, Phase},
     search::{
-        Answer, Batch, Next, Search, SearchFailure, SearchPlan, StepObservation, StepPlan,
+        Answer, Batch, Next, Purpose, Search, SearchFailure, SearchPlan, StepObservation, StepPlan,
         UnexpectedObservation, Verdict,
     },
     slo::Slo,
@@ -77,6 +77,32 @@ pub enum CapacityError {
     Generator(#[from] GeneratorError),
     #[error("the search and the load generator disagree")]
     Disagreement(#[from] UnexpectedObservation),
+}
+
+/// A segment of fixed load as a step; those behind the first follow without a pause.
+#[must_use]
+pub fn fixed_step(index: u32, phase: &Phase, verdict_after: Duration) -> StepPlan {
+    StepPlan {
+        index,
+        purpose: Purpose::Fixed,
+        load: phase.load.clone(),
+        duration: phase.duration,
+        continues: index > 0,
+        verdict_after,
+    }
+}
+
+/// A single request, before any load.
+#[must_use]
+pub fn one_request(index: u32, verdict_after: Duration) -> StepPlan {
+    StepPlan {
+        index,
+        purpose: Purpose::WarmUp,
+        load: Load::Replay { at_us: vec![0] },
+        duration: Duration::from_millis(1),
+        continues: false,
+        verdict_after,
+    }
 }
 
 /// What a target tells of its batches that tells nothing.
@@ -243,45 +269,56 @@ impl SearchRun {
     /// The figures of the answer's steps together.
     #[must_use]
     pub fn answer_figures(&self) -> StepFigures {
-        merged(self.answer_steps())
+        self.answer_steps().map(|step| &step.figures).sum()
     }
 
     /// The figures of every step together. Latencies of open and closed loop are mixed in it: only the
     /// counts, the generator's time and its lag mean anything.
     #[must_use]
     pub fn totals(&self) -> StepFigures {
-        merged(self.steps.iter())
+        self.steps.iter().map(|step| &step.figures).sum()
     }
 
     /// What speaks for and against the answer, as far as the load generator knows.
     #[must_use]
     pub fn evidence(&self, plan: &SearchPlan, shares_cores: bool) -> Evidence {
-        let at_answer = self.answer_figures();
+        let judged: Vec<&StepRecord> = self.answer_steps().collect();
         Evidence {
-            answer: self.answer().cloned(),
             mode: Some(plan.mode),
             constraints: plan.constraints.clone(),
             max_error_share: plan.max_error_share,
-            calls: at_answer.answered + at_answer.errors.total(),
-            failed_calls: at_answer.errors.total(),
-            median_latency_us: Latency::of(&at_answer.latency).map(|figures| figures.p50_us as f64),
-            generator: GeneratorEvidence {
-                lag_p99_us: (!at_answer.lag.is_empty())
-                    .then(|| at_answer.lag.value_at_quantile(0.99) as f64),
-                saturated: self.answer_steps().any(|step| step.generator_saturated),
-                shares_cores,
-            },
-            closed_loop: self.steps.iter().filter_map(closed_loop_evidence).collect(),
-            machine: None,
-            nan_outputs: 0,
-            graph_output_deviation: None,
+            ..evidence_of_steps(self.answer(), &judged, &self.steps, shares_cores)
         }
     }
 }
 
-/// What a closed-loop step says about Little's law; steps with failed calls say nothing.
+/// What the calls of the `judged` steps and the closed loops among `all` say about an answer.
 #[must_use]
-pub fn closed_loop_evidence(step: &StepRecord) -> Option<ClosedLoopEvidence> {
+pub fn evidence_of_steps(
+    answer: Option<&Answer>,
+    judged: &[&StepRecord],
+    all: &[StepRecord],
+    shares_cores: bool,
+) -> Evidence {
+    let figures: StepFigures = judged.iter().map(|step| &step.figures).sum();
+    let failed_calls = figures.errors.total();
+    Evidence {
+        answer: answer.cloned(),
+        calls: figures.answered + failed_calls,
+        failed_calls,
+        median_latency_us: Latency::of(&figures.latency).map(|figures| figures.p50_us as f64),
+        generator: GeneratorEvidence {
+            lag_p99_us: Latency::of(&figures.lag).map(|lag| lag.p99_us as f64),
+            saturated: judged.iter().any(|step| step.generator_saturated),
+            shares_cores,
+        },
+        closed_loop: all.iter().filter_map(closed_loop_evidence).collect(),
+        ..Evidence::default()
+    }
+}
+
+/// What a closed-loop step says about Little's law; steps with failed calls say nothing.
+fn closed_loop_evidence(step: &StepRecord) -> Option<ClosedLoopEvidence> {
     let users = step.users().filter(|_| step.figures.errors.total() == 0)?;
     Some(ClosedLoopEvidence {
         users,
@@ -289,12 +326,6 @@ pub fn closed_loop_evidence(step: &StepRecord) -> Option<ClosedLoopEvidence> {
         per_second: step.achieved().as_per_second(),
         mean_latency_us: step.latency()?.mean_us,
     })
-}
-
-fn merged<'a>(steps: impl Iterator<Item = &'a StepRecord>) -> StepFigures {
-    let mut all = StepFigures::new();
-    steps.for_each(|step| all.merge(&step.figures));
-    all
 }
 
 /// A count over a time as a rate.

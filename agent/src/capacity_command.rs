@@ -1,16 +1,19 @@
 //! `assay-agent capacity`: how much a target carries, with its interval and whether to believe it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use assay_agent::{
-    capacity::{CapacityError, SearchEnd, SearchEvent, SearchRun, StepRecord, no_batches, search},
+    capacity::{
+        CapacityError, SearchEnd, SearchEvent, SearchRun, StepRecord, no_batches, one_request,
+        search,
+    },
     load::{Generator, figures::ErrorKind},
     report::{capacity::CapacityReport, grouped, time},
     target::Target,
 };
 use assay_measure::{
     schedule::Load,
-    search::{Mode, Purpose, SearchFailure, SearchPlan, StepPlan},
+    search::{Mode, SearchFailure, SearchPlan, StepPlan},
     validity::judge,
 };
 
@@ -18,7 +21,7 @@ use crate::{
     cli::{CapacityArguments, Format},
     failure::{ExitCode, Failure},
     interruption::Interruption,
-    load_command::{broken, options, payload, print, reach, signals, start, target_lost, to_json},
+    load_command::{options, payload, print, reach, signals, start, target_lost, to_json},
     progress::Progress,
 };
 
@@ -42,8 +45,7 @@ pub(crate) fn run(arguments: &CapacityArguments, format: Format) -> Result<ExitC
     try_one_request(&mut trying, &arguments.target.target, &plan)?;
     drop(trying);
     let mut generator = start(&arguments.target, payload.as_ref(), &options)?;
-    let interruption =
-        Interruption::cancels(generator.cancel_handle()).map_err(|error| signals(&error))?;
+    let interruption = Interruption::cancels(generator.cancel_handle()).map_err(signals)?;
     let began = Instant::now();
     let run = watch(&mut generator, &plan)?;
     let took = began.elapsed();
@@ -65,8 +67,8 @@ fn conclude(
 ) -> Result<ExitCode, Failure> {
     match &run.end {
         SearchEnd::Answered(_) => Ok(ExitCode::Done),
-        _ if interrupted => Ok(ExitCode::Interrupted),
         SearchEnd::Cancelled => Ok(ExitCode::Interrupted),
+        _ if interrupted => Ok(ExitCode::Interrupted),
         SearchEnd::TargetLost { reason } => Err(target_lost(&arguments.target, reason)),
         SearchEnd::Failed(failure) => Err(no_capacity(failure)),
     }
@@ -99,7 +101,7 @@ pub(crate) fn watch(generator: &mut Generator, plan: &SearchPlan) -> Result<Sear
     });
     progress.finish();
     run.map_err(|error| match error {
-        CapacityError::Generator(error) => broken(&error),
+        CapacityError::Generator(error) => error.into(),
         CapacityError::Disagreement(_) => Failure::of(ExitCode::Failed, &error),
     })
 }
@@ -132,16 +134,8 @@ fn try_one_request(
     target: &Target,
     plan: &SearchPlan,
 ) -> Result<(), Failure> {
-    let step = StepPlan {
-        index: 0,
-        purpose: Purpose::WarmUp,
-        load: Load::Replay { at_us: vec![0] },
-        duration: Duration::from_millis(1),
-        continues: false,
-        verdict_after: plan.max_duration,
-    };
-    generator.submit(&step).map_err(|error| broken(&error))?;
-    let result = generator.wait_next().map_err(|error| broken(&error))?;
+    generator.submit(&one_request(0, plan.max_duration))?;
+    let result = generator.wait_next()?;
     let Some(failure) = result.and_then(|result| result.figures.first_failure) else {
         return Ok(());
     };

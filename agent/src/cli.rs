@@ -5,9 +5,12 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use assay_agent::{run::RunArguments, target::Target};
 use assay_measure::{
     input_spec::InputSpec,
-    schedule::{Arrivals, fixed_load::FixedLoad},
+    schedule::{
+        Arrivals,
+        fixed_load::{FixedLoad, FixedLoadError},
+    },
     slo::Slo,
-    units::{Rate, parse_duration},
+    units::{Rate, UnitError, parse_duration},
 };
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
@@ -220,21 +223,16 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn positive_rate(text: &str) -> Result<Rate, String> {
-    let rate: Rate =
-        text.parse().map_err(|error: assay_measure::units::UnitError| error.to_string())?;
+    let rate: Rate = text.parse().map_err(|error: UnitError| error.to_string())?;
     if rate <= Rate::ZERO { Err(format!("{text:?} is no rate at all")) } else { Ok(rate) }
 }
 
-fn phases(text: &str) -> Result<FixedLoad, String> {
-    format!("phases:{text}")
-        .parse()
-        .map_err(|error: assay_measure::schedule::fixed_load::FixedLoadError| error.to_string())
+fn phases(text: &str) -> Result<FixedLoad, FixedLoadError> {
+    format!("phases:{text}").parse()
 }
 
-fn stairs(text: &str) -> Result<FixedLoad, String> {
-    format!("stairs:{text}")
-        .parse()
-        .map_err(|error: assay_measure::schedule::fixed_load::FixedLoadError| error.to_string())
+fn stairs(text: &str) -> Result<FixedLoad, FixedLoadError> {
+    format!("stairs:{text}").parse()
 }
 
 #[cfg(test)]

@@ -235,6 +235,3 @@ impl Watch {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -303,6 +303,10 @@ impl Daemon {
         }
         self.sent_at = Instant::now();
         self.reports.acknowledge(what);
+        self.free_if_reported();
+    }
+
+    fn free_if_reported(&mut self) {
         if matches!(self.slot, Slot::Reporting { .. }) && self.reports.are_done() {
             self.set_slot(Slot::Free);
         }
@@ -312,14 +316,9 @@ impl Daemon {
     fn on_refused(&mut self, reason: &str) {
         let Some(lease) = self.slot.lease() else { return };
         match self.reports.refuse(lease, reason) {
-            AfterRefusal::Nothing => {}
-            AfterRefusal::Lighter if self.reports.are_done() => {
-                if matches!(self.slot, Slot::Reporting { .. }) {
-                    self.set_slot(Slot::Free);
-                }
-            }
-            AfterRefusal::Lighter => {}
+            AfterRefusal::Lighter => self.free_if_reported(),
             AfterRefusal::Hopeless => self.abandon(),
+            AfterRefusal::Nothing => {}
         }
     }
 

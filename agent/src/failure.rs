@@ -1,6 +1,6 @@
 //! Errors as a person reads them, `error:`, `cause:`, `hint:`, or as one JSON object; and exit codes.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, iter};
 
 use assay_measure::failure_text;
 
@@ -58,13 +58,12 @@ impl Failure {
 
     /// An error and everything below it.
     pub(crate) fn of(code: ExitCode, error: &(dyn Error + 'static)) -> Self {
-        let mut failure = Self::new(code, error);
-        let mut below = error.source();
-        while let Some(cause) = below {
-            failure = failure.cause(cause);
-            below = cause.source();
-        }
-        failure
+        Self::new(code, error).because(error.source())
+    }
+
+    /// Adds an error and everything below it as causes.
+    pub(crate) fn because(self, error: Option<&(dyn Error + 'static)>) -> Self {
+        iter::successors(error, |&error| error.source()).fold(self, Self::cause)
     }
 
     /// Adds a cause; one that says nothing new is left out.
@@ -74,13 +73,6 @@ impl Failure {
             self.causes.push(cause);
         }
         self
-    }
-
-    /// Adds another failure as the cause, with its own causes.
-    #[must_use]
-    pub(crate) fn causes_of(self, other: Self) -> Self {
-        let first = self.cause(other.what);
-        other.causes.into_iter().fold(first, Self::cause)
     }
 
     /// One thing to do next.

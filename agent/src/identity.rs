@@ -3,14 +3,15 @@
 //! Nothing leaves the machine but a hash. The metadata service is asked only where the firmware says
 //! that this is Amazon EC2: elsewhere its address may lead anywhere.
 
-use std::{fmt, fs, net::SocketAddr, path::Path, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use assay_measure::ids::{HostFingerprint, InstanceTypeName};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
+use sha2::{Digest, Sha256};
 
-use crate::{artifact_cache::checksum_of_text, model_host::client::fetch_text};
+use crate::model_host::client::fetch_text;
 
 const METADATA_SERVICE: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 254)), 80);
@@ -36,12 +37,6 @@ impl Source {
             Self::Dmi => "dmi",
             Self::Local => "local",
         }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
     }
 }
 
@@ -130,8 +125,8 @@ fn fingerprint_of(machine_id: &str, boot_id: &str, node_name: &str) -> HostFinge
     // decides where it is there; the others serve kernels that hide it.
     let identity =
         if boot_id.is_empty() { format!("{machine_id}\n{node_name}") } else { boot_id.to_owned() };
-    let checksum = checksum_of_text(&format!("assay host\n{identity}"));
-    HostFingerprint::new(checksum).expect("64 hexadecimal digits")
+    let checksum = Sha256::digest(format!("assay host\n{identity}"));
+    HostFingerprint::new(hex::encode(checksum)).expect("64 hexadecimal digits")
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &KnownServerArguments) -> Result<ExitCode, Failure>
     let server = KnownServer::start(Service { queue, change })
         .map_err(|error| Failure::new(ExitCode::Failed, "cannot start the server").cause(error))?;
     print(&format!("listening http://{}", server.address()))?;
-    wait(arguments.duration).map_err(|error| signals(&error))?;
+    wait(arguments.duration).map_err(signals)?;
     Ok(ExitCode::Done)
 }
 

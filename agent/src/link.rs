@@ -205,10 +205,14 @@ impl Link {
             Some(coordinator_message::Message::Registered(registered)) => {
                 Ok((incoming, registered))
             }
-            Some(_) => {
-                Err(tonic::Status::internal("the coordinator did not begin with a registration"))
-            }
-            None => Err(tonic::Status::unavailable("the coordinator closed the stream")),
+            Some(_) => Err(assay_proto::refusal(
+                tonic::Code::Internal,
+                "the coordinator did not begin with a registration",
+            )),
+            None => Err(assay_proto::refusal(
+                tonic::Code::Unavailable,
+                "the coordinator closed the stream",
+            )),
         }
     }
 

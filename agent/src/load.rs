@@ -245,12 +245,6 @@ impl Generator {
         self.clock
     }
 
-    /// Steps submitted that [`Generator::wait_next`] has not returned yet.
-    #[must_use]
-    pub fn steps_in_flight(&self) -> usize {
-        self.submitted.len()
-    }
-
     /// Has a step performed after those submitted before. Returns at once.
     ///
     /// # Errors
@@ -364,7 +358,7 @@ fn divide(plan: &StepPlan, threads: usize) -> Result<Vec<Work>, GeneratorError> 
 fn merge(parts: Vec<Part>) -> EndedStep {
     let mut result = EndedStep {
         observation: StepObservation { started_us: u64::MAX, ..StepObservation::default() },
-        figures: StepFigures::new(),
+        figures: StepFigures::default(),
         end: StepEnd::Complete,
     };
     let mut open_loop = false;

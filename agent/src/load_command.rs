@@ -8,6 +8,7 @@ use std::{
 };
 
 use assay_agent::{
+    capacity::fixed_step,
     load::{
         Generator, GeneratorError, GeneratorOptions,
         figures::{EndedStep, StepEnd},
@@ -20,7 +21,6 @@ use assay_agent::{
 use assay_measure::{
     printable,
     schedule::{Load, Phase, recorded},
-    search::{Purpose, StepPlan},
 };
 use hdrhistogram::serialization::{V2DeflateSerializer, interval_log::IntervalLogWriterBuilder};
 
@@ -41,8 +41,7 @@ pub(crate) fn run(arguments: &LoadArguments, format: Format) -> Result<ExitCode,
     let log = arguments.hlog.as_deref().map(create).transpose()?;
     let payload = payload(&arguments.target)?;
     let mut generator = start(&arguments.target, payload.as_ref(), &options)?;
-    let interruption =
-        Interruption::cancels(generator.cancel_handle()).map_err(|error| signals(&error))?;
+    let interruption = Interruption::cancels(generator.cancel_handle()).map_err(signals)?;
     let began = SystemTime::now();
     let performed = perform(&mut generator, &phases, options.request_timeout)?;
     let interrupted = interruption.happened();
@@ -56,9 +55,7 @@ pub(crate) fn run(arguments: &LoadArguments, format: Format) -> Result<ExitCode,
         interrupted || lost.is_some(),
     );
     if let (Some(log), Some(path)) = (log, &arguments.hlog) {
-        write_log(log, began, &performed).map_err(|error| {
-            Failure::new(ExitCode::Failed, format!("cannot write {}", path.display())).cause(error)
-        })?;
+        write_log(log, began, &performed).map_err(|error| cannot_write(path, &error))?;
     }
     print(&match format {
         Format::Json => to_json(&report)?,
@@ -91,12 +88,10 @@ fn phases(arguments: &LoadArguments) -> Result<Vec<Phase>, Failure> {
 
 /// Recorded arrivals, from a file.
 fn read_trace(path: &Path) -> Result<Phase, Failure> {
-    let wrong = |error: &(dyn std::error::Error + 'static)| {
-        Failure::new(ExitCode::Usage, format!("cannot replay the trace {}", path.display()))
-            .causes_of(Failure::of(ExitCode::Usage, error))
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    recorded::parse(&text).map_err(|error| wrong(&error))
+    let wrong =
+        || Failure::new(ExitCode::Usage, format!("cannot replay the trace {}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong().because(Some(&error)))?;
+    recorded::parse(&text).map_err(|error| wrong().because(Some(&error)))
 }
 
 /// Carries out phases without a pause between them.
@@ -106,22 +101,15 @@ fn perform(
     timeout: Duration,
 ) -> Result<Vec<Performed>, Failure> {
     for (index, phase) in (0..).zip(phases) {
-        let plan = StepPlan {
-            index,
-            purpose: Purpose::Fixed,
-            load: phase.load.clone(),
-            duration: phase.duration,
-            continues: index > 0,
-            // Whatever has not ended by then has failed, so nothing is left open.
-            verdict_after: timeout + Duration::from_secs(1),
-        };
-        generator.submit(&plan).map_err(|error| broken(&error))?;
+        // Whatever has not ended by then has failed, so nothing is left open.
+        let plan = fixed_step(index, phase, timeout + Duration::from_secs(1));
+        generator.submit(&plan)?;
     }
     let progress = Progress::start();
     let mut performed = Vec::new();
     for (number, phase) in phases.iter().enumerate() {
         progress.doing(&format!("phase {} of {}, {:?}", number + 1, phases.len(), phase.duration));
-        let Some(result) = generator.wait_next().map_err(|error| broken(&error))? else { break };
+        let Some(result) = generator.wait_next()? else { break };
         if phases.len() > 1 {
             progress.done(&in_words(number, &result));
         }
@@ -159,8 +147,8 @@ pub(crate) fn start(
     options: &GeneratorOptions,
 ) -> Result<Generator, Failure> {
     let address = reach(arguments)?;
-    Generator::start(&arguments.target, &address, payload, &arguments.inputs, options)
-        .map_err(|error| broken(&error))
+    let inputs = &arguments.inputs;
+    Ok(Generator::start(&arguments.target, &address, payload, inputs, options)?)
 }
 
 pub(crate) fn reach(arguments: &TargetArguments) -> Result<Address, Failure> {
@@ -180,13 +168,15 @@ pub(crate) fn options(arguments: &TargetArguments) -> GeneratorOptions {
     }
 }
 
-pub(crate) fn broken(error: &GeneratorError) -> Failure {
-    let usage =
-        matches!(error, GeneratorError::Request(_) | GeneratorError::TooManyArrivals { .. });
-    Failure::of(if usage { ExitCode::Usage } else { ExitCode::Failed }, error)
+impl From<GeneratorError> for Failure {
+    fn from(error: GeneratorError) -> Self {
+        let usage =
+            matches!(error, GeneratorError::Request(_) | GeneratorError::TooManyArrivals { .. });
+        Self::of(if usage { ExitCode::Usage } else { ExitCode::Failed }, &error)
+    }
 }
 
-pub(crate) fn signals(error: &std::io::Error) -> Failure {
+pub(crate) fn signals(error: std::io::Error) -> Failure {
     Failure::new(ExitCode::Failed, "cannot listen for signals").cause(error)
 }
 
@@ -217,9 +207,11 @@ pub(crate) fn to_json(report: &impl serde::Serialize) -> Result<String, Failure>
 }
 
 fn create(path: &Path) -> Result<File, Failure> {
-    File::create(path).map_err(|error| {
-        Failure::new(ExitCode::Failed, format!("cannot write {}", path.display())).cause(error)
-    })
+    File::create(path).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(ExitCode::Failed, format!("cannot write {}", path.display())).cause(error)
 }
 
 /// Writes HdrHistogram's interval log: values in microseconds, the maximum column in milliseconds.

@@ -11,10 +11,10 @@ mod interruption;
 mod known_server_command;
 mod load_command;
 mod progress;
-mod run_command;
 
 use std::{io, process};
 
+use assay_agent::run::{self, RunArguments};
 use assay_measure::printable;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -36,12 +36,31 @@ fn main() -> process::ExitCode {
         Command::Capacity(arguments) => capacity_command::run(arguments, cli.output),
         Command::Calibrate(arguments) => calibrate_command::run(arguments, cli.output),
         Command::KnownServer(arguments) => known_server_command::run(arguments),
-        Command::Run(arguments) => run_command::run(arguments),
+        Command::Run(arguments) => daemon(arguments),
         Command::Doctor(arguments) => doctor_command::run(arguments, cli.output),
     };
     match result {
         Ok(code) => code.number().into(),
         Err(failure) => tell(&failure, cli.output == Format::Json),
+    }
+}
+
+/// Runs the daemon until it is asked to end.
+fn daemon(arguments: &RunArguments) -> Result<ExitCode, Failure> {
+    match run::run(arguments) {
+        Ok(asked_once) => Ok(if asked_once { ExitCode::Done } else { ExitCode::Interrupted }),
+        Err(error) => {
+            let code = match error.exit_code() {
+                2 => ExitCode::Usage,
+                4 => ExitCode::Denied,
+                _ => ExitCode::Failed,
+            };
+            let failure = Failure::of(code, &error);
+            Err(match error.hint() {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            })
+        }
     }
 }
 

@@ -233,7 +233,7 @@ impl ModelHost {
     /// # Errors
     /// When it cannot be made.
     pub fn folder(means: Means) -> Result<PrivateFolder, StartError> {
-        PrivateFolder::create(means.user())
+        PrivateFolder::create(means.user)
             .map_err(|source| StartError::System { what: "a folder", source })
     }
 
@@ -254,8 +254,7 @@ impl ModelHost {
             .map_err(|source| StartError::Files { program: around.program.to_owned(), source })?;
         let launch = Launch { around, serving, program, arguments, inherited };
         // A filter of system calls leaves nothing to adopt.
-        let descendants =
-            (!around.means.filters_system_calls()).then(Descendants::adopt).transpose();
+        let descendants = (!around.means.filter).then(Descendants::adopt).transpose();
         let descendants = descendants.map_err(no_pipe)?;
         let (child, in_force) = launch.start(&mut folder)?;
         let batch_log = launch.inherited.batch_log;

@@ -1,6 +1,9 @@
 //! Whose something is that an agent leaves when it is killed: the name carries its process.
 
-use std::fs;
+use std::{
+    fs::{self, DirEntry},
+    path::Path,
+};
 
 use crate::hardware::proc_files;
 
@@ -35,6 +38,15 @@ impl Owner {
     pub(crate) fn lives(self) -> bool {
         started(self.process) == Some(self.started)
     }
+}
+
+/// The entries of a folder whose names are `prefix` and an owner that is gone.
+pub(crate) fn left_by_the_dead(folder: &Path, prefix: &str) -> impl Iterator<Item = DirEntry> {
+    fs::read_dir(folder).into_iter().flatten().flatten().filter(move |entry| {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(Owner::read);
+        owner.is_some_and(|owner| !owner.lives())
+    })
 }
 
 fn started(process: u32) -> Option<u64> {

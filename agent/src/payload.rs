@@ -96,21 +96,13 @@ impl Payload {
 /// Bodies as they are collected, with the limits kept.
 struct Collected<'a> {
     origin: &'a Path,
-    bodies: Vec<Bytes>,
     tally: Tally,
-    names: Vec<String>,
-    passed_over: PassedOver,
+    payload: Payload,
 }
 
 impl<'a> Collected<'a> {
     fn new(origin: &'a Path) -> Self {
-        Self {
-            origin,
-            bodies: Vec::new(),
-            tally: Tally::default(),
-            names: Vec::new(),
-            passed_over: PassedOver::default(),
-        }
+        Self { origin, tally: Tally::default(), payload: Payload::default() }
     }
 
     fn file(&mut self, path: &Path) -> Result<(), PayloadError> {
@@ -129,7 +121,7 @@ impl<'a> Collected<'a> {
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             if is_stray(Path::new(&entry.file_name())) || !entry.path().is_file() {
-                self.passed_over.note(entry.file_name().to_string_lossy());
+                self.payload.passed_over.note(entry.file_name().to_string_lossy());
             } else {
                 self.file(&entry.path())?;
             }
@@ -158,7 +150,7 @@ impl<'a> Collected<'a> {
                     let announced = entry.size();
                     self.add(entry, announced, &name)?.map_err(broken)?;
                 }
-                Sorted::Stray => self.passed_over.note(name),
+                Sorted::Stray => self.payload.passed_over.note(name),
                 Sorted::Structure => {}
                 Sorted::Hostile(what) => {
                     return Err(PayloadError::Hostile { path: path.to_owned(), entry: name, what });
@@ -183,18 +175,19 @@ impl<'a> Collected<'a> {
         }
         self.tally.count(bytes.len() as u64).map_err(too_large)?;
         if bytes.is_empty() {
-            self.passed_over.note(format!("{name} (empty)"));
+            self.payload.passed_over.note(format!("{name} (empty)"));
         } else {
-            self.bodies.push(Bytes::from(bytes));
-            self.names.push(name.to_owned());
+            self.payload.bodies.push(Bytes::from(bytes));
+            self.payload.names.push(name.to_owned());
         }
         Ok(Ok(()))
     }
 
     fn finish(self, content_type: Option<&str>) -> Result<Payload, PayloadError> {
-        let Self { origin, bodies, names, passed_over, .. } = self;
-        let Some(first_name) = names.first() else {
-            return Err(PayloadError::Empty { path: origin.to_owned(), passed_over });
+        let Self { origin, mut payload, .. } = self;
+        let Some(first_name) = payload.names.first() else {
+            let (path, passed_over) = (origin.to_owned(), payload.passed_over);
+            return Err(PayloadError::Empty { path, passed_over });
         };
         let content_type = content_type.unwrap_or_else(|| guess(first_name)).to_owned();
         if content_type.is_empty()
@@ -202,7 +195,8 @@ impl<'a> Collected<'a> {
         {
             return Err(PayloadError::ContentType(content_type));
         }
-        Ok(Payload { bodies, content_type, names, passed_over })
+        payload.content_type = content_type;
+        Ok(payload)
     }
 }
 

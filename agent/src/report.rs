@@ -44,45 +44,6 @@ impl GeneratorReport {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct ErrorsByKind {
-    connect: u64,
-    timeout: u64,
-    reset: u64,
-    status: u64,
-    malformed: u64,
-}
-
-impl From<ErrorCounts> for ErrorsByKind {
-    fn from(counts: ErrorCounts) -> Self {
-        let ErrorCounts { connect, timeout, reset, status, malformed } = counts;
-        Self { connect, timeout, reset, status, malformed }
-    }
-}
-
-/// The first request that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct FirstFailureReport {
-    pub kind: &'static str,
-    pub message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// The first 2 KiB of the response's body, as text.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub body: String,
-}
-
-impl From<&FirstFailure> for FirstFailureReport {
-    fn from(failure: &FirstFailure) -> Self {
-        Self {
-            kind: failure.kind.word(),
-            message: failure.message.clone(),
-            status: failure.status,
-            body: String::from_utf8_lossy(&failure.body).into_owned(),
-        }
-    }
-}
-
 /// A duration in microseconds as a person reads it.
 #[must_use]
 pub fn time(microseconds: u64) -> String {
@@ -101,31 +62,28 @@ pub fn time(microseconds: u64) -> String {
 #[must_use]
 pub fn grouped(value: f64) -> String {
     let digits = if value.abs() < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") };
-    let (whole, rest) =
-        digits.split_once('.').map_or((digits.as_str(), None), |(whole, rest)| (whole, Some(rest)));
+    let digits = digits.strip_suffix(".0").unwrap_or(&digits);
+    let (whole, rest) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
     let mut text = String::new();
     for (index, digit) in whole.chars().enumerate() {
-        if index > 0
-            && (whole.len() - index).is_multiple_of(3)
-            && digit.is_ascii_digit()
-            && !text.ends_with('-')
-        {
+        if (whole.len() - index).is_multiple_of(3) && text.ends_with(|c: char| c.is_ascii_digit()) {
             text.push(' ');
         }
         text.push(digit);
     }
-    if let Some(rest) = rest.filter(|rest| rest.bytes().any(|digit| digit != b'0')) {
-        text.push('.');
-        text.push_str(rest);
-    }
-    text
+    text + rest
 }
 
 fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-fn line(text: &mut String, label: &str, value: &str) {
+/// A figure of a latency, where there is one.
+fn figure(latency: Option<&Latency>, pick: fn(&Latency) -> u64) -> String {
+    latency.map_or_else(|| "-".to_owned(), |latency| time(pick(latency)))
+}
+
+pub(crate) fn line(text: &mut String, label: &str, value: &str) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "  {label:<10} {value}");
 }
@@ -155,8 +113,8 @@ fn latency_table(text: &mut String, rows: &[(&str, Option<Latency>)]) {
     }
 }
 
-fn errors_in_words(errors: &ErrorsByKind) -> String {
-    let ErrorsByKind { connect, timeout, reset, status, malformed } = errors;
+fn errors_in_words(errors: &ErrorCounts) -> String {
+    let ErrorCounts { connect, timeout, reset, status, malformed } = *errors;
     let counts = [
         ("connect", connect),
         ("timeout", timeout),
@@ -164,20 +122,17 @@ fn errors_in_words(errors: &ErrorsByKind) -> String {
         ("status", status),
         ("malformed", malformed),
     ];
-    let some: Vec<String> = counts
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(kind, count)| format!("{kind} {count}"))
-        .collect();
-    some.join(", ")
+    let some = counts.iter().filter(|(_, count)| *count > 0);
+    some.map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ")
 }
 
-fn first_failure(text: &mut String, failure: Option<&FirstFailureReport>) {
-    if let Some(failure) = failure {
+fn first_failure(text: &mut String, failure: Option<&FirstFailure>) {
+    if let Some(FirstFailure { message, body, .. }) = failure {
+        let body = String::from_utf8_lossy(body);
         let body: String =
-            failure.body.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            body.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect();
         let separator = if body.is_empty() { "" } else { ": " };
-        line(text, "First", &format!("{}{separator}{body}", failure.message));
+        line(text, "First", &format!("{message}{separator}{body}"));
     }
 }
 

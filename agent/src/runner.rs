@@ -234,9 +234,9 @@ impl Trial {
         let read = move || {
             let content_type = &spec.payload.content_type;
             if spec.payload.is_archive {
-                Payload::read_archive(artifact.path(), content_type)
+                Payload::read_archive(&artifact.path, content_type)
             } else {
-                Payload::read_body(artifact.path(), content_type)
+                Payload::read_body(&artifact.path, content_type)
             }
         };
         let read = tokio::task::spawn_blocking(read).await;
@@ -255,7 +255,7 @@ impl Trial {
         let name = recording.artifact.name.clone();
         let file = self.fetch(recording.artifact.clone()).await?;
         let read = move || {
-            let text = std::fs::read_to_string(file.path()).map_err(|error| error.to_string())?;
+            let text = std::fs::read_to_string(&file.path).map_err(|error| error.to_string())?;
             recorded::parse(&text).map_err(|error| error.to_string())
         };
         let phase = tokio::task::spawn_blocking(read)
@@ -270,6 +270,12 @@ impl Trial {
         Ok(())
     }
 
+    fn start_sampler(&mut self, cpus: Vec<u32>, memory: Bytes) -> Result<Arc<Sampler>, Stop> {
+        let sampler = Sampler::start(self.clock, cpus, memory)
+            .map_err(|error| failed(FailureKind::Internal, &error))?;
+        Ok(Arc::clone(self.sampler.insert(Arc::new(sampler))))
+    }
+
     async fn start_host(
         &mut self,
         served: &ServedModel,
@@ -281,13 +287,10 @@ impl Trial {
             |error: &dyn std::error::Error| failed(FailureKind::HostStartFailed, error);
         let program = model_host::find_program(self.runner.host_program.as_deref())
             .map_err(|error| not_started(&error))?;
-        let sampler = Sampler::start(self.clock, allotment.model_cpus.clone(), allotment.memory)
-            .map_err(|error| failed(FailureKind::Internal, &error))?;
-        let sampler = Arc::new(sampler);
-        self.sampler = Some(Arc::clone(&sampler));
+        let sampler = self.start_sampler(allotment.model_cpus.clone(), allotment.memory)?;
         let sandbox = self.sandbox.insert(Sandbox::set_up(&allotment, &self.runner.hierarchies));
         let serving = Serving {
-            model: model.path(),
+            model: &model.path,
             configuration: &served.configuration,
             inputs: &self.spec.inputs,
         };

@@ -190,12 +190,6 @@ impl Sandbox {
     }
 }
 
-/// The smallest memory limit that this process itself is held to.
-#[must_use]
-pub fn memory_limit_of_this_process() -> Option<Bytes> {
-    Hierarchies::of_this_process().memory_limit()
-}
-
 /// Processors as the scheduler takes them.
 pub(crate) fn cpu_set(cpus: &[u32]) -> CpuSet {
     let mut set = CpuSet::new();

@@ -164,10 +164,9 @@ impl Drop for MemoryLimit {
 
 #[test]
 fn memory_pressure_is_found() {
-    let Some(limit) = MemoryLimit::of(16 << 20) else {
-        eprintln!("left out: no control group for memory can be made here");
-        return;
-    };
+    let limit = MemoryLimit::of(16 << 20).expect(
+        "a control group with a memory limit can be made here; where not, `cargo xtask test` leaves this out",
+    );
     let file = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let thrashing = limit.thrash(file.path());
     let mut calibrating = agent(&["calibrate", "--quick", "--max-duration", "15s", "-o", "json"]);
@@ -196,9 +195,9 @@ fn a_target_that_is_stopped_for_a_while_is_not_called_valid() {
 
 #[test]
 fn a_target_that_slows_down_in_the_middle_is_not_called_valid() {
-    let change = ["--service-time", "10ms", "--then", "13ms", "--after", "22s"];
+    let change = ["--service-time", "10ms", "--then", "13ms", "--after", "12s"];
     let (_server, url) = known_server(&change);
-    let report = capacity(&url, "46s").report();
+    let report = capacity(&url, "26s").report();
     assert_ne!(report["validity"]["verdict"], "valid", "{report:#}");
     // What it costs depends on how much of the run came before: either the second half is seen to be
     // slower than the first, or segments differ so much that the interval is wide.

@@ -5,7 +5,7 @@
 //!
 //! # Map
 //! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`environment`], [`input_spec`], [`slo`].
-//! - What is sent: [`payload_file`] (what it may be), [`stray_file`] (what is never taken). What is told when
+//! - What is sent: [`payload_file`] (what it may be), [`stray_file`] (what is never taken), [`npy`]. What is told when
 //!   something fails: [`failure_text`]; text from elsewhere, fit for people: [`printable`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`latency`] and [`statistics`] (what it took),
@@ -28,6 +28,7 @@ pub mod known_queue;
 pub mod latency;
 pub mod load_profile;
 pub mod money;
+pub mod npy;
 pub mod outcome;
 pub mod payload_file;
 pub mod printable;

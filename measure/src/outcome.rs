@@ -251,6 +251,28 @@ pub struct StepResult {
     pub histogram: Vec<u8>,
 }
 
+impl StepResult {
+    /// A step of which nothing was measured yet.
+    #[must_use]
+    pub fn unmeasured(index: u32, purpose: Purpose, duration: Duration) -> Self {
+        Self {
+            index,
+            purpose,
+            users: None,
+            offered: None,
+            achieved: Rate::ZERO,
+            started: Duration::ZERO,
+            duration,
+            latency: None,
+            failed_calls: 0,
+            missed_calls: None,
+            accepted: None,
+            utilization: Utilization::default(),
+            histogram: Vec::new(),
+        }
+    }
+}
+
 impl Serialize for StepResult {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mode = if self.users.is_some() { "closed" } else { "open" };

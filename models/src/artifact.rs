@@ -25,15 +25,18 @@ pub const DEFAULT_UNPACKED_LIMIT: units::Bytes = units::Bytes::gib(32);
 /// A TorchScript file that was found, checked and hashed.
 #[derive(Debug)]
 pub struct Artifact {
-    path: PathBuf,
-    model_path: PathBuf,
-    sha256: String,
-    size_bytes: u64,
+    pub(crate) path: PathBuf,
+    /// The TorchScript file: the same, or unpacked from it.
+    pub(crate) model_path: PathBuf,
+    /// The checksum of the file as given, 64 lower-case hexadecimal digits.
+    pub(crate) sha256: String,
+    /// The size of the file as given.
+    pub(crate) size_bytes: u64,
     /// Keeps the unpacked model until the artifact is dropped.
     _unpacked: Option<TempDir>,
 }
 
-/// Why a file is not a model.
+/// Why a file is not a model; `what` is that file, or the file inside the archive.
 #[derive(Debug, Error)]
 pub enum ArtifactError {
     #[error("no such file: {}", .0.display())]
@@ -43,30 +46,14 @@ pub enum ArtifactError {
     #[error("{0} is empty")]
     Empty(String),
     #[error("cannot read {}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    Unreadable { path: PathBuf, source: io::Error },
     /// Begins as a zip or gzip file should, and ends too early.
     #[error("{what} is truncated or damaged: {detail}")]
-    Truncated {
-        /// The file, or the file inside the archive.
-        what: String,
-        detail: String,
-    },
+    Truncated { what: String, detail: String },
     #[error("{what} is not TorchScript: {found}")]
-    NotTorchScript {
-        /// The file, or the file inside the archive.
-        what: String,
-        found: &'static str,
-    },
+    NotTorchScript { what: String, found: &'static str },
     #[error("{what} is not a TorchScript file: {found}")]
-    UnknownFormat {
-        /// The file, or the file inside the archive.
-        what: String,
-        found: &'static str,
-    },
+    UnknownFormat { what: String, found: &'static str },
     #[error("{} holds no model file (.pt or .pth) at its root{}", path.display(), passed_over(in_folders))]
     NoModel {
         path: PathBuf,
@@ -84,11 +71,7 @@ pub enum ArtifactError {
     #[error("{} unpacks to more than {limit}", path.display())]
     TooLarge { path: PathBuf, limit: units::Bytes },
     #[error("cannot unpack {} into a temporary folder", path.display())]
-    Unpack {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    Unpack { path: PathBuf, source: io::Error },
 }
 
 fn passed_over(in_folders: &[String]) -> String {
@@ -100,8 +83,7 @@ fn passed_over(in_folders: &[String]) -> String {
 
 impl ArtifactError {
     /// One thing to do next.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub(crate) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing(_) => {
                 Some("`assay-host reference resnet18 --out resnet18.pt` writes a model to try with")
@@ -168,32 +150,8 @@ impl Artifact {
         })
     }
 
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The TorchScript file: the same, or unpacked from it.
-    #[must_use]
-    pub fn model_path(&self) -> &Path {
-        &self.model_path
-    }
-
-    /// The checksum of the file as given, 64 lower-case hexadecimal digits.
-    #[must_use]
-    pub fn sha256(&self) -> &str {
-        &self.sha256
-    }
-
-    /// The size of the file as given.
-    #[must_use]
-    pub fn size_bytes(&self) -> u64 {
-        self.size_bytes
-    }
-
     /// The file's name without `.pt`, `.pth` or `.tar.gz`: what the model is called if nobody says otherwise.
-    #[must_use]
-    pub fn stem(&self) -> String {
+    pub(crate) fn stem(&self) -> String {
         let name = self
             .path
             .file_name()

@@ -18,30 +18,31 @@ use thiserror::Error;
 use crate::{
     artifact::Artifact,
     engine::{self, EngineError},
-    sample::random_input,
+    sample::random_inputs,
     tensor::WireTensor,
     torch::{self, CallError, Module, TorchError},
 };
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BenchSettings {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct BenchSettings {
     /// Threads that call the module.
     pub workers: NonZeroU32,
     /// OpenMP threads in each call.
     pub intra_op_threads: NonZeroU32,
     /// Rows in each call, times those declared.
     pub batch: NonZeroU32,
-    pub duration: Duration,
+    /// The memory settings in force; reported.
+    pub allocator: Allocator,
     pub device: Device,
     pub dtype: Precision,
     pub graph: Graph,
-    /// The memory settings in force; reported.
-    pub allocator: Allocator,
+    #[serde(skip)]
+    pub duration: Duration,
 }
 
 /// What came of it (`assay.bench-loop/1`).
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct BenchReport {
+pub(crate) struct BenchReport {
     /// The format of this report.
     pub schema: &'static str,
     /// Forward passes of all workers.
@@ -54,20 +55,12 @@ pub struct BenchReport {
     pub forward_us: f64,
     /// The longest of the workers' times.
     pub duration_s: f64,
-    /// Threads that called the module.
-    pub workers: u32,
-    /// OpenMP threads in each call.
-    pub intra_op_threads: u32,
-    /// Rows in each call, times those declared.
-    pub batch: u32,
-    pub allocator: Allocator,
-    pub device: Device,
-    pub dtype: Precision,
-    pub graph: Graph,
+    #[serde(flatten)]
+    pub settings: BenchSettings,
 }
 
 #[derive(Debug, Error)]
-pub enum BenchError {
+pub(crate) enum BenchError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
@@ -83,11 +76,7 @@ pub enum BenchError {
 /// Warm-up runs of each worker: the first two profile and compile.
 const WARM_UP_RUNS: u32 = 5;
 
-/// Runs the loop.
-///
-/// # Errors
-/// [`BenchError`] when the model does not load or run.
-pub fn run(
+pub(crate) fn run(
     artifact: &Artifact,
     declared: &[InputSpec],
     settings: &BenchSettings,
@@ -114,19 +103,18 @@ pub fn run(
 }
 
 fn sample_batch(declared: &[InputSpec], batch: NonZeroU32) -> Result<Vec<WireTensor>, BenchError> {
-    declared
+    let batched: Result<Vec<InputSpec>, BenchError> = declared
         .iter()
-        .zip(0..)
-        .map(|(spec, seed)| {
+        .map(|spec| {
             let mut shape = spec.shape().to_vec();
             if let Some(first) = shape.first_mut() {
                 *first = first.saturating_mul(u64::from(batch.get()));
             }
-            let spec = InputSpec::new(spec.name().map(str::to_owned), spec.dtype(), shape)
-                .map_err(|error| BenchError::Batch(batch.get(), error))?;
-            Ok(random_input(&spec, seed))
+            InputSpec::new(spec.name().map(str::to_owned), spec.dtype(), shape)
+                .map_err(|error| BenchError::Batch(batch.get(), error))
         })
-        .collect()
+        .collect();
+    Ok(random_inputs(&batched?))
 }
 
 fn work(
@@ -156,13 +144,7 @@ fn report(counts: &[(u64, Duration)], settings: &BenchSettings) -> BenchReport {
         rows_per_min: per_second * 60.0 * f64::from(settings.batch.get()),
         forward_us: busy / forwards.max(1) as f64 * 1e6,
         duration_s: counts.iter().map(|(_, elapsed)| elapsed.as_secs_f64()).fold(0.0, f64::max),
-        workers: settings.workers.get(),
-        intra_op_threads: settings.intra_op_threads.get(),
-        batch: settings.batch.get(),
-        allocator: settings.allocator,
-        device: settings.device,
-        dtype: settings.dtype,
-        graph: settings.graph,
+        settings: settings.clone(),
     }
 }
 

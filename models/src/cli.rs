@@ -25,7 +25,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use serde::Serialize;
 
 use crate::{
-    artifact::{Artifact, ArtifactError, DEFAULT_UNPACKED_LIMIT},
+    artifact::{Artifact, DEFAULT_UNPACKED_LIMIT},
     doctor,
     failure::{EXIT_FAILED, Failure},
     inspect::{self, InspectError},
@@ -93,6 +93,12 @@ struct ModelArguments {
     /// for this libtorch; may be repeated
     #[arg(long = "op-library", value_name = "FILE")]
     op_libraries: Vec<PathBuf>,
+}
+
+impl ModelArguments {
+    fn inspect_hint(&self) -> String {
+        format!("`assay-host inspect {}` shows what forward() takes", self.model.display())
+    }
 }
 
 /// How the model is run.
@@ -269,15 +275,9 @@ fn dispatch(
 
 fn write_reference(arguments: &ReferenceArguments, output: Output) -> Result<u8, Failure> {
     let (Some(name), Some(out)) = (&arguments.name, &arguments.out) else {
-        let listed: Vec<Listed> = reference::PUBLIC
-            .iter()
-            .map(|model| Listed {
-                name: model.name,
-                inputs: model.inputs,
-                description: model.description,
-            })
-            .collect();
-        print(output, &listed, |models| models.iter().map(|model| format!("{model}\n")).collect())?;
+        print(output, &reference::PUBLIC, |models| {
+            models.iter().map(|model| format!("{model}\n")).collect()
+        })?;
         return Ok(0);
     };
     reference::write(name, out).map_err(|error| {
@@ -292,19 +292,6 @@ fn write_reference(arguments: &ReferenceArguments, output: Output) -> Result<u8,
     })?;
     tracing::info!(model = %name, file = %out.display(), "written");
     Ok(0)
-}
-
-#[derive(Serialize)]
-struct Listed {
-    name: &'static str,
-    inputs: &'static [&'static str],
-    description: &'static str,
-}
-
-impl std::fmt::Display for Listed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "  {:<14} {:<24} {}", self.name, self.inputs.join(" "), self.description)
-    }
 }
 
 /// One number per colour.
@@ -326,12 +313,9 @@ fn open(arguments: &ModelArguments, unpacked_limit: units::Bytes) -> Result<Arti
     for library in &arguments.op_libraries {
         torch::load_operator_library(library).map_err(|error| library_failure(&error))?;
     }
-    Artifact::open(&arguments.model, unpacked_limit).map_err(|error: ArtifactError| {
-        let failure = Failure::new("artifact", &error);
-        match error.hint() {
-            Some(hint) => failure.hint(hint),
-            None => failure,
-        }
+    Artifact::open(&arguments.model, unpacked_limit).map_err(|error| Failure {
+        hint: error.hint().map(str::to_owned),
+        ..Failure::new("artifact", &error)
     })
 }
 

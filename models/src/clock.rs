@@ -4,14 +4,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-#[must_use]
-pub fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 /// A moment, and the same in nanoseconds as the kernel's monotonic clock counts it for all processes.
 #[must_use]
-pub fn moment() -> (Instant, u64) {
+pub(crate) fn moment() -> (Instant, u64) {
     let reading = || {
         let at = now();
         let Timespec { tv_sec, tv_nsec } = clock_gettime(ClockId::Monotonic);
@@ -24,8 +23,7 @@ pub fn moment() -> (Instant, u64) {
 }
 
 /// The time of day, in milliseconds since 1970; for people to read, never to subtract.
-#[must_use]
-pub fn unix_time_ms() -> u64 {
+pub(crate) fn unix_time_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

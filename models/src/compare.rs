@@ -4,7 +4,7 @@
 //! it: plain in float32 first, then as configured, on the same device. What is compared, and by which
 //! formula, is in [`deviation`].
 
-pub mod deviation;
+pub(crate) mod deviation;
 
 use std::num::NonZeroU32;
 
@@ -13,6 +13,7 @@ use assay_measure::{
     input_spec::InputSpec,
 };
 use bytes::Bytes;
+use clap::Args;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -25,23 +26,31 @@ use crate::{
 };
 
 /// More bodies than these are not run: a deviation shows in a few, and trials wait for it.
-pub const MOST_BODIES: usize = 8;
+pub(crate) const MOST_BODIES: usize = 8;
 
 /// The first runs of a module profile and compile it; the later ones, which serve, are compared.
 const RUNS_BEFORE: u32 = 2;
 
 /// How the model is run the second time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Configured {
-    pub device: Device,
-    pub dtype: Precision,
-    pub graph: Graph,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
+pub(crate) struct Configured {
+    /// OpenMP threads inside one forward pass
+    #[arg(long, default_value_t = NonZeroU32::MIN)]
     pub intra_op_threads: NonZeroU32,
+    /// Where the model runs: cpu or cuda:N
+    #[arg(long, default_value_t = Device::Cpu)]
+    pub device: Device,
+    /// The precision to compare with float32: bfloat16 or float16
+    #[arg(long, default_value_t = Precision::Float32)]
+    pub dtype: Precision,
+    /// The graph to compare with plain: optimized
+    #[arg(long, default_value_t = Graph::Plain)]
+    pub graph: Graph,
 }
 
 /// How far outputs are from those of plain float32.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     pub max: f64,
     /// The mean over all elements.
     pub mean: f64,
@@ -51,50 +60,27 @@ pub struct Comparison {
 
 /// Why there is no comparison.
 #[derive(Debug, Error)]
-pub enum CompareError {
+pub(crate) enum CompareError {
     /// The payload cannot be read as its content type says.
     #[error("body {number} is not a payload for this model")]
-    Payload {
-        number: usize,
-        #[source]
-        source: PayloadError,
-    },
+    Payload { number: usize, source: PayloadError },
     #[error("the model does not take body {number}")]
-    Refused {
-        number: usize,
-        #[source]
-        source: InferError,
-    },
+    Refused { number: usize, source: InferError },
     #[error("the model cannot be loaded plain in float32")]
     PlainLoad(#[source] EngineError),
     #[error("the model, plain in float32, fails on body {number}")]
-    PlainRun {
-        number: usize,
-        #[source]
-        source: InferError,
-    },
+    PlainRun { number: usize, source: InferError },
     #[error(transparent)]
     Load(EngineError),
     #[error("the model, as configured, fails on body {number}")]
-    Run {
-        number: usize,
-        #[source]
-        source: InferError,
-    },
+    Run { number: usize, source: InferError },
     /// The outputs differ by more than a figure can tell.
     #[error("the outputs for body {number} differ in kind")]
-    Incomparable {
-        number: usize,
-        #[source]
-        source: Incomparable,
-    },
+    Incomparable { number: usize, source: Incomparable },
 }
 
 /// Runs the model over `bodies`, plain and as configured.
-///
-/// # Errors
-/// [`CompareError`] says which of the two failed, and on which body.
-pub fn compare(
+pub(crate) fn compare(
     artifact: &Artifact,
     declared: &[InputSpec],
     configured: Configured,
@@ -110,12 +96,12 @@ pub fn compare(
     let inputs = decoded(&plain, content_type, bodies)?;
     let mut expected = Vec::with_capacity(inputs.len());
     for (tensors, number) in inputs.iter().zip(1..) {
-        expected.push(plain.call(tensors.clone()).map_err(|source| match source {
-            InferError::Rejected { .. } => CompareError::Refused { number, source },
-            InferError::ModelRaised { .. }
-            | InferError::Unsendable { .. }
-            | InferError::Overloaded { .. }
-            | InferError::Stopping => CompareError::PlainRun { number, source },
+        expected.push(plain.call(tensors.clone()).map_err(|source| {
+            if matches!(source, InferError::Rejected { .. }) {
+                CompareError::Refused { number, source }
+            } else {
+                CompareError::PlainRun { number, source }
+            }
         })?);
     }
     drop(plain);
@@ -133,9 +119,9 @@ pub fn compare(
             .map_err(|source| CompareError::Incomparable { number, source })?;
     }
     Ok(Comparison {
-        max: tally.max(),
+        max: tally.max,
         mean: tally.mean(),
-        elements: tally.elements(),
+        elements: tally.elements,
         bodies: inputs.len(),
     })
 }

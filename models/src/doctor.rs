@@ -13,11 +13,11 @@ use crate::{
 };
 
 /// The release that this program is built for.
-pub const LIBTORCH_VERSION: &str = "2.11.0";
+pub(crate) const LIBTORCH_VERSION: &str = "2.11.0";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Good,
     /// Not there, and not needed.
     Absent,
@@ -26,7 +26,7 @@ pub enum Verdict {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     pub name: &'static str,
     pub verdict: Verdict,
     pub found: String,
@@ -37,7 +37,7 @@ pub struct Check {
 
 /// All checks (`assay.host-doctor/1`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Diagnosis {
+pub(crate) struct Diagnosis {
     /// The format of this report.
     pub schema: &'static str,
     pub checks: Vec<Check>,
@@ -45,15 +45,13 @@ pub struct Diagnosis {
 
 impl Diagnosis {
     /// Whether nothing is to be repaired.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
+    pub(crate) fn is_good(&self) -> bool {
         self.checks.iter().all(|check| check.verdict != Verdict::Bad)
     }
 }
 
 /// Looks at everything. `malloc` is what was set at the start of the process.
-#[must_use]
-pub fn examine(allocator: Allocator, malloc: &[MallocSetting]) -> Diagnosis {
+pub(crate) fn examine(allocator: Allocator, malloc: &[MallocSetting]) -> Diagnosis {
     // Before libtorch is asked anything: later it would not look for CUDA again.
     let cuda_library = torch::load_cuda_library();
     let checks = vec![
@@ -154,18 +152,9 @@ fn vector_units() -> Option<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line =
         info.lines().find(|line| line.starts_with("flags") || line.starts_with("Features"))?;
-    let wanted = [
-        "avx2",
-        "avx512f",
-        "avx512_vnni",
-        "avx512_bf16",
-        "amx_bf16",
-        "amx_int8",
-        "asimd",
-        "bf16",
-        "sve",
-    ];
-    let found: Vec<&str> = line.split_whitespace().filter(|flag| wanted.contains(flag)).collect();
+    let wanted = "avx2 avx512f avx512_vnni avx512_bf16 amx_bf16 amx_int8 asimd bf16 sve";
+    let is_wanted = |flag: &&str| wanted.split(' ').any(|known| known == *flag);
+    let found: Vec<&str> = line.split_whitespace().filter(is_wanted).collect();
     (!found.is_empty()).then(|| found.join(" "))
 }
 

@@ -16,7 +16,7 @@ mod warm_up;
 mod worker;
 
 pub(crate) mod bare;
-pub mod batch_log;
+pub(crate) mod batch_log;
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -33,6 +33,7 @@ use thiserror::Error;
 
 pub use self::caller_runs::LONGEST_CALLER_PASS;
 pub(crate) use self::devices::set_up_thread;
+pub(crate) use self::nan::count as nan_count;
 use self::{
     batch_log::BatchLog,
     caller_runs::CallerRuns,
@@ -210,14 +211,23 @@ fn other_methods(methods: &[String]) -> String {
     }
 }
 
+/// Something that runs a model: the engine, or a stand-in in tests.
+pub trait Infer: Send + Sync + 'static {
+    /// What is known about the model.
+    fn facts(&self) -> &ModelFacts;
+    fn settings(&self) -> &EngineSettings;
+    /// Queues a request; does not wait for others, and calls `reply` once from any thread, this one included.
+    fn submit(&self, inputs: Vec<WireTensor>, reply: Reply);
+}
+
 /// Receives the answer to one request, on a worker's thread or the one that submitted it: it must not block.
 pub type Reply = Box<dyn FnOnce(Result<Inferred, InferError>) + Send>;
 
 /// Who is told what an engine does.
 #[derive(Debug, Default)]
 pub struct Telling {
-    pub batch_log: Option<BatchLog>,
-    pub status: Option<StatusPipe>,
+    pub(crate) batch_log: Option<BatchLog>,
+    pub(crate) status: Option<StatusPipe>,
 }
 
 /// A loaded model with its workers.
@@ -240,18 +250,6 @@ impl Engine {
         artifact: &Artifact,
         declared: &[InputSpec],
         settings: &EngineSettings,
-    ) -> Result<Self, EngineError> {
-        Self::start_telling(artifact, declared, settings, Telling::default())
-    }
-
-    /// The same, telling whoever wants to know.
-    ///
-    /// # Errors
-    /// As [`Engine::start`].
-    pub fn start_telling(
-        artifact: &Artifact,
-        declared: &[InputSpec],
-        settings: &EngineSettings,
         Telling { batch_log, status }: Telling,
     ) -> Result<Self, EngineError> {
         torch::use_one_interop_thread();
@@ -263,14 +261,14 @@ impl Engine {
         }
         let warm_up = WarmUp::new(&signature, declared, status)?;
         let (team, WarmedUp { outputs, batch_limit }) =
-            Team::start(Arc::new(module), &queue, settings, warm_up, batch_log)?;
+            Team::start(module, &queue, settings, warm_up, batch_log)?;
         if batch_limit < settings.max_batch {
             tracing::info!(asked = %settings.max_batch, pays = %batch_limit, "larger batches take more time per request");
         }
         let facts = ModelFacts {
             name: settings.name.clone(),
-            sha256: artifact.sha256().to_owned(),
-            size_bytes: artifact.size_bytes(),
+            sha256: artifact.sha256.clone(),
+            size_bytes: artifact.size_bytes,
             inputs: signature.inputs().to_vec(),
             outputs,
             batch_limit,
@@ -289,29 +287,29 @@ impl Engine {
         })
     }
 
-    /// What is known about the model.
-    #[must_use]
-    pub fn facts(&self) -> &ModelFacts {
+    /// Takes no more requests, finishes those that wait and joins the workers; those that are still busy
+    /// after [`GRACE`] (a model that hangs) are left behind.
+    pub fn shut_down(&self) {
+        self.queue.close();
+        let team = self.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(team) = team {
+            team.join(GRACE);
+        }
+    }
+}
+
+impl Infer for Engine {
+    fn facts(&self) -> &ModelFacts {
         &self.facts
     }
 
-    #[must_use]
-    pub fn settings(&self) -> &EngineSettings {
+    fn settings(&self) -> &EngineSettings {
         &self.settings
     }
 
-    /// How many requests wait for a worker.
-    #[must_use]
-    pub fn queued(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Queues a request; does not block. `reply` is called exactly once, from another thread or, when the
-    /// request is refused at once, from this one.
-    ///
     /// With one processor, a request that nobody is ahead of is run here and now, if the last took no
     /// longer than handing it over would.
-    pub fn submit(&self, inputs: Vec<WireTensor>, reply: Reply) {
+    fn submit(&self, inputs: Vec<WireTensor>, reply: Reply) {
         let inputs = match self.signature.fit(inputs) {
             Ok(inputs) => inputs,
             Err(message) => return reply(Err(InferError::Rejected { message })),
@@ -330,16 +328,6 @@ impl Engine {
             });
         }
     }
-
-    /// Takes no more requests, finishes those that wait and joins the workers; those that are still busy
-    /// after [`GRACE`] (a model that hangs) are left behind.
-    pub fn shut_down(&self) {
-        self.queue.close();
-        let team = self.workers.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(team) = team {
-            team.join(GRACE);
-        }
-    }
 }
 
 impl Drop for Engine {
@@ -350,20 +338,11 @@ impl Drop for Engine {
 }
 
 /// How long [`Engine::shut_down`] waits for busy workers.
-pub const GRACE: Duration = Duration::from_secs(5);
-
-/// How many elements of a tensor are NaN.
-#[must_use]
-pub fn nan_count(tensor: &WireTensor) -> u64 {
-    nan::count(tensor)
-}
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Opens the device, loads the module, which must have a `forward`, and prepares it. The description is of the module as saved:
 /// optimizing turns parameters into constants.
-///
-/// # Errors
-/// [`EngineError`] names what stands in the way.
-pub fn load_module(
+pub(crate) fn load_module(
     artifact: &Artifact,
     device: Device,
     dtype: Precision,
@@ -371,13 +350,13 @@ pub fn load_module(
 ) -> Result<(Module, Description), EngineError> {
     devices::open(device)?;
     let failed = |error: TorchError| {
-        let path = artifact.path().display().to_string();
+        let path = artifact.path.display().to_string();
         match torch::missing(&error) {
             Some(missing) => EngineError::Missing { path, missing },
             None => EngineError::Load { path, message: error.to_string() },
         }
     };
-    let mut module = Module::load(artifact.model_path()).map_err(failed)?;
+    let mut module = Module::load(&artifact.model_path).map_err(failed)?;
     let description = module.describe().map_err(failed)?;
     if !description.has_forward {
         return Err(EngineError::NoForward { methods: description.methods });
@@ -409,10 +388,7 @@ fn signature(description: &Description, declared: &[InputSpec]) -> Result<Signat
 }
 
 /// Whether tensors can fill the arguments of its `forward`, and the declared inputs fit them.
-///
-/// # Errors
-/// [`EngineError::Signature`] names the argument.
-pub fn check_arguments(
+pub(crate) fn check_arguments(
     description: &Description,
     declared: &[InputSpec],
 ) -> Result<(), EngineError> {

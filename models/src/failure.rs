@@ -5,12 +5,12 @@ use std::{error::Error, fmt};
 use assay_measure::{failure_text, host_status::HostStatus, printable};
 
 /// The command failed (I/O, the model, the port).
-pub const EXIT_FAILED: u8 = 1;
+pub(crate) const EXIT_FAILED: u8 = 1;
 /// The command line is wrong.
-pub const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_USAGE: u8 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     pub exit_code: u8,
     /// A stable word for programs.
     pub code: &'static str,
@@ -21,8 +21,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    #[must_use]
-    pub fn new(code: &'static str, error: &dyn Error) -> Self {
+    pub(crate) fn new(code: &'static str, error: &dyn Error) -> Self {
         let mut causes = Vec::new();
         let mut next = error.source();
         while let Some(cause) = next {
@@ -34,21 +33,20 @@ impl Failure {
 
     /// With a wrong command line as the reason.
     #[must_use]
-    pub fn usage(mut self) -> Self {
+    pub(crate) fn usage(mut self) -> Self {
         self.exit_code = EXIT_USAGE;
         self
     }
 
     /// With one thing to do next.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
     /// For whoever started this process.
-    #[must_use]
-    pub fn status(&self) -> HostStatus {
+    pub(crate) fn status(&self) -> HostStatus {
         HostStatus::Failed {
             code: self.code.to_owned(),
             message: self.message.clone(),
@@ -57,8 +55,7 @@ impl Failure {
     }
 
     /// `{"error":{"code","message","hint","causes":[]}}` on one line.
-    #[must_use]
-    pub fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         let hint = self.hint.as_deref();
         let told = failure_text::json(self.code, &self.message, &self.causes, hint).to_string();
         printable::json(&told).into_owned()

@@ -29,7 +29,7 @@ const INVOCATIONS: &str = "/invocations";
 const OUTPUTS_HEADER: HeaderName = HeaderName::from_static("x-assay-outputs");
 
 /// All HTTP routes; no fallback, so that it can be merged with others (see [`not_found`]).
-pub fn router(front_end: Arc<InferenceFrontEnd>) -> Router {
+pub(crate) fn router(front_end: Arc<InferenceFrontEnd>) -> Router {
     Router::new()
         .route("/ping", get(ping))
         .route(
@@ -42,14 +42,17 @@ pub fn router(front_end: Arc<InferenceFrontEnd>) -> Router {
 }
 
 /// The answer for a path that nothing is served under.
-pub async fn not_found(request: Request) -> Response {
+pub(crate) async fn not_found(request: Request) -> Response {
     let is_grpc = request
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     if is_grpc {
-        return tonic::Status::unimplemented(format!("no method {}", request.uri().path()))
-            .into_http();
+        return assay_proto::refusal(
+            tonic::Code::Unimplemented,
+            format!("no method {}", request.uri().path()),
+        )
+        .into_http();
     }
     Refusal::new(StatusCode::NOT_FOUND, format!("nothing is served at {}", request.uri().path()))
         .hint("GET /ping, POST /invocations, GET /v2, POST /v2/models/NAME/infer")
@@ -75,17 +78,10 @@ pub(crate) fn is_invocation(request: &Request) -> bool {
 
 /// Decodes a payload, runs the model and encodes what it returns.
 pub(crate) async fn invocations(front_end: &Arc<InferenceFrontEnd>, request: Request) -> Response {
-    let mut counted = front_end.statistics().request_arrived();
-    match invoke(front_end, request, &mut counted).await {
-        Ok(response) => {
-            counted.answered();
-            response
-        }
-        Err(refusal) => {
-            counted.failed();
-            refusal.into_response()
-        }
-    }
+    let mut counted = front_end.statistics.request_arrived();
+    let outcome = invoke(front_end, request, &mut counted).await;
+    counted.ended(&outcome);
+    outcome.unwrap_or_else(Refusal::into_response)
 }
 
 async fn invoke(
@@ -100,7 +96,7 @@ async fn invoke(
         .get(header::ACCEPT)
         .map(|value| value.to_str().unwrap_or("an unreadable header"));
     let format = ResponseFormat::negotiate(accept)?;
-    let body = request_body::read(&parts.headers, body, front_end.max_payload_bytes()).await?;
+    let body = request_body::read(&parts.headers, body, front_end.max_payload_bytes).await?;
     counted.body_read();
     let Decoded { tensors, open } = decode(front_end, content_type, body.clone()).await?;
     counted.decoded();
@@ -132,25 +128,19 @@ async fn infer_as_taken(
 ) -> Result<Inferred, Refusal> {
     let raised = match front_end.infer(tensors).await {
         Ok(inferred) => {
-            front_end.number_types().accepted(open);
+            front_end.number_types.accepted(open);
             return Ok(inferred);
         }
         Err(raised @ InferError::ModelRaised { .. }) => raised,
-        Err(
-            other @ (InferError::Rejected { .. }
-            | InferError::Unsendable { .. }
-            | InferError::Overloaded { .. }
-            | InferError::Stopping),
-        ) => return Err(other.into()),
+        Err(other) => return Err(other.into()),
     };
     for dtypes in open.others() {
         let (shared, body) = (Arc::clone(front_end), body.clone());
-        let expected = open.expecting(&dtypes, front_end.expected());
-        let decode =
-            move || payload::decode(content_type, &body, &expected, shared.decode_settings());
+        let expected = open.expecting(&dtypes, &front_end.expected);
+        let decode = move || payload::decode(content_type, &body, &expected, &shared.decode);
         let Ok(Ok(tensors)) = tokio::task::spawn_blocking(decode).await else { continue };
         if let Ok(inferred) = front_end.infer(tensors).await {
-            front_end.number_types().wants(open, dtypes);
+            front_end.number_types.wants(open, dtypes);
             return Ok(inferred);
         }
     }
@@ -166,8 +156,8 @@ async fn decode(
     let is_slow = content_type.is_slow_to_decode(body.len());
     let shared = Arc::clone(front_end);
     let decode = move || {
-        let (expected, settings) = (shared.expected(), shared.decode_settings());
-        shared.number_types().decode(content_type, &body, expected, settings)
+        let (expected, settings) = (&shared.expected, &shared.decode);
+        shared.number_types.decode(content_type, &body, expected, settings)
     };
     if !is_slow {
         return Ok(decode()?);

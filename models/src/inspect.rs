@@ -27,7 +27,7 @@ use crate::{
     engine::{self, EngineError},
     payload::ImageSettings,
     response,
-    sample::random_input,
+    sample::random_inputs,
     tensor::WireTensor,
     torch::{
         self, CallError, Module,
@@ -37,7 +37,7 @@ use crate::{
 
 /// What is known about a model (`assay.model/1`).
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Inspection {
+pub(crate) struct Inspection {
     /// The format of this report.
     pub schema: &'static str,
     pub path: String,
@@ -66,7 +66,7 @@ pub struct Inspection {
 
 /// One argument of `forward`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct InspectedInput {
+pub(crate) struct InspectedInput {
     pub name: String,
     #[serde(rename = "type")]
     pub type_name: String,
@@ -78,7 +78,7 @@ pub struct InspectedInput {
 
 /// What the model did with made-up inputs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TrialRun {
+pub(crate) struct TrialRun {
     /// The inputs, as `--input` takes them.
     pub inputs: Vec<String>,
     /// What came out, in the same notation.
@@ -94,31 +94,20 @@ pub struct TrialRun {
 
 /// Why a model cannot be inspected.
 #[derive(Debug, Error)]
-pub enum InspectError {
+pub(crate) enum InspectError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("what the inputs are cannot be guessed, so the model cannot be tried")]
     UnknownInputs,
     #[error("the model does not run with {inputs}")]
-    Run {
-        inputs: String,
-        #[source]
-        source: CallError,
-    },
+    Run { inputs: String, source: CallError },
     #[error("cannot write {}", path.display())]
-    Save {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    Save { path: PathBuf, source: io::Error },
 }
 
 impl TrialRun {
     /// Writes what went in and came out as `input_0.npy`, `output_0.npy` and so on. The folder is made.
-    ///
-    /// # Errors
-    /// [`InspectError::Save`] names the file that cannot be written.
-    pub fn save(&self, folder: &Path) -> Result<(), InspectError> {
+    pub(crate) fn save(&self, folder: &Path) -> Result<(), InspectError> {
         fs::create_dir_all(folder)
             .map_err(|source| InspectError::Save { path: folder.to_owned(), source })?;
         for (kind, tensors) in [("input", &self.input_tensors), ("output", &self.output_tensors)] {
@@ -133,10 +122,7 @@ impl TrialRun {
 }
 
 /// Looks into a model; with `run`, tries it with the declared inputs, or the suggested ones.
-///
-/// # Errors
-/// [`InspectError`] when it cannot be loaded, or be run when asked to.
-pub fn inspect(
+pub(crate) fn inspect(
     artifact: &Artifact,
     declared: &[InputSpec],
     run: bool,
@@ -162,17 +148,18 @@ pub fn inspect(
         (true, declared, _) => Some(try_out(&module, declared)?),
     };
     let image = description.first_uses.iter().any(FirstUse::takes_colours);
+    let parameter_types = description.parameter_types.iter();
     let in_notation = |specs: &[InputSpec]| specs.iter().map(InputSpec::to_string).collect();
     Ok(Inspection {
         schema: "assay.model/1",
-        path: artifact.path().display().to_string(),
-        size_bytes: artifact.size_bytes(),
-        sha256: artifact.sha256().to_owned(),
+        path: artifact.path.display().to_string(),
+        size_bytes: artifact.size_bytes,
+        sha256: artifact.sha256.clone(),
         signature: description.signature(),
         class: description.class.clone(),
         parameters: description.parameters,
         buffers: description.buffers,
-        parameter_dtypes: parameter_dtypes(&description),
+        parameter_dtypes: parameter_types.map(|(name, &count)| (type_word(name), count)).collect(),
         inputs: inspected_inputs(&description, &suggestion),
         suggested_inputs: suggestion.inputs().map(in_notation),
         image: image.then(ImageSettings::default),
@@ -194,10 +181,6 @@ fn why_nothing_is_guessed(module: &Module, description: &Description) -> Inspect
     }
 }
 
-fn parameter_dtypes(description: &Description) -> BTreeMap<String, u64> {
-    description.parameter_types.iter().map(|(name, &count)| (type_word(name), count)).collect()
-}
-
 fn inspected_inputs(description: &Description, suggestion: &Suggestion) -> Vec<InspectedInput> {
     description
         .arguments
@@ -216,8 +199,7 @@ const WARM_UP_RUNS: u32 = 3;
 const TIMED: Duration = Duration::from_millis(200);
 
 fn try_out(module: &Module, specs: &[InputSpec]) -> Result<TrialRun, InspectError> {
-    let input_tensors: Vec<WireTensor> =
-        specs.iter().zip(0..).map(|(spec, seed)| random_input(spec, seed)).collect();
+    let input_tensors = random_inputs(specs);
     let inputs: Vec<String> = specs.iter().map(InputSpec::to_string).collect();
     let failed = |source| InspectError::Run { inputs: inputs.join(" "), source };
     let tensors: Vec<Option<&WireTensor>> = input_tensors.iter().map(Some).collect();
@@ -235,9 +217,8 @@ fn try_out(module: &Module, specs: &[InputSpec]) -> Result<TrialRun, InspectErro
 }
 
 fn notation(tensor: &WireTensor) -> String {
-    let dims: Vec<String> = tensor.shape.iter().map(i64::to_string).collect();
     // The model chose the name.
-    format!("{}={}[{}]", printable::line(&tensor.name), tensor.dtype, dims.join(","))
+    format!("{}={}", printable::line(&tensor.name), tensor.kind())
 }
 
 impl fmt::Display for Inspection {

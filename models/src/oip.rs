@@ -1,7 +1,7 @@
 //! The Open Inference Protocol v2, as far as HTTP and gRPC share it: names of element types, what is
 //! said about server and model, statistics, and the checks of a request.
 
-use assay_measure::input_spec::DType;
+use assay_measure::{input_spec::DType, units};
 use assay_proto::inference::{
     DataType, InferBatchStatistics, InferStatistics, ModelConfig, ModelDynamicBatching, ModelInput,
     ModelMetadataResponse, ModelOutput, ModelStatistics, ServerMetadataResponse, StatisticDuration,
@@ -12,9 +12,9 @@ use thiserror::Error;
 use crate::{
     engine::InferError,
     front_end::InferenceFrontEnd,
-    payload::{ExpectedInput, byte_length},
+    payload::ExpectedInput,
     statistics::Duration,
-    tensor::WireTensor,
+    tensor::{WireTensor, byte_length},
 };
 
 /// The only version of the only model.
@@ -155,7 +155,7 @@ pub(crate) fn model_metadata(front_end: &InferenceFrontEnd) -> ModelMetadataResp
         name: facts.name.clone(),
         versions: vec![VERSION.to_owned()],
         platform: PLATFORM.to_owned(),
-        inputs: front_end.expected().iter().enumerate().map(input).collect(),
+        inputs: front_end.expected.iter().enumerate().map(input).collect(),
         outputs: facts.outputs.iter().map(output).collect(),
     }
 }
@@ -171,7 +171,7 @@ pub(crate) fn model_config(front_end: &InferenceFrontEnd) -> ModelConfig {
     let free_first = |input: &ExpectedInput| {
         input.shape.as_ref().is_some_and(|shape| shape.first() == Some(&-1))
     };
-    let batches = !front_end.expected().is_empty() && front_end.expected().iter().all(free_first);
+    let batches = !front_end.expected.is_empty() && front_end.expected.iter().all(free_first);
     let dims = |shape: &[i64]| {
         if batches { shape.get(1..).unwrap_or_default().to_vec() } else { shape.to_vec() }
     };
@@ -193,12 +193,11 @@ pub(crate) fn model_config(front_end: &InferenceFrontEnd) -> ModelConfig {
         } else {
             0
         },
-        input: front_end.expected().iter().enumerate().map(input).collect(),
+        input: front_end.expected.iter().enumerate().map(input).collect(),
         output: facts.outputs.iter().map(output).collect(),
         dynamic_batching: (settings.max_batch.get() > 1).then(|| ModelDynamicBatching {
             preferred_batch_size: vec![i32::try_from(facts.batch_limit.get()).unwrap_or(i32::MAX)],
-            max_queue_delay_microseconds: u64::try_from(settings.max_batch_delay.as_micros())
-                .unwrap_or(u64::MAX),
+            max_queue_delay_microseconds: units::as_micros(settings.max_batch_delay),
         }),
         backend: "pytorch".to_owned(),
     }
@@ -206,7 +205,7 @@ pub(crate) fn model_config(front_end: &InferenceFrontEnd) -> ModelConfig {
 
 /// Cumulative statistics in Triton's terms.
 pub(crate) fn model_statistics(front_end: &InferenceFrontEnd) -> ModelStatistics {
-    let snapshot = front_end.statistics().snapshot();
+    let snapshot = front_end.statistics.snapshot();
     let duration = |Duration { count, ns }: Duration| Some(StatisticDuration { count, ns });
     let batch_stats = snapshot.batches.iter().map(|batches| InferBatchStatistics {
         batch_size: batches.size,

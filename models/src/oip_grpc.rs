@@ -11,8 +11,9 @@ use assay_proto::inference::{
     ServerReadyRequest, ServerReadyResponse, grpc_inference_service_server::GrpcInferenceService,
     model_infer_request::InferInputTensor, model_infer_response::InferOutputTensor,
 };
+use assay_proto::refusal;
 use bytes::Bytes;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::{
     engine::InferError,
@@ -24,14 +25,13 @@ use crate::{
 
 /// The gRPC service in front of a front_end.
 #[derive(Clone)]
-pub struct OipGrpc {
+pub(crate) struct OipGrpc {
     front_end: Arc<InferenceFrontEnd>,
 }
 
 impl OipGrpc {
     /// Serves what is behind the front_end.
-    #[must_use]
-    pub const fn new(front_end: Arc<InferenceFrontEnd>) -> Self {
+    pub(crate) const fn new(front_end: Arc<InferenceFrontEnd>) -> Self {
         Self { front_end }
     }
 
@@ -111,17 +111,10 @@ impl GrpcInferenceService for OipGrpc {
         &self,
         request: Request<ModelInferRequest>,
     ) -> Result<Response<ModelInferResponse>, Status> {
-        let mut counted = self.front_end.statistics().request_arrived();
-        match self.infer(request.into_inner(), &mut counted).await {
-            Ok(response) => {
-                counted.answered();
-                Ok(Response::new(response))
-            }
-            Err(error) => {
-                counted.failed();
-                Err(error.into())
-            }
-        }
+        let mut counted = self.front_end.statistics.request_arrived();
+        let outcome = self.infer(request.into_inner(), &mut counted).await;
+        counted.ended(&outcome);
+        Ok(Response::new(outcome?))
     }
 
     async fn model_config(
@@ -150,21 +143,19 @@ impl GrpcInferenceService for OipGrpc {
 
 impl From<OipError> for Status {
     fn from(error: OipError) -> Self {
-        let message = error.to_string();
-        match error {
-            OipError::UnknownModel { .. } | OipError::UnknownVersion { .. } => {
-                Self::not_found(message)
-            }
+        let code = match &error {
+            OipError::UnknownModel { .. } | OipError::UnknownVersion { .. } => Code::NotFound,
             OipError::Invalid(_) | OipError::Infer(InferError::Rejected { .. }) => {
-                Self::invalid_argument(message)
+                Code::InvalidArgument
             }
             OipError::Infer(InferError::ModelRaised { .. } | InferError::Unsendable { .. }) => {
-                Self::internal(message)
+                Code::Internal
             }
             OipError::Infer(InferError::Overloaded { .. } | InferError::Stopping) => {
-                Self::unavailable(message)
+                Code::Unavailable
             }
-        }
+        };
+        refusal(code, error.to_string())
     }
 }
 
@@ -286,4 +277,21 @@ fn write_typed(output: &WireTensor) -> Option<InferTensorContents> {
         DType::Float16 | DType::Bfloat16 => return None,
     }
     Some(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A header that is too long arrives as a broken connection.
+    #[test]
+    fn what_a_client_or_a_model_says_at_length_is_told_from_its_beginning() {
+        let long = "x".repeat(1 << 20);
+        let asked = OipError::UnknownModel { asked: long.clone(), served: "mlp".to_owned() };
+        for error in [asked, OipError::Invalid(long)] {
+            let status = Status::from(error);
+            assert!(status.message().len() <= assay_proto::LONGEST_REFUSAL);
+            assert!(status.message().ends_with("bytes in all)"), "{}", status.message());
+        }
+    }
 }

@@ -8,14 +8,13 @@ use axum::{
     body::Body,
     extract::{Path, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    engine::InferError,
     front_end::InferenceFrontEnd,
     oip::{self, OipError},
     refusal::Refusal,
@@ -55,16 +54,16 @@ pub(crate) fn router() -> Router<Arc<InferenceFrontEnd>> {
         .nest("/v2/models/{model}/versions/{version}", model)
 }
 
-impl IntoResponse for OipError {
-    fn into_response(self) -> Response {
-        match self {
-            unknown @ (Self::UnknownModel { .. } | Self::UnknownVersion { .. }) => {
-                Refusal::new(StatusCode::NOT_FOUND, unknown.to_string()).into_response()
+impl From<OipError> for Refusal {
+    fn from(error: OipError) -> Self {
+        match error {
+            unknown @ (OipError::UnknownModel { .. } | OipError::UnknownVersion { .. }) => {
+                Self::new(StatusCode::NOT_FOUND, unknown.to_string())
             }
-            Self::Invalid(message) => {
-                Refusal::bad_request("the request is not valid").because(message).into_response()
+            OipError::Invalid(message) => {
+                Self::bad_request("the request is not valid").because(message)
             }
-            Self::Infer(error) => Refusal::from(error).into_response(),
+            OipError::Infer(error) => error.into(),
         }
     }
 }
@@ -85,7 +84,7 @@ async fn server() -> Json<Value> {
 async fn model_ready(
     State(front_end): Shared,
     Path(path): Path<ModelPath>,
-) -> Result<StatusCode, OipError> {
+) -> Result<StatusCode, Refusal> {
     oip::check_model(&front_end, &path.model, &path.version)?;
     Ok(ready(State(front_end)).await)
 }
@@ -93,7 +92,7 @@ async fn model_ready(
 async fn metadata(
     State(front_end): Shared,
     Path(path): Path<ModelPath>,
-) -> Result<Json<Value>, OipError> {
+) -> Result<Json<Value>, Refusal> {
     oip::check_model(&front_end, &path.model, &path.version)?;
     let model = oip::model_metadata(&front_end);
     let tensors = |tensors: &[assay_proto::inference::model_metadata_response::TensorMetadata]| -> Vec<Value> {
@@ -108,7 +107,7 @@ async fn metadata(
 async fn config(
     State(front_end): Shared,
     Path(path): Path<ModelPath>,
-) -> Result<Json<Value>, OipError> {
+) -> Result<Json<Value>, Refusal> {
     oip::check_model(&front_end, &path.model, &path.version)?;
     let config = oip::model_config(&front_end);
     let tensor = |name: &str, data_type: i32, dims: &[i64]| {
@@ -133,14 +132,14 @@ async fn config(
 async fn model_statistics(
     state: Shared,
     Path(path): Path<ModelPath>,
-) -> Result<Json<Value>, OipError> {
+) -> Result<Json<Value>, Refusal> {
     oip::check_model(&state.0, &path.model, &path.version)?;
     Ok(all_statistics(state).await)
 }
 
 /// Triton's statistics, and our own beside them.
 async fn all_statistics(State(front_end): Shared) -> Json<Value> {
-    let snapshot = front_end.statistics().snapshot();
+    let snapshot = front_end.statistics.snapshot();
     let batch_sizes = snapshot.batches.iter().map(|batches| {
         json!({"size": batches.size, "batches": batches.passes.count, "compute_ns": batches.passes.ns})
     });
@@ -189,51 +188,11 @@ async fn infer(
     State(front_end): Shared,
     Path(path): Path<ModelPath>,
     request: Request,
-) -> Response {
-    let mut counted = front_end.statistics().request_arrived();
-    match answer(&front_end, &path, request, &mut counted).await {
-        Ok(response) => {
-            counted.answered();
-            response
-        }
-        Err(refused) => {
-            counted.failed();
-            refused.into_response()
-        }
-    }
-}
-
-/// Either way to refuse: as any HTTP request, or as one of this protocol.
-enum Refused {
-    Http(Refusal),
-    Oip(OipError),
-}
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Http(refusal) => refusal.into_response(),
-            Self::Oip(error) => error.into_response(),
-        }
-    }
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self::Http(refusal)
-    }
-}
-
-impl From<OipError> for Refused {
-    fn from(error: OipError) -> Self {
-        Self::Oip(error)
-    }
-}
-
-impl From<InferError> for Refused {
-    fn from(error: InferError) -> Self {
-        Self::Oip(error.into())
-    }
+) -> Result<Response, Refusal> {
+    let mut counted = front_end.statistics.request_arrived();
+    let outcome = answer(&front_end, &path, request, &mut counted).await;
+    counted.ended(&outcome);
+    outcome
 }
 
 async fn answer(
@@ -241,7 +200,7 @@ async fn answer(
     path: &ModelPath,
     request: Request,
     counted: &mut statistics::Request<'_>,
-) -> Result<Response, Refused> {
+) -> Result<Response, Refusal> {
     oip::check_model(front_end, &path.model, &path.version)?;
     let (parts, body) = request.into_parts();
     let header_length = parts.headers.get(HEADER_LENGTH).map(|value| {
@@ -251,7 +210,7 @@ async fn answer(
         })
     });
     let header_length = header_length.transpose()?;
-    let limit = front_end.max_payload_bytes().saturating_add(ENVELOPE_BYTES);
+    let limit = front_end.max_payload_bytes.saturating_add(ENVELOPE_BYTES);
     let body = request_body::read(&parts.headers, body, limit).await?;
     counted.body_read();
     let request = message::read(&body, header_length)?;

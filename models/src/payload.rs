@@ -21,11 +21,9 @@ use assay_measure::input_spec::{DType, InputSpec};
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use self::image_file::{ImageSettings, ImageSettingsError};
+pub(crate) use self::image_file::ImageSettings;
 pub(crate) use self::json::NumberArray;
-pub(crate) use self::npy::header as npy_header;
 pub(crate) use self::number_types::{Decoded, NumberTypes, Open};
-pub(crate) use self::raw::byte_length;
 use crate::{engine::InputFacts, tensor::WireTensor};
 
 // Wire tensors are little-endian, and so is the memory of every machine that libtorch is built for.
@@ -33,7 +31,7 @@ const _: () = assert!(cfg!(target_endian = "little"));
 
 /// A payload format that the host understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ContentType {
+pub(crate) enum ContentType {
     /// One array as NumPy saves it.
     Npy,
     /// Several named arrays as `numpy.savez` saves them.
@@ -63,7 +61,7 @@ const ALSO_KNOWN_AS: [(&str, ContentType); 5] = [
 ];
 
 impl ContentType {
-    pub const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Npy,
         Self::Npz,
         Self::Json,
@@ -78,10 +76,7 @@ impl ContentType {
     ];
 
     /// Reads a `Content-Type` header; parameters such as `charset` are tolerated.
-    ///
-    /// # Errors
-    /// [`UnknownContentType`] lists the formats that are known.
-    pub fn parse(header: &str) -> Result<Self, UnknownContentType> {
+    pub(crate) fn parse(header: &str) -> Result<Self, UnknownContentType> {
         let essence = header.split(';').next().unwrap_or_default().trim();
         let same = |known: &str| essence.eq_ignore_ascii_case(known);
         let also = ALSO_KNOWN_AS.into_iter().find(|(name, _)| same(name)).map(|(_, format)| format);
@@ -89,8 +84,7 @@ impl ContentType {
             .ok_or_else(|| UnknownContentType(header.to_owned()))
     }
 
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Npy => "application/x-npy",
             Self::Npz => "application/x-npz",
@@ -107,8 +101,7 @@ impl ContentType {
     }
 
     /// Whether decoding a body of this size is work that must not hold up other connections.
-    #[must_use]
-    pub const fn is_slow_to_decode(self, body_bytes: usize) -> bool {
+    pub(crate) const fn is_slow_to_decode(self, body_bytes: usize) -> bool {
         match self {
             Self::Npy | Self::OctetStream => false,
             Self::Json | Self::JsonLines | Self::Csv | Self::Npz => body_bytes > 16 * 1024,
@@ -126,11 +119,11 @@ impl fmt::Display for ContentType {
 /// A `Content-Type` names no format that the host understands.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("content type {0:?} is not understood; known are {list}", list = ContentType::ALL.map(ContentType::as_str).join(", "))]
-pub struct UnknownContentType(pub String);
+pub(crate) struct UnknownContentType(pub String);
 
 /// What is known about one input of the model before the payload is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ExpectedInput {
+pub(crate) struct ExpectedInput {
     pub name: Option<String>,
     /// Its element type, when declared.
     pub dtype: Option<DType>,
@@ -176,6 +169,17 @@ pub(crate) fn expected(declared: &[InputSpec], inputs: &[InputFacts]) -> Vec<Exp
     inputs.iter().enumerate().map(with_first).collect()
 }
 
+/// The input that an array is for: by name, or else by its place.
+fn expected_for<'a>(
+    name: &str,
+    index: usize,
+    expected: &'a [ExpectedInput],
+) -> Option<&'a ExpectedInput> {
+    let named =
+        expected.iter().find(|input| !name.is_empty() && input.name.as_deref() == Some(name));
+    named.or(expected.get(index))
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecodeSettings {
     pub image: ImageSettings,
@@ -191,7 +195,7 @@ impl Default for DecodeSettings {
 
 /// Why a body is not a payload.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum PayloadError {
+pub(crate) enum PayloadError {
     #[error("the {format} body is malformed {place}: {reason}")]
     Malformed {
         format: ContentType,
@@ -225,10 +229,7 @@ impl PayloadError {
 }
 
 /// Reads the tensors of a payload.
-///
-/// # Errors
-/// [`PayloadError`] says what is wrong, and where.
-pub fn decode(
+pub(crate) fn decode(
     content_type: ContentType,
     body: &Bytes,
     expected: &[ExpectedInput],

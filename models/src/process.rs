@@ -25,7 +25,7 @@ const TOP_PAD_BYTES: i32 = 64 << 20;
 
 /// Whether glibc took a setting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct MallocSetting {
+pub(crate) struct MallocSetting {
     /// Its name in mallopt(3).
     pub name: &'static str,
     pub bytes: i32,
@@ -36,8 +36,7 @@ pub struct MallocSetting {
 /// process instead of being returned and faulted in again by the next forward pass, which costs small
 /// models a quarter of their time. What the settings were is returned; nothing is set for
 /// [`Allocator::Default`].
-#[must_use]
-pub fn set_allocator(allocator: Allocator) -> Vec<MallocSetting> {
+pub(crate) fn set_allocator(allocator: Allocator) -> Vec<MallocSetting> {
     match allocator {
         Allocator::Default => Vec::new(),
         Allocator::Tuned => [
@@ -56,16 +55,14 @@ pub fn set_allocator(allocator: Allocator) -> Vec<MallocSetting> {
 }
 
 /// Returns free memory to the system, which those settings keep from happening by itself.
-pub fn give_back_free_memory() {
+pub(crate) fn give_back_free_memory() {
     // SAFETY: malloc_trim takes a plain integer and may be called at any time.
     unsafe { libc::malloc_trim(0) };
 }
 
 /// Takes a descriptor that whoever started this process left open for it. Each may be taken once.
-///
-/// # Errors
-/// When nothing is open under that number, or it is a standard stream's.
-pub fn inherited(number: i32) -> io::Result<OwnedFd> {
+/// It is no standard stream's.
+pub(crate) fn inherited(number: i32) -> io::Result<OwnedFd> {
     // SAFETY: F_GETFD looks a number up and changes nothing.
     if number <= libc::STDERR_FILENO || unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
@@ -81,10 +78,8 @@ static RESULTS: OnceLock<File> = OnceLock::new();
 
 /// Keeps the standard output for results: whatever else in this process writes there, such as a model that
 /// prints or an operator in native code, writes to the standard error from now on.
-///
-/// # Errors
-/// When the system refuses, as it does when there is no standard output; then nothing has changed.
-pub fn keep_stdout_for_results() -> io::Result<()> {
+/// When the system refuses, as it does when there is no standard output, nothing has changed.
+pub(crate) fn keep_stdout_for_results() -> io::Result<()> {
     if RESULTS.get().is_none() {
         let kept = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         // SAFETY: dup2 takes two plain numbers; nobody in this process owns either of them.
@@ -98,8 +93,7 @@ pub fn keep_stdout_for_results() -> io::Result<()> {
     Ok(())
 }
 
-#[must_use]
-pub fn results() -> Box<dyn Write> {
+pub(crate) fn results() -> Box<dyn Write> {
     match RESULTS.get() {
         Some(kept) => Box::new(kept),
         None => Box::new(io::stdout()),

@@ -8,22 +8,30 @@ mod faulty;
 mod networks;
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::torch::{Module, TorchError};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Reference {
     /// What it is called on the command line.
     pub name: &'static str,
-    pub description: &'static str,
     /// Its inputs, as `--input` takes them.
     pub inputs: &'static [&'static str],
+    pub description: &'static str,
+    #[serde(skip)]
     kind: Kind,
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "  {:<14} {:<24} {}", self.name, self.inputs.join(" "), self.description)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,17 +47,9 @@ pub enum ReferenceError {
     #[error("unknown reference model {name:?}; known: {known}")]
     Unknown { name: String, known: String },
     #[error("cannot build {name}")]
-    Build {
-        name: String,
-        #[source]
-        source: TorchError,
-    },
+    Build { name: String, source: TorchError },
     #[error("cannot write {}", path.display())]
-    Write {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
+    Write { path: PathBuf, source: io::Error },
 }
 
 pub const PUBLIC: &[Reference] = &[
@@ -129,10 +129,7 @@ pub fn find(name: &str) -> Result<Reference, ReferenceError> {
 }
 
 /// Builds a model. Hidden ones take the number of the first call that fails: `faulty-hang@1`.
-///
-/// # Errors
-/// [`ReferenceError`] when there is no such model or libtorch cannot build it.
-pub fn build(name: &str) -> Result<Module, ReferenceError> {
+pub(crate) fn build(name: &str) -> Result<Module, ReferenceError> {
     let reference = find(name)?;
     let module = match reference.kind {
         Kind::Network(network) => network.traced(reference.name),
@@ -152,13 +149,12 @@ pub fn build(name: &str) -> Result<Module, ReferenceError> {
 pub fn write(name: &str, out: &Path) -> Result<(), ReferenceError> {
     let module = build(name)?;
     let failed = |source| ReferenceError::Write { path: out.to_owned(), source };
-    let folder = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = out.parent().filter(|parent| !parent.as_os_str().is_empty());
     // In a folder of its own, under a fixed name: libtorch writes the file's name into the file.
-    let workshop =
-        tempfile::Builder::new().prefix(".assay-reference-").tempdir_in(folder).map_err(failed)?;
+    let workshop = tempfile::Builder::new()
+        .prefix(".assay-reference-")
+        .tempdir_in(folder.unwrap_or(Path::new(".")))
+        .map_err(failed)?;
     let unfinished = workshop.path().join("model.pt");
     module
         .save(&unfinished)
@@ -168,13 +164,9 @@ pub fn write(name: &str, out: &Path) -> Result<(), ReferenceError> {
 
 /// `faulty-hang@3` is the model `faulty-hang` and call number 3.
 fn name_and_call(name: &str) -> (&str, Option<i64>) {
-    match name.split_once('@') {
-        Some((bare, call)) => match call.parse() {
-            Ok(call) => (bare, Some(call)),
-            Err(_) => (name, None),
-        },
-        None => (name, None),
-    }
+    let split = name.split_once('@');
+    let parsed = split.and_then(|(bare, call)| Some((bare, Some(call.parse().ok()?))));
+    parsed.unwrap_or((name, None))
 }
 
 #[cfg(test)]

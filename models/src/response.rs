@@ -6,20 +6,17 @@
 
 use std::io::{Cursor, Write as _};
 
-use assay_measure::input_spec::DType;
+use assay_measure::{input_spec::DType, npy};
 use bytes::Bytes;
 use half::{bf16, f16};
 use thiserror::Error;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use crate::{
-    payload::{byte_length, npy_header},
-    tensor::WireTensor,
-};
+use crate::tensor::{WireTensor, byte_length};
 
 /// A format that answers can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResponseFormat {
+pub(crate) enum ResponseFormat {
     Json,
     /// One array as NumPy saves it.
     Npy,
@@ -31,10 +28,9 @@ pub enum ResponseFormat {
 
 impl ResponseFormat {
     /// Every format, the preferred one first.
-    pub const ALL: [Self; 4] = [Self::Json, Self::Npy, Self::Npz, Self::OctetStream];
+    pub(crate) const ALL: [Self; 4] = [Self::Json, Self::Npy, Self::Npz, Self::OctetStream];
 
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Npy => "application/x-npy",
@@ -44,10 +40,7 @@ impl ResponseFormat {
     }
 
     /// Chooses a format for an `Accept` header: the highest weight wins, then the more exact wish.
-    ///
-    /// # Errors
-    /// [`NotAcceptable`] when none is wanted.
-    pub fn negotiate(accept: Option<&str>) -> Result<Self, NotAcceptable> {
+    pub(crate) fn negotiate(accept: Option<&str>) -> Result<Self, NotAcceptable> {
         let Some(accept) = accept.filter(|accept| !accept.trim().is_empty()) else {
             return Ok(Self::Json);
         };
@@ -86,7 +79,7 @@ fn range_and_weight(part: &str) -> (&str, f32) {
 
 /// No format suits both the caller and the outputs.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum NotAcceptable {
+pub(crate) enum NotAcceptable {
     #[error("nothing that {0:?} accepts can be sent; known are {list}", list = ResponseFormat::ALL.map(ResponseFormat::as_str).join(", "))]
     Format(String),
     #[error(
@@ -99,17 +92,17 @@ pub enum NotAcceptable {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Encoded {
+pub(crate) struct Encoded {
     pub body: Bytes,
     /// For bare elements, what they are: `output=float32[1,10]`, comma-separated.
     pub layout: Option<String>,
 }
 
 /// Encodes the outputs of a model.
-///
-/// # Errors
-/// [`NotAcceptable`] when the format holds only one, or cannot hold one of these names.
-pub fn encode(format: ResponseFormat, outputs: &[WireTensor]) -> Result<Encoded, NotAcceptable> {
+pub(crate) fn encode(
+    format: ResponseFormat,
+    outputs: &[WireTensor],
+) -> Result<Encoded, NotAcceptable> {
     let plain = |body: Bytes| Encoded { body, layout: None };
     match (format, outputs) {
         (ResponseFormat::Json, _) => Ok(plain(to_json(outputs).into())),
@@ -127,16 +120,13 @@ pub fn encode(format: ResponseFormat, outputs: &[WireTensor]) -> Result<Encoded,
 }
 
 fn layout(outputs: &[WireTensor]) -> String {
-    let described = outputs.iter().map(|output| {
-        let dims: Vec<String> = output.shape.iter().map(i64::to_string).collect();
-        format!("{}={}[{}]", output.name, output.dtype, dims.join(","))
-    });
+    let described = outputs.iter().map(|output| format!("{}={}", output.name, output.kind()));
     described.collect::<Vec<_>>().join(", ")
 }
 
 /// The tensor as NumPy saves it.
 pub(crate) fn to_npy(output: &WireTensor) -> Vec<u8> {
-    let mut bytes = npy_header(output.dtype, &output.shape);
+    let mut bytes = npy::header(output.dtype, &output.shape);
     bytes.extend_from_slice(&output.data);
     bytes
 }
@@ -160,7 +150,8 @@ fn to_npz(outputs: &[WireTensor]) -> Result<Vec<u8>, NotAcceptable> {
 }
 
 fn to_json(outputs: &[WireTensor]) -> Vec<u8> {
-    let elements: usize = outputs.iter().filter_map(WireTensor::elements).sum();
+    let elements: usize =
+        outputs.iter().map(|output| output.data.len() / output.dtype.size_bytes()).sum();
     let mut out = Vec::with_capacity(64 + elements * 12);
     out.extend_from_slice(b"{\"outputs\":");
     match outputs {

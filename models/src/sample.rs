@@ -7,10 +7,14 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::tensor::WireTensor;
 
+/// One for each declared input.
+pub(crate) fn random_inputs(specs: &[InputSpec]) -> Vec<WireTensor> {
+    specs.iter().zip(0..).map(|(spec, seed)| random_input(spec, seed)).collect()
+}
+
 /// A tensor of the declared type and shape: floats uniform in [0, 1), integers and booleans 0 or 1 (so
 /// that they are valid indices into any table).
-#[must_use]
-pub fn random_input(spec: &InputSpec, seed: u64) -> WireTensor {
+pub(crate) fn random_input(spec: &InputSpec, seed: u64) -> WireTensor {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let elements = usize::try_from(spec.elements()).unwrap_or(usize::MAX);
     let mut data = Vec::with_capacity(elements.saturating_mul(spec.dtype().size_bytes()));

@@ -38,15 +38,12 @@ use tonic::service::Routes;
 use tower::ServiceExt;
 
 use crate::{
-    front_end::{Infer, InferenceFrontEnd},
-    http,
-    oip_grpc::OipGrpc,
-    payload::DecodeSettings,
+    engine::Infer, front_end::InferenceFrontEnd, http, oip_grpc::OipGrpc, payload::DecodeSettings,
 };
 
 mod listen;
 
-pub use self::listen::{BindError, Bound, ListenAddress, ListenAddressError};
+pub use self::listen::{BindError, Bound, ListenAddress};
 
 /// What is in flight when the host is told to stop has this long to finish.
 const GRACE: Duration = Duration::from_secs(5);
@@ -173,11 +170,8 @@ pub async fn serve_until(
     ready: impl FnOnce(&str),
     stop: Stop,
 ) -> Result<(), ServeError> {
-    let front_end = Arc::new(InferenceFrontEnd::new(
-        engine,
-        settings.decode.clone(),
-        settings.max_payload_bytes,
-    ));
+    let ServerSettings { decode, max_payload_bytes, .. } = settings.clone();
+    let front_end = Arc::new(InferenceFrontEnd::new(engine, decode, max_payload_bytes));
     let front =
         Front { router: router(Arc::clone(&front_end)).await?, front_end: Arc::clone(&front_end) };
     let address = bound.first().map(Bound::url).unwrap_or_default();
@@ -189,11 +183,22 @@ pub async fn serve_until(
         match bound {
             Bound::Tcp { listener, .. } => {
                 let listener = TcpListener::from_std(listener).map_err(failed)?;
-                listeners.spawn(accept_tcp(listener, front.clone(), stop.clone()));
+                let connect = async move || {
+                    let (stream, _) = listener.accept().await?;
+                    // Answers are written whole: waiting to fill a packet would only add latency.
+                    drop(stream.set_nodelay(true));
+                    Ok(stream)
+                };
+                listeners.spawn(accept(connect, front.clone(), stop.clone()));
             }
             Bound::Unix { listener, file } => {
                 let listener = UnixListener::from_std(listener).map_err(failed)?;
-                listeners.spawn(accept_unix(listener, file, front.clone(), stop.clone()));
+                let connect = async move || {
+                    // The socket's file stays as long as somebody listens behind it.
+                    let _stays = &file;
+                    Ok(listener.accept().await?.0)
+                };
+                listeners.spawn(accept(connect, front.clone(), stop.clone()));
             }
         }
     }
@@ -210,7 +215,7 @@ pub async fn serve_until(
 
 /// Every protocol in one router.
 async fn router(front_end: Arc<InferenceFrontEnd>) -> Result<Router, ServeError> {
-    let limit = front_end.max_payload_bytes().saturating_add(ENVELOPE_BYTES);
+    let limit = front_end.max_payload_bytes.saturating_add(ENVELOPE_BYTES);
     let grpc = GrpcInferenceServiceServer::new(OipGrpc::new(Arc::clone(&front_end)))
         .max_decoding_message_size(limit)
         .max_encoding_message_size(usize::MAX)
@@ -233,40 +238,24 @@ async fn router(front_end: Arc<InferenceFrontEnd>) -> Result<Router, ServeError>
     Ok(grpc.fallback(http::not_found).merge(http::router(front_end)).with_state(()))
 }
 
-async fn accept_tcp(listener: TcpListener, front: Front, stop: Stop) {
+/// Serves what connects until told to stop, then drains; the listener ends with `connect`.
+async fn accept<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    connect: impl AsyncFn() -> io::Result<S>,
+    front: Front,
+    stop: Stop,
+) {
     let mut connections = Connections::new(front, stop.clone());
     loop {
         tokio::select! {
             () = stop.gently.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    // Answers are written whole: waiting to fill a packet would only add latency.
-                    drop(stream.set_nodelay(true));
-                    connections.serve(stream);
-                }
+            accepted = connect() => match accepted {
+                Ok(stream) => connections.serve(stream),
                 Err(error) => rest_after(&error).await,
             },
             () = connections.reap() => {}
         }
     }
-    drop(listener);
-    connections.drain().await;
-}
-
-async fn accept_unix(listener: UnixListener, file: listen::SocketFile, front: Front, stop: Stop) {
-    let mut connections = Connections::new(front, stop.clone());
-    loop {
-        tokio::select! {
-            () = stop.gently.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connections.serve(stream),
-                Err(error) => rest_after(&error).await,
-            },
-            () = connections.reap() => {}
-        }
-    }
-    drop(listener);
-    drop(file);
+    drop(connect);
     connections.drain().await;
 }
 

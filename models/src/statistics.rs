@@ -30,14 +30,14 @@ impl Timed {
 
 /// A count with the total time, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Duration {
+pub(crate) struct Duration {
     pub count: u64,
     pub ns: u64,
 }
 
 /// What was served since the start.
-#[derive(Debug)]
-pub struct Statistics {
+#[derive(Debug, Default)]
+pub(crate) struct Statistics {
     requests: AtomicU64,
     abandoned: AtomicU64,
     nan_outputs: AtomicU64,
@@ -56,7 +56,7 @@ pub struct Statistics {
 
 /// All figures at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Inference requests that arrived, whatever came of them.
     pub requests: u64,
     /// Those whose caller went away before the answer; part of `fail`.
@@ -84,7 +84,7 @@ pub struct Snapshot {
 
 /// The forward passes of one batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batches {
+pub(crate) struct Batches {
     /// How many requests shared a pass.
     pub size: u64,
     /// How many passes there were, and how long they took.
@@ -92,34 +92,21 @@ pub struct Batches {
 }
 
 impl Snapshot {
-    #[must_use]
-    pub fn batch_count(&self) -> u64 {
+    pub(crate) fn batch_count(&self) -> u64 {
         self.batches.iter().map(|batches| batches.passes.count).sum()
     }
 }
 
 impl Statistics {
     /// Nothing served yet; batches will hold at most `max_batch` requests.
-    #[must_use]
-    pub fn new(max_batch: u32) -> Self {
+    pub(crate) fn new(max_batch: u32) -> Self {
         let sizes = usize::try_from(max_batch.clamp(1, 65_536)).unwrap_or(1);
-        Self {
-            requests: AtomicU64::new(0),
-            abandoned: AtomicU64::new(0),
-            nan_outputs: AtomicU64::new(0),
-            last_inference_ms: AtomicU64::new(0),
-            success: Timed::default(),
-            fail: Timed::default(),
-            queue_ns: AtomicU64::new(0),
-            decode_ns: AtomicU64::new(0),
-            forward_ns: AtomicU64::new(0),
-            encode_ns: AtomicU64::new(0),
-            by_batch_size: std::iter::repeat_with(Timed::default).take(sizes).collect(),
-        }
+        let by_batch_size = std::iter::repeat_with(Timed::default).take(sizes).collect();
+        Self { by_batch_size, ..Self::default() }
     }
 
     #[must_use]
-    pub fn request_arrived(&self) -> Request<'_> {
+    pub(crate) fn request_arrived(&self) -> Request<'_> {
         self.requests.fetch_add(1, Relaxed);
         let now = clock::now();
         Request {
@@ -133,7 +120,7 @@ impl Statistics {
 
     /// Counts what the engine answered; called on the engine's thread, so that it counts even when the
     /// caller is gone.
-    pub fn inferred(&self, answer: &Inferred) {
+    pub(crate) fn inferred(&self, answer: &Inferred) {
         if answer.nan_outputs > 0 {
             self.nan_outputs.fetch_add(answer.nan_outputs, Relaxed);
         }
@@ -143,8 +130,7 @@ impl Statistics {
         self.last_inference_ms.store(clock::unix_time_ms(), Relaxed);
     }
 
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let batches = self.by_batch_size.iter().zip(1u64..).filter_map(|(cell, size)| {
             // Every member of a batch reports the pass's time: divide what was counted per request.
             let Duration { count, ns } = cell.read();
@@ -182,7 +168,7 @@ struct Parts {
 
 /// One request on its way; dropped without an ending, it counts as abandoned.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     statistics: &'a Statistics,
     arrived: Instant,
     phase_began: Instant,
@@ -199,31 +185,27 @@ enum Ending {
 
 impl Request<'_> {
     /// The payload has been read off the network: decoding begins.
-    pub fn body_read(&mut self) {
+    pub(crate) fn body_read(&mut self) {
         self.phase_began = clock::now();
         self.arrived = self.phase_began;
     }
 
     /// The payload has become tensors.
-    pub fn decoded(&mut self) {
+    pub(crate) fn decoded(&mut self) {
         self.parts.decode = elapsed_ns(self.phase_began);
     }
 
     /// The outputs are there: encoding begins.
-    pub fn outputs_arrived(&mut self, answer: &Inferred) {
+    pub(crate) fn outputs_arrived(&mut self, answer: &Inferred) {
         self.parts.queue = answer.queue_us.saturating_mul(1000);
         self.parts.forward = answer.compute_us.saturating_mul(1000);
         self.phase_began = clock::now();
     }
 
-    pub fn answered(mut self) {
+    /// The request is answered, with outputs or with an error.
+    pub(crate) fn ended<T, E>(mut self, outcome: &Result<T, E>) {
         self.parts.encode = elapsed_ns(self.phase_began);
-        self.ending = Ending::Answered;
-    }
-
-    /// The request is answered with an error.
-    pub fn failed(mut self) {
-        self.ending = Ending::Failed;
+        self.ending = if outcome.is_ok() { Ending::Answered } else { Ending::Failed };
     }
 }
 
@@ -255,6 +237,9 @@ fn elapsed_ns(since: Instant) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ANSWERED: Result<(), ()> = Ok(());
+    const FAILED: Result<(), ()> = Err(());
 
     fn answer(batch_size: u32, compute_us: u64, nan_outputs: u64) -> Inferred {
         Inferred { outputs: Vec::new(), batch_size, queue_us: 3, compute_us, nan_outputs }
@@ -289,8 +274,8 @@ mod tests {
     #[test]
     fn every_request_ends_in_exactly_one_way() {
         let statistics = Statistics::new(1);
-        statistics.request_arrived().answered();
-        statistics.request_arrived().failed();
+        statistics.request_arrived().ended(&ANSWERED);
+        statistics.request_arrived().ended(&FAILED);
         drop(statistics.request_arrived());
         let snapshot = statistics.snapshot();
         assert_eq!(
@@ -308,8 +293,8 @@ mod tests {
             statistics.inferred(&answer(1, 10, 0));
             request.outputs_arrived(&answer(1, 10, 0));
             match ending {
-                Ending::Answered => request.answered(),
-                Ending::Failed => request.failed(),
+                Ending::Answered => request.ended(&ANSWERED),
+                Ending::Failed => request.ended(&FAILED),
                 Ending::Abandoned => drop(request),
             }
         }

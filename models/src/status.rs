@@ -12,19 +12,16 @@ use crate::process;
 
 /// The end of a pipe that was inherited; clones share it.
 #[derive(Clone, Debug)]
-pub struct StatusPipe(Arc<Mutex<File>>);
+pub(crate) struct StatusPipe(Arc<Mutex<File>>);
 
 impl StatusPipe {
     /// The one under this number. It may be taken once.
-    ///
-    /// # Errors
-    /// When nothing is open under that number.
-    pub fn inherited(number: i32) -> io::Result<Self> {
+    pub(crate) fn inherited(number: i32) -> io::Result<Self> {
         Ok(Self(Arc::new(Mutex::new(File::from(process::inherited(number)?)))))
     }
 
     /// Tells one thing. Nobody may listen any more, which changes nothing here.
-    pub fn tell(&self, status: &HostStatus) {
+    pub(crate) fn tell(&self, status: &HostStatus) {
         let mut pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = pipe.write_all(status.line().as_bytes()) {
             tracing::debug!(%error, "nobody listens to the status");

@@ -6,6 +6,19 @@
 use assay_measure::input_spec::DType;
 use bytes::Bytes;
 
+/// The size of a tensor's data; `None` when a dimension is negative or the product overflows.
+pub(crate) fn byte_length(dtype: DType, shape: &[i64]) -> Option<usize> {
+    shape
+        .iter()
+        .try_fold(dtype.size_bytes(), |bytes, &dim| bytes.checked_mul(usize::try_from(dim).ok()?))
+}
+
+/// `float32[1,3,224,224]`, a free dimension shown as `free`.
+pub(crate) fn notation(dtype: DType, shape: &[i64], free: &str) -> String {
+    let dim = |&dim: &i64| if dim < 0 { free.to_owned() } else { dim.to_string() };
+    format!("{dtype}[{}]", shape.iter().map(dim).collect::<Vec<_>>().join(","))
+}
+
 /// A named, typed, contiguous (row-major, little-endian) tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WireTensor {
@@ -19,10 +32,14 @@ pub struct WireTensor {
 }
 
 impl WireTensor {
-    /// The number of elements that `shape` asks for; `None` when a dimension is negative or the product overflows.
-    #[must_use]
-    pub fn elements(&self) -> Option<usize> {
-        self.shape.iter().try_fold(1usize, |all, &dim| all.checked_mul(usize::try_from(dim).ok()?))
+    /// Whether the data has the size that type and shape ask for.
+    pub(crate) fn is_whole(&self) -> bool {
+        byte_length(self.dtype, &self.shape) == Some(self.data.len())
+    }
+
+    /// `float32[1,4,224,224]`
+    pub(crate) fn kind(&self) -> String {
+        notation(self.dtype, &self.shape, "-1")
     }
 
     /// The bytes of each element, `N` being the size of its type.

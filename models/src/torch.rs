@@ -11,8 +11,8 @@ mod operators;
 mod raw;
 mod runtime;
 
-pub mod description;
-pub mod trace;
+pub(crate) mod description;
+pub(crate) mod trace;
 
 use std::{
     ffi::{CStr, CString, c_char, c_void},
@@ -30,11 +30,11 @@ use assay_measure::{
 use bytes::Bytes;
 use thiserror::Error;
 
-pub use self::exception_text::wants_cuda;
-pub use self::operators::{Missing, OperatorLibraryError, load_operator_library, missing};
-pub use self::runtime::{
-    cpu_capability, cuda_devices, intra_op_threads, load_cuda_library, parallel_info,
-    print_to_stderr, set_intra_op_threads, use_one_interop_thread, use_own_stream, version,
+pub(crate) use self::exception_text::wants_cuda;
+pub(crate) use self::operators::{Missing, OperatorLibraryError, load_operator_library, missing};
+pub(crate) use self::runtime::{
+    cpu_capability, cuda_devices, intra_op_threads, load_cuda_library, print_to_stderr,
+    set_intra_op_threads, use_one_interop_thread, use_own_stream, version,
 };
 use self::{
     description::{ArgumentKind, Description, type_word},
@@ -49,7 +49,7 @@ pub struct TorchError(String);
 
 /// Why a call has no outputs.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum CallError {
+pub(crate) enum CallError {
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -62,8 +62,7 @@ pub enum CallError {
 
 impl CallError {
     /// Whether other inputs might have run: not where the model's outputs or the device it names are wrong.
-    #[must_use]
-    pub fn may_be_the_inputs(&self) -> bool {
+    pub(crate) fn may_be_the_inputs(&self) -> bool {
         match self {
             Self::Refused(_) => true,
             Self::Raised(said) => !wants_cuda(said),
@@ -94,10 +93,7 @@ impl Drop for Module {
 
 impl Module {
     /// Loads a TorchScript file onto the CPU.
-    ///
-    /// # Errors
-    /// What libtorch says.
-    pub fn load(path: &Path) -> Result<Self, TorchError> {
+    pub(crate) fn load(path: &Path) -> Result<Self, TorchError> {
         let path = c_path(path)?;
         // SAFETY: both pointers are valid for the call.
         Self::made(|module| unsafe { raw::assay_module_load(path.as_ptr(), module) })
@@ -150,10 +146,7 @@ impl Module {
 
     /// Moves the module to a device, converts its floating-point weights ([`Precision::Float32`] leaves
     /// them as saved) and optimizes its graph.
-    ///
-    /// # Errors
-    /// What libtorch says.
-    pub fn prepare(
+    pub(crate) fn prepare(
         &mut self,
         device: Device,
         precision: Precision,
@@ -176,10 +169,7 @@ impl Module {
     }
 
     /// What the module says about itself.
-    ///
-    /// # Errors
-    /// When libtorch cannot print its types.
-    pub fn describe(&self) -> Result<Description, TorchError> {
+    pub(crate) fn describe(&self) -> Result<Description, TorchError> {
         let mut json = ptr::null_mut();
         // SAFETY: both pointers are valid for the call.
         checked(unsafe { raw::assay_module_describe(self.raw.as_ptr(), &raw mut json) })?;
@@ -188,25 +178,16 @@ impl Module {
 
     /// Runs `forward` in inference mode. `None` leaves an argument to its default. The data of an input
     /// is shared, not copied, and may outlive the call if the module keeps it.
-    ///
-    /// # Errors
-    /// [`CallError`] tells inputs that do not fit from a model that raises.
-    pub fn call(&self, inputs: &[Option<&WireTensor>]) -> Result<Vec<WireTensor>, CallError> {
-        let names = self.names(inputs);
-        let mut arguments = Arguments::new(inputs, &names)?;
+    pub(crate) fn call(
+        &self,
+        inputs: &[Option<&WireTensor>],
+    ) -> Result<Vec<WireTensor>, CallError> {
         let mut outputs = ptr::null_mut();
         let mut blame = 0;
-        // SAFETY: all pointers are valid for the call; shapes and names are borrowed from `inputs` and
-        // `names`, which outlive it, and data is kept alive by the owners.
-        let result = checked(unsafe {
-            raw::assay_module_call(
-                self.raw.as_ptr(),
-                arguments.0.as_mut_ptr(),
-                arguments.0.len(),
-                &raw mut outputs,
-                &raw mut blame,
-            )
-        });
+        // SAFETY: as `with_arguments` promises, all pointers are valid for the call.
+        let result = self.with_arguments(inputs, |module, arguments, count| unsafe {
+            raw::assay_module_call(module, arguments, count, &raw mut outputs, &raw mut blame)
+        })?;
         result.map_err(|TorchError(message)| match blame {
             raw::ASSAY_INPUTS => CallError::Refused(message),
             raw::ASSAY_OUTPUTS => CallError::Unsendable(message),
@@ -220,30 +201,27 @@ impl Module {
 
     /// Nothing but `forward` in a loop on this thread: `warm_up` runs, then as many as fit into
     /// `duration`. Returns their number and the time they took.
-    ///
-    /// # Errors
-    /// As [`Module::call`].
-    pub fn run_in_a_loop(
+    pub(crate) fn run_in_a_loop(
         &self,
         inputs: &[Option<&WireTensor>],
         warm_up: u32,
         duration: Duration,
     ) -> Result<(u64, Duration), CallError> {
-        let names = self.names(inputs);
-        let mut arguments = Arguments::new(inputs, &names)?;
         let (mut forwards, mut elapsed) = (0, 0.0);
+        let (seconds, forwards_out, elapsed_out) =
+            (duration.as_secs_f64(), &raw mut forwards, &raw mut elapsed);
         // SAFETY: as for `call`.
-        let result = checked(unsafe {
+        let result = self.with_arguments(inputs, |module, arguments, count| unsafe {
             raw::assay_module_loop(
-                self.raw.as_ptr(),
-                arguments.0.as_mut_ptr(),
-                arguments.0.len(),
+                module,
+                arguments,
+                count,
                 warm_up,
-                duration.as_secs_f64(),
-                &raw mut forwards,
-                &raw mut elapsed,
+                seconds,
+                forwards_out,
+                elapsed_out,
             )
-        });
+        })?;
         result.map_err(|TorchError(message)| CallError::Raised(message))?;
         Ok((forwards, Duration::from_secs_f64(elapsed)))
     }
@@ -251,33 +229,35 @@ impl Module {
     /// Whether `forward` gives outputs for these inputs, tried in a process of its own: it is ended after
     /// `within`, and may take so much more memory than this process has. A crash ends it alone. Call it
     /// while no other thread of this process is at work.
-    ///
-    /// # Errors
-    /// [`CallError::Refused`] for inputs that are no tensors, [`CallError::Raised`] when the system allows
-    /// no further process.
-    pub fn runs(
+    /// [`CallError::Raised`] when the system allows no further process.
+    pub(crate) fn runs(
         &self,
         inputs: &[Option<&WireTensor>],
         within: Duration,
         memory: units::Bytes,
     ) -> Result<bool, CallError> {
-        let names = self.names(inputs);
-        let mut arguments = Arguments::new(inputs, &names)?;
         // An alarm of 0 would be none.
         let seconds = u32::try_from(within.as_secs()).unwrap_or(u32::MAX).max(1);
         let mut ran = 0;
         // SAFETY: as for `call`.
-        let result = checked(unsafe {
-            raw::assay_module_try(
-                self.raw.as_ptr(),
-                arguments.0.as_mut_ptr(),
-                arguments.0.len(),
-                seconds,
-                memory.count(),
-                &raw mut ran,
-            )
-        });
+        let result = self.with_arguments(inputs, |module, arguments, count| unsafe {
+            let bytes = memory.count();
+            raw::assay_module_try(module, arguments, count, seconds, bytes, &raw mut ran)
+        })?;
         result.map(|()| ran == 1).map_err(|TorchError(message)| CallError::Raised(message))
+    }
+
+    /// Lends the inputs to a call of libtorch's: shapes and names are borrowed from what outlives it, and data
+    /// is kept alive by the owners. The inner error is libtorch's.
+    fn with_arguments(
+        &self,
+        inputs: &[Option<&WireTensor>],
+        call: impl FnOnce(*mut raw::AssayModule, *mut raw::AssayInput, usize) -> *mut c_char,
+    ) -> Result<Result<(), TorchError>, CallError> {
+        let names = self.names(inputs);
+        let mut arguments = Arguments::new(inputs, &names)?;
+        let count = arguments.0.len();
+        Ok(checked(call(self.raw.as_ptr(), arguments.0.as_mut_ptr(), count)))
     }
 
     /// Names matter, and are passed on, only where inputs go into a dict.
@@ -379,8 +359,7 @@ fn absent_input() -> raw::AssayInput {
 
 /// Checks that the data fills the shape, and hands a share of it over.
 fn raw_input(tensor: &WireTensor, name: Option<&CString>) -> Result<raw::AssayInput, CallError> {
-    let expected = tensor.elements().and_then(|n| n.checked_mul(tensor.dtype.size_bytes()));
-    if expected != Some(tensor.data.len()) {
+    if !tensor.is_whole() {
         return Err(CallError::Refused(format!(
             "{} bytes do not fill {}{:?}",
             tensor.data.len(),
@@ -426,10 +405,7 @@ unsafe extern "C" fn assay_release_owner(owner: *mut c_void) {
 }
 
 /// The names of a file's records as libtorch's own reader finds them, without the folder that all are in.
-///
-/// # Errors
-/// What libtorch says of a file that it cannot open.
-pub fn archive_records(path: &Path) -> Result<Vec<String>, TorchError> {
+pub(crate) fn archive_records(path: &Path) -> Result<Vec<String>, TorchError> {
     let path = c_path(path)?;
     let mut json = ptr::null_mut();
     // SAFETY: both pointers are valid for the call.

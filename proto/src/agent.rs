@@ -35,7 +35,7 @@ impl Malformed {
 
 impl From<Malformed> for tonic::Status {
     fn from(malformed: Malformed) -> Self {
-        Self::invalid_argument(malformed.to_string())
+        crate::refusal(tonic::Code::InvalidArgument, malformed.to_string())
     }
 }
 

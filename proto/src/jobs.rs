@@ -20,8 +20,9 @@ use assay_measure::{
 use crate::{
     agent::{
         Malformed, all, duration, micros, optional, parse, parse_all, required, texts,
-        trial_spec::{at_least_one, fixed_load, phases, rate},
+        trial_spec::{fixed_load, phases},
     },
+    fields::{rate, same_fields},
     v1,
 };
 
@@ -156,32 +157,17 @@ fn subject(
     }
 }
 
-impl From<ResourceLimits> for v1::ResourceLimits {
-    fn from(limits: ResourceLimits) -> Self {
-        Self {
-            most_trials: limits.most_trials.map(Into::into),
-            most_at_once: limits.most_at_once.map(Into::into),
-            begin_within_us: limits.begin_within.map(micros),
-        }
-    }
-}
+same_fields!(
+    ResourceLimits { most_trials, most_at_once }
+    otherwise { begin_within = begin_within_us }
+    check leave_time
+);
 
-impl TryFrom<v1::ResourceLimits> for ResourceLimits {
-    type Error = Malformed;
-    fn try_from(wire: v1::ResourceLimits) -> Result<Self, Malformed> {
-        let count =
-            |field, count: Option<u32>| count.map(|count| at_least_one(field, count)).transpose();
-        let begin_within =
-            wire.begin_within_us.map(|us| duration("begin_within_us", us)).transpose()?;
-        if begin_within.is_some_and(|within| within.is_zero()) {
-            return Err(Malformed::new("begin_within_us", "leaves no time for any trial"));
-        }
-        Ok(Self {
-            most_trials: count("most_trials", wire.most_trials)?,
-            most_at_once: count("most_at_once", wire.most_at_once)?,
-            begin_within,
-        })
+fn leave_time(wire: &v1::ResourceLimits) -> Result<(), Malformed> {
+    if wire.begin_within_us == Some(0) {
+        return Err(Malformed::new("begin_within_us", "leaves no time for any trial"));
     }
+    Ok(())
 }
 
 impl From<CandidateType> for v1::CandidateType {
@@ -246,63 +232,19 @@ fn environment(wire: Vec<v1::EnvironmentRange>) -> Result<EnvironmentRanges, Mal
     EnvironmentRanges::new(ranges).map_err(|error| Malformed::new("environment", error))
 }
 
-impl From<Sweep> for v1::Sweep {
-    fn from(sweep: Sweep) -> Self {
-        let counts = |list: Vec<std::num::NonZeroU32>| list.into_iter().map(Into::into).collect();
-        Self {
-            workers: counts(sweep.workers),
-            intra_op_threads: counts(sweep.intra_op_threads),
-            max_batch: counts(sweep.max_batch),
-            max_batch_delay_us: sweep.max_batch_delay_us,
-            device: texts(&sweep.device),
-            dtype: texts(&sweep.dtype),
-            graph: texts(&sweep.graph),
-            allocator: texts(&sweep.allocator),
-            defaults_only: sweep.defaults_only,
-        }
-    }
-}
+same_fields!(Sweep {
+    workers,
+    intra_op_threads,
+    max_batch,
+    max_batch_delay_us,
+    device,
+    dtype,
+    graph,
+    allocator,
+    defaults_only,
+});
 
-impl TryFrom<v1::Sweep> for Sweep {
-    type Error = Malformed;
-    fn try_from(wire: v1::Sweep) -> Result<Self, Malformed> {
-        let counts = |field, list: Vec<u32>| {
-            list.into_iter().map(|count| at_least_one(field, count)).collect::<Result<Vec<_>, _>>()
-        };
-        Ok(Self {
-            workers: counts("workers", wire.workers)?,
-            intra_op_threads: counts("intra_op_threads", wire.intra_op_threads)?,
-            max_batch: counts("max_batch", wire.max_batch)?,
-            max_batch_delay_us: wire.max_batch_delay_us,
-            device: parse_all("device", &wire.device)?,
-            dtype: parse_all("dtype", &wire.dtype)?,
-            graph: parse_all("graph", &wire.graph)?,
-            allocator: parse_all("allocator", &wire.allocator)?,
-            defaults_only: wire.defaults_only,
-        })
-    }
-}
-
-impl From<Goals> for v1::Goals {
-    fn from(goals: Goals) -> Self {
-        Self {
-            cost: goals.cost.to_string(),
-            latency: goals.latency.to_string(),
-            throughput: goals.throughput.to_string(),
-        }
-    }
-}
-
-impl TryFrom<v1::Goals> for Goals {
-    type Error = Malformed;
-    fn try_from(wire: v1::Goals) -> Result<Self, Malformed> {
-        Ok(Self {
-            cost: parse("cost", &wire.cost)?,
-            latency: parse("latency", &wire.latency)?,
-            throughput: parse("throughput", &wire.throughput)?,
-        })
-    }
-}
+same_fields!(Goals { cost, latency, throughput });
 
 impl From<Demand> for v1::Demand {
     fn from(demand: Demand) -> Self {

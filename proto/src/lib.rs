@@ -6,11 +6,24 @@
 
 #![warn(missing_docs)]
 
+use assay_measure::bounded_text;
+use tonic::{Code, Status};
+
 pub mod agent;
+mod fields;
 pub mod jobs;
 
 /// The version of the agent protocol. Both sides of `AgentService.Attach` must speak the same one.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The largest request that a coordinator takes, and the largest command to an agent, in bytes: room for a
+/// specification of a thousand candidates and for a price list of every type in every region. Files come
+/// in parts.
+pub const LARGEST_REQUEST: usize = 16 << 20;
+
+/// The largest answer that a client takes, in bytes: a report with the steps and histograms of a thousand
+/// trials.
+pub const LARGEST_ANSWER: usize = 256 << 20;
 
 /// Assay's own protocol, as generated from `proto/assay/v1`.
 #[allow(
@@ -37,3 +50,14 @@ pub mod inference {
 /// All of the above as an encoded `FileDescriptorSet`, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/assay_descriptor.bin"));
+
+/// The longest text of a refusal in bytes. It travels in a header, where a byte may become three, and gRPC
+/// libraries read 8 KiB of headers; a longer one arrives as a broken connection.
+pub const LONGEST_REFUSAL: usize = 2 << 10;
+
+/// A refusal. Of a text that is too long, because it repeats what was sent or what a model raised, the
+/// beginning is told.
+#[must_use]
+pub fn refusal(code: Code, text: impl Into<String>) -> Status {
+    Status::new(code, bounded_text::beginning(text.into(), LONGEST_REFUSAL))
+}

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use assay_tests::{binaries, child::Child, python::aws_python, wait};
+use assay_tests::{binaries, child::Child, known_agent::KnownAgent, python::aws_python, wait};
 use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 
@@ -20,11 +20,20 @@ struct Bench {
     dir: TempDir,
     url: String,
     _running: Vec<Child>,
+    _known: Option<KnownAgent>,
     _alone: MutexGuard<'static, ()>,
 }
 
+/// Who runs the trials.
+enum Agent {
+    /// Measures a model host, and offers another as the endpoint `running`.
+    Real,
+    /// Reports what is known in advance.
+    Known,
+}
+
 impl Bench {
-    fn new() -> Self {
+    fn new(agent: Agent) -> Self {
         static ALONE: Mutex<()> = Mutex::new(());
         // What runs here measures, and would disturb its neighbours.
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,22 +58,15 @@ impl Bench {
                 .env("NO_PROXY", "127.0.0.1"),
         );
         let url = server.listening(LIMIT);
-        let mut endpoint = Child::start(
-            "assay-host serve",
-            Command::new(binaries::assay_host())
-                .arg("serve")
-                .arg(dir.path().join("mlp.pt"))
-                .args(["--listen", "127.0.0.1:0", "--input", MLP_INPUT]),
-        );
-        let running = format!("running={}/invocations", endpoint.listening(LIMIT));
-        let agent = Child::start(
-            "assay-agent run",
-            Command::new(binaries::assay_agent())
-                .args(["run", "--server", &url, "--name", "only", "--emulate"])
-                .args(["--endpoint", &running, "--cache-dir"])
-                .arg(dir.path().join("cache")),
-        );
-        let bench = Self { dir, url, _running: vec![s3, server, endpoint, agent], _alone: alone };
+        let mut running = vec![s3, server];
+        let known = match agent {
+            Agent::Known => Some(KnownAgent::attach(&url)),
+            Agent::Real => {
+                running.extend(real_agent(dir.path(), &url));
+                None
+            }
+        };
+        let bench = Self { dir, url, _running: running, _known: known, _alone: alone };
         wait::until("the agent to attach", LIMIT, || {
             bench
                 .assay(&["agents", "list", "-o", "json"])
@@ -89,6 +91,19 @@ impl Bench {
     fn run(&self, name: &str, arguments: &[&str]) -> String {
         finish(name, script(name).arg(&self.url).args(arguments))
     }
+}
+
+/// A host that runs already, and the agent that offers it as `running`.
+fn real_agent(dir: &Path, url: &str) -> [Child; 2] {
+    let mut host = Command::new(binaries::assay_host());
+    host.arg("serve").arg(dir.join("mlp.pt"));
+    host.args(["--listen", "127.0.0.1:0", "--input", MLP_INPUT]);
+    let mut endpoint = Child::start("assay-host serve", &mut host);
+    let running = format!("running={}/invocations", endpoint.listening(LIMIT));
+    let mut agent = Command::new(binaries::assay_agent());
+    agent.args(["run", "--server", url, "--name", "only", "--emulate", "--endpoint", &running]);
+    agent.arg("--cache-dir").arg(dir.join("cache"));
+    [endpoint, Child::start("assay-agent run", &mut agent)]
 }
 
 fn script(name: &str) -> Command {
@@ -137,9 +152,11 @@ fn append<W: std::io::Write>(archive: &mut tar::Builder<W>, name: &str, body: &[
     archive.append_data(&mut header, name, body).unwrap();
 }
 
+const S3_FILES: [&str; 2] = ["s3://assay/model.tar.gz", "s3://assay/payload.tar.gz"];
+
 #[test]
 fn boto3_goes_through_the_whole_page_and_shares_its_jobs_with_assay() {
-    let bench = Bench::new();
+    let bench = Bench::new(Agent::Real);
     bench.assay(&[
         "recommend",
         "mlp.pt",
@@ -152,17 +169,10 @@ fn boto3_goes_through_the_whole_page_and_shares_its_jobs_with_assay() {
         "--detach",
     ]);
     let (model, payload) = (bench.file_url("mlp.pt"), bench.file_url("payload.tar.gz"));
+    let [s3_model, s3_payload] = S3_FILES;
     let assay = binaries::assay();
-    let said = bench.run(
-        "boto3_flow.py",
-        &[
-            "s3://assay/model.tar.gz",
-            "s3://assay/payload.tar.gz",
-            &model,
-            &payload,
-            assay.to_str().unwrap(),
-        ],
-    );
+    let arguments = [s3_model, s3_payload, &model, &payload, assay.to_str().unwrap(), "real"];
+    let said = bench.run("boto3_flow.py", &arguments);
     for operation in
         ["CreateInferenceRecommendationsJob", "DescribeInferenceRecommendationsJob", "GetLogEvents"]
     {
@@ -172,12 +182,25 @@ fn boto3_goes_through_the_whole_page_and_shares_its_jobs_with_assay() {
 
 #[test]
 fn the_aws_command_line_creates_describes_lists_and_stops_jobs() {
-    let bench = Bench::new();
+    let bench = Bench::new(Agent::Real);
     bench.run("cli_flow.py", &[&bench.file_url("model.tar.gz"), &bench.file_url("payload.tar.gz")]);
 }
 
 #[test]
 fn right_size_of_the_python_sdk_returns_what_was_measured() {
-    let bench = Bench::new();
-    bench.run("sdk_flow.py", &[&bench.file_url("mlp.pt"), &bench.file_url("payload.tar.gz")]);
+    let bench = Bench::new(Agent::Real);
+    let (model, payload) = (bench.file_url("mlp.pt"), bench.file_url("payload.tar.gz"));
+    bench.run("sdk_flow.py", &[&model, &payload, "real"]);
+}
+
+/// Where nothing is measured, nothing may excuse a missing recommendation or another digit.
+#[test]
+fn boto3_and_the_python_sdk_are_told_known_figures_to_the_digit() {
+    let bench = Bench::new(Agent::Known);
+    let (model, payload) = (bench.file_url("mlp.pt"), bench.file_url("payload.tar.gz"));
+    let [s3_model, s3_payload] = S3_FILES;
+    let assay = binaries::assay();
+    let arguments = [s3_model, s3_payload, &model, &payload, assay.to_str().unwrap(), "known"];
+    bench.run("boto3_flow.py", &arguments);
+    bench.run("sdk_flow.py", &[&model, &payload, "known"]);
 }

@@ -7,6 +7,7 @@ mod bad_input;
 mod exactly;
 mod faults;
 mod fleet;
+mod known;
 mod operators;
 mod process_tree;
 mod recommend;

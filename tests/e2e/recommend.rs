@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     process_tree::{self, Process},
-    workbench::{LIMIT, MLP_INPUT, Workbench, measured, run},
+    workbench::{LIMIT, MLP_INPUT, Workbench, run},
 };
 
 fn entries<'a>(report: &'a Value, list: &str) -> &'a Vec<Value> {
@@ -94,27 +94,6 @@ fn a_constraint_that_nothing_meets_ends_with_its_own_exit_code() {
         entries(&report, "rejected")[0]["reason"].as_str().unwrap().contains("p99"),
         "{report:#}"
     );
-}
-
-#[test]
-fn without_any_price_the_ranking_is_by_throughput_and_says_so() {
-    let bench = Workbench::new();
-    let model = bench.model("mlp");
-    let run = run(bench.recommend_briefly(&model).args([
-        "--input",
-        MLP_INPUT,
-        "--instance-types",
-        "own.small=1x2GiB",
-        "-o",
-        "json",
-    ]));
-    assert!([0, 1].contains(&run.code), "{}\n{}", run.stdout, run.stderr);
-    let report = run.json();
-    let entry = &measured(&report)[0];
-    assert!(entry.get("cost_per_inference_usd").is_none(), "{entry:#}");
-    if run.code == 0 {
-        assert!(report["warnings"].to_string().contains("no price"), "{:#}", report["warnings"]);
-    }
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! Agents die, or the network between them and the coordinator does.
 
 use assay_proto::v1::{acknowledge::What, coordinator_message, job_event::Event};
-use assay_tests::wait::until_async;
+use assay_tests::{
+    agent_stream::{step_finished, trial_finished},
+    wait::until_async,
+};
 
 use crate::{
     coordinator::{Coordinator, PATIENCE, Terms},
-    figures::{cancelled, job, measured, step},
+    figures::{cancelled, job, measured, registration, step},
     fleet::Fleet,
     network::{Network, Way},
     record,
     scripted_agent::ScriptedAgent,
-    stream::{registration, step_finished, trial_finished},
 };
 
 #[tokio::test]

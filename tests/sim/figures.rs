@@ -4,18 +4,17 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use assay_measure::{
-    configuration::{Configuration, Graph},
+    configuration::Graph,
     environment::BaseEnvironment,
-    hardware::{HostFacts, Utilization},
+    hardware::Utilization,
     job::{CandidateType, JobSpec, JobSubject, ResourceLimits, Sweep},
-    latency::Latency,
-    outcome::{HarnessFigures, StepResult, TrialOutcome, TrialResult},
-    search::{Answer, Confirmation, Estimate, LimitedBy, Mode, Purpose},
+    outcome::{StepResult, TrialOutcome},
+    search::Mode,
     trial::{ArtifactRef, Payload},
-    units::{Bytes, Rate},
-    validity::Validity,
+    units::Bytes,
 };
 use assay_proto::v1;
+use assay_tests::{agent_stream, known_figures};
 use sha2::{Digest, Sha256};
 
 pub(crate) const MODEL: &[u8] = b"a model, for all that the coordinator knows";
@@ -67,33 +66,9 @@ pub(crate) fn job(name: &str, trials: u32) -> v1::JobSpec {
     .into()
 }
 
-pub(crate) fn host() -> HostFacts {
-    HostFacts {
-        cpu_model: "test".to_owned(),
-        vcpus: 4,
-        memory_bytes: Bytes::gib(8),
-        architecture: "x86_64".to_owned(),
-        ..HostFacts::default()
-    }
-}
-
 pub(crate) fn step(mark: u64, index: u32) -> v1::StepResult {
-    StepResult {
-        index,
-        purpose: Purpose::Staircase,
-        users: Some(index + 1),
-        offered: None,
-        achieved: Rate::per_second(40.0).unwrap(),
-        started: Duration::ZERO,
-        duration: Duration::from_millis(1500),
-        latency: Some(latency()),
-        failed_calls: 0,
-        missed_calls: None,
-        accepted: None,
-        utilization: Utilization::default(),
-        histogram: mark.to_le_bytes().to_vec(),
-    }
-    .into()
+    let histogram = mark.to_le_bytes().to_vec();
+    StepResult { histogram, ..known_figures::step(index, 40.0, Utilization::default()) }.into()
 }
 
 pub(crate) fn mark_of_step(step: &v1::StepResult) -> u64 {
@@ -114,53 +89,10 @@ pub(crate) fn cancelled(by: &str) -> v1::TrialOutcome {
 
 /// A measurement that can be believed.
 pub(crate) fn measured(mark: u64) -> v1::TrialOutcome {
-    let rate = |per_second| Rate::per_second(per_second).unwrap();
-    let estimate = Estimate { value: rate(40.0), low: rate(39.0), high: rate(41.0) };
-    TrialOutcome::Measured(Box::new(TrialResult {
-        answer: Some(Answer {
-            capacity: estimate,
-            plateau: estimate,
-            plateau_users: 1,
-            limited_by: LimitedBy::Saturation,
-            confirmation: Confirmation::NotNeeded,
-            answer_steps: vec![0],
-            drift: None,
-            precise: true,
-            samples: 600,
-            out_of_time: false,
-        }),
-        stopped_by: None,
-        latency: Some(latency()),
-        utilization: Utilization::default(),
-        idle: None,
-        validity: Validity::from_findings(Vec::new()),
-        host: host(),
-        limits_in_force: Vec::new(),
-        configuration: Some(Configuration::cpu(NonZeroU32::MIN, NonZeroU32::MIN)),
-        harness: HarnessFigures::default(),
-        energy_j_per_inference: None,
-        output_deviation: None,
-        comparison_failure: None,
-        remarks: Vec::new(),
-        nan_outputs: 0,
-        calls: mark,
-        failed_calls: 0,
-        first_error: None,
-        ready_after: Duration::from_secs(1),
-        took: Duration::from_secs(30),
-    }))
-    .into()
+    TrialOutcome::Measured(Box::new(known_figures::measured(40.0, mark))).into()
 }
 
-fn latency() -> Latency {
-    Latency {
-        count: 60,
-        mean_us: 25_000.5,
-        p50_us: 25_000,
-        p90_us: 26_000,
-        p95_us: 27_000,
-        p99_us: 28_000,
-        p999_us: 29_000,
-        max_us: 30_000,
-    }
+/// An agent of this name on a host of its own.
+pub(crate) fn registration(name: &str, host_fingerprint: &str) -> v1::Register {
+    agent_stream::registration(name, TYPE, host_fingerprint)
 }

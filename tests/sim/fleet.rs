@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     coordinator::{Coordinator, Terms},
+    figures::registration,
     honest_agent::HonestAgent,
     ledger::Ledger,
     network::Network,
-    stream::registration,
 };
 
 pub(crate) struct Fleet {

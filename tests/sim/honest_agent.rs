@@ -10,6 +10,7 @@ use std::{
 };
 
 use assay_proto::v1::{self, acknowledge::What, agent_message, coordinator_message};
+use assay_tests::agent_stream::{Stream, heartbeat, held, step_finished, trial_finished};
 use tokio::{
     task::{AbortHandle, JoinSet},
     time::{MissedTickBehavior, interval, sleep},
@@ -18,7 +19,6 @@ use tokio::{
 use crate::{
     figures::{cancelled, measured, step},
     ledger::{Ledger, Mark},
-    stream::{Stream, heartbeat, held, step_finished, trial_finished},
 };
 
 const STEP_TAKES: Duration = Duration::from_millis(4);

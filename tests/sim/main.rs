@@ -18,4 +18,3 @@ mod random;
 mod record;
 mod restarts;
 mod scripted_agent;
-mod stream;

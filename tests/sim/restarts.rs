@@ -1,6 +1,7 @@
 //! The coordinator dies between any two of its steps, and another goes on with its data.
 
 use assay_proto::v1::job_event::Event;
+use assay_tests::agent_stream::{step_finished, trial_finished};
 
 use crate::{
     coordinator::{Coordinator, Terms},
@@ -9,7 +10,6 @@ use crate::{
     network::{Network, Way},
     record,
     scripted_agent::ScriptedAgent,
-    stream::{step_finished, trial_finished},
 };
 
 async fn crash_and_restart(coordinator: &Coordinator, network: &Network) {

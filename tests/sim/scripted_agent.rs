@@ -3,13 +3,15 @@
 use std::{collections::VecDeque, time::Duration};
 
 use assay_proto::v1::{self, agent_message, coordinator_message};
-use assay_tests::wait::until_async;
+use assay_tests::{
+    agent_stream::{Stream, heartbeat, held, step_finished, trial_finished},
+    wait::until_async,
+};
 
 use crate::{
     coordinator::{PATIENCE, within},
-    figures::{measured, step},
+    figures::{measured, registration, step},
     network::Network,
-    stream::{Stream, heartbeat, held, registration, step_finished, trial_finished},
 };
 
 const BEAT: Duration = Duration::from_millis(50);

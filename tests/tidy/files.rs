@@ -53,6 +53,32 @@ fn hidden_tests(files: &[TextFile]) -> Vec<String> {
     complaints
 }
 
+/// gRPC statuses that are made elsewhere than where their text, which may be of any length, is cut.
+fn uncut_refusals(files: &[TextFile]) -> Vec<String> {
+    const CUT: &str = "proto/src/lib.rs";
+    let shipped = |file: &&TextFile| {
+        file.is_rust()
+            && file.path.contains("/src/")
+            && !file.path.starts_with("tests/")
+            && !is_test_module(&file.path)
+            && file.path != CUT
+    };
+    let makes_one = |text: &str| {
+        let constructor = text.split('(').next().unwrap_or_default();
+        let lower_case = constructor.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        lower_case && !constructor.is_empty() && constructor != "from"
+    };
+    let complaints_of = |file: &TextFile| {
+        let code = code_only(file.text.split("#[cfg(test)]").next().unwrap_or_default());
+        let of_tonic = |at: usize| !code[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+        let found = code
+            .match_indices("Status::")
+            .filter(|(at, name)| of_tonic(*at) && makes_one(&code[at + name.len()..]));
+        vec![format!("{}: a Status that is not made by refusal()", file.path); found.count()]
+    };
+    files.iter().filter(shipped).flat_map(complaints_of).collect()
+}
+
 /// Where things lie on one machine, and how one machine reaches a registry. Put together from parts
 /// so that this file does not contain them.
 fn machine_words() -> Vec<String> {
@@ -115,6 +141,15 @@ fn no_file_names_a_machine_or_a_mirror() {
     let files = repository::text_files();
     assert_none(&machine_traces(&files));
     assert_none(&foreign_registries(&files));
+}
+
+#[test]
+fn every_refusal_over_grpc_is_cut_to_what_arrives() {
+    assert_none(&uncut_refusals(&repository::text_files()));
+    let complaints_of = |code: &str| uncut_refusals(&[TextFile::new("a/src/b.rs", code)]).len();
+    assert_eq!(complaints_of("Err(Status::internal(text))"), 1);
+    assert_eq!(complaints_of("tonic::Status::new(code, text)"), 1);
+    assert_eq!(complaints_of("ExitStatus::from_raw(1); JobStatus::Ended; Status::from(error)"), 0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{num::NonZeroU32, process::ExitCode};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::{checkout::Checkout, console::Console, demo, libtorch, process};
+use crate::{checkout::Checkout, console::Console, demo, libtorch};
 use model::Model;
 
 mod agreement;
@@ -23,7 +23,6 @@ mod known;
 mod load;
 mod model;
 mod overhead;
-mod payload;
 mod quiet;
 mod recommend;
 mod repeat;
@@ -89,10 +88,27 @@ pub(crate) struct Arguments {
     no_write: bool,
 }
 
-impl Arguments {
+/// What every subject is measured with.
+#[derive(Debug, Clone, Copy)]
+struct Bench<'a> {
+    checkout: &'a Checkout,
+    console: Console,
+    arguments: &'a Arguments,
+}
+
+impl Bench<'_> {
     /// The models asked for, or else those.
     fn models_or(&self, usual: &[Model]) -> Vec<Model> {
-        if self.models.is_empty() { usual.to_vec() } else { self.models.clone() }
+        let asked = &self.arguments.models;
+        if asked.is_empty() { usual.to_vec() } else { asked.clone() }
+    }
+
+    fn rounds(&self) -> u32 {
+        self.arguments.rounds.get()
+    }
+
+    fn say(&self, line: &str) {
+        self.console.say(line);
     }
 }
 
@@ -111,22 +127,23 @@ pub(crate) fn run(
         demo::build_release(checkout, console)?;
         build_examples(checkout)?;
     }
+    let bench = Bench { checkout, console, arguments };
     for subject in &arguments.subjects {
         // Simulated time and processor time do not mind a busy machine.
         let minds = *subject != Subject::Search;
         let warning = if minds { quiet::warning()? } else { None };
         let mut section = match subject {
-            Subject::Host => host::measure(checkout, console, arguments)?,
-            Subject::Known => known::measure(checkout, console, arguments)?,
-            Subject::Repeat => repeat::measure(checkout, console, arguments)?,
-            Subject::Recommend => recommend::measure(checkout, console, arguments)?,
-            Subject::Load => load::measure(checkout, console, arguments)?,
-            Subject::Agreement => agreement::measure(checkout, console, arguments)?,
-            Subject::Sampler => sampler::measure(checkout, console, arguments)?,
-            Subject::Api => api::measure(checkout, console, arguments)?,
-            Subject::Startup => startup::measure(checkout, console, arguments)?,
-            Subject::Search => search::measure(checkout, console)?,
-            Subject::FirstRun => first_run::measure(checkout, console)?,
+            Subject::Host => host::measure(&bench)?,
+            Subject::Known => known::measure(&bench)?,
+            Subject::Repeat => repeat::measure(&bench)?,
+            Subject::Recommend => recommend::measure(&bench)?,
+            Subject::Load => load::measure(&bench)?,
+            Subject::Agreement => agreement::measure(&bench)?,
+            Subject::Sampler => sampler::measure(&bench)?,
+            Subject::Api => api::measure(&bench)?,
+            Subject::Startup => startup::measure(&bench)?,
+            Subject::Search => search::measure(&bench)?,
+            Subject::FirstRun => first_run::measure(&bench)?,
         };
         if let Some(warning) = warning {
             section.body = format!("{warning}\n\n{}", section.body);
@@ -141,10 +158,7 @@ pub(crate) fn run(
 
 /// Programs that only benchmarks use.
 fn build_examples(checkout: &Checkout) -> Result<()> {
-    let mut build = checkout.cargo();
-    build.args(["build", "--release", "-q", "-p", "assay-agent"]);
-    for example in ["confined_host", "echo_server", "sampler_cost"] {
-        build.args(["--example", example]);
-    }
-    process::run(&mut build)
+    checkout.run_cargo(
+        "build --release -q -p assay-agent --example confined_host --example echo_server --example sampler_cost",
+    )
 }

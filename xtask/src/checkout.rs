@@ -9,6 +9,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::process;
+
 /// What would make a program of ours find other files, servers or formats than it would by itself.
 const LEADS_ELSEWHERE: [&str; 6] =
     ["LD_LIBRARY_PATH", "LIBTORCH", "ASSAY_SERVER", "ASSAY_OUTPUT", "ASSAY_AGENT", "ASSAY_HOST"];
@@ -84,6 +86,11 @@ impl Checkout {
             }
         }
         command
+    }
+
+    /// Runs cargo with these words and wants success.
+    pub(crate) fn run_cargo(&self, words: &str) -> Result<()> {
+        process::run(self.cargo().args(words.split(' ')))
     }
 
     /// A libtorch that the user named, as opposed to the default one in the checkout.

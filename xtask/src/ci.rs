@@ -4,21 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::{checkout::Checkout, console::Console, libtorch, process, test_run};
+use crate::{checkout::Checkout, console::Console, libtorch, test_run};
 
 /// Format, lints, tests; the cheapest first.
 pub(crate) fn run(checkout: &Checkout, console: Console) -> Result<ExitCode> {
     console.say("cargo fmt");
-    process::run(checkout.cargo().args(["fmt", "--all", "--check"]))?;
+    checkout.run_cargo("fmt --all --check")?;
     libtorch::ensure(checkout, console)?;
     console.say("cargo clippy");
-    process::run(checkout.cargo().args([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    checkout.run_cargo("clippy --workspace --all-targets -- -D warnings")?;
     test_run::run(checkout, console, &test_run::Arguments::default())
 }

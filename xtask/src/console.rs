@@ -1,6 +1,6 @@
 //! What a person sees while a task works: one line per phase, and a moving one on a terminal.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 
 /// The terminal or log behind stderr.
 #[derive(Debug, Clone, Copy)]
@@ -45,8 +45,25 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// Hands a file on piece by piece, to its end.
+    pub(crate) fn pieces(
+        &mut self,
+        input: &mut impl Read,
+        mut take: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            let length = input.read(&mut buffer)?;
+            if length == 0 {
+                return Ok(());
+            }
+            take(&buffer[..length])?;
+            self.advance(length as u64);
+        }
+    }
+
     /// Adds to what is done, and redraws when the whole percentage changed.
-    pub(crate) fn advance(&mut self, bytes: u64) {
+    fn advance(&mut self, bytes: u64) {
         self.done_bytes += bytes;
         let percent = (self.done_bytes * 100).checked_div(self.total_bytes).unwrap_or(100);
         if self.terminal && self.shown_percent != Some(percent) {

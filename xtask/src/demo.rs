@@ -2,14 +2,14 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    path::PathBuf,
     process::{Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{checkout::Checkout, console::Console, libtorch, process};
+use crate::{checkout::Checkout, console::Console, files, libtorch, process};
 
 /// Two shapes at least: the first two types are 2 vCPU each, the third is a machine of one's own.
 const INSTANCE_TYPES: &str = "ml.c5.large,ml.m5.large,onprem.small=1x2GiB@0.05";
@@ -77,23 +77,13 @@ fn calibrate(checkout: &Checkout, console: Console) -> Result<()> {
 /// are optimized enough to measure a network of some milliseconds; small models want `--release`.
 fn build(checkout: &Checkout, console: Console) -> Result<()> {
     console.say("building assay, assay-agent and assay-host");
-    process::run(checkout.cargo().args(["build", "--workspace", "--bins"]))
+    checkout.run_cargo("build --workspace --bins")
 }
 
 /// The three binaries as users get them.
 pub(crate) fn build_release(checkout: &Checkout, console: Console) -> Result<()> {
     console.say("building assay, assay-agent and assay-host (release)");
-    process::run(checkout.cargo().args([
-        "build",
-        "--release",
-        "--bins",
-        "-p",
-        "assay",
-        "-p",
-        "assay-agent",
-        "-p",
-        "assay-host",
-    ]))
+    checkout.run_cargo("build --release --bins -p assay -p assay-agent -p assay-host")
 }
 
 /// Has the host write one of its built-in models; the same bytes every time.
@@ -102,9 +92,9 @@ pub(crate) fn reference_model(
     console: Console,
     mut host: Command,
     name: &str,
-) -> Result<std::path::PathBuf> {
+) -> Result<PathBuf> {
     let folder = checkout.target_dir().join("demo");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    files::create_dir(&folder)?;
     let path = folder.join(format!("{name}.pt"));
     console.say(&format!("writing the reference model {}", path.display()));
     process::capture(host.args(["reference", name, "--out"]).arg(&path))?;

@@ -47,11 +47,6 @@ fn usual_hint(error: &anyhow::Error) -> Option<String> {
         .then(|| "free about 3 GiB on this disk (libtorch, its wheels, the build) and run the same command again".to_owned())
 }
 
-/// Prints [`describe`] to stderr.
-pub(crate) fn print(error: &anyhow::Error) {
-    eprint!("{}", describe(error));
-}
-
 #[cfg(test)]
 mod tests {
     use anyhow::{Context, anyhow};

@@ -1,15 +1,14 @@
 //! `cargo xtask fuzz`: asks what nobody would, for as long as one likes. CI runs one round of the same test.
 
 use std::{
-    fs,
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::{checkout::Checkout, console::Console, process};
+use crate::{checkout::Checkout, console::Console, files, process};
 
 /// What can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -41,21 +40,12 @@ pub(crate) fn run(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seed = arguments.seed.unwrap_or(now.as_secs());
     let failures = checkout.target_dir().join("fuzz");
-    fs::create_dir_all(&failures).with_context(|| format!("cannot make {}", failures.display()))?;
+    files::create_dir(&failures)?;
     console.say(&format!("{} minutes from seed {seed}", arguments.minutes));
     console.say(&format!("failing requests are left in {}", failures.display()));
     let mut test = checkout.cargo();
     // Without optimization: overflows and broken assumptions panic here.
-    test.args([
-        "test",
-        "-q",
-        "-p",
-        "assay-server",
-        "--lib",
-        "whatever_is_asked",
-        "--",
-        "--nocapture",
-    ]);
+    test.args("test -q -p assay-server --lib whatever_is_asked -- --nocapture".split(' '));
     test.env("ASSAY_FUZZ_SECONDS", (arguments.minutes * 60).to_string());
     test.env("ASSAY_FUZZ_SEED", seed.to_string()).env("ASSAY_FUZZ_FAILURES", &failures);
     process::run(&mut test)?;

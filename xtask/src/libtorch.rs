@@ -5,7 +5,7 @@
 //! the RPATH inside them resolves; `libtorch.so` is made to load without CUDA ([`umbrella`]). A stamp written last tells a whole set-up from a broken one.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::{checkout::Checkout, console::Console, failure::Hinted};
+use crate::{checkout::Checkout, console::Console, failure::Hinted, files};
 
 mod fetch;
 mod stamp;
@@ -59,8 +59,7 @@ pub(crate) fn ensure(checkout: &Checkout, console: Console) -> Result<PathBuf> {
 
 fn check_given(dir: &Path) -> Result<()> {
     let header = dir.join("include/torch/headeronly/version.h");
-    let found = fs::read_to_string(&header)
-        .with_context(|| format!("cannot read {}", header.display()))
+    let found = files::read(&header)
         .and_then(|text| {
             version_of_header(&text)
                 .with_context(|| format!("{} names no version", header.display()))
@@ -101,11 +100,14 @@ fn ensure_in(dir: &Path, console: Console) -> Result<PathBuf> {
     if stamp::is_whole(dir, wheels) {
         return Ok(dir.join("torch"));
     }
-    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    files::create_dir(dir)?;
     let _lock = lock(dir, console)?;
     // Somebody else may have finished while we waited for the lock.
     if !stamp::is_whole(dir, wheels) {
-        remove_leftovers(dir)?;
+        // What an interrupted run left: only under the lock, so nobody is using it.
+        for leftover in [fetch::UNFINISHED, unpack::UNFINISHED] {
+            files::remove_dir(&dir.join(leftover))?;
+        }
         let kept = fetch::Fetch::new(dir, console).all(wheels)?;
         unpack::replace(dir, wheels, &kept, console)?;
     }
@@ -123,20 +125,10 @@ fn lock(dir: &Path, console: Console) -> Result<File> {
     Ok(file)
 }
 
-/// What an interrupted run left: only under the lock, so nobody is using it.
-fn remove_leftovers(dir: &Path) -> Result<()> {
-    for name in [fetch::UNFINISHED, unpack::UNFINISHED] {
-        let path = dir.join(name);
-        if path.exists() {
-            fs::remove_dir_all(&path)
-                .with_context(|| format!("cannot remove {}", path.display()))?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -16,6 +16,7 @@ mod ci;
 mod console;
 mod demo;
 mod failure;
+mod files;
 mod fuzz;
 mod libtorch;
 mod process;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     match run(task) {
         Ok(code) => code,
         Err(error) => {
-            failure::print(&error);
+            eprint!("{}", failure::describe(&error));
             ExitCode::FAILURE
         }
     }

@@ -3,7 +3,11 @@
 //! Only the `id` of a call comes back. The connection's window is obeyed, streams' own are not: no
 //! answer is larger than the smallest window that a client starts with.
 
-use assay_agent::load::frames::{self, Frame, FrameReader, Kind, TooLong};
+use std::rc::Rc;
+
+use assay_agent::load::frames::{
+    self, FIRST_WINDOW, Frame, FrameReader, Kind, REOPEN_AFTER, TooLong, WIDEST_WINDOW,
+};
 use assay_proto::inference::{
     DataType, InferStatistics, ModelConfig, ModelConfigResponse, ModelInferResponse, ModelInput,
     ModelMetadataResponse, ModelOutput, ModelReadyResponse, ModelStatistics,
@@ -22,50 +26,18 @@ const OUTPUT_BYTES: usize = 16;
 const ANSWERED: &[u8] = b"\x88\x0f\x10\x10application/grpc";
 const SUCCEEDED: &[u8] = b"\x00\x0bgrpc-status\x010";
 const UNIMPLEMENTED: &[u8] = b"\x88\x0f\x10\x10application/grpc\x00\x0bgrpc-status\x0212";
-const SETTING_STREAMS: u16 = 3;
-const SETTING_WINDOW: u16 = 4;
 const STREAMS: u32 = 1024;
 const WINDOW: u32 = 16 << 20;
-const WIDEST_WINDOW: u32 = 0x7fff_ffff;
-const FIRST_WINDOW: u32 = 65_535;
-const REOPEN_AFTER: u32 = 1 << 30;
 const MESSAGE_LIMIT: usize = 16 << 20;
 const MESSAGE_PREFIX: usize = 5;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Method {
-    ServerLive,
-    ServerReady,
-    ModelReady,
-    ServerMetadata,
-    ModelMetadata,
-    ModelConfig,
-    ModelStatistics,
-    ModelInfer,
-    Other,
-}
-
-impl Method {
-    fn of(path: &[u8]) -> Self {
-        match path.strip_prefix(b"/inference.GRPCInferenceService/").unwrap_or_default() {
-            b"ServerLive" => Self::ServerLive,
-            b"ServerReady" => Self::ServerReady,
-            b"ModelReady" => Self::ModelReady,
-            b"ServerMetadata" => Self::ServerMetadata,
-            b"ModelMetadata" => Self::ModelMetadata,
-            b"ModelConfig" => Self::ModelConfig,
-            b"ModelStatistics" => Self::ModelStatistics,
-            b"ModelInfer" => Self::ModelInfer,
-            _ => Self::Other,
-        }
-    }
-}
+const SERVICE: &[u8] = b"/inference.GRPCInferenceService/";
 
 /// A call whose message has not arrived as a whole.
 #[derive(Debug)]
 struct Call {
     stream: u32,
-    method: Method,
+    path: Rc<[u8]>,
     message: Vec<u8>,
 }
 
@@ -81,7 +53,7 @@ pub(crate) struct Grpc {
 struct Conversation {
     headers: HeaderBlocks,
     /// The last header block that left the table as it was, and what it asked for.
-    last: Option<(Vec<u8>, Method)>,
+    last: Option<(Vec<u8>, Rc<[u8]>)>,
     /// A header block that continues.
     block: Option<Vec<u8>>,
     calls: Vec<Call>,
@@ -105,14 +77,8 @@ impl From<TooLong> for Nonsense {
 
 impl Protocol for Grpc {
     fn new(out: &mut Vec<u8>) -> Self {
-        let mut settings = Vec::new();
-        for (key, value) in [(SETTING_STREAMS, STREAMS), (SETTING_WINDOW, WINDOW)] {
-            settings.extend(key.to_be_bytes());
-            settings.extend(value.to_be_bytes());
-        }
-        frames::push(out, Kind::Settings, 0, 0, &settings);
-        let wider = WIDEST_WINDOW - FIRST_WINDOW;
-        frames::push(out, Kind::WindowUpdate, 0, 0, &wider.to_be_bytes());
+        let settings = [(frames::SETTING_STREAMS, STREAMS), (frames::SETTING_WINDOW, WINDOW)];
+        frames::push_opening(out, &settings);
         Self {
             preface_left: frames::PREFACE.len(),
             reader: FrameReader::default(),
@@ -182,15 +148,15 @@ impl Conversation {
 
     fn begin(&mut self, stream: u32, block: &[u8]) -> Result<(), Nonsense> {
         let known = self.last.as_ref().filter(|(last, _)| last == block);
-        let method = if let Some((_, method)) = known {
-            *method
+        let path = if let Some((_, path)) = known {
+            Rc::clone(path)
         } else {
             let fields = self.headers.read(block).ok_or(Nonsense)?;
-            let method = Method::of(&fields.path.unwrap_or_default());
-            self.last = fields.changes_nothing.then(|| (block.to_vec(), method));
-            method
+            let path: Rc<[u8]> = fields.path.unwrap_or_default().into();
+            self.last = fields.changes_nothing.then(|| (block.to_vec(), Rc::clone(&path)));
+            path
         };
-        self.calls.push(Call { stream, method, message: Vec::new() });
+        self.calls.push(Call { stream, path, message: Vec::new() });
         Ok(())
     }
 
@@ -216,7 +182,7 @@ impl Conversation {
             call.message.extend_from_slice(content);
             &call.message
         };
-        match self.message(call.method, message.get(MESSAGE_PREFIX..).unwrap_or_default()) {
+        match self.message(&call.path, message.get(MESSAGE_PREFIX..).unwrap_or_default()) {
             Some(message) => self.answer(call.stream, message, out),
             None => {
                 let flags = frames::END_HEADERS | frames::END_STREAM;
@@ -241,9 +207,9 @@ impl Conversation {
     }
 
     /// The answer's message with its prefix; `None` for methods that are not there.
-    fn message(&mut self, method: Method, request: &[u8]) -> Option<Vec<u8>> {
-        Some(match method {
-            Method::ModelInfer => {
+    fn message(&mut self, path: &[u8], request: &[u8]) -> Option<Vec<u8>> {
+        Some(match path.strip_prefix(SERVICE)? {
+            b"ModelInfer" => {
                 self.inferences += 1;
                 let mut message = Vec::with_capacity(MESSAGE_PREFIX + self.inferred.len() + 32);
                 message.extend_from_slice(&[0; MESSAGE_PREFIX]);
@@ -252,18 +218,18 @@ impl Conversation {
                 message.extend_from_slice(id_field(request));
                 prefixed(message)
             }
-            Method::ServerLive => framed(&ServerLiveResponse { live: true }),
-            Method::ServerReady => framed(&ServerReadyResponse { ready: true }),
-            Method::ModelReady => framed(&ModelReadyResponse { ready: true }),
-            Method::ServerMetadata => framed(&ServerMetadataResponse {
+            b"ServerLive" => framed(&ServerLiveResponse { live: true }),
+            b"ServerReady" => framed(&ServerReadyResponse { ready: true }),
+            b"ModelReady" => framed(&ModelReadyResponse { ready: true }),
+            b"ServerMetadata" => framed(&ServerMetadataResponse {
                 name: "echo_server".to_owned(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 extensions: vec!["model_configuration".to_owned(), "statistics".to_owned()],
             }),
-            Method::ModelMetadata => framed(&metadata()),
-            Method::ModelConfig => framed(&ModelConfigResponse { config: Some(config()) }),
-            Method::ModelStatistics => framed(&statistics(self.inferences)),
-            Method::Other => return None,
+            b"ModelMetadata" => framed(&metadata()),
+            b"ModelConfig" => framed(&ModelConfigResponse { config: Some(config()) }),
+            b"ModelStatistics" => framed(&statistics(self.inferences)),
+            _ => return None,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use assay_agent::load::hpack::{huffman_decoded, integer};
+use assay_agent::load::hpack::{integer, string};
 
 const STATIC_ENTRIES: usize = 61;
 const TABLE_SIZE: usize = 4096;
@@ -133,9 +133,5 @@ fn position(block: &mut &[u8], prefix: u8) -> Option<usize> {
 }
 
 fn text(block: &mut &[u8]) -> Option<Vec<u8>> {
-    let huffman = block.first()? & 0x80 != 0;
-    let length = position(block, 7)?;
-    let (bytes, rest) = block.split_at_checked(length)?;
-    *block = rest;
-    if huffman { huffman_decoded(bytes) } else { Some(bytes.to_vec()) }
+    string(block)?.decoded()
 }

@@ -27,8 +27,8 @@ pub(super) struct Download {
 pub(super) struct Written {
     file: NamedTempFile,
     place: PathBuf,
-    length: u64,
-    checksum: String,
+    pub(super) length: u64,
+    pub(super) checksum: String,
 }
 
 impl Download {
@@ -57,14 +57,6 @@ impl Download {
 }
 
 impl Written {
-    pub(super) fn length(&self) -> u64 {
-        self.length
-    }
-
-    pub(super) fn checksum(&self) -> &str {
-        &self.checksum
-    }
-
     /// Makes the file durable and gives it its name.
     pub(super) fn keep(self) -> io::Result<()> {
         self.file.as_file().sync_all()?;

@@ -1,5 +1,6 @@
 use std::cell::Cell;
 
+use assay_measure::ids::Sha256;
 use futures_util::stream;
 
 use super::*;
@@ -37,8 +38,8 @@ async fn an_artifact_is_fetched_once_and_found_afterwards() {
             })
             .await
             .unwrap();
-        assert_eq!(fs::read(found.path()).unwrap(), b"weights");
-        assert!(found.path().to_string_lossy().ends_with(".resnet18.pt"));
+        assert_eq!(fs::read(&found.path).unwrap(), b"weights");
+        assert!(found.path.to_string_lossy().ends_with(".resnet18.pt"));
     }
     assert_eq!(asked.get(), 1);
 }
@@ -73,17 +74,17 @@ async fn a_damaged_file_in_the_cache_is_fetched_again() {
     let folder = tempfile::tempdir().unwrap();
     let wanted = artifact("m.pt", b"weights");
     let cache = ArtifactCache::open(folder.path().to_owned(), Bytes::mib(1)).unwrap();
-    let path = cache.get(&wanted, || chunks(b"weights")).await.unwrap().path().to_owned();
+    let path = cache.get(&wanted, || chunks(b"weights")).await.unwrap().path.clone();
     for damage in [&b"weighTs"[..], b"wei"] {
         fs::write(&path, damage).unwrap();
         let found = cache.get(&wanted, || chunks(b"weights")).await.unwrap();
-        assert_eq!(fs::read(found.path()).unwrap(), b"weights");
+        assert_eq!(fs::read(&found.path).unwrap(), b"weights");
     }
     // The same by an agent that starts anew and has checked nothing yet.
     fs::write(&path, b"weighTs").unwrap();
     let cache = ArtifactCache::open(folder.path().to_owned(), Bytes::mib(1)).unwrap();
     let found = cache.get(&wanted, || chunks(b"weights")).await.unwrap();
-    assert_eq!(fs::read(found.path()).unwrap(), b"weights");
+    assert_eq!(fs::read(&found.path).unwrap(), b"weights");
 }
 
 #[tokio::test]
@@ -94,9 +95,9 @@ async fn the_least_recently_used_make_room_and_those_in_use_stay() {
         cache.get(&artifact(name, content), || chunks(content)).await.unwrap()
     };
     let first = get("a", b"aaaaaaaa").await;
-    let second = get("b", b"bbbbbbbb").await.path().to_owned();
-    let third = get("c", b"cccccccc").await.path().to_owned();
-    assert!(first.path().exists(), "a file in use was removed");
+    let second = get("b", b"bbbbbbbb").await.path.clone();
+    let third = get("c", b"cccccccc").await.path.clone();
+    assert!(first.path.exists(), "a file in use was removed");
     assert!(!second.exists() && third.exists());
     let huge = artifact("huge", &[0; 21]);
     let error = cache.get(&huge, || chunks(b"")).await.unwrap_err();
@@ -111,7 +112,7 @@ async fn two_that_fetch_the_same_file_both_get_it() {
     let wanted = artifact("m.pt", b"weights");
     let both = caches.each_ref().map(|cache| cache.get(&wanted, || chunks(b"weights")));
     for found in futures_util::future::join_all(both).await {
-        assert_eq!(fs::read(found.unwrap().path()).unwrap(), b"weights");
+        assert_eq!(fs::read(&found.unwrap().path).unwrap(), b"weights");
     }
     assert_eq!(files(folder.path()), 1);
 }

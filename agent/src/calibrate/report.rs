@@ -1,6 +1,6 @@
 //! Found against exact: the document `assay.calibration/1`, its table, and what it comes to.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use assay_measure::{
     known_queue::{KnownCapacity, KnownQueue, Method},
@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::Watched;
 use crate::{
     capacity::SearchRun,
-    report::{grouped, time},
+    report::{grouped, line, time},
 };
 
 /// So close to the truth is close enough, whatever the interval says.
@@ -113,10 +113,7 @@ impl CalibrationReport {
     #[must_use]
     pub fn table(&self) -> String {
         let mut text = String::new();
-        let mut line = |label: &str, value: &str| {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "  {label:<10} {value}");
-        };
+        let mut line = |label: &str, value: &str| line(&mut text, label, value);
         let plural = if self.workers == 1 { "worker" } else { "workers" };
         let constraints = if self.constraints.is_empty() {
             "no constraint".to_owned()

@@ -13,13 +13,15 @@ use super::{
     world::World,
 };
 
-/// The protections that can be had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The protections that can be had. By default none that has to be found out: only what every host gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Means {
-    pub(super) namespace: Option<Kind>,
-    pub(super) user: Option<OwnUser>,
-    pub(super) landlock: bool,
-    pub(super) filter: bool,
+    pub namespace: Option<Kind>,
+    /// The user that a host gets, if it gets one of its own.
+    pub user: Option<OwnUser>,
+    pub landlock: bool,
+    /// Of system calls: it keeps a host from starting processes.
+    pub filter: bool,
 }
 
 impl Means {
@@ -29,53 +31,10 @@ impl Means {
         let kind =
             if rustix::process::geteuid().is_root() { Kind::Privileged } else { Kind::OfUser };
         let namespace = is_available("mount namespace", try_namespace(kind)).then_some(kind);
-        let user = OwnUser::for_this_agent().filter(|user| {
-            is_available(
-                "own user",
-                try_out({
-                    let user = *user;
-                    move || user.become_it()
-                }),
-            )
-        });
+        let user = OwnUser::for_this_agent();
+        let user = user.filter(|&user| is_available("own user", try_out(move || user.become_it())));
         let filter = is_available("system call filter", try_filter());
         Self { namespace, user, landlock: AccessRules::exist(), filter }
-    }
-
-    /// No protection that has to be found out: only what every host gets.
-    #[must_use]
-    pub fn none() -> Self {
-        Self { namespace: None, user: None, landlock: false, filter: false }
-    }
-
-    /// The same for a host whose user cannot get at its files.
-    #[must_use]
-    pub fn without_own_user(self) -> Self {
-        Self { user: None, ..self }
-    }
-
-    /// The same without a namespace, as on a machine where none can be made.
-    #[must_use]
-    pub fn without_namespace(self) -> Self {
-        Self { namespace: None, ..self }
-    }
-
-    /// The same without Landlock, as on an older kernel.
-    #[must_use]
-    pub fn without_landlock(self) -> Self {
-        Self { landlock: false, ..self }
-    }
-
-    /// The same without a filter of system calls.
-    #[must_use]
-    pub fn without_filter(self) -> Self {
-        Self { filter: false, ..self }
-    }
-
-    /// The user that a host gets, if it gets one of its own.
-    #[must_use]
-    pub fn user(&self) -> Option<OwnUser> {
-        self.user
     }
 
     /// What holds for a host that is started with them.
@@ -90,12 +49,6 @@ impl Means {
             (true, LimitInForce::ResourceLimits),
         ];
         maybe.into_iter().filter_map(|(holds, limit)| holds.then_some(limit)).collect()
-    }
-
-    /// Whether a host is kept from starting processes.
-    #[must_use]
-    pub fn filters_system_calls(&self) -> bool {
-        self.filter
     }
 
     /// Whether the host's files are out of reach of what they hold: by namespace or by Landlock.

@@ -27,7 +27,7 @@ use super::world::{Use, World};
 
 /// How a namespace can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     Privileged,
     /// In a user namespace, in which the agent's user is itself and nobody else is anybody.
     OfUser,
@@ -53,20 +53,19 @@ enum Step {
 
 impl Namespace {
     pub(super) fn plan(kind: Kind, world: &World) -> io::Result<Self> {
-        let root = world.root();
-        let mut plan = Plan { root: root.to_owned(), folders: BTreeSet::new(), steps: Vec::new() };
-        for (link, to) in world.links() {
+        let World { root, scratch, .. } = world;
+        let mut plan = Plan { root: root.clone(), folders: BTreeSet::new(), steps: Vec::new() };
+        for (link, to) in &world.links {
             plan.parents(link)?;
             plan.steps.push(Step::Link { to: c_path(to)?, at: plan.inside(link)? });
         }
-        for grant in world.grants() {
+        for grant in &world.grants {
             match grant.usage {
                 Use::Scratch => plan.folder(&grant.path)?,
                 Use::Read | Use::Execute | Use::Device => plan.bind(&grant.path)?,
             }
         }
         plan.folder(Path::new("/proc"))?;
-        let scratch = world.scratch();
         let user_maps = (kind == Kind::OfUser).then(|| {
             let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
             [

@@ -4,7 +4,7 @@
 
 use std::{
     env,
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, DirEntry},
     io,
     os::{
         fd::AsRawFd,
@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use super::privileges::OwnUser;
-use crate::owner::Owner;
+use crate::owner::{self, Owner};
 
 const PREFIX: &str = "assay-host-";
 /// The mode of folders that a host's user passes through to what it may see: nobody else reads a name there.
@@ -136,26 +136,18 @@ pub fn remove_leftovers() -> usize {
 }
 
 fn remove_leftovers_in(parent: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(parent) else { return 0 };
-    let mut removed = 0;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(Owner::read);
-        // Anybody may make a folder of that name where everybody may write.
-        let ours = entry.metadata().is_ok_and(|found| {
-            found.is_dir()
-                && (found.uid() == geteuid().as_raw() || OwnUser::is_a_hosts(found.uid()))
-        });
-        if ours && owner.is_some_and(|owner| !owner.lives()) {
-            match remove(&entry.path()) {
-                Ok(()) => removed += 1,
-                Err(error) => {
-                    tracing::warn!(folder = %entry.path().display(), %error, "the folder of a dead agent's host stays");
-                }
-            }
-        }
-    }
-    removed
+    // Anybody may make a folder of that name where everybody may write.
+    let is_ours = |found: fs::Metadata| {
+        found.is_dir() && (found.uid() == geteuid().as_raw() || OwnUser::is_a_hosts(found.uid()))
+    };
+    let removed = |entry: &DirEntry| {
+        let told = |error: &io::Error| {
+            tracing::warn!(folder = %entry.path().display(), %error, "the folder of a dead agent's host stays");
+        };
+        remove(&entry.path()).inspect_err(told).is_ok()
+    };
+    let left = owner::left_by_the_dead(parent, PREFIX);
+    left.filter(|entry| entry.metadata().is_ok_and(is_ours)).filter(removed).count()
 }
 
 #[cfg(test)]

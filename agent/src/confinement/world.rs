@@ -63,11 +63,11 @@ pub(super) struct Grant {
 /// All that a host sees.
 #[derive(Debug)]
 pub(super) struct World {
-    grants: Vec<Grant>,
+    pub(super) grants: Vec<Grant>,
     /// Links at the top, such as `/lib` to `usr/lib`.
-    links: Vec<(PathBuf, PathBuf)>,
-    root: PathBuf,
-    scratch: PathBuf,
+    pub(super) links: Vec<(PathBuf, PathBuf)>,
+    pub(super) root: PathBuf,
+    pub(super) scratch: PathBuf,
 }
 
 impl World {
@@ -160,22 +160,6 @@ impl World {
         }
     }
 
-    pub(super) fn grants(&self) -> &[Grant] {
-        &self.grants
-    }
-
-    pub(super) fn links(&self) -> impl Iterator<Item = (&Path, &Path)> {
-        self.links.iter().map(|(link, to)| (link.as_path(), to.as_path()))
-    }
-
-    pub(super) fn root(&self) -> &Path {
-        &self.root
-    }
-
-    pub(super) fn scratch(&self) -> &Path {
-        &self.scratch
-    }
-
     pub(super) fn used_for(&self, usage: Use) -> Vec<&Path> {
         let used = self.grants.iter().filter(|grant| grant.usage == usage);
         used.map(|grant| grant.path.as_path()).collect()
@@ -184,9 +168,9 @@ impl World {
     /// What the host's user has to get at.
     pub(super) fn must_reach(&self) -> Vec<Reach> {
         let needed = self.grants.iter().filter(|grant| grant.needed);
-        let mut all: Vec<Reach> = needed.filter_map(|grant| Reach::read(&grant.path)).collect();
-        all.extend(Reach::scratch(&self.scratch));
-        all
+        let read = needed.filter_map(|grant| Reach::of(&grant.path, Access::READ_OK));
+        let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+        read.chain(Reach::of(&self.scratch, all)).collect()
     }
 }
 
@@ -198,16 +182,8 @@ pub(super) struct Reach {
 }
 
 impl Reach {
-    fn read(path: &Path) -> Option<Self> {
-        Some(Self {
-            path: CString::new(path.as_os_str().as_bytes()).ok()?,
-            access: Access::READ_OK,
-        })
-    }
-
-    fn scratch(path: &Path) -> Option<Self> {
-        let access = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-        Some(Self { access, ..Self::read(path)? })
+    fn of(path: &Path, access: Access) -> Option<Self> {
+        Some(Self { path: CString::new(path.as_os_str().as_bytes()).ok()?, access })
     }
 
     /// Whether the calling process, as the user that it is, gets at it. Only a system call.

@@ -1,10 +1,13 @@
 //! Describes this machine: processors the agent may use, memory, GPUs.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use assay_measure::{hardware::HostFacts, units::Bytes};
 
-use crate::hardware::{nvml, proc_files};
+use crate::{
+    hardware::{nvml, proc_files},
+    sandbox::mounts::Hierarchies,
+};
 
 /// The machine as agent and sandbox see it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -21,7 +24,7 @@ impl Machine {
     pub fn here() -> Self {
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let total = proc_files::machine_memory(&meminfo).total.unwrap_or_default();
-        let ours = crate::sandbox::memory_limit_of_this_process().unwrap_or(total);
+        let ours = Hierarchies::of_this_process().memory_limit().unwrap_or(total);
         Self {
             cpus: by_core(&allowed_cpus(), Path::new("/sys/devices/system/cpu")),
             memory: total.min(ours),
@@ -54,12 +57,9 @@ fn by_core(cpus: &[u32], sysfs: &Path) -> Vec<u32> {
         let path = sysfs.join(format!("cpu{cpu}/topology/{file}"));
         fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
     };
-    let place: BTreeMap<u32, (u64, u64)> = cpus
-        .iter()
-        .map(|&cpu| (cpu, (number(cpu, "physical_package_id"), number(cpu, "core_id"))))
-        .collect();
+    let place = |&cpu: &u32| (number(cpu, "physical_package_id"), number(cpu, "core_id"), cpu);
     let mut sorted = cpus.to_vec();
-    sorted.sort_by_key(|cpu| (place.get(cpu).copied(), *cpu));
+    sorted.sort_by_cached_key(place);
     sorted
 }
 

@@ -141,14 +141,16 @@ impl Gpus {
     #[must_use]
     pub fn facts(&self) -> Vec<GpuFacts> {
         let driver = self.driver();
-        self.devices()
-            .map(|(index, device)| GpuFacts {
+        let one = |index| {
+            let device = self.nvml.device_by_index(index).ok()?;
+            Some(GpuFacts {
                 index,
                 name: device.name().unwrap_or_else(|_| "unknown GPU".to_owned()),
                 memory_bytes: Bytes::new(device.memory_info().map_or(0, |memory| memory.total)),
                 driver: driver.clone(),
             })
-            .collect()
+        };
+        (0..self.count).filter_map(one).collect()
     }
 
     /// How they are now. One that was lost meanwhile says only that.
@@ -172,10 +174,6 @@ impl Gpus {
             }
         };
         (0..self.count).map(one).collect()
-    }
-
-    fn devices(&self) -> impl Iterator<Item = (u32, Device<'_>)> {
-        (0..self.count).filter_map(|index| Some((index, self.nvml.device_by_index(index).ok()?)))
     }
 }
 

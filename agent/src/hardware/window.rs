@@ -88,7 +88,7 @@ pub fn summarize(samples: &[Sample], basis: &Basis) -> Utilization {
     let capacity_ticks = seconds * basis.ticks_per_s * basis.model_cpus.len() as f64;
     let of_model_cpus = |ticks: u64| share(ticks as f64, capacity_ticks);
     let own = difference(first.own_ticks, last.own_ticks);
-    let (host, host_seconds) = host_ticks(samples).unzip();
+    let (host, host_seconds) = gained(samples, |s| Some(s.host.as_ref()?.ticks)).unzip();
     let host_capacity =
         host_seconds.unwrap_or(0.0) * basis.ticks_per_s * basis.model_cpus.len() as f64;
     // Interrupts are left out of what others did: over loopback our own requests cause them.
@@ -123,14 +123,13 @@ pub fn summarize(samples: &[Sample], basis: &Basis) -> Utilization {
 /// Waiting, switching and faulting; everything else is left out.
 fn scheduling(samples: &[Sample], basis: &Basis, seconds: f64) -> Utilization {
     let rate = |counter: fn(&Sample) -> Option<u64>| rate(samples, counter);
-    let microseconds = seconds * 1e6;
     // Rates per second of a count of microseconds, so a share of the window is a millionth of it.
     let waited = |counter| rate(counter).and_then(|us_per_s| share(us_per_s, 1e6));
     let withheld = samples
         .first()
         .zip(samples.last())
         .and_then(|(first, last)| difference(first.quota_throttled_us, last.quota_throttled_us));
-    let capacity_us = microseconds * basis.model_cpus.len() as f64;
+    let capacity_us = seconds * 1e6 * basis.model_cpus.len() as f64;
     let faults = |s: &Sample| {
         s.host.as_ref().map(|host| host.minor_faults.saturating_add(host.major_faults))
     };
@@ -153,11 +152,16 @@ fn scheduling(samples: &[Sample], basis: &Basis, seconds: f64) -> Utilization {
 
 /// What a counter gained per second, from the first sample that has it to the last.
 fn rate(samples: &[Sample], counter: impl Fn(&Sample) -> Option<u64>) -> Option<f64> {
+    let (gained, seconds) = gained(samples, counter)?;
+    (seconds > 0.0).then(|| gained as f64 / seconds)
+}
+
+/// What a counter gained, and within how many seconds: it may have come or gone within the window.
+fn gained(samples: &[Sample], counter: impl Fn(&Sample) -> Option<u64>) -> Option<(u64, f64)> {
     let mut with = samples.iter().filter_map(|sample| Some((sample.at_ns, counter(sample)?)));
     let (from_ns, before) = with.next()?;
     let (to_ns, after) = with.next_back()?;
-    let seconds = to_ns.saturating_sub(from_ns) as f64 / 1e9;
-    (seconds > 0.0).then(|| after.saturating_sub(before) as f64 / seconds)
+    Some((after.saturating_sub(before), to_ns.saturating_sub(from_ns) as f64 / 1e9))
 }
 
 /// Time that passed on each processor present at both ends.
@@ -165,15 +169,6 @@ fn spent(first: &Sample, last: &Sample) -> Vec<(u32, CpuTicks)> {
     let before: BTreeMap<u32, CpuTicks> = first.cpus.iter().copied().collect();
     let both = last.cpus.iter().filter_map(|(cpu, now)| Some((*cpu, now.since(*before.get(cpu)?))));
     both.collect()
-}
-
-/// CPU time of the host, and over how many seconds: it may have come or gone within the window.
-fn host_ticks(samples: &[Sample]) -> Option<(u64, f64)> {
-    let mut with_host =
-        samples.iter().filter_map(|sample| Some((sample.at_ns, sample.host.as_ref()?.ticks)));
-    let (from_ns, before) = with_host.next()?;
-    let (to_ns, after) = with_host.next_back()?;
-    Some((after.saturating_sub(before), to_ns.saturating_sub(from_ns) as f64 / 1e9))
 }
 
 fn sum<'a>(parts: impl Iterator<Item = &'a (u32, CpuTicks)>) -> CpuTicks {

@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, time::Duration};
 
-use assay_proto::v1::agent_service_client::AgentServiceClient;
+use assay_proto::{LARGEST_REQUEST, v1::agent_service_client::AgentServiceClient};
 use thiserror::Error;
 use tonic::{
     Code, Status,
@@ -10,9 +10,6 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
-
-/// A trial with recorded arrival times is a long message.
-const LARGEST_MESSAGE: usize = 64 << 20;
 
 /// Where the coordinator is, and how it is trusted and convinced.
 #[derive(Clone, Debug)]
@@ -105,8 +102,8 @@ impl Coordinator {
     #[must_use]
     pub fn client(&self) -> AgentServiceClient<InterceptedService<Channel, Authorization>> {
         AgentServiceClient::with_interceptor(self.channel.clone(), self.authorization.clone())
-            .max_decoding_message_size(LARGEST_MESSAGE)
-            .max_encoding_message_size(LARGEST_MESSAGE)
+            .max_decoding_message_size(LARGEST_REQUEST)
+            .max_encoding_message_size(LARGEST_REQUEST)
     }
 }
 
@@ -132,25 +129,17 @@ pub enum Refusal {
 
 impl Refusal {
     pub(super) fn from_status(status: &Status) -> Option<Self> {
-        let message = status.message().to_owned();
-        match status.code() {
-            Code::AlreadyExists => Some(Self::NameTaken(message)),
-            Code::FailedPrecondition => Some(Self::ProtocolVersion(message)),
-            Code::Unauthenticated | Code::PermissionDenied => Some(Self::Unauthenticated(message)),
-            Code::InvalidArgument => Some(Self::Malformed(message)),
-            Code::Unimplemented => Some(Self::NoCoordinator(message)),
-            Code::Ok
-            | Code::Cancelled
-            | Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::NotFound
-            | Code::ResourceExhausted
-            | Code::Aborted
-            | Code::OutOfRange
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss => None,
-        }
+        type Meaning = fn(String) -> Refusal;
+        const MEANINGS: [(Code, Meaning); 6] = [
+            (Code::AlreadyExists, Refusal::NameTaken),
+            (Code::FailedPrecondition, Refusal::ProtocolVersion),
+            (Code::Unauthenticated, Refusal::Unauthenticated),
+            (Code::PermissionDenied, Refusal::Unauthenticated),
+            (Code::InvalidArgument, Refusal::Malformed),
+            (Code::Unimplemented, Refusal::NoCoordinator),
+        ];
+        let (_, refusal) = MEANINGS.iter().find(|(code, _)| *code == status.code())?;
+        Some(refusal(status.message().to_owned()))
     }
 
     /// One thing to do next.
@@ -171,13 +160,7 @@ impl Refusal {
 
     #[must_use]
     pub const fn exit_code(&self) -> u8 {
-        match self {
-            Self::Unauthenticated(_) => 4,
-            Self::NameTaken(_)
-            | Self::ProtocolVersion(_)
-            | Self::Malformed(_)
-            | Self::NoCoordinator(_) => 1,
-        }
+        if matches!(self, Self::Unauthenticated(_)) { 4 } else { 1 }
     }
 }
 
@@ -185,24 +168,8 @@ impl Refusal {
 /// message that cannot be read, or is larger than the coordinator takes.
 pub(super) fn refuses_for_good(status: &Status) -> bool {
     let about_size = || status.message().contains("message") && status.message().contains("larg");
-    match status.code() {
-        Code::InvalidArgument | Code::OutOfRange => true,
-        Code::ResourceExhausted => about_size(),
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::FailedPrecondition
-        | Code::Aborted
-        | Code::Unimplemented
-        | Code::Internal
-        | Code::Unavailable
-        | Code::DataLoss
-        | Code::Unauthenticated => false,
-    }
+    matches!(status.code(), Code::InvalidArgument | Code::OutOfRange)
+        || (status.code() == Code::ResourceExhausted && about_size())
 }
 
 /// A failed call in one line: gRPC's message, and what the transport said below it.

@@ -40,7 +40,7 @@ impl Introduction {
             protocol_version: PROTOCOL_VERSION,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             instance_type: self.instance_type.name.to_string(),
-            instance_type_source: self.instance_type.source.to_string(),
+            instance_type_source: self.instance_type.source.word().to_owned(),
             host_fingerprint: self.fingerprint.to_string(),
             host: Some(self.host.clone().into()),
             labels: self.labels.clone().into_iter().collect(),

@@ -60,6 +60,12 @@ pub(crate) struct Ended {
     pub(crate) at_ns: u64,
 }
 
+impl Ended {
+    pub(crate) fn failed(ticket: Ticket, fault: Fault, at_ns: u64) -> Self {
+        Self { ticket, ending: Ending::Failed(Box::new(fault)), at_ns }
+    }
+}
+
 /// The peer broke the protocol or a limit; the connection is of no more use.
 #[derive(Debug)]
 pub(crate) struct Broken(pub(crate) String);

@@ -2,13 +2,14 @@
 //!
 //! Every sending thread fills its own part; parts are merged on the caller's thread.
 
-use std::{fmt, time::Duration};
+use std::{fmt, iter::Sum, time::Duration};
 
 use assay_measure::{
     latency::{Latency, histogram},
     search::StepObservation,
 };
 use hdrhistogram::Histogram;
+use serde::{Serialize, Serializer};
 
 /// Median lag above which an open-loop schedule was not kept. A scheduler's hiccups on saturated cores
 /// stay far below it at the median; a generator that cannot keep up passes it within a second.
@@ -17,7 +18,8 @@ pub const SATURATED_LAG_US: u64 = 5_000;
 /// Share of a core that a sending thread uses when it, and not the target, limits a closed loop.
 pub const SATURATED_CPU_SHARE: f64 = 0.95;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// No connection could be made.
     Connect,
@@ -30,21 +32,7 @@ pub enum ErrorKind {
     Malformed,
 }
 
-impl ErrorKind {
-    /// The word used in JSON.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
-            Self::Status => "status",
-            Self::Malformed => "malformed",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ErrorCounts {
     /// No connection could be made.
     pub connect: u64,
@@ -80,16 +68,23 @@ impl ErrorCounts {
 }
 
 /// The first request that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FirstFailure {
     /// When it ended, in microseconds since the generator started.
+    #[serde(skip)]
     pub at_us: u64,
     pub kind: ErrorKind,
     pub message: String,
     /// The status of the response: HTTP's, or gRPC's.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// The first 2 KiB of the response's body; empty when there was none.
+    /// The first 2 KiB of the response's body, in JSON as text; empty when there was none.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_text")]
     pub body: Vec<u8>,
+}
+
+fn as_text<S: Serializer>(body: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(body))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,9 +148,8 @@ pub struct EndedStep {
     pub end: StepEnd,
 }
 
-impl StepFigures {
-    #[must_use]
-    pub fn new() -> Self {
+impl Default for StepFigures {
+    fn default() -> Self {
         Self {
             carried_in: 0,
             late_answers: 0,
@@ -174,7 +168,17 @@ impl StepFigures {
             seconds: Vec::new(),
         }
     }
+}
 
+impl<'a> Sum<&'a Self> for StepFigures {
+    fn sum<I: Iterator<Item = &'a Self>>(parts: I) -> Self {
+        let mut all = Self::default();
+        parts.for_each(|part| all.merge(part));
+        all
+    }
+}
+
+impl StepFigures {
     /// Adds figures of another thread, or of another step of the same kind.
     pub fn merge(&mut self, other: &Self) {
         self.carried_in += other.carried_in;
@@ -202,20 +206,16 @@ impl StepFigures {
 impl fmt::Debug for StepFigures {
     /// Counts and percentiles: the buckets of a histogram are of no use to a reader.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StepFigures")
-            .field("carried_in", &self.carried_in)
-            .field("late_answers", &self.late_answers)
-            .field("sent", &self.sent)
-            .field("answered", &self.answered)
-            .field("errors", &self.errors)
-            .field("outstanding", &self.outstanding)
-            .field("waited", &self.waited)
-            .field("first_failure", &self.first_failure)
-            .field("latency", &Latency::of(&self.latency))
-            .field("lag", &Latency::of(&self.lag))
-            .field("generator_cpu", &self.generator_cpu)
-            .field("connections_opened", &self.connections_opened)
-            .finish_non_exhaustive()
+        let Self { carried_in, sent, answered, errors, outstanding, first_failure, .. } = self;
+        let (latency, lag) = (Latency::of(&self.latency), Latency::of(&self.lag));
+        write!(f, "{carried_in} carried in, {sent} sent, {answered} answered, {errors:?}, ")?;
+        write!(f, "{outstanding} open, {first_failure:?}, latency {latency:?}, lag {lag:?}")
+    }
+}
+
+impl SecondFigures {
+    pub(crate) fn new(index: u64) -> Self {
+        Self { index, answered: 0, failed: 0, latency: histogram() }
     }
 }
 
@@ -223,12 +223,6 @@ impl fmt::Debug for SecondFigures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { index, answered, failed, .. } = self;
         write!(f, "second {index}: {answered} answered, {failed} failed")
-    }
-}
-
-impl Default for StepFigures {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -8,12 +8,27 @@ const HEADER: usize = 9;
 /// What a client says first.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Frame types that a client of ours can meet.
+/// The widest window that there can be; numbers of streams end there, too.
+pub const WIDEST_WINDOW: u32 = 0x7fff_ffff;
+/// The window that the protocol starts from.
+pub const FIRST_WINDOW: u32 = 65_535;
+/// A connection's window that was opened widest is opened again after so many bytes.
+pub const REOPEN_AFTER: u32 = 1 << 30;
+
+pub const SETTING_TABLE_SIZE: u16 = 1;
+pub const SETTING_PUSH: u16 = 2;
+pub const SETTING_STREAMS: u16 = 3;
+pub const SETTING_WINDOW: u16 = 4;
+pub const SETTING_FRAME_SIZE: u16 = 5;
+
+/// Frame types that a client of ours can meet, as they are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Data,
     /// The beginning of a call or an answer, or trailers.
     Headers,
+    /// PRIORITY and whatever came later: passed over.
+    Other,
     /// The end of a call before its time.
     ResetStream,
     Settings,
@@ -23,39 +38,24 @@ pub enum Kind {
     WindowUpdate,
     /// More of a header block.
     Continuation,
-    /// PRIORITY and whatever came later: passed over.
-    Other,
 }
 
 impl Kind {
-    const fn of(byte: u8) -> Self {
-        match byte {
-            0 => Self::Data,
-            1 => Self::Headers,
-            3 => Self::ResetStream,
-            4 => Self::Settings,
-            5 => Self::PushPromise,
-            6 => Self::Ping,
-            7 => Self::GoAway,
-            8 => Self::WindowUpdate,
-            9 => Self::Continuation,
-            _ => Self::Other,
-        }
-    }
+    const ALL: [Self; 10] = [
+        Self::Data,
+        Self::Headers,
+        Self::Other,
+        Self::ResetStream,
+        Self::Settings,
+        Self::PushPromise,
+        Self::Ping,
+        Self::GoAway,
+        Self::WindowUpdate,
+        Self::Continuation,
+    ];
 
-    const fn byte(self) -> u8 {
-        match self {
-            Self::Data => 0,
-            Self::Headers => 1,
-            Self::Other => 2,
-            Self::ResetStream => 3,
-            Self::Settings => 4,
-            Self::PushPromise => 5,
-            Self::Ping => 6,
-            Self::GoAway => 7,
-            Self::WindowUpdate => 8,
-            Self::Continuation => 9,
-        }
+    fn of(byte: u8) -> Self {
+        Self::ALL.get(usize::from(byte)).copied().unwrap_or(Self::Other)
     }
 }
 
@@ -88,7 +88,7 @@ impl<'a> Frame<'a> {
             return Err(TooLong);
         }
         let Some(payload) = bytes.get(HEADER..HEADER + length) else { return Ok(None) };
-        let stream = u32::from_be_bytes([s0, s1, s2, s3]) & 0x7fff_ffff;
+        let stream = u32::from_be_bytes([s0, s1, s2, s3]) & WIDEST_WINDOW;
         Ok(Some((Self { kind: Kind::of(kind), flags, stream, payload }, HEADER + length)))
     }
 
@@ -160,10 +160,21 @@ impl FrameReader {
 pub fn push(out: &mut Vec<u8>, kind: Kind, flags: u8, stream: u32, payload: &[u8]) {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     out.extend_from_slice(&length.to_be_bytes()[1..]);
-    out.push(kind.byte());
+    out.push(kind as u8);
     out.push(flags);
     out.extend_from_slice(&stream.to_be_bytes());
     out.extend_from_slice(payload);
+}
+
+/// Settings, and a connection's window as wide as it can be.
+pub fn push_opening(out: &mut Vec<u8>, settings: &[(u16, u32)]) {
+    let mut payload = Vec::new();
+    for (key, value) in settings {
+        payload.extend(key.to_be_bytes());
+        payload.extend(value.to_be_bytes());
+    }
+    push(out, Kind::Settings, 0, 0, &payload);
+    push(out, Kind::WindowUpdate, 0, 0, &(WIDEST_WINDOW - FIRST_WINDOW).to_be_bytes());
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! As much of HPACK (RFC 7541) as a gRPC client needs that forbids its peer a dynamic table: reading
 //! statuses out of responses, and writing one fixed set of request headers.
 
+use percent_encoding::percent_decode;
+
 /// How many bits the Huffman code of each octet has (RFC 7541, appendix B; the last is EOS). The code is
 /// canonical, so the lengths say all.
 #[rustfmt::skip]
@@ -36,7 +38,7 @@ pub(crate) struct Statuses {
 }
 
 /// Reads a header block. `None` when it is broken, or refers to a dynamic table.
-pub(crate) fn read(mut block: &[u8], names: &Names, statuses: &mut Statuses) -> Option<()> {
+pub(crate) fn read(mut block: &[u8], statuses: &mut Statuses) -> Option<()> {
     while let Some(&first) = block.first() {
         if first & 0x80 != 0 {
             let index = integer(&mut block, 7)?;
@@ -56,45 +58,50 @@ pub(crate) fn read(mut block: &[u8], names: &Names, statuses: &mut Statuses) -> 
             }
         } else {
             let prefix = if first & 0x40 != 0 { 6 } else { 4 };
-            literal(&mut block, prefix, names, statuses)?;
+            literal(&mut block, prefix, statuses)?;
         }
     }
     Some(())
 }
 
-fn literal(block: &mut &[u8], prefix: u8, names: &Names, statuses: &mut Statuses) -> Option<()> {
+fn literal(block: &mut &[u8], prefix: u8, statuses: &mut Statuses) -> Option<()> {
     let index = integer(block, prefix)?;
     if index > STATIC_ENTRIES {
         return None;
     }
-    let name = if index == 0 { names.find(string(block)?) } else { None };
-    let is_status =
-        (STATIC_STATUS..STATIC_STATUS + 7).contains(&index) || name == Some(Name::Status);
+    let is_status = (STATIC_STATUS..STATIC_STATUS + 7).contains(&index);
+    let name =
+        if index == 0 { Name::find(string(block)?) } else { is_status.then_some(Name::Status) };
     let value = string(block)?;
-    if is_status {
-        statuses.http = Some(number(&value)?);
-    } else if name == Some(Name::GrpcStatus) {
-        statuses.grpc = Some(number(&value)?);
-    } else if name == Some(Name::GrpcMessage) {
-        statuses.message = Some(percent_decoded(&value.decoded()?));
+    match name {
+        Some(Name::Status) => statuses.http = Some(number(&value)?),
+        Some(Name::GrpcStatus) => statuses.grpc = Some(number(&value)?),
+        Some(Name::GrpcMessage) => {
+            let text = value.decoded()?;
+            statuses.message = Some(percent_decode(&text).decode_utf8_lossy().into_owned());
+        }
+        None => {}
     }
     Some(())
 }
 
 /// A string as it stands in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Text<'a> {
+pub struct Text<'a> {
     huffman: bool,
     bytes: &'a [u8],
 }
 
 impl Text<'_> {
-    fn decoded(&self) -> Option<Vec<u8>> {
+    /// `None` when it is no text in Huffman code.
+    #[must_use]
+    pub fn decoded(&self) -> Option<Vec<u8>> {
         if self.huffman { huffman_decoded(self.bytes) } else { Some(self.bytes.to_vec()) }
     }
 }
 
-fn string<'a>(block: &mut &'a [u8]) -> Option<Text<'a>> {
+/// Takes a string off the front (RFC 7541, 5.2).
+pub fn string<'a>(block: &mut &'a [u8]) -> Option<Text<'a>> {
     let huffman = block.first()? & 0x80 != 0;
     let length = usize::try_from(integer(block, 7)?).ok()?;
     let (bytes, rest) = block.split_at_checked(length)?;
@@ -130,23 +137,6 @@ fn number(text: &Text<'_>) -> Option<u16> {
     std::str::from_utf8(&text.decoded()?).ok()?.parse().ok()
 }
 
-fn percent_decoded(bytes: &[u8]) -> String {
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = (byte == b'%')
-            .then(|| {
-                after
-                    .get(..2)
-                    .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok())
-            })
-            .flatten();
-        decoded.push(escaped.unwrap_or(byte));
-        rest = if escaped.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
     Status,
@@ -154,26 +144,20 @@ enum Name {
     GrpcMessage,
 }
 
-/// The names that matter, as they are spelled with and without Huffman code: the code of a text is
+/// The names that matter, as they are spelled without and with Huffman code: the code of a text is
 /// unique, so names are compared without decoding them.
-#[derive(Debug)]
-pub(crate) struct Names([(Name, &'static [u8], Vec<u8>); 3]);
+const NAMES: [(Name, &[u8], &[u8]); 3] = [
+    (Name::GrpcStatus, b"grpc-status", b"\x9a\xca\xc8\xb2\x12\x34\xda\x8f"),
+    (Name::GrpcMessage, b"grpc-message", b"\x9a\xca\xc8\xb5\x25\x42\x07\x31\x7f"),
+    (Name::Status, b":status", b"\xb8\x84\x8d\x36\xa3"),
+];
 
-impl Names {
-    pub(crate) fn new() -> Self {
-        let entry = |name, text: &'static [u8]| (name, text, huffman_encoded(text));
-        Self([
-            entry(Name::GrpcStatus, b"grpc-status"),
-            entry(Name::GrpcMessage, b"grpc-message"),
-            entry(Name::Status, b":status"),
-        ])
-    }
-
-    fn find(&self, text: Text<'_>) -> Option<Name> {
-        let matches = |entry: &&(Name, &'static [u8], Vec<u8>)| {
-            if text.huffman { text.bytes == entry.2 } else { text.bytes == entry.1 }
+impl Name {
+    fn find(text: Text<'_>) -> Option<Self> {
+        let is_it = |(_, plain, coded): &&(Self, &[u8], &[u8])| {
+            text.bytes == if text.huffman { *coded } else { *plain }
         };
-        self.0.iter().find(matches).map(|entry| entry.0)
+        NAMES.iter().find(is_it).map(|(name, ..)| *name)
     }
 }
 
@@ -198,30 +182,8 @@ fn canonical() -> Canonical {
     Canonical { first, symbols }
 }
 
-fn huffman_encoded(text: &[u8]) -> Vec<u8> {
-    let code = canonical();
-    let (mut bits, mut count, mut bytes) = (0u64, 0u32, Vec::new());
-    for &byte in text {
-        let length = usize::from(CODE_LENGTHS[usize::from(byte)]);
-        let place =
-            code.symbols[length].iter().position(|&symbol| symbol == u16::from(byte)).unwrap_or(0);
-        bits = (bits << length) | (u64::from(code.first[length]) + place as u64);
-        count += u32::from(CODE_LENGTHS[usize::from(byte)]);
-        while count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).unwrap_or(0));
-        }
-    }
-    if count > 0 {
-        // Padded with the beginning of EOS, which is all ones.
-        bytes.push(u8::try_from((bits << (8 - count) | (0xff >> count)) & 0xff).unwrap_or(0));
-    }
-    bytes
-}
-
 /// A text in Huffman code (RFC 7541, 5.2); `None` when it is none.
-#[must_use]
-pub fn huffman_decoded(bytes: &[u8]) -> Option<Vec<u8>> {
+fn huffman_decoded(bytes: &[u8]) -> Option<Vec<u8>> {
     let codes = canonical();
     let mut text = Vec::new();
     let (mut code, mut length) = (0u32, 0usize);
@@ -321,7 +283,37 @@ mod tests {
 
     fn statuses(block: &[u8]) -> Option<Statuses> {
         let mut statuses = Statuses::default();
-        read(block, &Names::new(), &mut statuses).map(|()| statuses)
+        read(block, &mut statuses).map(|()| statuses)
+    }
+
+    fn huffman_encoded(text: &[u8]) -> Vec<u8> {
+        let code = canonical();
+        let (mut bits, mut count, mut bytes) = (0u64, 0u32, Vec::new());
+        for &byte in text {
+            let length = usize::from(CODE_LENGTHS[usize::from(byte)]);
+            let place = code.symbols[length]
+                .iter()
+                .position(|&symbol| symbol == u16::from(byte))
+                .unwrap_or(0);
+            bits = (bits << length) | (u64::from(code.first[length]) + place as u64);
+            count += u32::from(CODE_LENGTHS[usize::from(byte)]);
+            while count >= 8 {
+                count -= 8;
+                bytes.push(u8::try_from(bits >> count & 0xff).unwrap_or(0));
+            }
+        }
+        if count > 0 {
+            // Padded with the beginning of EOS, which is all ones.
+            bytes.push(u8::try_from((bits << (8 - count) | (0xff >> count)) & 0xff).unwrap_or(0));
+        }
+        bytes
+    }
+
+    #[test]
+    fn names_are_known_by_their_code() {
+        for (_, plain, coded) in NAMES {
+            assert_eq!(huffman_encoded(plain), coded);
+        }
     }
 
     #[test]

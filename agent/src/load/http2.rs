@@ -12,8 +12,8 @@ use rustix::io::Errno;
 
 use super::{
     exchange::{Broken, Ended, Exchange, Socket, Ticket},
-    frames::{self, FrameReader, Kind, TooLong},
-    hpack::{self, Names, RequestHeaders, Statuses},
+    frames::{self, FIRST_WINDOW, FrameReader, Kind, TooLong, WIDEST_WINDOW},
+    hpack::{self, RequestHeaders, Statuses},
     infer_request::{self, RequestError},
 };
 use crate::{payload::Payload, target::Target};
@@ -22,21 +22,8 @@ const INFER_PATH: &str = "/inference.GRPCInferenceService/ModelInfer";
 /// Calls at once on one connection, for messages that fit into one frame. Larger ones would stand in
 /// each other's way, so they get a connection each.
 const STREAMS: u32 = 32;
-/// The window that the protocol starts from.
-const FIRST_WINDOW: i64 = 65_535;
-const WIDEST_WINDOW: u32 = 0x7fff_ffff;
-/// The connection's window is opened again after so many bytes.
-const REOPEN_AFTER: u32 = 1 << 30;
 /// No more is prepared for writing than this and a frame.
 const OUT_LIMIT: usize = 256 << 10;
-const LAST_STREAM: u32 = 0x7fff_ffff;
-
-const SETTING_TABLE_SIZE: u16 = 1;
-const SETTING_PUSH: u16 = 2;
-const SETTING_STREAMS: u16 = 3;
-const SETTING_WINDOW: u16 = 4;
-const SETTING_FRAME_SIZE: u16 = 5;
-
 const CANCEL: u32 = 8;
 
 mod incoming;
@@ -45,7 +32,6 @@ mod incoming;
 pub(crate) struct Requests {
     headers: RequestHeaders,
     messages: Vec<Bytes>,
-    names: Names,
 }
 
 impl Requests {
@@ -59,7 +45,6 @@ impl Requests {
         Ok(Self {
             headers: RequestHeaders::grpc(&target.authority(), INFER_PATH),
             messages: infer_request::encode(model, payload, inputs)?,
-            names: Names::new(),
         })
     }
 }
@@ -162,27 +147,19 @@ impl Http2 {
     }
 }
 
-const FRAME_SIZE_LEAST: usize = 16 << 10;
-
 impl Exchange for Http2 {
     type Requests = Requests;
 
     fn new(requests: &Arc<Requests>) -> Self {
         let mut out = frames::PREFACE.to_vec();
-        let mut settings = Vec::new();
-        let frame_size = u32::try_from(frames::FRAME_LIMIT).unwrap_or(16_384);
-        for (key, value) in [
-            (SETTING_TABLE_SIZE, 0),
-            (SETTING_PUSH, 0),
-            (SETTING_WINDOW, WIDEST_WINDOW),
-            (SETTING_FRAME_SIZE, frame_size),
-        ] {
-            settings.extend_from_slice(&key.to_be_bytes());
-            settings.extend_from_slice(&value.to_be_bytes());
-        }
-        frames::push(&mut out, Kind::Settings, 0, 0, &settings);
-        let wider = WIDEST_WINDOW - u32::try_from(FIRST_WINDOW).unwrap_or(0);
-        frames::push(&mut out, Kind::WindowUpdate, 0, 0, &wider.to_be_bytes());
+        let frame_size = u32::try_from(frames::FRAME_LIMIT).unwrap_or(u32::MAX);
+        let settings = [
+            (frames::SETTING_TABLE_SIZE, 0),
+            (frames::SETTING_PUSH, 0),
+            (frames::SETTING_WINDOW, WIDEST_WINDOW),
+            (frames::SETTING_FRAME_SIZE, frame_size),
+        ];
+        frames::push_opening(&mut out, &settings);
         Self {
             requests: Arc::clone(requests),
             reader: FrameReader::default(),
@@ -191,9 +168,9 @@ impl Exchange for Http2 {
             streams: Vec::new(),
             next_id: 1,
             unsent: 0,
-            window: FIRST_WINDOW,
-            peer_window: FIRST_WINDOW,
-            peer_frame: FRAME_SIZE_LEAST,
+            window: i64::from(FIRST_WINDOW),
+            peer_window: i64::from(FIRST_WINDOW),
+            peer_frame: frames::FRAME_LIMIT,
             peer_streams: STREAMS,
             table: false,
             table_refused: false,
@@ -225,7 +202,7 @@ impl Exchange for Http2 {
     fn begin(&mut self, ticket: Ticket) {
         let id = self.next_id;
         self.next_id += 2;
-        self.spent |= self.next_id >= LAST_STREAM - 1;
+        self.spent |= self.next_id >= WIDEST_WINDOW - 1;
         let headers = &self.requests.headers;
         let without_table;
         let block = match (self.table, self.table_filled) {

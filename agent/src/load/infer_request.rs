@@ -27,9 +27,6 @@ pub enum RequestError {
     NoInputs(String),
     #[error("a body has {have} bytes, but the declared inputs take {need}")]
     Size { have: u64, need: u64 },
-    /// The file is no `.npy` file that can be sent.
-    #[error("the body is no usable .npy file: {0}")]
-    Npy(String),
     #[error("the body is no usable {format}: {reason}")]
     Unreadable { format: &'static str, reason: String },
     /// Tensors of this format are made by the server, which takes it over HTTP only.
@@ -156,7 +153,7 @@ const NPY_MAGIC: &[u8] = b"\x93NUMPY";
 
 /// Reads NumPy's format (versions 1 to 3): magic, version, header length, a Python dictionary, data.
 fn npy(body: &Bytes, declared: Option<&InputSpec>) -> Result<Tensor, RequestError> {
-    let bad = |what: &str| RequestError::Npy(what.to_owned());
+    let bad = |what: &str| RequestError::unreadable(".npy file", what.to_owned());
     let rest = body.strip_prefix(NPY_MAGIC).ok_or_else(|| bad("it does not begin like one"))?;
     let (header_at, length) = match rest {
         [1, _, a, b, ..] => (10, usize::from(u16::from_le_bytes([*a, *b]))),

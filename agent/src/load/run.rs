@@ -103,24 +103,10 @@ pub(crate) struct Run {
     in_flight: u64,
     last_intended_ns: u64,
     samples: Option<Vec<Sample>>,
-    figures: StepFigures,
+    pub(crate) figures: StepFigures,
     cpu_started_ns: u64,
     offering: bool,
-    second: Option<Second>,
-}
-
-#[derive(Debug)]
-struct Second {
-    index: u64,
-    answered: u64,
-    failed: u64,
-    latency: Histogram<u64>,
-}
-
-impl Second {
-    fn new(index: u64) -> Self {
-        Self { index, answered: 0, failed: 0, latency: histogram() }
-    }
+    second: Option<SecondFigures>,
 }
 
 /// What a run keeps beside histograms.
@@ -141,21 +127,11 @@ impl Run {
             in_flight: 0,
             last_intended_ns: started_ns,
             samples: keep.samples.then(Vec::new),
-            figures: StepFigures::new(),
+            figures: StepFigures::default(),
             cpu_started_ns: thread_cpu_ns(),
             offering: true,
-            second: keep.seconds.then(|| Second::new(0)),
+            second: keep.seconds.then(|| SecondFigures::new(0)),
         }
-    }
-
-    /// Requests of users are in flight as the step begins.
-    pub(crate) fn carry_in(&mut self, requests: u64) {
-        self.figures.carried_in = requests;
-    }
-
-    /// A request of an earlier step was answered after its books were closed.
-    pub(crate) fn answered_late(&mut self) {
-        self.figures.late_answers += 1;
     }
 
     pub(crate) fn users(&self) -> Option<u32> {
@@ -182,18 +158,6 @@ impl Run {
         self.figures.sent += 1;
         self.last_intended_ns = intended_ns;
         self.figures.lag.saturating_record(micros(now_ns.saturating_sub(intended_ns)));
-    }
-
-    pub(crate) fn begun_by_user(&mut self) {
-        self.figures.sent += 1;
-    }
-
-    pub(crate) fn waited(&mut self) {
-        self.figures.waited += 1;
-    }
-
-    pub(crate) fn connection_opened(&mut self) {
-        self.figures.connections_opened += 1;
     }
 
     /// Books a request that has ended.
@@ -242,12 +206,12 @@ impl Run {
         let Some(second) = &mut self.second else { return };
         let index = now_ns.saturating_sub(self.started_ns) / SECOND_NS;
         if index > second.index {
-            let full = std::mem::replace(second, Second::new(index));
+            let full = std::mem::replace(second, SecondFigures::new(index));
             self.keep_second(full);
         }
     }
 
-    fn keep_second(&mut self, mut full: Second) {
+    fn keep_second(&mut self, mut full: SecondFigures) {
         if full.answered + full.failed == 0 {
             return;
         }
@@ -255,10 +219,9 @@ impl Run {
         let mut latency = Histogram::new_with_bounds(1, full.latency.max().max(2), 3)
             .unwrap_or_else(|_| histogram());
         if latency.add(&full.latency).is_ok() {
-            std::mem::swap(&mut full.latency, &mut latency);
+            full.latency = latency;
         }
-        let Second { index, answered, failed, latency } = full;
-        self.figures.seconds.push(SecondFigures { index, answered, failed, latency });
+        self.figures.seconds.push(full);
     }
 
     /// No more load is offered from here on: books the processor time.

@@ -317,7 +317,7 @@ impl<E: Exchange> Worker<E> {
         let carried_in = u64::from(self.users);
         let mut run = Run::begin(self.runs_begun, assignment, start_ns, self.settings.keep);
         if run.users().is_some() {
-            run.carry_in(carried_in);
+            run.figures.carried_in = carried_in;
         }
         self.runs.push(run);
         self.add_users();
@@ -384,7 +384,7 @@ impl<E: Exchange> Worker<E> {
         } else if let Some(run) = self.runs.iter_mut().find(|run| run.id == ended.ticket.run) {
             run.ended(ended);
         } else if let (Ending::Answered, Some(run)) = (&ended.ending, self.runs.last_mut()) {
-            run.answered_late();
+            run.figures.late_answers += 1;
         }
     }
 
@@ -414,7 +414,7 @@ impl<E: Exchange> Worker<E> {
             Waiting::Request(ticket) => Some(Ticket { sent_ns: now_ns, ..ticket }),
             Waiting::User => {
                 let run = self.runs.last_mut()?;
-                run.begun_by_user();
+                run.figures.sent += 1;
                 let request = next_request(
                     &mut self.next_request,
                     &self.settings,
@@ -448,7 +448,7 @@ impl<E: Exchange> Worker<E> {
             match self.pool.connect(&self.epoll, now_ns) {
                 Ok(()) => {
                     if let Some(run) = self.runs.last_mut() {
-                        run.connection_opened();
+                        run.figures.connections_opened += 1;
                     }
                 }
                 // A Unix socket whose queue is full: the server is alive, ask again soon.
@@ -469,7 +469,7 @@ impl<E: Exchange> Worker<E> {
                 return;
             }
             if let Some(run) = self.runs.iter_mut().find(|run| run.id == ticket.run) {
-                run.waited();
+                run.figures.waited += 1;
             }
         }
     }
@@ -480,9 +480,4 @@ fn next_request(next: &mut u64, settings: &Settings, variety: u32) -> u32 {
     let request = *next % u64::from(variety.max(1));
     *next += u64::from(settings.threads);
     u32::try_from(request).unwrap_or(0)
-}
-
-/// A failure that ends every request of a connection.
-fn failed(ticket: Ticket, fault: &Fault, at_ns: u64) -> Ended {
-    Ended { ticket, ending: Ending::Failed(Box::new(fault.clone())), at_ns }
 }

@@ -1,7 +1,7 @@
 //! Single requests to the model host: `/ping`, one checking request per body, its statistics. Load is
 //! the load generator's business.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt::Display, net::SocketAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
@@ -62,26 +62,21 @@ pub async fn call(
 }
 
 async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<Answer, CallError> {
-    let broken = |error: &dyn std::fmt::Display| CallError::Broken(error.to_string());
-    let stream = TcpStream::connect(address).await.map_err(|error| broken(&error))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| broken(&error))?;
-    let answer = async {
+    let stream = TcpStream::connect(address).await.map_err(broken)?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let answer = async move {
         let response = sender.send_request(request).await?;
         let status = response.status().as_u16();
         Ok(Answer { status, body: beginning(response.into_body()).await? })
     };
-    let mut connection = std::pin::pin!(connection);
-    let mut answer = std::pin::pin!(answer);
-    let mut connected = true;
-    loop {
-        tokio::select! {
-            answer = &mut answer => return answer.map_err(|error: hyper::Error| broken(&error)),
-            // The connection does the reading and writing; it ends when the peer closes.
-            _ = &mut connection, if connected => connected = false,
-        }
-    }
+    // The connection does the reading and writing; it ends with the sender.
+    let (answer, _) = tokio::join!(answer, connection);
+    answer.map_err(broken::<hyper::Error>)
+}
+
+fn broken<E: Display>(error: E) -> CallError {
+    CallError::Broken(error.to_string())
 }
 
 async fn beginning(mut body: Incoming) -> Result<Bytes, hyper::Error> {
@@ -124,7 +119,7 @@ pub async fn invoke(
         .header(hyper::header::HOST, "127.0.0.1")
         .header(hyper::header::CONTENT_TYPE, content_type)
         .body(Full::new(body))
-        .map_err(|error| CallError::Broken(error.to_string()))?;
+        .map_err(broken)?;
     call(address, request, within).await
 }
 

@@ -108,7 +108,7 @@ impl Launch<'_> {
                 folder
                     .keep_for_the_agents_user()
                     .map_err(|source| StartError::System { what: "a folder", source })?;
-                self.attempt(&self.around.means.without_own_user(), folder)
+                self.attempt(&Means { user: None, ..self.around.means }, folder)
             }
             other => other,
         }

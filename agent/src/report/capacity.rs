@@ -7,16 +7,15 @@ use assay_measure::{
     latency::Latency,
     outcome::StepResult,
     search::{Answer, Confirmation, SearchPlan},
-    units::Rate,
     validity::{Validity, Verdict},
 };
 use serde::Serialize;
 
-use super::{
-    ErrorsByKind, FirstFailureReport, GeneratorReport, first_failure, grouped, latency_table, line,
-    seconds, time,
+use super::{GeneratorReport, figure, first_failure, grouped, latency_table, line, seconds};
+use crate::{
+    capacity::SearchRun,
+    load::figures::{ErrorCounts, FirstFailure},
 };
-use crate::capacity::SearchRun;
 
 /// `assay.capacity/1`: how much a target carries.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,9 +48,9 @@ pub struct CapacityReport {
     pub latency_us: Option<Latency>,
     pub steps: Vec<StepResult>,
     /// Requests that failed, in all steps.
-    pub errors_by_kind: ErrorsByKind,
+    pub errors_by_kind: ErrorCounts,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_failure: Option<FirstFailureReport>,
+    pub first_failure: Option<FirstFailure>,
     /// The load generator's own part.
     pub generator: GeneratorReport,
     /// Whether it can be believed.
@@ -90,8 +89,8 @@ impl CapacityReport {
             confirmation: answer.map(|answer| answer.confirmation),
             latency_us: Latency::of(&run.answer_figures().latency),
             steps: run.steps.iter().map(|step| step.result(Utilization::default())).collect(),
-            errors_by_kind: totals.errors.into(),
-            first_failure: totals.first_failure.as_ref().map(Into::into),
+            errors_by_kind: totals.errors,
+            first_failure: totals.first_failure.clone(),
             generator: GeneratorReport::of(&totals, saturated),
             validity,
             interrupted: answer.is_none(),
@@ -120,15 +119,9 @@ impl CapacityReport {
             text.push('\n');
             answer_in_words(&mut text, answer);
         }
-        line(
-            &mut text,
-            "Took",
-            &format!(
-                "{}, {} requests",
-                seconds(Duration::from_secs_f64(self.duration_s)),
-                grouped(self.generator.requests as f64)
-            ),
-        );
+        let took = seconds(Duration::from_secs_f64(self.duration_s));
+        let requests = grouped(self.generator.requests as f64);
+        line(&mut text, "Took", &format!("{took}, {requests} requests"));
         line(&mut text, "Validity", self.validity.verdict.word());
         for finding in &self.validity.findings {
             let kind =
@@ -152,9 +145,7 @@ impl CapacityReport {
                 (None, Some(rate)) => format!("{}/min", grouped(rate.as_per_minute())),
                 (None, None) => String::new(),
             };
-            let of = |pick: fn(&Latency) -> u64| {
-                step.latency.as_ref().map_or_else(|| "-".to_owned(), |l| time(pick(l)))
-            };
+            let of = |pick| figure(step.latency.as_ref(), pick);
             let meets = step.accepted.map_or("", |accepted| if accepted { "yes" } else { "no" });
             let _ = writeln!(
                 text,
@@ -171,24 +162,13 @@ impl CapacityReport {
 }
 
 fn answer_in_words(text: &mut String, answer: &Answer) {
-    let per_minute = |rate: Rate| rate.as_per_minute();
-    let half_width = (per_minute(answer.capacity.high) - per_minute(answer.capacity.low)) / 2.0;
-    line(
-        text,
-        "Capacity",
-        &format!(
-            "{} ± {} invocations/min, limited by {}",
-            grouped(per_minute(answer.capacity.value)),
-            grouped(half_width),
-            answer.limited_by
-        ),
-    );
-    let plateau = format!(
-        "{}/min from {} users on",
-        grouped(per_minute(answer.plateau.value)),
-        answer.plateau_users
-    );
-    line(text, "Plateau", &plateau);
+    let Answer { capacity, plateau, plateau_users, limited_by, .. } = answer;
+    let half_width = (capacity.high.as_per_minute() - capacity.low.as_per_minute()) / 2.0;
+    let (found, half_width) = (grouped(capacity.value.as_per_minute()), grouped(half_width));
+    let found = format!("{found} ± {half_width} invocations/min, limited by {limited_by}");
+    line(text, "Capacity", &found);
+    let plateau = grouped(plateau.value.as_per_minute());
+    line(text, "Plateau", &format!("{plateau}/min from {plateau_users} users on"));
 }
 
 fn rounded(value: f64) -> String {

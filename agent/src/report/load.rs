@@ -9,12 +9,11 @@ use assay_measure::{
 use serde::Serialize;
 
 use super::{
-    ErrorsByKind, FirstFailureReport, GeneratorReport, errors_in_words, first_failure, grouped,
-    latency_table, line, seconds, time,
+    GeneratorReport, errors_in_words, figure, first_failure, grouped, latency_table, line, seconds,
 };
 use crate::{
     capacity::per_second,
-    load::figures::{EndedStep, StepFigures},
+    load::figures::{EndedStep, ErrorCounts, FirstFailure, StepFigures},
 };
 
 /// `assay.load/1`: a fixed load and what came of it.
@@ -41,11 +40,11 @@ pub struct LoadReport {
     pub achieved_per_s: f64,
     pub requests: u64,
     pub errors: u64,
-    pub errors_by_kind: ErrorsByKind,
+    pub errors_by_kind: ErrorCounts,
     /// Requests without an answer at the end.
     pub outstanding: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub first_failure: Option<FirstFailureReport>,
+    pub first_failure: Option<FirstFailure>,
     /// From the intended send time (closed loop: the actual one); absent when nothing was answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<Latency>,
@@ -106,8 +105,7 @@ impl LoadReport {
     /// The report of one or several phases; at least one.
     #[must_use]
     pub fn of(target: String, performed: &[Performed], interrupted: bool) -> Self {
-        let mut all = StepFigures::new();
-        performed.iter().for_each(|phase| all.merge(&phase.result.figures));
+        let all: StepFigures = performed.iter().map(|phase| &phase.result.figures).sum();
         let elapsed: Duration = performed.iter().map(|phase| elapsed(&phase.result)).sum();
         let load = performed.first().map(|phase| &phase.load);
         let (mode, seed) = match load {
@@ -136,9 +134,9 @@ impl LoadReport {
             achieved_per_s: per_second(all.answered, elapsed).as_per_second(),
             requests: all.sent,
             errors: all.errors.total(),
-            errors_by_kind: all.errors.into(),
+            errors_by_kind: all.errors,
             outstanding: all.outstanding,
-            first_failure: all.first_failure.as_ref().map(Into::into),
+            first_failure: all.first_failure.clone(),
             latency_us: Latency::of(&all.latency),
             service_time_us: Latency::of(&all.service_time),
             generator: GeneratorReport::of(
@@ -238,9 +236,7 @@ impl LoadReport {
         );
         for phase in &self.phases {
             let users = phase.users.map_or_else(String::new, |users| users.to_string());
-            let of = |pick: fn(&Latency) -> u64| {
-                phase.latency_us.as_ref().map_or_else(|| "-".to_owned(), |l| time(pick(l)))
-            };
+            let of = |pick| figure(phase.latency_us.as_ref(), pick);
             let _ = writeln!(
                 text,
                 "  {users:>10} {:>10} {:>12} {:>10} {:>10} {:>10} {:>10}",

@@ -109,7 +109,7 @@ impl Trial {
         let sandbox = self.sandbox.insert(Sandbox::set_up(allotment, &self.runner.hierarchies));
         let spec = Arc::clone(&self.spec);
         let serving = Serving {
-            model: model.path(),
+            model: &model.path,
             configuration: &served.configuration,
             inputs: &spec.inputs,
         };

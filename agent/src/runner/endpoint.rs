@@ -9,8 +9,6 @@ use assay_measure::{
     hardware::{GpuUtilization, Utilization},
     ids::EndpointName,
     outcome::{FailureKind, Stage, TrialOutcome},
-    schedule::Load,
-    search::{Purpose, StepPlan},
 };
 
 use super::{
@@ -21,7 +19,8 @@ use super::{
     measuring::{self, Problem, error_chain},
 };
 use crate::{
-    hardware::{facts::host_facts, sampler::Sampler},
+    capacity::one_request,
+    hardware::facts::host_facts,
     load::{Generator, figures::StepEnd},
     model_host::client::HostStatistics,
     target::{Address, Target, TargetError},
@@ -79,10 +78,7 @@ impl Trial {
             .map_err(|error| failed(FailureKind::EndpointUnavailable, &error))?;
         let observability = Observability::of(&address);
         let (cpus, memory) = (self.runner.machine.cpus.clone(), self.runner.machine.memory);
-        let sampler = Sampler::start(self.clock, cpus, memory)
-            .map_err(|error| failed(FailureKind::Internal, &error))?;
-        let sampler = Arc::new(sampler);
-        self.sampler = Some(Arc::clone(&sampler));
+        let sampler = self.start_sampler(cpus, memory)?;
         self.progress(Stage::WarmingUp, "checking the payload".to_owned(), 0.04);
         let record = self
             .load(measuring::Settings {
@@ -143,7 +139,6 @@ pub(super) fn try_bodies(
     bodies: usize,
     timeout: Duration,
 ) -> Result<(), Problem> {
-    let broken = |error: &dyn std::error::Error| Problem::Generator(error_chain(error));
     for number in 0..bodies {
         if Duration::from_nanos(generator.clock().now_ns()) > CHECK_AT_MOST {
             tracing::info!(
@@ -153,17 +148,11 @@ pub(super) fn try_bodies(
             );
             return Ok(());
         }
-        let step = StepPlan {
-            index: u32::try_from(number).unwrap_or(u32::MAX),
-            purpose: Purpose::WarmUp,
-            load: Load::Replay { at_us: vec![0] },
-            duration: Duration::from_millis(1),
-            continues: false,
-            // Beyond it the request has failed.
-            verdict_after: timeout + Duration::from_secs(1),
-        };
-        generator.submit(&step).map_err(|error| broken(&error))?;
-        let result = generator.wait_next().map_err(|error| broken(&error))?;
+        let index = u32::try_from(number).unwrap_or(u32::MAX);
+        // Beyond it the request has failed.
+        let step = one_request(index, timeout + Duration::from_secs(1));
+        generator.submit(&step).map_err(Problem::of_generator)?;
+        let result = generator.wait_next().map_err(Problem::of_generator)?;
         let gone = || Problem::Generator("the load was cancelled".to_owned());
         let result = result.ok_or_else(gone)?;
         match result.end {

@@ -14,15 +14,16 @@ use assay_measure::{
 
 use super::{
     Trial,
-    measuring::{Measuring, Problem},
+    measuring::{Measuring, Problem, error_chain},
 };
 use crate::{
     hardware::proc_files,
     load::figures::{ErrorKind, FirstFailure},
     model_host::{
-        Exit, NotReady,
+        Exit, ModelHost, NotReady,
         client::{Answer, CallError},
     },
+    sandbox::Sandbox,
 };
 
 /// A reason to end the trial.
@@ -36,8 +37,7 @@ impl Stop {
 
     /// The configured model cannot be loaded, or raises: the measured host would do the same.
     pub(super) fn of_comparison(kind: FailureKind, message: String) -> Self {
-        let kind = if tells_of_memory(&message) { FailureKind::OutOfMemory } else { kind };
-        Self::new(kind, message, String::new())
+        Self::new(or_of_memory(kind, &message), message, String::new())
     }
 
     /// The time does not hold the fewest requests that a search needs.
@@ -64,13 +64,7 @@ impl Stop {
 
 /// A failure told by an error and its causes.
 pub(super) fn failed(kind: FailureKind, error: &dyn Error) -> Stop {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        message = format!("{message}: {cause}");
-        source = cause.source();
-    }
-    Stop::new(kind, message, String::new())
+    Stop::new(kind, error_chain(error), String::new())
 }
 
 /// Processes that the kernel has killed on this machine for want of memory.
@@ -79,15 +73,18 @@ pub(super) fn machine_oom_kills() -> u64 {
     proc_files::memory_events(&vmstat).oom_kills.unwrap_or(0)
 }
 
-/// What libtorch says when the memory of a device, or its own allocator, is at its end.
-fn tells_of_memory(message: &str) -> bool {
+/// `kind`, unless libtorch says that the memory of a device, or its own allocator, is at its end.
+fn or_of_memory(kind: FailureKind, message: &str) -> FailureKind {
     let message = message.to_ascii_lowercase();
-    message.contains("out of memory") || message.contains("can't allocate memory")
+    let tells = message.contains("out of memory") || message.contains("can't allocate memory");
+    if tells { FailureKind::OutOfMemory } else { kind }
 }
 
 impl Trial {
-    fn last_words(&self) -> String {
-        self.host.as_ref().map(crate::model_host::ModelHost::last_words).unwrap_or_default()
+    /// With what host and model printed last.
+    fn stop(&self, kind: FailureKind, message: String) -> Stop {
+        let last_words = self.host.as_ref().map(ModelHost::last_words);
+        Stop::new(kind, message, last_words.unwrap_or_default())
     }
 
     fn memory_limit(&self) -> Bytes {
@@ -99,22 +96,19 @@ impl Trial {
         if let Some(host) = &mut self.host {
             host.finish_reading().await;
         }
-        let kills = self.sandbox.as_ref().map_or(0, crate::sandbox::Sandbox::oom_kills);
+        let kills = self.sandbox.as_ref().map_or(0, Sandbox::oom_kills);
         let killed = exit.signal() == Some(libc::SIGKILL);
         if kills > 0 || (killed && machine_oom_kills() > self.oom_kills_before) {
             let message =
                 format!("the model host needs more than {} and was killed", self.memory_limit());
-            return Stop::new(FailureKind::OutOfMemory, message, self.last_words());
+            return self.stop(FailureKind::OutOfMemory, message);
         }
         let during = match self.measuring.as_ref().and_then(Measuring::current_step) {
             Some(step) => format!(" during {step}"),
             None => String::new(),
         };
-        Stop::new(
-            FailureKind::HostCrashed,
-            format!("the model host {}{during}", exit.in_words()),
-            self.last_words(),
-        )
+        let message = format!("the model host {}{during}", exit.in_words());
+        self.stop(FailureKind::HostCrashed, message)
     }
 
     /// The agent's own watch found the host over its limit.
@@ -124,7 +118,7 @@ impl Trial {
         }
         let message =
             format!("the model host used {used}, the instance type has {}", self.memory_limit());
-        Stop::new(FailureKind::OutOfMemory, message, self.last_words())
+        self.stop(FailureKind::OutOfMemory, message)
     }
 
     /// The host did not come to serve.
@@ -135,21 +129,20 @@ impl Trial {
                 if let Some(host) = &mut self.host {
                     host.finish_reading().await;
                 }
-                let said = self.host.as_ref().and_then(crate::model_host::ModelHost::failure);
+                let said = self.host.as_ref().and_then(ModelHost::failure);
                 let kind = match (exit.code(), &said) {
                     // It looked at the model and told what it does not like.
                     (Some(1), Some(_)) => FailureKind::ModelRejected,
                     _ => FailureKind::HostStartFailed,
                 };
                 let message = said.map_or_else(|| problem.to_string(), |said| said.message);
-                let kind = if tells_of_memory(&message) { FailureKind::OutOfMemory } else { kind };
-                Stop::new(kind, message, self.last_words())
+                self.stop(or_of_memory(kind, &message), message)
             }
             NotReady::TooSlow { .. } | NotReady::NoServer => {
                 if let Some(host) = &mut self.host {
                     host.kill().await;
                 }
-                Stop::new(FailureKind::HostNotReady, problem.to_string(), self.last_words())
+                self.stop(FailureKind::HostNotReady, problem.to_string())
             }
         }
     }
@@ -172,24 +165,16 @@ impl Trial {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
             Ok(answer) if (400..500).contains(&answer.status) => {
                 let message = format!("the model does not take {body}: {}", answer.message());
-                Err(Stop::new(FailureKind::PayloadRejected, message, self.last_words()))
+                Err(self.stop(FailureKind::PayloadRejected, message))
             }
             Ok(answer) => {
                 let said = answer.message();
-                let kind = if tells_of_memory(&said) {
-                    FailureKind::OutOfMemory
-                } else {
-                    FailureKind::ModelRaised
-                };
-                Err(Stop::new(
-                    kind,
-                    format!("the model failed on {body}: {said}"),
-                    self.last_words(),
-                ))
+                let kind = or_of_memory(FailureKind::ModelRaised, &said);
+                Err(self.stop(kind, format!("the model failed on {body}: {said}")))
             }
             Err(CallError::TimedOut(within)) => {
                 let message = format!("no answer to {body} within {:.1} s", within.as_secs_f64());
-                Err(Stop::new(FailureKind::ModelHangs, message, self.last_words()))
+                Err(self.stop(FailureKind::ModelHangs, message))
             }
             Err(error @ CallError::Broken(_)) => {
                 Err(self.connection_broke(&format!("on {body}: {error}")).await)
@@ -207,11 +192,7 @@ impl Trial {
         {
             return self.host_died(exit).await;
         }
-        Stop::new(
-            FailureKind::HostCrashed,
-            format!("the model host hung up {what}"),
-            self.last_words(),
-        )
+        self.stop(FailureKind::HostCrashed, format!("the model host hung up {what}"))
     }
 
     /// Why measuring came to no figures.
@@ -222,7 +203,7 @@ impl Trial {
             Problem::Hangs { step, silent_for } => {
                 let message =
                     format!("no answer for {:.1} s during {step}", silent_for.as_secs_f64());
-                Stop::new(FailureKind::ModelHangs, message, self.last_words())
+                self.stop(FailureKind::ModelHangs, message)
             }
             Problem::TargetLost { reason } => {
                 self.connection_broke(&format!("under load: {reason}")).await
@@ -235,14 +216,12 @@ impl Trial {
                     self.failing_calls(&why.to_string(), &first).await
                 }
                 (NoLevelHeld::TooManyErrors { .. }, None) => {
-                    Stop::new(FailureKind::ModelRaised, why.to_string(), self.last_words())
+                    self.stop(FailureKind::ModelRaised, why.to_string())
                 }
                 (NoLevelHeld::TooSlow { .. }, _) => {
-                    Stop::new(FailureKind::TooSlow, why.to_string(), self.last_words())
+                    self.stop(FailureKind::TooSlow, why.to_string())
                 }
-                (NoLevelHeld::NoAnswer, _) => {
-                    Stop::new(FailureKind::ModelHangs, why.to_string(), self.last_words())
-                }
+                (NoLevelHeld::NoAnswer, _) => self.stop(FailureKind::ModelHangs, why.to_string()),
             },
             Problem::Search { failure, first_failure } => {
                 self.no_capacity(&failure, first_failure.as_deref()).await
@@ -287,13 +266,12 @@ impl Trial {
                 FailureKind::ModelRaised
             }
         };
-        Stop::new(kind, failure.to_string(), self.last_words())
+        self.stop(kind, failure.to_string())
     }
 
     /// Calls failed under load beyond what is allowed; the first one tells why.
     async fn failing_calls(&mut self, context: &str, first: &FirstFailure) -> Stop {
         let said = response_message(first);
-        let detail = format!("{context}\n{}", self.last_words()).trim_end().to_owned();
         let kind = match first.kind {
             ErrorKind::Timeout => FailureKind::ModelHangs,
             ErrorKind::Status
@@ -301,13 +279,15 @@ impl Trial {
             {
                 FailureKind::PayloadRejected
             }
-            ErrorKind::Status if tells_of_memory(&said) => FailureKind::OutOfMemory,
-            ErrorKind::Status | ErrorKind::Malformed => FailureKind::ModelRaised,
+            ErrorKind::Status => or_of_memory(FailureKind::ModelRaised, &said),
+            ErrorKind::Malformed => FailureKind::ModelRaised,
             ErrorKind::Reset | ErrorKind::Connect => {
                 return self.connection_broke(&format!("under load: {said}")).await;
             }
         };
-        Stop::new(kind, said, detail)
+        let mut stop = self.stop(kind, said);
+        stop.0.detail = format!("{context}\n{}", stop.0.detail).trim_end().to_owned();
+        stop
     }
 }
 

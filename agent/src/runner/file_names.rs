@@ -22,7 +22,7 @@ impl FileNames {
         for artifact in model.into_iter().chain([&spec.payload.artifact]) {
             names.add(&cache.path_of(artifact), artifact.name.clone());
         }
-        names.add(cache.folder(), "the model cache".to_owned());
+        names.add(&cache.folder, "the model cache".to_owned());
         names
     }
 

@@ -6,7 +6,7 @@ use assay_measure::{
     stepped_load::{Level, LevelWatch, SteppedLoad, StopCause},
 };
 
-use super::{measuring::Problem, record::SteppedRecord};
+use super::{measuring::Problem, record::Measured};
 use crate::{capacity::StepRecord, load::figures::StepFigures};
 
 /// What was held so far.
@@ -27,7 +27,7 @@ impl Levels {
             ends_level: load.segments().iter().map(|segment| segment.ends_level).collect(),
             steps: Vec::new(),
             level: Level::default(),
-            figures: StepFigures::new(),
+            figures: StepFigures::default(),
         }
     }
 
@@ -55,9 +55,9 @@ impl Levels {
     }
 
     /// What the levels tell, once the load has ended.
-    pub(super) fn answer(self, stopped_by: StopCause) -> Result<SteppedRecord, Problem> {
+    pub(super) fn answer(self, stopped_by: StopCause) -> Result<Measured, Problem> {
         match self.watch.answer(stopped_by) {
-            Ok(answer) => Ok(SteppedRecord { steps: self.steps, answer, stopped_by }),
+            Ok(answer) => Ok(Measured::Stepped { steps: self.steps, answer, stopped_by }),
             Err(why) => {
                 let first = self.steps.iter().find_map(|step| step.figures.first_failure.clone());
                 Err(Problem::NoLevelHeld { why, first_failure: first.map(Box::new) })

@@ -8,7 +8,7 @@ use assay_measure::{
     latency::Latency,
     outcome::{HarnessFigures, TrialResult},
     trial::{TrialSpec, Work},
-    validity::{Evidence, GeneratorEvidence, MachineEvidence, judge},
+    validity::{Evidence, MachineEvidence, judge},
 };
 
 use super::{
@@ -19,9 +19,8 @@ use super::{
     record::{Measured, Record},
 };
 use crate::{
-    capacity::{StepRecord, closed_loop_evidence},
+    capacity::{StepRecord, evidence_of_steps},
     hardware::{evidence, sampler::Sampler},
-    load::figures::StepFigures,
     model_host::client::HostStatistics,
 };
 
@@ -61,7 +60,7 @@ pub(super) fn measurement(record: Record, context: Context<'_>) -> TrialResult {
     };
     TrialResult {
         latency: Latency::of(&figures.latency),
-        harness: harness(&record, &figures.lag, &context),
+        harness: harness(&record, Latency::of(&figures.lag), &context),
         energy_j_per_inference: energy_per_call(&utilization, figures.answered),
         idle: Some(context.observability.narrowed(context.idle.clone()))
             .filter(|idle| idle.samples > 0),
@@ -106,29 +105,13 @@ fn span(steps: &[&StepRecord], base_ns: u64) -> Option<(u64, u64)> {
 fn evidence_of_calls(record: &Record, context: &Context<'_>) -> Evidence {
     match (&record.measured, &context.spec.work) {
         (Measured::Search(run), Work::Search(plan)) => run.evidence(plan, context.shares_cores),
-        (Measured::Search(_) | Measured::Fixed(_) | Measured::Stepped(_), _) => {
+        (Measured::Search(_) | Measured::Fixed(_) | Measured::Stepped { .. }, _) => {
             // A level that did not hold ends the load by design; only the answer must be sound.
             let judged = match &record.measured {
-                Measured::Stepped(_) => record.at_answer(),
+                Measured::Stepped { .. } => record.at_answer(),
                 Measured::Search(_) | Measured::Fixed(_) => record.steps().iter().collect(),
             };
-            let mut all = StepFigures::new();
-            judged.iter().for_each(|step| all.merge(&step.figures));
-            let failed_calls = all.errors.total();
-            Evidence {
-                answer: record.answer().cloned(),
-                calls: all.answered + failed_calls,
-                failed_calls,
-                median_latency_us: Latency::of(&all.latency).map(|figures| figures.p50_us as f64),
-                generator: GeneratorEvidence {
-                    lag_p99_us: (!all.lag.is_empty())
-                        .then(|| all.lag.value_at_quantile(0.99) as f64),
-                    saturated: judged.iter().any(|step| step.generator_saturated),
-                    shares_cores: context.shares_cores,
-                },
-                closed_loop: record.steps().iter().filter_map(closed_loop_evidence).collect(),
-                ..Evidence::default()
-            }
+            evidence_of_steps(record.answer(), &judged, record.steps(), context.shares_cores)
         }
     }
 }
@@ -156,11 +139,7 @@ fn machine_evidence(
     }
 }
 
-fn harness(
-    record: &Record,
-    lags: &hdrhistogram::Histogram<u64>,
-    context: &Context<'_>,
-) -> HarnessFigures {
+fn harness(record: &Record, lag: Option<Latency>, context: &Context<'_>) -> HarnessFigures {
     let sampler_cpu_s = context.sampler.cpu_seconds();
     let generator_cpu: Duration =
         record.steps().iter().map(|step| step.figures.generator_cpu).sum();
@@ -168,8 +147,8 @@ fn harness(
     let used_s = generator_cpu.as_secs_f64() + sampler_cpu_s;
     HarnessFigures {
         cpu_share_pct: if available_s > 0.0 { used_s / available_s * 100.0 } else { 0.0 },
-        lag_p50_us: if lags.is_empty() { 0 } else { lags.value_at_quantile(0.5) },
-        lag_p99_us: if lags.is_empty() { 0 } else { lags.value_at_quantile(0.99) },
+        lag_p50_us: lag.map_or(0, |lag| lag.p50_us),
+        lag_p99_us: lag.map_or(0, |lag| lag.p99_us),
         sampler_cpu_s,
     }
 }

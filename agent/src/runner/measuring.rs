@@ -33,7 +33,7 @@ use super::{
     stops::Stops,
 };
 use crate::{
-    capacity::{self, SearchEnd, SearchEvent, StepRecord},
+    capacity::{self, SearchEnd, SearchEvent, StepRecord, fixed_step},
     clock::Clock,
     hardware::sampler::Sampler,
     load::{
@@ -103,6 +103,10 @@ pub(super) struct Settings {
 }
 
 impl Problem {
+    pub(super) fn of_generator(error: impl std::error::Error) -> Self {
+        Self::Generator(error_chain(&error))
+    }
+
     /// Whether it says something about the target that a disturbed machine may have caused.
     pub(super) const fn may_be_disturbed(&self) -> bool {
         match self {
@@ -206,7 +210,7 @@ fn generator(settings: &Settings, stops: &Stops) -> Result<Generator, Problem> {
     };
     let Settings { target, address, payload, spec, .. } = settings;
     let generator = Generator::start(target, address, Some(payload), &spec.inputs, &options)
-        .map_err(|error| Problem::Generator(error_chain(&error)))?;
+        .map_err(Problem::of_generator)?;
     stops.include(generator.cancel_handle());
     Ok(generator)
 }
@@ -277,7 +281,7 @@ impl Driver {
                 }
             }
         })
-        .map_err(|error| Problem::Generator(error_chain(&error)))?;
+        .map_err(Problem::of_generator)?;
         if let Some(problem) = problem {
             return Err(problem);
         }
@@ -332,20 +336,13 @@ impl Driver {
         }
         // Whatever is in flight is of no use any more.
         self.generator.cancel_handle().cancel();
-        levels.answer(stopped_by.unwrap_or(StopCause::LoadEnded)).map(Measured::Stepped)
+        levels.answer(stopped_by.unwrap_or(StopCause::LoadEnded))
     }
 
     /// Hands a segment of fixed load to the generator.
     fn begin(&mut self, index: u32, phase: &Phase) -> Result<StepPlan, Problem> {
-        let step = StepPlan {
-            index,
-            purpose: Purpose::Fixed,
-            load: phase.load.clone(),
-            duration: phase.duration,
-            continues: index > 0,
-            verdict_after: self.observer.settings.spec.request_timeout,
-        };
-        self.generator.submit(&step).map_err(|error| Problem::Generator(error_chain(&error)))?;
+        let step = fixed_step(index, phase, self.observer.settings.spec.request_timeout);
+        self.generator.submit(&step).map_err(Problem::of_generator)?;
         self.observer.planned(&step);
         Ok(step)
     }
@@ -355,8 +352,7 @@ impl Driver {
         &mut self,
         in_flight: &mut VecDeque<StepPlan>,
     ) -> Result<(StepRecord, StepObservation), Problem> {
-        let result =
-            self.generator.wait_next().map_err(|error| Problem::Generator(error_chain(&error)))?;
+        let result = self.generator.wait_next().map_err(Problem::of_generator)?;
         let (Some(result), Some(step)) = (result, in_flight.pop_front()) else {
             return Err(Problem::TargetLost { reason: "the load generator has ended".to_owned() });
         };

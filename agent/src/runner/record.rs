@@ -21,23 +21,19 @@ pub(super) struct Record {
 pub(super) enum Measured {
     Search(Box<SearchRun>),
     Fixed(Vec<StepRecord>),
-    /// The steps of a load with stopping conditions.
-    Stepped(SteppedRecord),
-}
-
-/// A load with stopping conditions that has ended.
-#[derive(Debug)]
-pub(super) struct SteppedRecord {
-    pub(super) steps: Vec<StepRecord>,
-    pub(super) answer: Answer,
-    pub(super) stopped_by: StopCause,
+    /// A load with stopping conditions that has ended.
+    Stepped {
+        steps: Vec<StepRecord>,
+        answer: Answer,
+        stopped_by: StopCause,
+    },
 }
 
 impl Record {
     pub(super) fn steps(&self) -> &[StepRecord] {
         match &self.measured {
             Measured::Search(run) => &run.steps,
-            Measured::Fixed(steps) | Measured::Stepped(SteppedRecord { steps, .. }) => steps,
+            Measured::Fixed(steps) | Measured::Stepped { steps, .. } => steps,
         }
     }
 
@@ -46,7 +42,7 @@ impl Record {
         match &self.measured {
             Measured::Search(run) => run.answer(),
             Measured::Fixed(_) => None,
-            Measured::Stepped(stepped) => Some(&stepped.answer),
+            Measured::Stepped { answer, .. } => Some(answer),
         }
     }
 
@@ -54,7 +50,7 @@ impl Record {
     pub(super) fn stopped_by(&self) -> Option<StopCause> {
         match &self.measured {
             Measured::Search(_) | Measured::Fixed(_) => None,
-            Measured::Stepped(stepped) => Some(stepped.stopped_by),
+            Measured::Stepped { stopped_by, .. } => Some(*stopped_by),
         }
     }
 
@@ -63,7 +59,7 @@ impl Record {
         match &self.measured {
             Measured::Search(run) => run.answer_steps().collect(),
             Measured::Fixed(steps) => steps.last().into_iter().collect(),
-            Measured::Stepped(SteppedRecord { steps, answer, .. }) => {
+            Measured::Stepped { steps, answer, .. } => {
                 steps.iter().filter(|step| answer.answer_steps.contains(&step.plan.index)).collect()
             }
         }
@@ -71,8 +67,6 @@ impl Record {
 
     /// The figures of those steps together.
     pub(super) fn figures_at_answer(&self) -> StepFigures {
-        let mut all = StepFigures::new();
-        self.at_answer().iter().for_each(|step| all.merge(&step.figures));
-        all
+        self.at_answer().iter().map(|step| &step.figures).sum()
     }
 }

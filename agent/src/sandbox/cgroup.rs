@@ -7,7 +7,7 @@
 //! The directory may be any file tree: tests use a temporary one.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirEntry, File},
     io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -18,7 +18,7 @@ use assay_measure::{hardware::LimitInForce, units::Bytes};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    owner::Owner,
+    owner::{self, Owner},
     sandbox::mounts::{Controller, Hierarchies, Hierarchy, Version},
 };
 
@@ -208,21 +208,13 @@ pub fn remove_leftovers(hierarchies: &Hierarchies) -> usize {
 }
 
 fn remove_leftovers_in(parent: &Path) -> usize {
-    let Ok(entries) = fs::read_dir(parent) else { return 0 };
-    let mut removed = 0;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(Owner::read);
-        if owner.is_some_and(|owner| !owner.lives()) {
-            match remove(&entry.path()) {
-                Ok(()) => removed += 1,
-                Err(error) => {
-                    tracing::warn!(group = %entry.path().display(), %error, "control group of a dead agent stays");
-                }
-            }
-        }
-    }
-    removed
+    let removed = |entry: &DirEntry| {
+        let told = |error: &io::Error| {
+            tracing::warn!(group = %entry.path().display(), %error, "control group of a dead agent stays");
+        };
+        remove(&entry.path()).inspect_err(told).is_ok()
+    };
+    owner::left_by_the_dead(parent, PREFIX).filter(removed).count()
 }
 
 #[cfg(test)]

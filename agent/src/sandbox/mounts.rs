@@ -45,6 +45,13 @@ pub struct Hierarchy {
     pub mount: PathBuf,
 }
 
+impl Hierarchy {
+    /// The groups from that of this process up to the root.
+    fn upwards(&self) -> impl Iterator<Item = &Path> {
+        self.directory.ancestors().take_while(|place| place.starts_with(&self.mount))
+    }
+}
+
 /// The hierarchies that can limit processors and memory; equal when one does both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hierarchies {
@@ -94,10 +101,8 @@ impl Hierarchies {
         let limit = |directory: &Path| -> Option<u64> {
             fs::read_to_string(directory.join(file)).ok()?.trim().parse().ok()
         };
-        let up =
-            hierarchy.directory.ancestors().take_while(|place| place.starts_with(&hierarchy.mount));
         // Version 1 writes "no limit" as a number close to 2^63.
-        up.filter_map(limit).filter(|&bytes| bytes < 1 << 62).min().map(Bytes::new)
+        hierarchy.upwards().filter_map(limit).filter(|&bytes| bytes < 1 << 62).min().map(Bytes::new)
     }
 }
 
@@ -112,11 +117,7 @@ pub fn cpu_groups_of_this_process() -> Vec<PathBuf> {
 
 fn cpu_groups(groups: &str, mounts: &str) -> Vec<PathBuf> {
     let hierarchy = first_version(groups, mounts, "cpu").or_else(|| second_version(groups, mounts));
-    let up = |place: &Hierarchy| {
-        let within = place.directory.ancestors().take_while(|up| up.starts_with(&place.mount));
-        within.map(Path::to_path_buf).collect()
-    };
-    hierarchy.as_ref().map(up).unwrap_or_default()
+    hierarchy.iter().flat_map(Hierarchy::upwards).map(Path::to_path_buf).collect()
 }
 
 /// The group lines of `/proc/self/cgroup` are `ID:CONTROLLERS:PATH`.

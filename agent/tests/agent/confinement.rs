@@ -134,16 +134,16 @@ async fn native_code_in_a_host_gets_at_nothing_but_its_own() {
     }
     // Below a folder that others may enter, so that a user of its own gets there without a namespace.
     let open = Scene::new(0o755, "");
-    let (said, in_force) = open.attack(means.without_namespace()).await;
+    let (said, in_force) = open.attack(Means { namespace: None, ..means }).await;
     nothing_worked(&said, &[]);
     assert!(!in_force.contains(&LimitInForce::MountNamespace));
     // A user of its own cannot signal the agent, and a view of the processes can be mounted that hides others;
     // without these, only Landlock keeps a host from that.
-    let (said, _) = scene.attack(means.without_landlock()).await;
+    let (said, _) = scene.attack(Means { landlock: false, ..means }).await;
     let allowed: &[&str] =
         if ordinary { &["signal the agent", "see other processes"] } else { &[] };
     nothing_worked(&said, allowed);
-    let (said, in_force) = scene.attack(means.without_own_user()).await;
+    let (said, in_force) = scene.attack(Means { user: None, ..means }).await;
     nothing_worked(&said, &[]);
     assert!(!in_force.contains(&LimitInForce::OwnUser));
     drop((scene.listener, open.listener));
@@ -154,7 +154,7 @@ async fn native_code_in_a_host_gets_at_nothing_but_its_own() {
 async fn a_host_whose_user_cannot_reach_the_model_runs_as_the_agents_and_says_so() {
     let means = Means::of_this_process();
     let scene = Scene::new(0o700, "");
-    let (said, in_force) = scene.attack(means.without_namespace()).await;
+    let (said, in_force) = scene.attack(Means { namespace: None, ..means }).await;
     assert!(!in_force.contains(&LimitInForce::OwnUser), "{in_force:?}");
     nothing_worked(&said, &[]);
 }
@@ -191,7 +191,7 @@ async fn an_ordinary_user_keeps_hosts_in_as_well() {
 #[tokio::test]
 async fn nothing_outlives_a_host_whatever_it_started() {
     let means = Means::of_this_process();
-    for means in [means, means.without_filter()] {
+    for means in [means, Means { filter: false, ..means }] {
         let scene = Scene::new(0o755, "linger");
         let mut host = scene.start(means);
         let _call = TcpStream::connect(host.address().unwrap()).unwrap();
@@ -230,7 +230,8 @@ async fn a_host_without_a_trial_is_kept_in_as_in_one_and_ends_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model.pt");
     fs::write(&model, Place::model(&[("host", "serve")])).unwrap();
-    for (flags, means) in [(&[][..], Means::of_this_process()), (&["--unconfined"], Means::none())]
+    for (flags, means) in
+        [(&[][..], Means::of_this_process()), (&["--unconfined"], Means::default())]
     {
         let mut command = Command::new(example("confined_host"));
         command.arg(&model).args(["--input", "float32[1,3]", "--host-binary"]).arg(fake_host());
@@ -239,7 +240,7 @@ async fn a_host_without_a_trial_is_kept_in_as_in_one_and_ends_when_asked() {
         let said = BufReader::new(running.stdout.take().unwrap()).lines();
         let said: Vec<String> = said.take(3).map_while(Result::ok).collect();
         // Without a namespace the programs may lie where no other user gets.
-        assert!([means, means.without_own_user()].map(limits).contains(&said[0]), "{said:?}");
+        assert!([means, Means { user: None, ..means }].map(limits).contains(&said[0]), "{said:?}");
         assert!(said[1].strip_prefix("ready_us ").unwrap().parse::<u64>().unwrap() > 0);
         let address = said[2].strip_prefix("listening http://").unwrap();
         assert!(TcpStream::connect(address).is_ok());

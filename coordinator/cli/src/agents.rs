@@ -8,7 +8,7 @@ use crate::{
     cli::{AgentsCommand, OutputFormat},
     client::Client,
     config::Settings,
-    failure::{ExitCode, Failure},
+    failure::{ExitCode, Failure, OrFail},
     figures,
     jobs::time,
     output::{self, Listing},
@@ -19,20 +19,18 @@ pub(crate) async fn run(command: &AgentsCommand, settings: &Settings) -> Result<
     let mut client = Client::connect(settings).await?;
     match command {
         AgentsCommand::List => {
-            let agents =
-                client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
+            let agents = client.agents().await?;
             let wide = settings.output == OutputFormat::Wide;
             listing(&agents, wide).write(settings.output)?;
         }
         AgentsCommand::Describe { name } => {
-            let agents =
-                client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
+            let agents = client.agents().await?;
             let agent = agents.iter().find(|agent| agent.name == *name).ok_or_else(|| {
                 Failure::new(ExitCode::NotFound, format!("no agent {name:?}"))
                     .hint("assay agents list")
             })?;
-            let text = serde_json::to_string_pretty(&object(agent))
-                .map_err(|error| Failure::failed("cannot write JSON").because(&error))?;
+            let text =
+                serde_json::to_string_pretty(&object(agent)).or_failed("cannot write JSON")?;
             output::write(&text)?;
         }
         AgentsCommand::Drain { name } => drain(&mut client, name, DRAIN).await?,

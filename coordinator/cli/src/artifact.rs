@@ -11,7 +11,10 @@ use assay_proto::v1;
 use sha2::Digest;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::{client::Client, failure::Failure};
+use crate::{
+    client::Client,
+    failure::{Failure, OrFail},
+};
 
 /// Bytes per message of an upload.
 const PIECE: usize = 1 << 20;
@@ -67,11 +70,8 @@ pub(crate) async fn upload(client: &mut Client, file: &LocalFile) -> Result<(), 
         move || send_pieces(&file, &sender)
     });
     let answer = client.jobs.upload_artifact(ReceiverStream::new(receiver)).await;
-    let read =
-        reading.await.map_err(|error| Failure::failed("reading a file failed").because(&error))?;
-    read.map_err(|error| {
-        Failure::failed(format!("cannot read {}", file.path.display())).because(&error)
-    })?;
+    let read = reading.await.or_failed("reading a file failed")?;
+    read.or_failed(format_args!("cannot read {}", file.path.display()))?;
     answer.map(|_| ()).map_err(Failure::from)
 }
 

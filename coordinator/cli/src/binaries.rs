@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, OrFail};
 
 /// Finds `assay-agent` or `assay-host`.
 pub(crate) fn find(
@@ -13,16 +13,13 @@ pub(crate) fn find(
 ) -> Result<PathBuf, Failure> {
     if let Some(path) = given {
         return if path.is_file() {
-            std::path::absolute(path).map_err(|error| {
-                Failure::usage(format!("cannot use {}", path.display())).because(&error)
-            })
+            std::path::absolute(path).or_usage(format_args!("cannot use {}", path.display()))
         } else {
             Err(Failure::usage(format!("{} is not a program", path.display()))
                 .hint(format!("{flag} or {variable} names the {name} program")))
         };
     }
-    let own = std::env::current_exe()
-        .map_err(|error| Failure::failed("cannot tell where this program is").because(&error))?;
+    let own = std::env::current_exe().or_failed("cannot tell where this program is")?;
     let beside = own.with_file_name(name);
     if beside.is_file() {
         return Ok(beside);

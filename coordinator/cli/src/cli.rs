@@ -141,6 +141,25 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "`--help` shows every flag, `assay help exit-codes` the exit codes.", after_long_help = EXIT_CODES)]
 pub(crate) struct RecommendArgs {
+    #[command(flatten)]
+    pub(crate) job: JobRequest,
+    /// Keep the store of a run without a server in this directory
+    #[arg(long, value_name = "DIR", help_heading = OUTPUT, hide_short_help = true)]
+    pub(crate) save: Option<PathBuf>,
+    /// Create the job on the server and return
+    #[arg(long, help_heading = CONNECTION, hide_short_help = true)]
+    pub(crate) detach: bool,
+    /// The agent program [default: beside assay]
+    #[arg(long, env = "ASSAY_AGENT", value_name = "PATH", help_heading = CONNECTION, hide_short_help = true)]
+    pub(crate) agent_binary: Option<PathBuf>,
+    /// The model host program [default: beside the agent]
+    #[arg(long, env = "ASSAY_HOST", value_name = "PATH", help_heading = CONNECTION, hide_short_help = true)]
+    pub(crate) host_binary: Option<PathBuf>,
+}
+
+/// What a user asks for, before any file was opened.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct JobRequest {
     /// TorchScript model (.pt), or a model.tar.gz that holds one
     #[arg(required_unless_present = "endpoint")]
     pub(crate) model: Option<PathBuf>,
@@ -209,18 +228,9 @@ pub(crate) struct RecommendArgs {
     /// Name of the job [default: from model and time]
     #[arg(long, value_name = "NAME", help_heading = OUTPUT, hide_short_help = true)]
     pub(crate) name: Option<JobName>,
-    /// Keep the store of a run without a server in this directory
-    #[arg(long, value_name = "DIR", help_heading = OUTPUT, hide_short_help = true)]
-    pub(crate) save: Option<PathBuf>,
-    /// Create the job on the server and return
-    #[arg(long, help_heading = CONNECTION, hide_short_help = true)]
-    pub(crate) detach: bool,
-    /// The agent program [default: beside assay]
-    #[arg(long, env = "ASSAY_AGENT", value_name = "PATH", help_heading = CONNECTION, hide_short_help = true)]
-    pub(crate) agent_binary: Option<PathBuf>,
-    /// The model host program [default: beside the agent]
-    #[arg(long, env = "ASSAY_HOST", value_name = "PATH", help_heading = CONNECTION, hide_short_help = true)]
-    pub(crate) host_binary: Option<PathBuf>,
+    /// Types without an agent are emulated.
+    #[arg(skip = true)]
+    pub(crate) emulate: bool,
 }
 
 /// `assay serve`.

@@ -2,9 +2,12 @@
 
 use std::{path::Path, time::Duration};
 
-use assay_proto::v1::{
-    fleet_service_client::FleetServiceClient, job_service_client::JobServiceClient,
-    price_service_client::PriceServiceClient,
+use assay_proto::{
+    LARGEST_ANSWER, LARGEST_REQUEST,
+    v1::{
+        self, fleet_service_client::FleetServiceClient, job_service_client::JobServiceClient,
+        price_service_client::PriceServiceClient,
+    },
 };
 use tonic::{
     Request, Status,
@@ -15,7 +18,7 @@ use tonic::{
 
 use crate::{
     config::Settings,
-    failure::{ExitCode, Failure},
+    failure::{ExitCode, Failure, OrFail},
 };
 
 /// A channel that presents the token with every call.
@@ -24,8 +27,6 @@ type Authorized = InterceptedService<Channel, TokenBearer>;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A report with the steps of many trials is far larger than gRPC's default limit of 4 MiB.
-const LARGEST_MESSAGE: usize = 256 << 20;
 
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -44,6 +45,11 @@ impl Client {
         let token = settings.token_file.as_deref().map(read_token).transpose()?;
         let certificate = settings.ca_cert.as_deref().map(read_certificate).transpose()?;
         Self::open(url, token, certificate).await
+    }
+
+    /// Every agent that is or was connected.
+    pub(crate) async fn agents(&mut self) -> Result<Vec<v1::Agent>, Failure> {
+        Ok(self.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents)
     }
 
     /// Connects to a coordinator inside this process.
@@ -83,10 +89,12 @@ impl Client {
         let authorized = InterceptedService::new(channel, bearer);
         Ok(Self {
             jobs: JobServiceClient::new(authorized.clone())
-                .max_decoding_message_size(LARGEST_MESSAGE)
-                .max_encoding_message_size(LARGEST_MESSAGE),
+                .max_decoding_message_size(LARGEST_ANSWER)
+                .max_encoding_message_size(LARGEST_REQUEST),
             fleet: FleetServiceClient::new(authorized.clone()),
-            prices: PriceServiceClient::new(authorized).max_decoding_message_size(LARGEST_MESSAGE),
+            prices: PriceServiceClient::new(authorized)
+                .max_decoding_message_size(LARGEST_ANSWER)
+                .max_encoding_message_size(LARGEST_REQUEST),
         })
     }
 }
@@ -131,8 +139,7 @@ fn read_token(path: &Path) -> Result<MetadataValue<Ascii>, Failure> {
 }
 
 fn read_certificate(path: &Path) -> Result<Certificate, Failure> {
-    let pem = std::fs::read(path).map_err(|error| {
-        Failure::usage(format!("cannot read the certificate {}", path.display())).because(&error)
-    })?;
+    let pem = std::fs::read(path)
+        .or_usage(format_args!("cannot read the certificate {}", path.display()))?;
     Ok(Certificate::from_pem(pem))
 }

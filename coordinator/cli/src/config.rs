@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cli::{ColorChoice, Global, OutputFormat},
-    failure::Failure,
+    failure::{Failure, OrFail},
 };
 
 const SYSTEM_FILE: &str = "/etc/assay/assay.toml";
@@ -41,7 +41,8 @@ pub(crate) struct Settings {
     pub(crate) verbose: u8,
     pub(crate) agent_binary: Option<PathBuf>,
     pub(crate) host_binary: Option<PathBuf>,
-    origins: Vec<Origin>,
+    /// Every setting with its origin.
+    pub(crate) origins: Vec<Origin>,
 }
 
 /// One setting for `assay config show`.
@@ -101,11 +102,6 @@ impl Settings {
             origins: layers.origins,
         })
     }
-
-    /// Every setting with its origin.
-    pub(crate) fn origins(&self) -> &[Origin] {
-        &self.origins
-    }
 }
 
 struct Layers<'a> {
@@ -144,10 +140,8 @@ impl Layers<'_> {
 }
 
 fn read(path: &Path) -> Result<FileSettings, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!("cannot read the configuration file {}", path.display()))
-            .because(&error)
-    })?;
+    let text = std::fs::read_to_string(path)
+        .or_usage(format_args!("cannot read the configuration file {}", path.display()))?;
     parse(&text).map_err(|(error, hint)| {
         let failure =
             Failure::usage(format!("the configuration file {} is not valid", path.display()))

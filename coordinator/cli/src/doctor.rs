@@ -2,7 +2,6 @@
 
 use std::process::Stdio;
 
-use assay_proto::v1;
 use tokio::process::Command;
 
 use crate::{
@@ -10,7 +9,7 @@ use crate::{
     cli::{DoctorArgs, OutputFormat},
     client::Client,
     config::Settings,
-    failure::{ExitCode, Failure},
+    failure::{ExitCode, Failure, OrFail},
     output,
 };
 
@@ -32,12 +31,7 @@ pub(crate) async fn run(args: &DoctorArgs, settings: &Settings) -> Result<ExitCo
     let host = binaries::find("assay-host", host, "--host-binary", "ASSAY_HOST");
     for (name, found) in [("assay-agent", &agent), ("assay-host", &host)] {
         checks.push(match found {
-            Ok(path) => Check {
-                name: name.to_owned(),
-                ok: true,
-                detail: path.display().to_string(),
-                fix: None,
-            },
+            Ok(path) => well(name, path.display().to_string()),
             Err(failure) => of_failure(name, failure),
         });
     }
@@ -76,18 +70,19 @@ async fn coordinator(settings: &Settings) -> Check {
     let url = settings.server.clone().unwrap_or_default();
     let asked = async {
         let mut client = Client::connect(settings).await?;
-        let agents = client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
+        let agents = client.agents().await?;
         Ok::<_, Failure>(agents.iter().filter(|agent| agent.connected).count())
     };
     match asked.await {
-        Ok(connected) => Check {
-            name: "coordinator".to_owned(),
-            ok: true,
-            detail: format!("{url} answers; {connected} agents are connected"),
-            fix: None,
-        },
+        Ok(connected) => {
+            well("coordinator", format!("{url} answers; {connected} agents are connected"))
+        }
         Err(failure) => of_failure("coordinator", &failure),
     }
+}
+
+fn well(name: &str, detail: String) -> Check {
+    Check { name: name.to_owned(), ok: true, detail, fix: None }
 }
 
 fn of_failure(name: &str, failure: &Failure) -> Check {
@@ -108,7 +103,7 @@ fn rendered(checks: &[Check], reports: &str, format: OutputFormat) -> Result<Str
             &serde_json::json!({"schema": "assay.doctor/1", "checks": checks}),
         )
         .map(output::escaped)
-        .map_err(|error| Failure::failed("cannot write JSON").because(&error));
+        .or_failed("cannot write JSON");
     }
     let mut text = String::new();
     for check in checks {

@@ -13,7 +13,6 @@ use std::{
 };
 
 use assay_measure::printable;
-use assay_proto::v1;
 use assay_server::{
     data_dir::remove_abandoned,
     server::{RunningServer, Server},
@@ -27,7 +26,12 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{binaries, client::Client, failure::Failure, serve::ended_by_itself};
+use crate::{
+    binaries,
+    client::Client,
+    failure::{Failure, OrFail},
+    serve::ended_by_itself,
+};
 
 const AGENT_NAME: &str = "this-machine";
 /// How the directories begin that such a run keeps its store in.
@@ -137,8 +141,7 @@ impl Embedded {
         let mut client = Client::connect_to(&self.url).await?;
         let deadline = Instant::now() + ATTACHED_WITHIN;
         loop {
-            let agents =
-                client.fleet.list_agents(v1::ListAgentsRequest {}).await?.into_inner().agents;
+            let agents = client.agents().await?;
             if agents.iter().any(|agent| agent.connected) {
                 return Ok(());
             }
@@ -183,7 +186,7 @@ fn place(save: Option<&Path>) -> Result<(PathBuf, Option<TempDir>), Failure> {
         .prefix(PREFIX)
         .permissions(Permissions::from_mode(0o711))
         .tempdir()
-        .map_err(|error| Failure::failed("cannot make a temporary directory").because(&error))?;
+        .or_failed("cannot make a temporary directory")?;
     Ok((scratch.path().to_owned(), Some(scratch)))
 }
 
@@ -213,9 +216,7 @@ fn spawn_agent(
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| {
-            Failure::failed(format!("cannot start {}", agent.display())).because(&error)
-        })
+        .or_failed(format_args!("cannot start {}", agent.display()))
 }
 
 async fn keep_log(mut stderr: tokio::process::ChildStderr, verbose: bool) -> String {

@@ -8,7 +8,7 @@ use crate::{
     cli::{ExportArgs, ExportFormat, OutputFormat},
     client::Client,
     config::Settings,
-    failure::{ExitCode, Failure},
+    failure::{ExitCode, Failure, OrFail},
     output, recommend,
 };
 
@@ -28,9 +28,7 @@ pub(crate) async fn run(args: &ExportArgs, settings: &Settings) -> Result<ExitCo
     if args.out == Path::new("-") {
         output::write(&text)?;
     } else {
-        replace(&args.out, &text).map_err(|error| {
-            Failure::failed(format!("cannot write {}", args.out.display())).because(&error)
-        })?;
+        replace(&args.out, &text).or_failed(format_args!("cannot write {}", args.out.display()))?;
     }
     Ok(ExitCode::Done)
 }
@@ -52,14 +50,10 @@ async fn interval_logs(args: &ExportArgs, client: &mut Client) -> Result<ExitCod
         output::write(log)?;
         return Ok(ExitCode::Done);
     }
-    fs::create_dir_all(&args.out).map_err(|error| {
-        Failure::failed(format!("cannot make {}", args.out.display())).because(&error)
-    })?;
+    fs::create_dir_all(&args.out).or_failed(format_args!("cannot make {}", args.out.display()))?;
     for (name, log) in &logs {
         let path = args.out.join(name);
-        replace(&path, log).map_err(|error| {
-            Failure::failed(format!("cannot write {}", path.display())).because(&error)
-        })?;
+        replace(&path, log).or_failed(format_args!("cannot write {}", path.display()))?;
     }
     Ok(ExitCode::Done)
 }

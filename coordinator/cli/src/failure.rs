@@ -109,6 +109,24 @@ impl Failure {
     }
 }
 
+/// Errors of others, told as the causes of a failure.
+pub(crate) trait OrFail<T> {
+    /// What failed.
+    fn or_failed(self, what: impl fmt::Display) -> Result<T, Failure>;
+    /// What in the user's request was wrong.
+    fn or_usage(self, what: impl fmt::Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Error + 'static> OrFail<T> for Result<T, E> {
+    fn or_failed(self, what: impl fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure::failed(what).because(&error))
+    }
+
+    fn or_usage(self, what: impl fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure::usage(what).because(&error))
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let causes = self.causes.iter().flat_map(|cause| cause.lines());

@@ -7,7 +7,7 @@ use assay_proto::v1::{self, job_event::Event};
 use tokio::time::sleep;
 use tokio_stream::StreamExt;
 
-use crate::{client::Client, failure::Failure, progress::ProgressView};
+use crate::{client::Client, failure::Failure, jobs, progress::ProgressView};
 
 const RETRIES: u32 = 5;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -138,10 +138,9 @@ const fn may_pass(code: tonic::Code) -> bool {
 
 fn is_last(event: &v1::JobEvent) -> bool {
     match &event.event {
-        Some(Event::StatusChanged(changed)) => v1::JobStatus::try_from(changed.status)
-            .ok()
-            .and_then(|status| JobStatus::try_from(status).ok())
-            .is_some_and(JobStatus::is_final),
+        Some(Event::StatusChanged(changed)) => {
+            jobs::status(changed.status).is_some_and(JobStatus::is_final)
+        }
         Some(
             Event::TrialStarted(_)
             | Event::TrialProgressed(_)

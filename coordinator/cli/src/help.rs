@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use crate::{
     cli::Cli,
     config::nearest,
-    failure::{EXIT_CODES, ExitCode, Failure},
+    failure::{EXIT_CODES, ExitCode, Failure, OrFail},
     output,
 };
 
@@ -55,9 +55,6 @@ pub(crate) fn completions(shell: Shell) -> Result<ExitCode, Failure> {
 pub(crate) fn manual(dir: &Path) -> Result<ExitCode, Failure> {
     std::fs::create_dir_all(dir)
         .and_then(|()| clap_mangen::generate_to(Cli::command(), dir))
-        .map_err(|error| {
-            Failure::failed(format!("cannot write manual pages into {}", dir.display()))
-                .because(&error)
-        })?;
+        .or_failed(format_args!("cannot write manual pages into {}", dir.display()))?;
     Ok(ExitCode::Done)
 }

@@ -10,7 +10,7 @@ use assay_measure::{
     environment::BaseEnvironment,
     ids::{EndpointName, JobName},
     input_spec::InputSpec,
-    job::{CandidateType, Demand, Goals, JobSpec, JobSubject, ResourceLimits, Sweep},
+    job::{Demand, JobSpec, JobSubject, ResourceLimits, Sweep},
     load_profile::{LoadProfile, Recording},
     money::PricePerHour,
     schedule::{Load, fixed_load::FixedLoad, recorded},
@@ -18,15 +18,15 @@ use assay_measure::{
     slo::Slo,
     stray_file::PassedOver,
     trial::ArtifactRef,
-    units::{Rate, parse_duration},
+    units::parse_duration,
 };
 use assay_planning::price_file::{PriceFileFormat, PriceTable};
 use jiff::Timestamp;
 
 use crate::{
     artifact::{self, LocalFile},
-    cli::{RecommendArgs, parse_ready_timeout},
-    failure::Failure,
+    cli::{JobRequest, parse_ready_timeout},
+    failure::{Failure, OrFail},
     payload_files,
 };
 
@@ -46,63 +46,6 @@ pub(crate) struct PreparedJob {
     pub(crate) passed_over: PassedOver,
 }
 
-/// What a user asked for, before any file was opened.
-#[derive(Clone, Debug)]
-pub(crate) struct JobRequest {
-    pub(crate) model: Option<PathBuf>,
-    pub(crate) endpoint: Option<EndpointName>,
-    pub(crate) inputs: Vec<InputSpec>,
-    pub(crate) payload: Option<PathBuf>,
-    pub(crate) content_type: Option<String>,
-    pub(crate) instance_types: Vec<CandidateType>,
-    pub(crate) sweep: Vec<String>,
-    pub(crate) slos: Vec<Slo>,
-    pub(crate) goal: Option<Goals>,
-    pub(crate) quick: bool,
-    pub(crate) seed: u64,
-    pub(crate) soak: Option<Duration>,
-    pub(crate) load: Option<String>,
-    pub(crate) region: String,
-    pub(crate) demand: Option<Rate>,
-    pub(crate) headroom: u8,
-    pub(crate) max_duration: Duration,
-    pub(crate) ready_timeout: Option<Duration>,
-    pub(crate) prices: Option<PathBuf>,
-    pub(crate) price_per_hour: Option<PricePerHour>,
-    pub(crate) name: Option<JobName>,
-    /// Types without an agent are emulated.
-    pub(crate) emulate: bool,
-}
-
-impl From<&RecommendArgs> for JobRequest {
-    fn from(args: &RecommendArgs) -> Self {
-        Self {
-            model: args.model.clone(),
-            endpoint: args.endpoint.clone(),
-            inputs: args.inputs.clone(),
-            payload: args.payload.clone(),
-            content_type: args.content_type.clone(),
-            instance_types: args.instance_types.clone(),
-            sweep: args.sweep.clone(),
-            slos: args.slos.clone(),
-            goal: args.goal,
-            quick: args.quick,
-            seed: args.seed,
-            soak: args.soak,
-            load: args.load.clone(),
-            region: args.region.clone(),
-            demand: args.demand,
-            headroom: args.headroom,
-            max_duration: args.max_duration,
-            ready_timeout: args.ready_timeout,
-            prices: args.prices.clone(),
-            price_per_hour: args.price_per_hour,
-            name: args.name.clone(),
-            emulate: true,
-        }
-    }
-}
-
 impl JobRequest {
     /// Opens and checks every file, and settles what was left open. Made-up files go to `scratch`.
     pub(crate) fn prepare(self, scratch: &Path) -> Result<PreparedJob, Failure> {
@@ -112,9 +55,7 @@ impl JobRequest {
         let payload = payload_files::prepare(&self, scratch)?;
         let mut sweep = Sweep::default();
         for text in &self.sweep {
-            sweep
-                .add(text)
-                .map_err(|error| Failure::usage(format!("--sweep {text}")).because(&error))?;
+            sweep.add(text).or_usage(format_args!("--sweep {text}"))?;
         }
         let price_overrides = self.price_overrides()?;
         let (load, recording) = match self.load.as_deref().map(read_load).transpose()? {
@@ -200,9 +141,8 @@ const MODEL_HINT: &str = "give a TorchScript file, such as torch.jit.trace(model
                           `assay-host reference resnet18 --out resnet18.pt` writes one to try";
 
 pub(crate) fn read_prices(path: &Path) -> Result<PriceTable, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!("cannot read the price file {}", path.display())).because(&error)
-    })?;
+    let text = std::fs::read_to_string(path)
+        .or_usage(format_args!("cannot read the price file {}", path.display()))?;
     let format = PriceFileFormat::of_file_name(&path.display().to_string());
     PriceTable::parse(&text, format).map_err(|error| {
         Failure::usage(format!("the price file {} is wrong", path.display()))
@@ -217,8 +157,7 @@ fn read_load(text: &str) -> Result<(LoadProfile, Option<LocalFile>), Failure> {
         let (recording, file) = read_trace(Path::new(path))?;
         return Ok((LoadProfile::Recorded(recording), Some(file)));
     }
-    let load: FixedLoad =
-        text.parse().map_err(|error| Failure::usage(format!("--load {text}")).because(&error))?;
+    let load: FixedLoad = text.parse().or_usage(format_args!("--load {text}"))?;
     Ok((LoadProfile::Phases(load.phases(FIXED_LOAD_DURATION)), None))
 }
 
@@ -288,9 +227,8 @@ struct JobFile {
 /// Reads a job file; paths in it are relative to its folder.
 pub(crate) fn read_job_file(path: &Path) -> Result<JobRequest, Failure> {
     let wrong = || Failure::usage(format!("the job file {} is not valid", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format!("cannot read the job file {}", path.display())).because(&error)
-    })?;
+    let text = std::fs::read_to_string(path)
+        .or_usage(format_args!("cannot read the job file {}", path.display()))?;
     let file: JobFile = toml::from_str(&text).map_err(|error| {
         wrong()
             .cause(error.to_string().trim_end())
@@ -298,10 +236,12 @@ pub(crate) fn read_job_file(path: &Path) -> Result<JobRequest, Failure> {
     })?;
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
     let beside = |path: PathBuf| folder.join(path);
+    let duration = |text: String| parse_duration(&text).map_err(|error| wrong().because(&error));
     Ok(JobRequest {
         model: file.model.map(beside),
         endpoint: file.endpoint,
         inputs: file.input,
+        op_libraries: Vec::new(),
         payload: file.payload.map(beside),
         content_type: file.content_type,
         instance_types: file
@@ -314,18 +254,16 @@ pub(crate) fn read_job_file(path: &Path) -> Result<JobRequest, Failure> {
         goal: parsed(file.goal, wrong)?,
         quick: file.quick,
         seed: file.seed.unwrap_or(1),
-        soak: file
-            .soak
-            .map(|text| parse_duration(&text).map_err(|error| wrong().because(&error)))
-            .transpose()?,
+        soak: file.soak.map(duration).transpose()?,
         load: file.load,
         region: file.region.unwrap_or_else(|| "us-east-1".to_owned()),
         demand: parsed(file.demand, wrong)?,
         headroom: file.headroom.unwrap_or(70).clamp(1, 100),
-        max_duration: match file.max_duration {
-            Some(text) => parse_duration(&text).map_err(|error| wrong().because(&error))?,
-            None => Duration::from_secs(30 * 60),
-        },
+        max_duration: file
+            .max_duration
+            .map(duration)
+            .transpose()?
+            .unwrap_or(Duration::from_secs(30 * 60)),
         ready_timeout: file
             .ready_timeout
             .map(|text| parse_ready_timeout(&text).map_err(|error| wrong().cause(error)))

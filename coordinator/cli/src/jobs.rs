@@ -14,7 +14,7 @@ use crate::{
     cli::JobsCommand,
     client::Client,
     config::Settings,
-    failure::{ExitCode, Failure},
+    failure::{ExitCode, Failure, OrFail},
     figures, follow, job_request,
     output::{self, Listing},
     progress::ProgressView,
@@ -25,9 +25,7 @@ use crate::{
 pub(crate) async fn run(command: &JobsCommand, settings: &Settings) -> Result<ExitCode, Failure> {
     match command {
         JobsCommand::Create { file, name } => {
-            let scratch = tempfile::tempdir().map_err(|error| {
-                Failure::failed("cannot make a temporary directory").because(&error)
-            })?;
+            let scratch = tempfile::tempdir().or_failed("cannot make a temporary directory")?;
             let mut request = job_request::read_job_file(file)?;
             request.name = name.clone().or(request.name);
             let prepared = request.prepare(scratch.path())?;
@@ -111,12 +109,7 @@ fn about(job: &v1::Job) -> String {
 
 fn listing(jobs: &[v1::Job]) -> Listing {
     let now = Timestamp::now();
-    let status = |job: &v1::Job| {
-        v1::JobStatus::try_from(job.status)
-            .ok()
-            .and_then(|status| JobStatus::try_from(status).ok())
-            .map_or_else(|| "unknown".to_owned(), |status| status.to_string())
-    };
+    let status = |job: &v1::Job| status_word(job.status);
     let rows = jobs.iter().map(|job| {
         vec![
             job.name.clone(),
@@ -203,11 +196,7 @@ fn log_line(event: &v1::JobEvent) -> String {
     let what = match event.event.clone() {
         None | Some(Event::TrialProgressed(_)) => String::new(),
         Some(Event::StatusChanged(changed)) => {
-            let status = v1::JobStatus::try_from(changed.status)
-                .ok()
-                .and_then(|status| JobStatus::try_from(status).ok())
-                .map_or_else(|| "unknown".to_owned(), |status| status.to_string());
-            format!("job {status} {}", changed.reason)
+            format!("job {} {}", status_word(changed.status), changed.reason)
         }
         Some(Event::TrialStarted(started)) => {
             let trial = started.trial.unwrap_or_default();
@@ -246,6 +235,15 @@ fn log_line(event: &v1::JobEvent) -> String {
         }
     };
     format!("{at} #{} {}", event.sequence, what.trim_end())
+}
+
+fn status_word(wire: i32) -> String {
+    status(wire).map_or_else(|| "unknown".to_owned(), |status| status.to_string())
+}
+
+/// The status that a message carries, if it is one that this program knows.
+pub(crate) fn status(wire: i32) -> Option<JobStatus> {
+    v1::JobStatus::try_from(wire).ok()?.try_into().ok()
 }
 
 /// A wire timestamp in the range that can be told.

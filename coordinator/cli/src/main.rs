@@ -39,7 +39,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     cli::{Cli, ColorChoice, Command, ConfigCommand, OutputFormat},
     config::Settings,
-    failure::{ExitCode, Failure},
+    failure::{ExitCode, Failure, OrFail},
     output::Listing,
 };
 
@@ -97,7 +97,7 @@ fn start(cli: &Cli, matches: &ArgMatches) -> Result<ExitCode, Failure> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| Failure::failed("cannot start the runtime").because(&error))?
+        .or_failed("cannot start the runtime")?
         .block_on(perform(&cli.command, &settings))
 }
 
@@ -122,7 +122,7 @@ fn show_config(settings: &Settings, origin: bool) -> Result<ExitCode, Failure> {
     if origin {
         header.push("ORIGIN");
     }
-    let rows = settings.origins().iter().map(|setting| {
+    let rows = settings.origins.iter().map(|setting| {
         let value = setting.value.clone().unwrap_or_else(|| "-".to_owned());
         let mut row = vec![setting.key.to_owned(), value];
         if origin {
@@ -130,7 +130,7 @@ fn show_config(settings: &Settings, origin: bool) -> Result<ExitCode, Failure> {
         }
         row
     });
-    let json = settings.origins().iter().map(|setting| serde_json::json!(setting));
+    let json = settings.origins.iter().map(|setting| serde_json::json!(setting));
     Listing { header, rows: rows.collect(), json: json.collect(), empty: String::new() }
         .write(settings.output)?;
     Ok(ExitCode::Done)

@@ -8,7 +8,7 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::{
     cli::OutputFormat,
-    failure::Failure,
+    failure::{Failure, OrFail},
     report_table::{self, Layout},
 };
 
@@ -44,8 +44,7 @@ pub(crate) fn rendered(report: &JobReport, format: OutputFormat) -> Result<Strin
         OutputFormat::Wide => Ok(report_table::render(report, Layout { wide: true, width: None })),
         OutputFormat::Json => serde_json::to_string_pretty(report).map(escaped).map_err(json),
         OutputFormat::Jsonl => export::jsonl(report).map(escaped).map_err(json),
-        OutputFormat::Csv => export::csv(report)
-            .map_err(|error| Failure::failed("cannot write the report as CSV").because(&error)),
+        OutputFormat::Csv => export::csv(report).or_failed("cannot write the report as CSV"),
         OutputFormat::Md => Ok(export::markdown(report)),
     }
 }
@@ -71,8 +70,8 @@ impl Listing {
             OutputFormat::Table => write(&self.table(width())),
             OutputFormat::Wide => write(&self.table(None)),
             OutputFormat::Json => {
-                let text = serde_json::to_string_pretty(&self.json)
-                    .map_err(|error| Failure::failed("cannot write JSON").because(&error))?;
+                let text =
+                    serde_json::to_string_pretty(&self.json).or_failed("cannot write JSON")?;
                 write(&escaped(text))
             }
             OutputFormat::Jsonl => {

@@ -16,8 +16,8 @@ use flate2::{Compression, write::GzEncoder};
 
 use crate::{
     artifact::{self, LocalFile},
-    failure::Failure,
-    job_request::JobRequest,
+    cli::JobRequest,
+    failure::{Failure, OrFail},
     sample_payload,
 };
 
@@ -34,9 +34,8 @@ pub(crate) struct PreparedPayload {
 pub(crate) fn prepare(request: &JobRequest, scratch: &Path) -> Result<PreparedPayload, Failure> {
     if let Some(path) = &request.payload {
         // Before anything is asked about a file, it must be there.
-        std::fs::metadata(path).map_err(|error| {
-            Failure::failed(format!("cannot read the payload {}", path.display())).because(&error)
-        })?;
+        std::fs::metadata(path)
+            .or_failed(format_args!("cannot read the payload {}", path.display()))?;
     }
     let mut passed_over = PassedOver::default();
     let (path, is_archive, content_type) = match &request.payload {
@@ -80,12 +79,10 @@ fn made_up(request: &JobRequest, scratch: &Path) -> Result<(PathBuf, bool, Strin
              `assay-host inspect MODEL.pt` shows what forward() takes",
         ));
     }
-    let sample = sample_payload::for_inputs(&request.inputs, request.seed).map_err(|error| {
-        Failure::usage("the declared inputs do not fit into one body").because(&error)
-    })?;
+    let sample = sample_payload::for_inputs(&request.inputs, request.seed)
+        .or_usage("the declared inputs do not fit into one body")?;
     let path = scratch.join(sample.file_name);
-    std::fs::write(&path, sample.body)
-        .map_err(|error| Failure::failed("cannot write the sample payload").because(&error))?;
+    std::fs::write(&path, sample.body).or_failed("cannot write the sample payload")?;
     Ok((path, false, sample.content_type.to_owned()))
 }
 
@@ -166,9 +163,6 @@ fn pack(directory: &Path, files: &[PathBuf], scratch: &Path) -> Result<PathBuf, 
         }
         archive.into_inner()?.finish()?.flush()
     };
-    packing().map_err(|error| {
-        Failure::failed(format!("cannot pack the payloads of {}", directory.display()))
-            .because(&error)
-    })?;
+    packing().or_failed(format_args!("cannot pack the payloads of {}", directory.display()))?;
     Ok(target)
 }

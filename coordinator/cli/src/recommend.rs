@@ -14,22 +14,21 @@ use crate::{
     client::Client,
     config::Settings,
     embedded::{Embedded, EmbeddedOptions},
-    failure::{ExitCode, Failure},
+    failure::{ExitCode, Failure, OrFail},
     figures,
     follow::{self, Ended},
-    job_request::{JobRequest, PreparedJob},
+    job_request::PreparedJob,
     output,
     progress::ProgressView,
 };
 
 /// Runs the job and prints its ranking.
 pub(crate) async fn run(args: &RecommendArgs, settings: &Settings) -> Result<ExitCode, Failure> {
-    args.op_libraries.iter().try_for_each(|file| readable(file))?;
-    let scratch = tempfile::tempdir()
-        .map_err(|error| Failure::failed("cannot make a temporary directory").because(&error))?;
-    let prepared = JobRequest::from(args).prepare(scratch.path())?;
+    args.job.op_libraries.iter().try_for_each(|file| readable(file))?;
+    let scratch = tempfile::tempdir().or_failed("cannot make a temporary directory")?;
+    let prepared = args.job.clone().prepare(scratch.path())?;
     if settings.server.is_some() {
-        if !args.op_libraries.is_empty() {
+        if !args.job.op_libraries.is_empty() {
             return Err(Failure::usage("--op-library is for a run on this machine")
                 .hint("the agents of a server name their own: assay-agent run --op-library FILE"));
         }
@@ -46,7 +45,7 @@ pub(crate) async fn run(args: &RecommendArgs, settings: &Settings) -> Result<Exi
         save: args.save.as_deref(),
         agent_binary: args.agent_binary.as_deref().or(settings.agent_binary.as_deref()),
         host_binary: args.host_binary.as_deref().or(settings.host_binary.as_deref()),
-        op_libraries: &args.op_libraries,
+        op_libraries: &args.job.op_libraries,
         verbose: settings.verbose > 0,
     })
     .await?;
@@ -66,10 +65,9 @@ pub(crate) async fn run(args: &RecommendArgs, settings: &Settings) -> Result<Exi
 
 /// The agent would not start without it; here it is told in the words of this command.
 fn readable(op_library: &Path) -> Result<(), Failure> {
-    File::open(op_library).map(drop).map_err(|error| {
-        Failure::usage(format!("cannot read the operator library {}", op_library.display()))
-            .because(&error)
-    })
+    File::open(op_library)
+        .map(drop)
+        .or_usage(format_args!("cannot read the operator library {}", op_library.display()))
 }
 
 async fn run_job(

@@ -11,7 +11,7 @@ use assay_server::{
 use crate::{
     cli::ServeArgs,
     config::Settings,
-    failure::{ExitCode, Failure},
+    failure::{ExitCode, Failure, OrFail},
     follow, output,
 };
 
@@ -41,9 +41,7 @@ pub(crate) async fn run(args: &ServeArgs, settings: &Settings) -> Result<ExitCod
         ended = server.wait() => return Err(ended_by_itself(ended, &data_dir)),
     }
     tokio::select! {
-        ended = server.shut_down(ENDS_WITHIN) => ended.map_err(|error| {
-            Failure::failed("the coordinator did not end in order").because(&error)
-        })?,
+        ended = server.shut_down(ENDS_WITHIN) => ended.or_failed("the coordinator did not end in order")?,
         signal = follow::interrupted() => signal?,
     }
     Ok(ExitCode::Done)

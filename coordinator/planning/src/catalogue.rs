@@ -239,12 +239,6 @@ impl InstanceType {
         self.name.as_str().rsplit('.').next().unwrap_or_default()
     }
 
-    /// Whether the type lives on burst credits, whose end a test of minutes cannot show.
-    #[must_use]
-    pub fn burstable(&self) -> bool {
-        self.name.is_burstable()
-    }
-
     /// The instruction set, told from the family.
     #[must_use]
     pub fn architecture(&self) -> Architecture {
@@ -314,7 +308,7 @@ mod tests {
             let known = named(name);
             assert_eq!(known.family(), family);
             assert_eq!(known.architecture(), architecture, "{name}");
-            assert_eq!(known.burstable(), burstable, "{name}");
+            assert_eq!(known.name.is_burstable(), burstable, "{name}");
         }
         assert_eq!(named("ml.c5.2xlarge").size(), "2xlarge");
     }

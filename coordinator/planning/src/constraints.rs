@@ -88,7 +88,7 @@ pub fn shown_latency(micros: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use assay_measure::{hardware::Utilization, search::Purpose, units::Rate};
+    use assay_measure::{search::Purpose, units::Rate};
 
     use super::*;
     use crate::testing;
@@ -99,19 +99,11 @@ mod tests {
 
     fn step(users: u32, p95_us: u64) -> StepResult {
         StepResult {
-            index: 0,
-            purpose: Purpose::Staircase,
             users: Some(users),
-            offered: None,
             achieved: Rate::per_second(10.0).unwrap(),
-            started: Duration::ZERO,
-            duration: Duration::from_secs(2),
             latency: Some(testing::latency(p95_us)),
-            failed_calls: 0,
-            missed_calls: None,
             accepted: Some(false),
-            utilization: Utilization::default(),
-            histogram: Vec::new(),
+            ..StepResult::unmeasured(0, Purpose::Staircase, Duration::from_secs(2))
         }
     }
 

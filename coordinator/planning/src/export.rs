@@ -2,11 +2,7 @@
 
 use std::fmt::Write as _;
 
-use assay_measure::{
-    outcome::{StepResult, TrialResult},
-    printable,
-    units::Rate,
-};
+use assay_measure::{outcome::TrialResult, printable};
 use serde::Serialize;
 
 use crate::{
@@ -33,32 +29,8 @@ pub fn csv(report: &JobReport) -> Result<String, csv::Error> {
             ..<_>::default()
         })?;
     }
-    text_of(writer)
-}
-
-/// One row per step of load, of every candidate in the order of [`csv`].
-///
-/// # Errors
-/// When the CSV writer fails, which memory does not.
-pub fn steps_csv(report: &JobReport) -> Result<String, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for (_, entry) in entries(report) {
-        for (number, step) in entry.steps.iter().enumerate() {
-            writer.serialize(StepRow::of(report.name.as_str(), entry, number, step))?;
-        }
-    }
-    let text = text_of(writer)?;
-    if text.is_empty() {
-        // The writer takes the names of the columns from the first row.
-        let mut unfilled = csv::Writer::from_writer(Vec::new());
-        unfilled.serialize(StepRow::default())?;
-        return Ok(text_of(unfilled)?
-            .lines()
-            .take(1)
-            .map(|header| format!("{header}\n"))
-            .collect());
-    }
-    Ok(text)
+    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A table of the ranking, then what was rejected and failed, then warnings.
@@ -219,54 +191,6 @@ impl<'a> CandidateRow<'a> {
             reason: entry.reason.as_deref(),
         }
     }
-}
-
-/// The columns of [`steps_csv`].
-#[derive(Default, Serialize)]
-struct StepRow<'a> {
-    job: &'a str,
-    instance_type: &'a str,
-    configuration: Option<String>,
-    step: usize,
-    purpose: &'static str,
-    users: Option<u32>,
-    offered_per_min: Option<f64>,
-    achieved_per_min: f64,
-    duration_s: f64,
-    latency_mean_us: Option<f64>,
-    latency_p50_us: Option<u64>,
-    latency_p95_us: Option<u64>,
-    latency_p99_us: Option<u64>,
-    errors: u64,
-    accepted: Option<bool>,
-}
-
-impl<'a> StepRow<'a> {
-    fn of(job: &'a str, entry: &'a Entry, number: usize, step: &StepResult) -> Self {
-        let latency = step.latency.as_ref();
-        Self {
-            job,
-            instance_type: entry.instance_type.as_str(),
-            configuration: entry.serving(),
-            step: number,
-            purpose: step.purpose.word(),
-            users: step.users,
-            offered_per_min: step.offered.map(Rate::as_per_minute),
-            achieved_per_min: step.achieved.as_per_minute(),
-            duration_s: step.duration.as_secs_f64(),
-            latency_mean_us: latency.map(|latency| latency.mean_us),
-            latency_p50_us: latency.map(|latency| latency.p50_us),
-            latency_p95_us: latency.map(|latency| latency.p95_us),
-            latency_p99_us: latency.map(|latency| latency.p99_us),
-            errors: step.failed_calls,
-            accepted: step.accepted,
-        }
-    }
-}
-
-fn text_of(writer: csv::Writer<Vec<u8>>) -> Result<String, csv::Error> {
-    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn markdown_row(entry: &Entry) -> String {

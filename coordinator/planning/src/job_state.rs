@@ -19,7 +19,7 @@
 use std::collections::BTreeSet;
 
 use assay_measure::{ids::JobName, job::JobStatus};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -95,17 +95,6 @@ pub enum JobInput {
     },
 }
 
-/// What the caller must do after a transition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JobEffect {
-    AnnounceStatus(JobStatus),
-    /// Cancel every trial that has not ended, in this name. When none is open, `AllTrialsEnded` is due at once.
-    CancelOpenTrials {
-        by: String,
-    },
-    Conclude,
-}
-
 /// The event does not fit the state; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum JobInputDenied {
@@ -148,24 +137,6 @@ pub fn claim_name(name: &JobName, taken: &BTreeSet<JobName>) -> Result<(), JobNa
     Ok(())
 }
 
-/// A free name for a job on a model file: its stem and the day, `resnet18-2026-11-22`, numbered when taken.
-#[must_use]
-pub fn default_name(model_file: &str, now: Timestamp, taken: &BTreeSet<JobName>) -> JobName {
-    let file = model_file.rsplit('/').next().unwrap_or(model_file);
-    let stem = file.split('.').next().unwrap_or(file);
-    let day = now.to_zoned(TimeZone::UTC).date();
-    let letters: String =
-        stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let letters = letters.trim_matches('-');
-    let stem: String =
-        if letters.is_empty() { "job".to_owned() } else { letters.chars().take(48).collect() };
-    let wanted = format!("{}-{day}", stem.trim_matches('-'));
-    match JobName::new(wanted.as_str()) {
-        Ok(name) if !taken.contains(&name) => name,
-        Ok(_) | Err(_) => free_name_like(&wanted, taken),
-    }
-}
-
 fn free_name_like(name: &str, taken: &BTreeSet<JobName>) -> JobName {
     let stem: String = name.chars().take(52).collect();
     let stem = stem.trim_end_matches('-');
@@ -199,15 +170,12 @@ impl JobState {
         }
     }
 
-    /// What follows from an event.
+    /// What follows from an event. Another status is to be announced, and one that is `Stopping` now cancels
+    /// every trial that has not ended; when none is open, `AllTrialsEnded` is due at once.
     ///
     /// # Errors
     /// [`JobInputDenied`] when the event does not fit; the state is unchanged.
-    pub fn apply(
-        &self,
-        event: JobInput,
-        now: Timestamp,
-    ) -> Result<(Self, Vec<JobEffect>), JobInputDenied> {
+    pub fn apply(&self, event: JobInput, now: Timestamp) -> Result<Self, JobInputDenied> {
         match self {
             Self::Pending => Ok(from_pending(event, now)),
             Self::Running { started_at } => from_running(*started_at, event, now),
@@ -219,16 +187,28 @@ impl JobState {
     }
 }
 
-fn from_pending(event: JobInput, now: Timestamp) -> (JobState, Vec<JobEffect>) {
-    match event {
-        JobInput::TrialBegan => announced(JobState::Running { started_at: now }, None),
-        JobInput::AllTrialsEnded { measured, why_not } => concluded(ended(measured, why_not, now)),
-        JobInput::StopAsked { by } => stopping(StopReason::Asked { by }),
-        JobInput::TimeUp => stopping(StopReason::TimeUp),
-        JobInput::NobodyCame { reason } => stopping(StopReason::NobodyCame { reason }),
-        JobInput::FoundImpossible { reason } => {
-            concluded(JobState::Failed { finished_at: now, reason })
+impl StopReason {
+    /// In whose name open trials are cancelled.
+    #[must_use]
+    pub fn in_whose_name(&self) -> &str {
+        match self {
+            Self::Asked { by } => by,
+            Self::TimeUp => out_of_time::TIME_LIMIT,
+            Self::NobodyCame { .. } => NOBODY_CAME,
         }
+    }
+}
+
+fn from_pending(event: JobInput, now: Timestamp) -> JobState {
+    match event {
+        JobInput::TrialBegan => JobState::Running { started_at: now },
+        JobInput::AllTrialsEnded { measured, why_not } => ended(measured, why_not, now),
+        JobInput::StopAsked { by } => JobState::Stopping { why: StopReason::Asked { by } },
+        JobInput::TimeUp => JobState::Stopping { why: StopReason::TimeUp },
+        JobInput::NobodyCame { reason } => {
+            JobState::Stopping { why: StopReason::NobodyCame { reason } }
+        }
+        JobInput::FoundImpossible { reason } => JobState::Failed { finished_at: now, reason },
     }
 }
 
@@ -236,14 +216,12 @@ fn from_running(
     started_at: Timestamp,
     event: JobInput,
     now: Timestamp,
-) -> Result<(JobState, Vec<JobEffect>), JobInputDenied> {
+) -> Result<JobState, JobInputDenied> {
     match event {
-        JobInput::TrialBegan => Ok((JobState::Running { started_at }, Vec::new())),
-        JobInput::AllTrialsEnded { measured, why_not } => {
-            Ok(concluded(ended(measured, why_not, now)))
+        JobInput::TrialBegan => Ok(JobState::Running { started_at }),
+        JobInput::AllTrialsEnded { .. } | JobInput::StopAsked { .. } | JobInput::TimeUp => {
+            Ok(from_pending(event, now))
         }
-        JobInput::StopAsked { by } => Ok(stopping(StopReason::Asked { by })),
-        JobInput::TimeUp => Ok(stopping(StopReason::TimeUp)),
         JobInput::FoundImpossible { .. } | JobInput::NobodyCame { .. } => {
             Err(JobInputDenied::AlreadyBegun)
         }
@@ -254,27 +232,24 @@ fn from_stopping(
     why: &StopReason,
     event: JobInput,
     now: Timestamp,
-) -> Result<(JobState, Vec<JobEffect>), JobInputDenied> {
+) -> Result<JobState, JobInputDenied> {
     match (why, event) {
         // An agent may report the beginning of a trial whose cancelling is still on its way.
-        (_, JobInput::TrialBegan) => Ok((JobState::Stopping { why: why.clone() }, Vec::new())),
+        (_, JobInput::TrialBegan) => Ok(JobState::Stopping { why: why.clone() }),
         (StopReason::Asked { by }, JobInput::AllTrialsEnded { .. }) => {
-            Ok(concluded(JobState::Stopped { finished_at: now, by: by.clone() }))
+            Ok(JobState::Stopped { finished_at: now, by: by.clone() })
         }
         (StopReason::TimeUp, JobInput::AllTrialsEnded { measured, why_not }) => {
-            Ok(concluded(ended(measured, why_not, now)))
+            Ok(ended(measured, why_not, now))
         }
         (StopReason::NobodyCame { reason }, JobInput::AllTrialsEnded { measured, .. }) => {
-            Ok(concluded(ended(measured, reason.clone(), now)))
+            Ok(ended(measured, reason.clone(), now))
         }
         (StopReason::TimeUp | StopReason::NobodyCame { .. }, JobInput::StopAsked { by }) => {
-            Ok((JobState::Stopping { why: StopReason::Asked { by } }, Vec::new()))
+            Ok(JobState::Stopping { why: StopReason::Asked { by } })
         }
-        (StopReason::Asked { .. }, JobInput::StopAsked { .. } | JobInput::TimeUp)
-        | (StopReason::TimeUp | StopReason::NobodyCame { .. }, JobInput::TimeUp) => {
-            Err(JobInputDenied::AlreadyStopping)
-        }
-        (_, JobInput::FoundImpossible { .. } | JobInput::NobodyCame { .. }) => {
+        (StopReason::Asked { .. }, JobInput::StopAsked { .. })
+        | (_, JobInput::TimeUp | JobInput::FoundImpossible { .. } | JobInput::NobodyCame { .. }) => {
             Err(JobInputDenied::AlreadyStopping)
         }
     }
@@ -287,24 +262,6 @@ fn ended(measured: u32, why_not: String, now: Timestamp) -> JobState {
     let reason =
         if why_not.is_empty() { "there was nothing to measure".to_owned() } else { why_not };
     JobState::Failed { finished_at: now, reason }
-}
-
-fn stopping(why: StopReason) -> (JobState, Vec<JobEffect>) {
-    let by = match &why {
-        StopReason::Asked { by } => by.clone(),
-        StopReason::TimeUp => out_of_time::TIME_LIMIT.to_owned(),
-        StopReason::NobodyCame { .. } => NOBODY_CAME.to_owned(),
-    };
-    announced(JobState::Stopping { why }, Some(JobEffect::CancelOpenTrials { by }))
-}
-
-fn concluded(state: JobState) -> (JobState, Vec<JobEffect>) {
-    announced(state, Some(JobEffect::Conclude))
-}
-
-fn announced(state: JobState, then: Option<JobEffect>) -> (JobState, Vec<JobEffect>) {
-    let effects = std::iter::once(JobEffect::AnnounceStatus(state.status())).chain(then).collect();
-    (state, effects)
 }
 
 #[cfg(test)]

@@ -97,13 +97,7 @@ impl PriceTable {
             PriceFileFormat::Csv => csv_rows(text),
             PriceFileFormat::Toml => toml_rows(text),
         };
-        rows.map(Self::from_rows)
-    }
-
-    /// A table of these rows.
-    #[must_use]
-    pub fn from_rows(rows: Vec<PriceRow>) -> Self {
-        Self { rows }
+        Ok(Self { rows: rows? })
     }
 
     #[must_use]
@@ -126,27 +120,6 @@ impl PriceTable {
             self.rows.iter().rev().find(|row| row.instance_type == *name && row.region == wanted)
         };
         of(region).or_else(|| of("*"))
-    }
-
-    /// The table as CSV, as [`PriceTable::parse`] reads it.
-    ///
-    /// # Errors
-    /// When the CSV writer fails, which memory does not.
-    pub fn to_csv(&self) -> Result<String, csv::Error> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        writer.write_record(COLUMNS)?;
-        for row in &self.rows {
-            let price = row.usd_per_hour.to_string();
-            writer.write_record([
-                row.instance_type.as_str(),
-                &row.region,
-                &price,
-                &row.source,
-                &row.as_of,
-            ])?;
-        }
-        let bytes = writer.into_inner().map_err(|error| error.into_error())?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
     /// What deserves a look: stale, undated, duplicate and zero prices, and unknown types.

@@ -1,7 +1,7 @@
 //! The state of a trial, and what follows from each thing that happens to it.
 //!
 //! ```text
-//!           Granted           Began
+//!           Granted           Heard
 //!  Queued ──────────► Leased ───────► Running ───Finished──► Ended(Reported)
 //!   ▲ │                 │  │             │ │
 //!   │ │  Returned       │  └─────Finished┼─┘  an invalid measurement goes back to Queued, twice
@@ -91,32 +91,10 @@ pub enum TrialInput {
         /// The token for it, never used before.
         token: LeaseToken,
     },
-    Began {
+    /// Its agent says something of it, and proves by the token that it has the trial.
+    Told {
         token: LeaseToken,
-    },
-    /// The agent was heard of: a heartbeat, progress, a step.
-    Heard {
-        token: LeaseToken,
-    },
-    /// The agent came back after its connection broke (or the coordinator restarted) and still has the trial.
-    Resumed {
-        token: LeaseToken,
-    },
-    /// The agent refused it before it began: it is busy or shutting down.
-    Returned {
-        token: LeaseToken,
-    },
-    /// The agent came back without it: it restarted, or never heard of it.
-    Forgotten {
-        /// The token of the lease that the agent held.
-        token: LeaseToken,
-    },
-    /// The agent reports how it ended.
-    Finished {
-        token: LeaseToken,
-        outcome: TrialOutcome,
-        /// This trial's fair share of what is left of the job's time.
-        time_left: Duration,
+        what: Told,
     },
     /// Time passed; a lease may have run out.
     ClockAdvanced,
@@ -125,7 +103,26 @@ pub enum TrialInput {
     },
 }
 
-/// What the caller must do after a transition.
+/// What an agent says of a trial.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Told {
+    /// It was heard of: a heartbeat, progress, a step. The first time begins the trial.
+    Heard,
+    /// The agent came back after its connection broke (or the coordinator restarted) and still has the trial.
+    Resumed,
+    /// The agent refused it before it began: it is busy or shutting down.
+    Returned,
+    /// The agent came back without it: it restarted, or never heard of it.
+    Forgotten,
+    /// How it ended.
+    Finished {
+        outcome: TrialOutcome,
+        /// This trial's fair share of what is left of the job's time.
+        time_left: Duration,
+    },
+}
+
+/// What the caller must do after a transition. An agent is free for another trial once no lease names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrialEffect {
     /// Tell the agent to run it.
@@ -137,15 +134,7 @@ pub enum TrialEffect {
     CancelOnAgent {
         agent: AgentName,
         token: LeaseToken,
-    },
-    /// The agent is free for another trial.
-    ReleaseAgent {
-        agent: AgentName,
-    },
-    /// The report is durable once the new state is stored: tell the agent that it may forget it.
-    AcknowledgeReport {
-        agent: AgentName,
-        token: LeaseToken,
+        by: String,
     },
     /// What was measured so far belongs to a run that does not count: drop its steps.
     DiscardSteps,
@@ -178,42 +167,6 @@ impl Trial {
     #[must_use]
     pub const fn queued() -> Self {
         Self { state: TrialState::Queued, losses: 0, repeats: 0 }
-    }
-
-    /// What follows from an event; `term` is how long a lease lasts from now.
-    ///
-    /// # Errors
-    /// [`TrialInputDenied`] when the event does not fit; the state is unchanged.
-    pub fn apply(
-        &self,
-        event: TrialInput,
-        now: Timestamp,
-        term: Duration,
-    ) -> Result<(Self, Vec<TrialEffect>), TrialInputDenied> {
-        match (&self.state, event) {
-            (TrialState::Queued, event) => self.when_queued(event, now, term),
-            (TrialState::Ended { .. }, TrialInput::ClockAdvanced) => Ok((self.clone(), Vec::new())),
-            (
-                TrialState::Ended { .. },
-                TrialInput::Granted { .. } | TrialInput::CancelAsked { .. },
-            ) => Err(TrialInputDenied::AlreadyEnded),
-            (
-                TrialState::Ended { .. },
-                TrialInput::Began { .. }
-                | TrialInput::Heard { .. }
-                | TrialInput::Resumed { .. }
-                | TrialInput::Returned { .. }
-                | TrialInput::Forgotten { .. }
-                | TrialInput::Finished { .. },
-            ) => Err(TrialInputDenied::StaleToken),
-            (TrialState::Leased { lease }, event) => self.when_leased(lease, event, now, term),
-            (TrialState::Running { lease, began_at }, event) => {
-                self.when_running(lease, *began_at, event, now, term)
-            }
-            (TrialState::Cancelling { lease, by }, event) => {
-                self.when_cancelling(lease, by, event, now)
-            }
-        }
     }
 
     #[must_use]

@@ -17,7 +17,8 @@ use crate::{
         },
         models::{ContainerDefinition, CreateModelRequest},
         packages::{
-            CreateModelPackageRequest, ModelPackageContainerDefinition, UpdateModelPackageRequest,
+            CreateModelPackageRequest, InferenceSpecification, PackageDescription,
+            UpdateModelPackageRequest,
         },
         scaling::GetScalingConfigurationRecommendationRequest,
         tags::Tag,
@@ -237,13 +238,14 @@ pub fn model_package(request: &CreateModelPackageRequest) -> Result<(), ApiError
             "Exactly one of ModelPackageName and ModelPackageGroupName must be specified.",
         );
     }
-    if request.inference_specification.is_none() && request.source_algorithm_specification.is_none()
-    {
+    let PackageDescription { inference_specification, source_algorithm_specification, .. } =
+        &request.described;
+    if inference_specification.is_none() && source_algorithm_specification.is_none() {
         return refuse("InferenceSpecification must be specified.");
     }
-    let own = request.inference_specification.iter().flat_map(|one| &one.containers);
-    let additional = request.additional_inference_specifications.iter().flatten();
-    packaged_containers(own.chain(additional.flat_map(|one| &one.containers)))?;
+    let additional = request.described.additional_inference_specifications.iter().flatten();
+    let additional = additional.map(|one| &one.specification);
+    packaged_containers(inference_specification.iter().chain(additional))?;
     tags(request.tags.as_deref().unwrap_or_default())
 }
 
@@ -252,14 +254,15 @@ pub fn model_package(request: &CreateModelPackageRequest) -> Result<(), ApiError
 /// # Errors
 /// `ValidationException` with the first rule that is broken.
 pub fn model_package_update(request: &UpdateModelPackageRequest) -> Result<(), ApiError> {
-    let own = request.inference_specification.iter().flat_map(|one| &one.containers);
     let additional = request.additional_inference_specifications_to_add.iter().flatten();
-    packaged_containers(own.chain(additional.flat_map(|one| &one.containers)))
+    let additional = additional.map(|one| &one.specification);
+    packaged_containers(request.inference_specification.iter().chain(additional))
 }
 
 fn packaged_containers<'a>(
-    containers: impl Iterator<Item = &'a ModelPackageContainerDefinition>,
+    specifications: impl Iterator<Item = &'a InferenceSpecification>,
 ) -> Result<(), ApiError> {
+    let containers = specifications.flat_map(|one| &one.containers);
     let mut inputs = containers.filter_map(|container| container.model_input.as_ref());
     inputs.try_for_each(|input| input_shapes(&input.data_input_config))
 }

@@ -10,7 +10,7 @@ use crate::{
     checks,
     error::{ApiError, ErrorCode},
     operation::{Operation, Service},
-    shapes::{jobs, logs, metadata, models, packages, scaling, tags},
+    shapes::{jobs, lists, logs, metadata, models, packages, scaling, tags},
     validation,
 };
 
@@ -55,7 +55,7 @@ requests! {
     GetScalingConfigurationRecommendation(scaling::GetScalingConfigurationRecommendationRequest),
     CreateModel(models::CreateModelRequest),
     DescribeModel(models::DescribeModelRequest),
-    ListModels(models::ListModelsRequest),
+    ListModels(lists::ListRequest),
     DeleteModel(models::DeleteModelRequest),
     CreateModelPackageGroup(packages::CreateModelPackageGroupRequest),
     DescribeModelPackageGroup(packages::DescribeModelPackageGroupRequest),

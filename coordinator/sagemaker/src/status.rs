@@ -57,24 +57,6 @@ const fn of_end(end: &TrialEnd) -> Status {
     }
 }
 
-/// Whether a status may follow another that was shown before.
-#[must_use]
-pub const fn may_follow(before: Status, after: Status) -> bool {
-    rank(before) < rank(after) || before as u8 == after as u8
-}
-
-/// The three ends share a rank: none follows another.
-const fn rank(status: Status) -> u8 {
-    match status {
-        Status::Pending => 0,
-        Status::InProgress => 1,
-        Status::Stopping => 2,
-        Status::Completed | Status::Failed | Status::Stopped => 3,
-        Status::Deleting => 4,
-        Status::Deleted => 5,
-    }
-}
-
 /// Reasons as SageMaker numbers them: `INVALID_INPUT : 1. … 2. …`, cut to what a client accepts.
 #[must_use]
 pub fn failure_reason(code: &str, reasons: &[String]) -> String {

@@ -65,9 +65,7 @@ pub(crate) enum ArtifactError {
 /// An upload under way. Dropped before [`Upload::finish`], it leaves nothing.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    chunks: mpsc::Sender<Chunk>,
-    written: JoinHandle<Result<Written, ArtifactError>>,
-    target: PathBuf,
+    reception: Reception,
     announced: ArtifactRef,
 }
 
@@ -158,15 +156,8 @@ impl Artifacts {
                 limit: self.limit,
             });
         }
-        let unfinished = self.directory.join(UNFINISHED);
-        let limit = announced.size_bytes.count();
-        let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        Ok(Upload {
-            chunks: sender,
-            written: spawn_blocking(move || write(&unfinished, receiver, limit)),
-            target: self.path(&announced.sha256),
-            announced,
-        })
+        let reception = self.receive(announced.name.clone(), announced.size_bytes);
+        Ok(Upload { reception, announced })
     }
 
     /// Begins to receive a file of unknown size, up to a limit of its own.
@@ -212,21 +203,20 @@ impl Reception {
 
     /// The whole file, to be looked at before it is kept.
     pub(crate) async fn finish(self) -> Result<Received, ArtifactError> {
-        drop(self.chunks);
-        let written = self.written.await??;
-        if written.size_bytes > self.limit.count() {
-            return Err(ArtifactError::LargerThan { name: self.name, limit: self.limit });
+        let (directory, name, limit) = (Arc::clone(&self.directory), self.name.clone(), self.limit);
+        let Written { file, size_bytes, checksum } = self.written().await?;
+        if size_bytes > limit.count() {
+            return Err(ArtifactError::LargerThan { name, limit });
         }
-        let sha256 = Sha256::new(written.checksum).expect("a hexadecimal SHA-256");
-        Ok(Received {
-            file: written.file,
-            target: self.directory.join(sha256.as_str()),
-            artifact: ArtifactRef {
-                name: self.name,
-                sha256,
-                size_bytes: Bytes::new(written.size_bytes),
-            },
-        })
+        let sha256 = Sha256::new(checksum).expect("a hexadecimal SHA-256");
+        let target = directory.join(sha256.as_str());
+        let artifact = ArtifactRef { name, sha256, size_bytes: Bytes::new(size_bytes) };
+        Ok(Received { file, target, artifact })
+    }
+
+    async fn written(self) -> Result<Written, ArtifactError> {
+        drop(self.chunks);
+        self.written.await?
     }
 }
 
@@ -251,13 +241,13 @@ impl Received {
 impl Upload {
     /// Takes the next part. False: no more is wanted, and [`Upload::finish`] says why.
     pub(crate) async fn take(&mut self, chunk: Chunk) -> bool {
-        self.chunks.send(chunk).await.is_ok()
+        self.reception.take(chunk).await
     }
 
     /// Checks the whole and gives it its name.
     pub(crate) async fn finish(self) -> Result<(), ArtifactError> {
-        drop(self.chunks);
-        let written = self.written.await??;
+        let target = self.reception.directory.join(self.announced.sha256.as_str());
+        let written = self.reception.written().await?;
         let ArtifactRef { name, sha256, size_bytes } = self.announced;
         if written.size_bytes != size_bytes.count() {
             return Err(ArtifactError::WrongSize {
@@ -273,7 +263,6 @@ impl Upload {
                 received: written.checksum,
             });
         }
-        let target = self.target;
         spawn_blocking(move || persist(written.file, &target)).await??;
         Ok(())
     }

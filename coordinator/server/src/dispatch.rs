@@ -125,20 +125,10 @@ pub(crate) enum Event {
 
 impl Event {
     fn take_hold(&mut self) -> Option<Hold> {
-        match self {
-            Self::CreateJob { hold, .. } | Self::SupplyJob { hold, .. } => hold.take(),
-            Self::AgentAttached { .. }
-            | Self::AgentReported(..)
-            | Self::AgentLeft(_)
-            | Self::GiveUpJob { .. }
-            | Self::StopJob { .. }
-            | Self::DeleteJob { .. }
-            | Self::ListAgents { .. }
-            | Self::DrainAgent { .. }
-            | Self::ForgetAgent { .. }
-            | Self::SetPrice { .. }
-            | Self::ClockAdvanced => None,
-        }
+        let (Self::CreateJob { hold, .. } | Self::SupplyJob { hold, .. }) = self else {
+            return None;
+        };
+        hold.take()
     }
 }
 
@@ -191,7 +181,7 @@ fn answer<T: Send + 'static>(to: AnswerTo<T>, value: T) -> Effect {
 /// The loop's ends of its channels.
 pub(crate) struct Dispatch {
     state: State,
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     clock: Clock,
     inbox: link::Inbox,
     agents: BTreeMap<SessionId, mpsc::Sender<AgentCommand>>,
@@ -204,7 +194,7 @@ const UNREAD_COMMANDS: usize = 256;
 
 impl Dispatch {
     /// A loop over this state, and the link to it.
-    pub(crate) fn new(state: State, store: Arc<dyn Store>, clock: Clock) -> (Self, DispatchLink) {
+    pub(crate) fn new(state: State, store: Arc<Store>, clock: Clock) -> (Self, DispatchLink) {
         let (link, inbox, published, prices) = link::connect(state.prices());
         let agents = BTreeMap::new();
         let dispatch = Self { state, store, clock, inbox, agents, published, prices };

@@ -15,9 +15,12 @@ mod watch;
 
 use std::sync::Arc;
 
-use assay_proto::v1::{
-    agent_service_server::AgentServiceServer, fleet_service_server::FleetServiceServer,
-    job_service_server::JobServiceServer, price_service_server::PriceServiceServer,
+use assay_proto::{
+    LARGEST_REQUEST, refusal,
+    v1::{
+        agent_service_server::AgentServiceServer, fleet_service_server::FleetServiceServer,
+        job_service_server::JobServiceServer, price_service_server::PriceServiceServer,
+    },
 };
 use axum::{
     Router,
@@ -28,7 +31,7 @@ use axum::{
 };
 use http::{StatusCode, header};
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, service::Routes};
+use tonic::{Code, service::Routes};
 use tonic_health::server::HealthReporter;
 
 use crate::{
@@ -39,10 +42,11 @@ use crate::{
     tokens::{Tokens, require_token},
 };
 
+/// What the services work with; each is implemented on it.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) dispatch: DispatchLink,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<Store>,
     pub(crate) artifacts: Artifacts,
     pub(crate) clock: Clock,
     /// Cancelled when the coordinator stops: streams without an end of their own end then.
@@ -52,15 +56,23 @@ pub(crate) struct Shared {
 /// Everything on the port. The reporter says over gRPC whether the coordinator is well.
 pub(crate) async fn router(shared: Shared, tokens: Option<Tokens>) -> (Router, HealthReporter) {
     let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<AgentServiceServer<agent_service::Agents>>().await;
-    health.set_serving::<JobServiceServer<job_service::Jobs>>().await;
-    health.set_serving::<FleetServiceServer<fleet_service::Fleet>>().await;
-    health.set_serving::<PriceServiceServer<price_service::PriceList>>().await;
+    health.set_serving::<AgentServiceServer<Shared>>().await;
+    health.set_serving::<JobServiceServer<Shared>>().await;
+    health.set_serving::<FleetServiceServer<Shared>>().await;
+    health.set_serving::<PriceServiceServer<Shared>>().await;
     let mut routes = Routes::new(health_service)
-        .add_service(AgentServiceServer::new(agent_service::Agents::new(shared.clone())))
-        .add_service(JobServiceServer::new(job_service::Jobs::new(shared.clone())))
-        .add_service(FleetServiceServer::new(fleet_service::Fleet::new(shared.clone())))
-        .add_service(PriceServiceServer::new(price_service::PriceList::new(shared.clone())));
+        .add_service(
+            AgentServiceServer::new(shared.clone()).max_decoding_message_size(LARGEST_REQUEST),
+        )
+        .add_service(
+            JobServiceServer::new(shared.clone()).max_decoding_message_size(LARGEST_REQUEST),
+        )
+        .add_service(
+            FleetServiceServer::new(shared.clone()).max_decoding_message_size(LARGEST_REQUEST),
+        )
+        .add_service(
+            PriceServiceServer::new(shared.clone()).max_decoding_message_size(LARGEST_REQUEST),
+        );
     // Both versions: Python's client and many tools speak only the older one.
     match (reflection().build_v1(), reflection().build_v1alpha()) {
         (Ok(v1), Ok(v1alpha)) => routes = routes.add_service(v1).add_service(v1alpha),
@@ -93,7 +105,7 @@ async fn ready(State(stopping): State<CancellationToken>) -> (StatusCode, &'stat
 
 async fn not_found(request: Request) -> Response {
     if is_grpc(&request) {
-        let status = Status::unimplemented(format!("no method {}", request.uri().path()));
+        let status = refusal(Code::Unimplemented, format!("no method {}", request.uri().path()));
         return status.into_http::<axum::body::Body>().into_response();
     }
     (StatusCode::NOT_FOUND, "not found\n").into_response()

@@ -34,7 +34,7 @@ pub(crate) fn of(spec: &JobSpec) -> Vec<Sha256> {
 pub(crate) async fn remove_unneeded(
     files: &[Sha256],
     artifacts: &Artifacts,
-    store: &dyn Store,
+    store: &Store,
     now: Timestamp,
 ) -> Result<(), NotRemoved> {
     let removal = artifacts.removal().await;
@@ -60,13 +60,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        store::{JobRecord, sqlite::SqliteStore},
+        store::{JobRecord, Store},
         tests::support::{MODEL, PAYLOAD, artifact, job_spec},
     };
 
     const HEAD_START: Duration = Duration::from_millis(300);
 
-    async fn files_without_a_job() -> (TempDir, Artifacts, SqliteStore) {
+    async fn files_without_a_job() -> (TempDir, Artifacts, Store) {
         let scratch = tempfile::tempdir().unwrap();
         let artifacts = Artifacts::open(scratch.path(), Bytes::mib(1)).unwrap();
         for content in [MODEL, PAYLOAD] {
@@ -74,7 +74,7 @@ mod tests {
             upload.take(content.into()).await;
             upload.finish().await.unwrap();
         }
-        let store = SqliteStore::open(&scratch.path().join("assay.db")).await.unwrap();
+        let store = Store::open(&scratch.path().join("assay.db")).await.unwrap();
         (scratch, artifacts, store)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`offer`] is what the operator chose. A request enters by [`front`], which authenticates it by
 //! [`signature`]; [`dispatch`] is the one place where an operation meets its handler. What only this API
-//! knows (models, packages, tags, the requests behind jobs) is kept through [`Registry`]; jobs themselves are
+//! knows (models, packages, tags, the requests behind jobs) is kept by [`crate::store::registry`]; jobs themselves are
 //! ordinary ones and belong to the loop.
 
 pub(crate) mod background;
@@ -39,13 +39,12 @@ use crate::{
         registry::{groups, metadata, models, packages, tags},
     },
     settings::AwsSettings,
-    store::{Store, StoreError, registry::Registry},
+    store::{Store, StoreError},
 };
 
 pub(crate) struct Api {
     pub(crate) dispatch: DispatchLink,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) store: Arc<Store>,
     pub(crate) artifacts: Artifacts,
     pub(crate) clock: Clock,
     pub(crate) settings: AwsSettings,
@@ -122,9 +121,10 @@ fn body(answer: impl Serialize) -> Result<Option<Value>, ApiError> {
 }
 
 /// The one reason for a 5xx: what is kept cannot be read or written. Clients may try again.
-#[expect(clippy::needless_pass_by_value, reason = "reads well in map_err")]
-pub(crate) fn store_failed(error: StoreError) -> ApiError {
-    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-    tracing::error!(%error, cause, "the store failed a request");
-    ApiError::new(ErrorCode::InternalFailure, "the store cannot be used at the moment")
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        tracing::error!(%error, cause, "the store failed a request");
+        Self::new(ErrorCode::InternalFailure, "the store cannot be used at the moment")
+    }
 }

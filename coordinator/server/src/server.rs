@@ -35,7 +35,7 @@ use crate::{
         Api, background::Background, fetch::Sources, front, jobs, offer::Offer, signature::Gate,
     },
     settings::{Listen, ServerSettings},
-    store::{Store, StoreError, fail_fast::FailFast, sqlite::SqliteStore},
+    store::{Store, StoreError},
     tls,
     tokens::Tokens,
 };
@@ -137,7 +137,7 @@ struct Parts {
     gate: Gate,
     artifacts: Artifacts,
     clock: Clock,
-    store: Arc<FailFast<SqliteStore>>,
+    store: Arc<Store>,
     state: State,
     /// Held until everything else is gone.
     data_dir: DataDir,
@@ -156,8 +156,7 @@ impl Parts {
         })?;
         let gate = offer.gate(address.ip().is_loopback() && tokens.is_none());
         let data_dir = DataDir::hold(&settings.data_dir)?;
-        let store = SqliteStore::open(&data_dir.database()).await?;
-        let store = Arc::new(FailFast::new(store));
+        let store = Arc::new(Store::open(&data_dir.database()).await?);
         let clock = Clock::start();
         let terms = Terms {
             heartbeat_interval: settings.heartbeat_interval,
@@ -189,13 +188,11 @@ impl Parts {
     }
 
     async fn run(self, stop: CancellationToken) -> Result<(), ServerFailed> {
-        let store: Arc<dyn Store> = self.store.clone();
-        let (dispatch, link) = Dispatch::new(self.state, Arc::clone(&store), self.clock);
+        let (dispatch, link) = Dispatch::new(self.state, Arc::clone(&self.store), self.clock);
         let (background, worker) = Background::new();
         let api = Arc::new(Api {
             dispatch: link.clone(),
-            store: Arc::clone(&store),
-            registry: self.store.clone(),
+            store: Arc::clone(&self.store),
             artifacts: self.artifacts.clone(),
             clock: self.clock,
             sources: Sources::below(self.offer.settings.file_url_dirs.clone()),
@@ -206,7 +203,7 @@ impl Parts {
         api.background.run(jobs::resume(Arc::clone(&api)));
         let shared = Shared {
             dispatch: link,
-            store,
+            store: Arc::clone(&self.store),
             artifacts: self.artifacts,
             clock: self.clock,
             stopping: stop.clone(),
@@ -240,7 +237,7 @@ impl Parts {
         // What broke is told at once: connections are cut, for nothing on them can be answered any more, and
         // nobody waits for a store that may hang.
         let ((), ()) = tokio::try_join!(dispatch, beside)?;
-        self.store.inner().close().await;
+        self.store.close().await;
         drop(self.data_dir);
         Ok(())
     }

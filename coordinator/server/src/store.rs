@@ -1,12 +1,15 @@
 //! Keeps jobs, trials, steps, events, agents and prices. What is committed survives a crash.
 //!
-//! The trait speaks domain types only; [`sqlite`] is its one implementation so far. Changes come as a
-//! closed list and are committed together or not at all. Who decides on them is [`crate::dispatch`].
+//! The store speaks domain types only; SQL stays below this module. Changes come as a closed list and are
+//! committed together or not at all. Who decides on them is [`crate::dispatch`].
 
-pub(crate) mod fail_fast;
+mod fail_fast;
 pub(crate) mod job_list;
+mod read;
 pub(crate) mod registry;
-pub(crate) mod sqlite;
+mod row;
+mod sqlite;
+mod write;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,54 +23,18 @@ use assay_measure::{
     trial::ArtifactRef,
 };
 use assay_planning::{
-    job_report::JobFacts,
     job_state::JobState,
     planner::{Plan, PlannedTrial},
     price_file::PriceRow,
     prices::PriceQuote,
     trial_state::Trial,
 };
-use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{
-    agent_link::AgentFacts,
-    job_event::JobEvent,
-    store::job_list::{JobLine, JobListQuery},
-};
-
-/// Where everything durable is kept.
-#[async_trait]
-pub(crate) trait Store: Send + Sync + 'static {
-    /// Makes all changes durable, or none of them.
-    async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError>;
-    /// Everything that a coordinator needs to go on where the last one ended.
-    async fn recover(&self) -> Result<Recovered, StoreError>;
-    async fn job(&self, name: &JobName) -> Result<Option<JobSummary>, StoreError>;
-    async fn jobs(&self, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError>;
-    /// Everything that a job's report is made of; its steps come without their histograms.
-    async fn job_facts(&self, name: &JobName) -> Result<Option<JobFacts>, StoreError>;
-    /// The histograms of a job's steps, by trial and the step's index.
-    async fn histograms(&self, job: &JobName) -> Result<Histograms, StoreError>;
-    /// Jobs as the SageMaker API lists them.
-    async fn job_list(&self, query: &JobListQuery) -> Result<Vec<JobLine>, StoreError>;
-    /// The trials of a job, in the order of its plan, each with when its last run began.
-    async fn trials(
-        &self,
-        job: &JobName,
-    ) -> Result<Vec<(TrialRecord, Option<Timestamp>)>, StoreError>;
-    /// Whether any job refers to a file.
-    async fn needs(&self, file: &Sha256) -> Result<bool, StoreError>;
-    /// The record of a job after a sequence number, at most `limit` entries, ascending.
-    async fn events(
-        &self,
-        job: &JobName,
-        after: u64,
-        limit: u32,
-    ) -> Result<Vec<JobEvent>, StoreError>;
-}
+pub(crate) use self::sqlite::Store;
+use crate::{agent_link::AgentFacts, job_event::JobEvent};
 
 /// Latencies of steps in HdrHistogram's V2 encoding, by trial and the step's index.
 pub(crate) type Histograms = BTreeMap<(TrialId, u32), Vec<u8>>;

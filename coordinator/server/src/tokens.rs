@@ -84,7 +84,8 @@ pub(crate) async fn require_token(
         return next.run(request).await;
     }
     if is_grpc(&request) {
-        let status = tonic::Status::unauthenticated(
+        let status = assay_proto::refusal(
+            tonic::Code::Unauthenticated,
             "no valid access token\nhint: give --token-file with a token of this coordinator",
         );
         return status.into_http::<axum::body::Body>().into_response();

@@ -62,9 +62,9 @@ fn a_torchscript_file_is_taken_and_hashed() {
     let folder = folder();
     let path = written(&folder, "net.pt", &torchscript());
     let artifact = open(&path).unwrap();
-    assert_eq!(artifact.model_path(), path);
-    assert_eq!(artifact.size_bytes(), torchscript().len() as u64);
-    assert_eq!(artifact.sha256(), hex::encode(Sha256::digest(torchscript())));
+    assert_eq!(artifact.model_path, path);
+    assert_eq!(artifact.size_bytes, torchscript().len() as u64);
+    assert_eq!(artifact.sha256, hex::encode(Sha256::digest(torchscript())));
     assert_eq!(artifact.stem(), "net");
 }
 
@@ -137,10 +137,10 @@ fn the_one_model_of_a_bundle_is_unpacked_and_removed_again() {
             (name, EntryType::Regular, &model),
         ]);
         let artifact = open(&written(&folder, "model.tar.gz", &bundle)).unwrap();
-        assert_eq!(fs::read(artifact.model_path()).unwrap(), model);
-        assert_eq!(artifact.sha256(), hex::encode(Sha256::digest(&bundle)));
+        assert_eq!(fs::read(&artifact.model_path).unwrap(), model);
+        assert_eq!(artifact.sha256, hex::encode(Sha256::digest(&bundle)));
         assert_eq!(artifact.stem(), "model");
-        let unpacked = artifact.model_path().to_owned();
+        let unpacked = artifact.model_path.clone();
         drop(artifact);
         assert!(!unpacked.exists());
     }
@@ -165,7 +165,7 @@ fn model_pt_is_the_model_whatever_lies_beside_it() {
             (others[1], EntryType::Regular, b"another"),
         ]);
         let artifact = open(&written(&folder, "model.tar.gz", &bundle)).unwrap();
-        assert_eq!(fs::read(artifact.model_path()).unwrap(), model, "{others:?}");
+        assert_eq!(fs::read(&artifact.model_path).unwrap(), model, "{others:?}");
     }
 }
 
@@ -179,7 +179,7 @@ fn files_in_folders_do_not_count_beside_one_at_the_root() {
         ("code/e2.pt", EntryType::Regular, b"a checkpoint"),
     ]);
     let artifact = open(&written(&folder, "model.tar.gz", &bundle)).unwrap();
-    assert_eq!(fs::read(artifact.model_path()).unwrap(), model);
+    assert_eq!(fs::read(&artifact.model_path).unwrap(), model);
 }
 
 #[test]
@@ -265,11 +265,11 @@ fn a_model_may_have_a_name_of_any_length_bare_or_in_an_archive() {
         let path = folder.path().join(format!("{}.pt", "n".repeat(length)));
         module.save(&path).unwrap();
         let artifact = open(&path).unwrap_or_else(|error| panic!("{length}: {error}"));
-        torch::Module::load(artifact.model_path()).unwrap();
+        torch::Module::load(&artifact.model_path).unwrap();
         let bundle = tar_gz(&[("model.pt", EntryType::Regular, &fs::read(&path).unwrap())]);
         let artifact = open(&written(&folder, "model.tar.gz", &bundle))
             .unwrap_or_else(|error| panic!("{length}, in an archive: {error}"));
-        torch::Module::load(artifact.model_path()).unwrap();
+        torch::Module::load(&artifact.model_path).unwrap();
         fs::remove_file(path).unwrap();
     }
 }

@@ -42,10 +42,7 @@ pub(super) fn run(
         allocator,
     };
     bench_loop::run(&artifact, &arguments.model.inputs, &settings).map_err(|error| {
-        let hint = format!(
-            "`assay-host inspect {}` shows what forward() takes",
-            arguments.model.model.display()
-        );
+        let hint = arguments.model.inspect_hint();
         let failure = Failure::new("bench-loop", &error);
         match &error {
             BenchError::Engine(engine) => super::serve::with_hint(failure, engine, &hint),
@@ -62,6 +59,6 @@ pub(super) fn text(report: &BenchReport) -> String {
         report.forwards,
         report.duration_s,
         report.forward_us,
-        report.allocator
+        report.settings.allocator
     )
 }

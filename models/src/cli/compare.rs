@@ -1,8 +1,7 @@
 //! `assay-host compare`: from the command line to a deviation.
 
-use std::{fs, io::Read, num::NonZeroU32, path::PathBuf};
+use std::{fs, io::Read, path::PathBuf};
 
-use assay_measure::configuration::{Device, Graph, Precision};
 use bytes::Bytes;
 use clap::Args;
 
@@ -24,18 +23,8 @@ pub(super) struct CompareArguments {
     /// What the bodies are, such as application/x-npy
     #[arg(long, value_name = "TYPE")]
     content_type: String,
-    /// OpenMP threads inside one forward pass
-    #[arg(long, default_value_t = NonZeroU32::MIN)]
-    intra_op_threads: NonZeroU32,
-    /// Where the model runs: cpu or cuda:N
-    #[arg(long, default_value_t = Device::Cpu)]
-    device: Device,
-    /// The precision to compare with float32: bfloat16 or float16
-    #[arg(long, default_value_t = Precision::Float32)]
-    dtype: Precision,
-    /// The graph to compare with plain: optimized
-    #[arg(long, default_value_t = Graph::Plain)]
-    graph: Graph,
+    #[command(flatten)]
+    configured: Configured,
 }
 
 pub(super) fn run(arguments: &CompareArguments) -> Result<Comparison, Failure> {
@@ -54,14 +43,9 @@ pub(super) fn run(arguments: &CompareArguments) -> Result<Comparison, Failure> {
         .map(body)
         .collect::<Result<Vec<_>, Failure>>()?;
     let artifact = super::open(&arguments.model, DEFAULT_UNPACKED_LIMIT)?;
-    let configured = Configured {
-        device: arguments.device,
-        dtype: arguments.dtype,
-        graph: arguments.graph,
-        intra_op_threads: arguments.intra_op_threads,
-    };
-    compare::compare(&artifact, &arguments.model.inputs, configured, content_type, &bodies)
-        .map_err(|error| compare_failure(&error, arguments))
+    let (declared, configured) = (&arguments.model.inputs, arguments.configured);
+    compare::compare(&artifact, declared, configured, content_type, &bodies)
+        .map_err(|error| compare_failure(&error, arguments.model.inspect_hint()))
 }
 
 fn body(path: &PathBuf) -> Result<Bytes, Failure> {
@@ -85,11 +69,7 @@ fn body(path: &PathBuf) -> Result<Bytes, Failure> {
 
 /// The code tells a program whether the configuration itself is to blame (`engine`, `model`), or
 /// whether its outputs are beyond comparing (`outputs`), or whether there was nothing to compare with.
-fn compare_failure(error: &CompareError, arguments: &CompareArguments) -> Failure {
-    let inspect = format!(
-        "`assay-host inspect {}` shows what forward() takes",
-        arguments.model.model.display()
-    );
+fn compare_failure(error: &CompareError, inspect: String) -> Failure {
     let same_as_saved = "--dtype float32 --graph plain serves the model as saved";
     match error {
         CompareError::Load(source) => {

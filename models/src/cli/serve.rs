@@ -7,7 +7,7 @@ use assay_measure::configuration::Allocator;
 use super::ServeArguments;
 use crate::{
     engine::{
-        Engine, EngineError, EngineSettings, InferError, LONGEST_CALLER_PASS, Telling,
+        Engine, EngineError, EngineSettings, Infer, InferError, LONGEST_CALLER_PASS, Telling,
         batch_log::BatchLog,
     },
     failure::Failure,
@@ -35,12 +35,13 @@ pub(super) fn run(
     let settings = engine_settings(arguments, name, allocator);
     let batch_log = arguments.batch_log.as_deref().and_then(open_batch_log);
     let telling = Telling { batch_log, status };
-    let engine = Engine::start_telling(&artifact, &arguments.model.inputs, &settings, telling)
-        .map_err(|error| engine_failure(&error, arguments))?;
+    let engine =
+        Engine::start(&artifact, &arguments.model.inputs, &settings, telling).map_err(|error| {
+            with_hint(Failure::new("engine", &error), &error, &arguments.model.inspect_hint())
+        })?;
     let engine = Arc::new(engine);
     tracing::info!(model = %engine.facts().name, signature = %engine.facts().signature, "ready");
-    let front_end: Arc<dyn crate::front_end::Infer> = Arc::<Engine>::clone(&engine);
-    server::serve(bound, front_end, &server_settings, announce)
+    server::serve(bound, Arc::<Engine>::clone(&engine), &server_settings, announce)
         .map_err(|error| Failure::new("serve", &error))?;
     engine.shut_down();
     Ok(0)
@@ -109,15 +110,6 @@ fn server_settings(arguments: &ServeArguments) -> Result<ServerSettings, Failure
     let default = DecodeSettings::default();
     let decode = DecodeSettings { image, limit_bytes: default.limit_bytes.max(max_payload_bytes) };
     Ok(ServerSettings { decode, max_payload_bytes, threads: arguments.server_threads })
-}
-
-/// An engine's failure with the hint that its kind allows.
-pub(super) fn engine_failure(error: &EngineError, arguments: &ServeArguments) -> Failure {
-    let inspect = format!(
-        "`assay-host inspect {}` shows what forward() takes",
-        arguments.model.model.display()
-    );
-    with_hint(Failure::new("engine", error), error, &inspect)
 }
 
 /// What helps where outputs are the trouble.

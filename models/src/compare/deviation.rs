@@ -20,7 +20,7 @@ use crate::tensor::WireTensor;
 
 /// Outputs whose difference no figure can tell.
 #[derive(Clone, Debug, PartialEq, Error)]
-pub enum Incomparable {
+pub(crate) enum Incomparable {
     #[error("{configured} outputs as configured, {plain} in plain float32")]
     Count { plain: usize, configured: usize },
     #[error("an output is {configured} as configured, {plain} in plain float32")]
@@ -36,34 +36,20 @@ pub enum Incomparable {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Tally {
-    max: f64,
+pub(crate) struct Tally {
+    pub(super) max: f64,
     total: f64,
-    elements: u64,
+    pub(super) elements: u64,
 }
 
 impl Tally {
-    #[must_use]
-    pub fn max(&self) -> f64 {
-        self.max
-    }
-
     /// The mean over all elements so far; 0 without any.
-    #[must_use]
-    pub fn mean(&self) -> f64 {
+    pub(crate) fn mean(&self) -> f64 {
         if self.elements == 0 { 0.0 } else { self.total / self.elements as f64 }
     }
 
-    #[must_use]
-    pub fn elements(&self) -> u64 {
-        self.elements
-    }
-
-    /// Adds the outputs of one call.
-    ///
-    /// # Errors
-    /// [`Incomparable`] names the output; the tally is of no use then.
-    pub fn add(
+    /// Adds the outputs of one call; after an error the tally is of no use.
+    pub(crate) fn add(
         &mut self,
         plain: &[WireTensor],
         configured: &[WireTensor],
@@ -132,8 +118,7 @@ fn root_mean_square(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 fn notation(tensor: &WireTensor) -> String {
-    let dims: Vec<String> = tensor.shape.iter().map(i64::to_string).collect();
-    format!("{}={}[{}]", tensor.name, tensor.dtype, dims.join(","))
+    format!("{}={}", tensor.name, tensor.kind())
 }
 
 #[cfg(test)]
@@ -159,7 +144,7 @@ mod tests {
     fn deviation(plain: &WireTensor, other: &WireTensor) -> Result<(f64, f64), Incomparable> {
         let mut tally = Tally::default();
         tally.add(std::slice::from_ref(plain), std::slice::from_ref(other))?;
-        Ok((tally.max(), tally.mean()))
+        Ok((tally.max, tally.mean()))
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::clock;
 
 /// A log, open for writing.
 #[derive(Debug)]
-pub struct BatchLog {
+pub(crate) struct BatchLog {
     file: File,
     slots: u64,
     /// The same moment on the engine's clock and, in nanoseconds, on the reader's.
@@ -40,10 +40,7 @@ pub(super) struct Pass {
 
 impl BatchLog {
     /// Opens a log that somebody else has made; its size says how many records it holds.
-    ///
-    /// # Errors
-    /// When it cannot be opened, or has no room for a record.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = OpenOptions::new().write(true).open(path)?;
         let slots = file.metadata()?.len() / RECORD_BYTES as u64;
         if slots == 0 {

@@ -36,7 +36,7 @@ impl CallerRuns {
         }
         let Some(_turn) = queue.take_turn() else { return Err(request) };
         use_one_thread();
-        self.0.worker().serve_surely(vec![request]);
+        self.0.worker.serve_surely(vec![request]);
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use assay_measure::input_spec::InputSpec;
 
 use super::{InputFacts, batch::Inputs};
 use crate::{
-    tensor::WireTensor,
+    tensor::{WireTensor, notation},
     torch::description::{Argument, ArgumentKind},
 };
 
@@ -22,27 +22,15 @@ pub(super) struct Signature {
 impl Signature {
     /// Joins what `forward` says with what was declared.
     pub(super) fn new(arguments: &[Argument], declared: &[InputSpec]) -> Result<Self, String> {
-        let collects = match arguments {
-            [only] if matches!(only.kind, ArgumentKind::List | ArgumentKind::Dict) => {
-                Some(only.kind)
+        if let [Argument { kind: kind @ (ArgumentKind::List | ArgumentKind::Dict), .. }] = arguments
+        {
+            let nameless = declared.iter().any(|spec| spec.name().is_none());
+            if *kind == ArgumentKind::Dict && nameless {
+                let all = "forward() takes a dict of tensors, so every declared input needs a name";
+                return Err(all.to_owned());
             }
-            _ => None,
-        };
-        if collects.is_some() {
-            if collects == Some(ArgumentKind::Dict)
-                && declared.iter().any(|spec| spec.name().is_none())
-            {
-                return Err(
-                    "forward() takes a dict of tensors, so every declared input needs a name"
-                        .to_owned(),
-                );
-            }
-            let inputs = declared
-                .iter()
-                .enumerate()
-                .map(|(index, spec)| declared_facts(spec, index))
-                .collect();
-            return Ok(Self { inputs, collects });
+            let inputs = declared.iter().zip(0..).map(|(spec, index)| declared_facts(spec, index));
+            return Ok(Self { inputs: inputs.collect(), collects: Some(*kind) });
         }
         if let Some(argument) = arguments.iter().find(|a| !a.optional && !fillable(a.kind)) {
             return Err(format!(
@@ -69,7 +57,7 @@ impl Signature {
 
     /// Puts the tensors in the order of the arguments.
     pub(super) fn fit(&self, tensors: Vec<WireTensor>) -> Result<Inputs, String> {
-        if let Some(bad) = tensors.iter().find(|tensor| !is_whole(tensor)) {
+        if let Some(bad) = tensors.iter().find(|tensor| !tensor.is_whole()) {
             return Err(format!(
                 "{} has {} bytes of data, which is not its shape",
                 label(bad),
@@ -87,8 +75,11 @@ impl Signature {
                 counted(tensors.len())
             ));
         }
-        let placed =
-            if self.are_named(&tensors)? { self.by_name(tensors)? } else { by_position(tensors) };
+        let placed = if self.are_named(&tensors)? {
+            self.by_name(tensors)?
+        } else {
+            tensors.into_iter().map(Some).collect()
+        };
         for (tensor, input) in placed.iter().zip(&self.inputs) {
             match tensor {
                 Some(tensor) => check_declared(tensor, input)?,
@@ -248,15 +239,6 @@ fn declare(inputs: &mut [InputFacts], declared: &[InputSpec]) -> Result<(), Stri
     }
 }
 
-fn by_position(tensors: Vec<WireTensor>) -> Inputs {
-    tensors.into_iter().map(Some).collect()
-}
-
-fn is_whole(tensor: &WireTensor) -> bool {
-    tensor.elements().and_then(|n| n.checked_mul(tensor.dtype.size_bytes()))
-        == Some(tensor.data.len())
-}
-
 fn check_declared(tensor: &WireTensor, input: &InputFacts) -> Result<(), String> {
     if let Some(dtype) = input.dtype
         && dtype != tensor.dtype
@@ -272,22 +254,14 @@ fn check_declared(tensor: &WireTensor, input: &InputFacts) -> Result<(), String>
     if fits {
         return Ok(());
     }
-    let dims: Vec<String> =
-        shape.iter().map(|&dim| if dim == -1 { "*".to_owned() } else { dim.to_string() }).collect();
-    let dtype = input.dtype.map_or_else(String::new, |dtype| dtype.to_string());
-    Err(format!(
-        "input {:?} must be {dtype}[{}], got {}",
-        input.name,
-        dims.join(","),
-        label(tensor)
-    ))
+    let declared = notation(input.dtype.unwrap_or(tensor.dtype), shape, "*");
+    Err(format!("input {:?} must be {declared}, got {}", input.name, label(tensor)))
 }
 
 /// `float32[1,4,224,224]`, or `image=float32[1,4,224,224]`.
 fn label(tensor: &WireTensor) -> String {
-    let dims: Vec<String> = tensor.shape.iter().map(i64::to_string).collect();
     let name = if tensor.name.is_empty() { String::new() } else { format!("{}=", tensor.name) };
-    format!("{name}{}[{}]", tensor.dtype, dims.join(","))
+    name + &tensor.kind()
 }
 
 fn counted(inputs: usize) -> String {

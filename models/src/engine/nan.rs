@@ -5,7 +5,7 @@ use assay_measure::input_spec::DType;
 use crate::tensor::WireTensor;
 
 /// How many elements are NaN.
-pub(super) fn count(tensor: &WireTensor) -> u64 {
+pub(crate) fn count(tensor: &WireTensor) -> u64 {
     let found = match tensor.dtype {
         DType::Float32 => {
             tensor.chunks().filter(|&bytes| f32::from_le_bytes(bytes).is_nan()).count()

@@ -147,10 +147,6 @@ impl<R: Queued> Queue<R> {
         self.work.notify_all();
         self.gather.notify_all();
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.lock().waiting.len()
-    }
 }
 
 /// The place of a worker that sleeps: until this is dropped, none is woken for it.
@@ -292,7 +288,7 @@ mod tests {
         assert!(queue.take_turn().is_none(), "one worker, one turn");
         queue.push(Item('a', clock::now())).unwrap();
         thread::sleep(Duration::from_millis(20));
-        assert!(!worker.is_finished() && queue.len() == 1, "the turn is taken");
+        assert!(!worker.is_finished() && queue.lock().waiting.len() == 1, "the turn is taken");
         drop(turn);
         assert_eq!(worker.join().unwrap(), "a");
     }

@@ -30,14 +30,8 @@ pub(super) struct Team {
 }
 
 pub(super) struct Shared {
-    module: Arc<Module>,
+    pub(super) worker: Worker,
     queue: Arc<Queue<Request>>,
-    trust: BatchTrust,
-    batch_log: Option<BatchLog>,
-    /// Greater than any real one until there was one.
-    last_pass_us: AtomicU64,
-    /// How many requests to join, at most.
-    batch_limit: AtomicU32,
     warm_up: WarmUp,
     settings: EngineSettings,
 }
@@ -48,19 +42,22 @@ impl Team {
     /// Starts the workers, one module between them: its weights are then in memory and in the cache once.
     /// The first compiles it; the others run it once each, at the same time. Then it is tried with batches.
     pub(super) fn start(
-        module: Arc<Module>,
+        module: Module,
         queue: &Arc<Queue<Request>>,
         settings: &EngineSettings,
         warm_up: WarmUp,
         batch_log: Option<BatchLog>,
     ) -> Result<(Self, WarmedUp), EngineError> {
         let shared = Arc::new(Shared {
-            module,
+            worker: Worker {
+                module,
+                trust: BatchTrust::default(),
+                batch_log,
+                last_pass_us: AtomicU64::new(u64::MAX),
+                batch_limit: AtomicU32::new(settings.max_batch.get()),
+                delay: settings.max_batch_delay,
+            },
             queue: Arc::clone(queue),
-            trust: BatchTrust::default(),
-            batch_log,
-            last_pass_us: AtomicU64::new(u64::MAX),
-            batch_limit: AtomicU32::new(settings.max_batch.get()),
             warm_up,
             settings: settings.clone(),
         });
@@ -106,7 +103,7 @@ impl Team {
             let failed = outcome.is_err();
             // Nobody listens only when another worker failed to start, and then the queue is closed.
             if ready.send(outcome).is_ok() && !failed {
-                shared.worker().run(&shared.queue);
+                shared.worker.run(&shared.queue);
             }
             drop(alive);
         });
@@ -129,17 +126,6 @@ impl Team {
 }
 
 impl Shared {
-    pub(super) fn worker(&self) -> Worker<'_> {
-        Worker {
-            module: &self.module,
-            trust: &self.trust,
-            batch_log: self.batch_log.as_ref(),
-            last_pass_us: &self.last_pass_us,
-            batch_limit: &self.batch_limit,
-            delay: self.settings.max_batch_delay,
-        }
-    }
-
     /// On a thread of its own, whose memory goes with it: what large batches leave behind in a worker's
     /// heap spreads the tensors of all later passes, and cost `MobileNetV2` a tenth of its rate.
     fn warm_up_batches(&self, outputs: Vec<WireTensor>) -> Result<WarmedUp, EngineError> {
@@ -149,14 +135,14 @@ impl Shared {
         }
         let warm_up_in_batches = || {
             self.set_up_thread()?;
-            Ok(self.warm_up.batches(&self.module, outputs, max_batch))
+            Ok(self.warm_up.batches(&self.worker.module, outputs, max_batch))
         };
         let warmed_up = thread::scope(|scope| {
             let thread = thread::Builder::new().name("warm_up".to_owned());
             let thread = thread.spawn_scoped(scope, warm_up_in_batches).map_err(thread_failure)?;
             thread.join().unwrap_or_else(|_| Err(thread_failure("it panicked")))
         })?;
-        self.batch_limit.store(warmed_up.batch_limit.get(), Ordering::Relaxed);
+        self.worker.batch_limit.store(warmed_up.batch_limit.get(), Ordering::Relaxed);
         process::give_back_free_memory();
         Ok(warmed_up)
     }
@@ -169,7 +155,7 @@ impl Shared {
 
     /// Whether the next pass is likely to take no longer than handing its request over.
     pub(super) fn last_pass_was_short(&self) -> bool {
-        let took = Duration::from_micros(self.last_pass_us.load(Ordering::Relaxed));
+        let took = Duration::from_micros(self.worker.last_pass_us.load(Ordering::Relaxed));
         took <= self.settings.longest_caller_pass
     }
 }
@@ -186,8 +172,8 @@ fn thread_failure(what: impl ToString) -> EngineError {
 fn prepare(shared: &Shared, index: u32) -> Ready {
     shared.set_up_thread()?;
     if index == 0 {
-        return shared.warm_up.first_worker(&shared.module);
+        return shared.warm_up.first_worker(&shared.worker.module);
     }
-    shared.warm_up.again(&shared.module);
+    shared.warm_up.again(&shared.worker.module);
     Ok(Vec::new())
 }

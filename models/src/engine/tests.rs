@@ -46,7 +46,7 @@ fn started_with(
 ) -> Result<Engine, EngineError> {
     let folder = tempfile::tempdir().unwrap();
     let declared: Vec<InputSpec> = declared.iter().map(|text| text.parse().unwrap()).collect();
-    Engine::start(&saved(&folder, source, numbers), &declared, settings)
+    Engine::start(&saved(&folder, source, numbers), &declared, settings, Telling::default())
 }
 
 fn row(values: &[f32]) -> WireTensor {
@@ -159,7 +159,7 @@ fn told(source: &str, workers: u32) -> (Vec<Record>, Vec<u32>) {
     std::fs::write(&path, vec![0; 32 * RECORD_BYTES]).unwrap();
     let log = BatchLog::open(&path).unwrap();
     let artifact = saved(&folder, source, &[]);
-    let engine = Engine::start_telling(
+    let engine = Engine::start(
         &artifact,
         &[],
         &settings(workers, 8),

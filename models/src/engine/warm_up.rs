@@ -4,7 +4,7 @@
 
 use std::{iter, num::NonZeroU32, time::Duration};
 
-use assay_measure::{host_status::HostStatus, input_spec::InputSpec};
+use assay_measure::{host_status::HostStatus, input_spec::InputSpec, units};
 
 use super::{
     EngineError, InferError, OutputFacts,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock,
-    sample::random_input,
+    sample::random_inputs,
     status::StatusPipe,
     tensor::WireTensor,
     torch::{CallError, Module},
@@ -58,9 +58,7 @@ impl WarmUp {
         if declared.is_empty() {
             return Ok(Self { inputs: None, status });
         }
-        let samples =
-            declared.iter().zip(0..).map(|(spec, seed)| random_input(spec, seed)).collect();
-        match signature.fit(samples) {
+        match signature.fit(random_inputs(declared)) {
             Ok(inputs) => Ok(Self { inputs: Some(inputs), status }),
             Err(message) => Err(EngineError::WarmUp { source: InferError::Rejected { message } }),
         }
@@ -109,7 +107,7 @@ impl WarmUp {
         let started = clock::now();
         let outputs = run(module, inputs)?;
         if let Some(status) = &self.status {
-            let pass_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let pass_us = units::as_micros(started.elapsed());
             status.tell(&HostStatus::WarmedUp { pass_us });
         }
         Ok(outputs)

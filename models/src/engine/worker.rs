@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use assay_measure::units::as_micros;
+
 use super::{
     InferError, Inferred, Reply,
     batch::{self, Inputs},
@@ -98,19 +100,20 @@ impl BatchTrust {
     }
 }
 
-/// A worker: the module it calls and the batches it may make.
-pub(super) struct Worker<'a> {
-    pub(super) module: &'a Module,
-    pub(super) trust: &'a BatchTrust,
-    pub(super) batch_log: Option<&'a BatchLog>,
-    /// How long the last forward pass of any worker took, in microseconds.
-    pub(super) last_pass_us: &'a AtomicU64,
+/// What every worker is: the module it calls and the batches it may make.
+pub(super) struct Worker {
+    pub(super) module: Module,
+    pub(super) trust: BatchTrust,
+    pub(super) batch_log: Option<BatchLog>,
+    /// How long the last forward pass of any worker took, in microseconds; greater than any real one until
+    /// there was one.
+    pub(super) last_pass_us: AtomicU64,
     /// How many requests to join, at most.
-    pub(super) batch_limit: &'a AtomicU32,
+    pub(super) batch_limit: AtomicU32,
     pub(super) delay: Duration,
 }
 
-impl Worker<'_> {
+impl Worker {
     /// Works until the queue is closed and empty.
     pub(super) fn run(&self, queue: &Queue<Request>) {
         loop {
@@ -168,8 +171,8 @@ impl Worker<'_> {
     }
 
     fn tell(&self, pass: &Pass) {
-        self.last_pass_us.store(micros(pass.compute), Ordering::Relaxed);
-        if let Some(log) = self.batch_log {
+        self.last_pass_us.store(as_micros(pass.compute), Ordering::Relaxed);
+        if let Some(log) = &self.batch_log {
             log.tell(pass);
         }
     }
@@ -217,12 +220,8 @@ fn inferred(
     Inferred {
         outputs,
         batch_size,
-        queue_us: micros(waited),
-        compute_us: micros(compute),
+        queue_us: as_micros(waited),
+        compute_us: as_micros(compute),
         nan_outputs,
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

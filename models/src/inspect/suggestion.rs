@@ -10,7 +10,7 @@ use assay_measure::{
 
 use crate::{
     clock,
-    sample::random_input,
+    sample::random_inputs,
     tensor::WireTensor,
     torch::{
         Module,
@@ -104,8 +104,7 @@ struct Options {
 
 /// Whether the model gives outputs, whatever they are, in what is left of the time.
 fn runs(module: &Module, specs: &[InputSpec], started: Instant) -> bool {
-    let tensors: Vec<WireTensor> =
-        specs.iter().zip(0..).map(|(spec, seed)| random_input(spec, seed)).collect();
+    let tensors = random_inputs(specs);
     let given: Vec<Option<&WireTensor>> = tensors.iter().map(Some).collect();
     let left = TRYING.saturating_sub(started.elapsed());
     module

@@ -80,9 +80,6 @@ pub enum ImageSettingsError {
 
 impl ImageSettings {
     /// Checks that the settings fit together.
-    ///
-    /// # Errors
-    /// [`ImageSettingsError`] names the first that does not.
     pub fn check(&self) -> Result<(), ImageSettingsError> {
         let Self { resize_shorter_side: side, crop_width: width, crop_height: height, .. } = *self;
         if let Some(size) =
@@ -137,19 +134,7 @@ pub(super) fn decode(
 
 /// What a body of this content type is encoded as; `application/x-image` leaves that to the first bytes.
 fn encoding(format: ContentType, body: &[u8]) -> Result<ImageFormat, PayloadError> {
-    let named = match format {
-        ContentType::Jpeg => Some(ImageFormat::Jpeg),
-        ContentType::Png => Some(ImageFormat::Png),
-        ContentType::WebP => Some(ImageFormat::WebP),
-        ContentType::Bmp => Some(ImageFormat::Bmp),
-        ContentType::Image
-        | ContentType::Npy
-        | ContentType::Npz
-        | ContentType::Json
-        | ContentType::JsonLines
-        | ContentType::Csv
-        | ContentType::OctetStream => None,
-    };
+    let named = ImageFormat::from_mime_type(format.as_str());
     let known = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP, ImageFormat::Bmp];
     let guessed = || image::guess_format(body).ok().filter(|kind| known.contains(kind));
     named.or_else(guessed).ok_or_else(|| {

@@ -12,10 +12,8 @@ use bytes::Bytes;
 use half::{bf16, f16};
 use image::RgbImage;
 
-use super::{
-    ContentType, ExpectedInput, ImageSettings, PayloadError,
-    raw::{self, byte_length},
-};
+use super::{ContentType, ExpectedInput, ImageSettings, PayloadError};
+use crate::tensor::{byte_length, notation};
 
 /// The largest side of a picture that a model may want.
 const LARGEST_SIDE: i64 = 16_384;
@@ -61,7 +59,7 @@ impl Layout {
         }
         let unfit = |reason: &str| PayloadError::WrongSize {
             format,
-            declared: raw::describe(dtype, &shape),
+            declared: notation(dtype, &shape, "?"),
             reason: reason.to_owned(),
         };
         if matches!(dtype, DType::Bool | DType::Int8) {

@@ -7,14 +7,13 @@
 
 use std::fmt;
 
-use assay_measure::input_spec::DType;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::{ContentType, ExpectedInput, PayloadError};
+use super::{ContentType, ExpectedInput, PayloadError, expected_for};
 use crate::tensor::WireTensor;
 
 mod scalars;
@@ -44,10 +43,10 @@ pub(super) fn read(
     limit: usize,
 ) -> Result<Vec<NumberArray>, PayloadError> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let arrays = Document { expected, limit }
-        .deserialize(&mut reader)
+    let arrays = reader
+        .deserialize_any(Document { expected, limit })
         .and_then(|arrays| reader.end().map(|()| arrays))
-        .map_err(|error| PayloadError::malformed(format, "", explain(body, &error)).tidy())?;
+        .map_err(|error| malformed(format, &explain(body, &error)))?;
     if arrays.is_empty() {
         return Err(PayloadError::malformed(format, "at the top", "the object names no array"));
     }
@@ -69,30 +68,11 @@ pub(super) fn into_tensors(
         .collect()
 }
 
-/// The input that an array is for: by name, or else by its place.
-pub(super) fn expected_for<'a>(
-    name: &str,
-    index: usize,
-    expected: &'a [ExpectedInput],
-) -> Option<&'a ExpectedInput> {
-    let named =
-        expected.iter().find(|input| !name.is_empty() && input.name.as_deref() == Some(name));
-    named.or(expected.get(index))
-}
-
-impl PayloadError {
-    /// serde names the line and column in its message, so that there is no place left to name.
-    fn tidy(self) -> Self {
-        match self {
-            Self::Malformed { format, reason, .. } => match reason.rsplit_once(" at line ") {
-                Some((what, place)) => Self::malformed(format, format!("at line {place}"), what),
-                None => Self::malformed(format, "somewhere", reason),
-            },
-            other @ (Self::WrongElement { .. }
-            | Self::WrongSize { .. }
-            | Self::Undeclared { .. }
-            | Self::TooLarge { .. }) => other,
-        }
+/// serde names the line and column in its message.
+fn malformed(format: ContentType, said: &str) -> PayloadError {
+    match said.rsplit_once(" at line ") {
+        Some((what, place)) => PayloadError::malformed(format, format!("at line {place}"), what),
+        None => PayloadError::malformed(format, "somewhere", said),
     }
 }
 
@@ -119,30 +99,15 @@ fn explain(body: &[u8], error: &serde_json::Error) -> String {
 /// One array as read: all numbers in order, and how many there are at each depth.
 #[derive(Debug)]
 pub(crate) struct NumberArray {
-    name: String,
-    shape: Vec<usize>,
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
     values: Vec<Scalar>,
-}
-
-impl NumberArray {
-    /// The numbers as elements of a type, or of the one that suits them when there is none.
-    pub(crate) fn into_tensor(self, dtype: Option<DType>) -> Result<WireTensor, PayloadError> {
-        scalars::to_tensor(self, dtype)
-    }
 }
 
 impl NumberArray {
     /// As many numbers as any one body may hold under a limit of bytes.
     pub(super) const fn most(limit_bytes: usize) -> usize {
         limit_bytes / size_of::<Scalar>()
-    }
-
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(super) fn shape(&self) -> &[usize] {
-        &self.shape
     }
 
     pub(super) const fn numbers(&self) -> usize {
@@ -164,9 +129,7 @@ impl NumberArray {
 /// Reads one array inside another document; there it is called `data`.
 impl<'de> Deserialize<'de> for NumberArray {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut filling = Filling::new("data".to_owned(), MAX_NUMBERS);
-        Level { filling: &mut filling, depth: 0 }.deserialize(deserializer)?;
-        Ok(filling.into_array())
+        filled("data".to_owned(), MAX_NUMBERS, |level| level.deserialize(deserializer))
     }
 }
 
@@ -181,16 +144,6 @@ impl Document<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Document<'_> {
-    type Value = Vec<NumberArray>;
-    fn deserialize<D: Deserializer<'de>>(
-        self,
-        deserializer: D,
-    ) -> Result<Vec<NumberArray>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
 impl<'de> Visitor<'de> for Document<'_> {
     type Value = Vec<NumberArray>;
 
@@ -199,9 +152,7 @@ impl<'de> Visitor<'de> for Document<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Vec<NumberArray>, A::Error> {
-        let mut filling = Filling::new(String::new(), self.limit);
-        Level { filling: &mut filling, depth: 0 }.visit_seq(seq)?;
-        Ok(vec![filling.into_array()])
+        Ok(vec![filled(String::new(), self.limit, |level| level.visit_seq(seq))?])
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<NumberArray>, A::Error> {
@@ -217,7 +168,8 @@ impl<'de> Visitor<'de> for Document<'_> {
                     push_new(if array.name.is_empty() { &mut wrapped } else { &mut named }, array)?;
                 }
             } else {
-                push_new(&mut named, read_array(&mut map, key, self.limit)?)?;
+                let array = filled(key, self.limit, |level| map.next_value_seed(level))?;
+                push_new(&mut named, array)?;
             }
         }
         match (wrapped.is_empty(), named.first()) {
@@ -242,13 +194,14 @@ fn push_new<E: serde::de::Error>(
     Ok(())
 }
 
-fn read_array<'de, A: MapAccess<'de>>(
-    map: &mut A,
+/// An array of that name, read by a visitor of its outermost level.
+fn filled<E>(
     name: String,
     limit: usize,
-) -> Result<NumberArray, A::Error> {
+    fill: impl FnOnce(Level<'_>) -> Result<(), E>,
+) -> Result<NumberArray, E> {
     let mut filling = Filling::new(name, limit);
-    map.next_value_seed(Level { filling: &mut filling, depth: 0 })?;
+    fill(Level { filling: &mut filling, depth: 0 })?;
     Ok(filling.into_array())
 }
 
@@ -272,9 +225,7 @@ impl<'de> DeserializeSeed<'de> for Wrapped {
 
 impl Wrapped {
     fn one<E>(self, fill: impl FnOnce(Level<'_>) -> Result<(), E>) -> Result<Vec<NumberArray>, E> {
-        let mut filling = Filling::new(self.key, self.limit);
-        fill(Level { filling: &mut filling, depth: 0 })?;
-        let mut array = filling.into_array();
+        let mut array = filled(self.key, self.limit, fill)?;
         if !self.keep_name {
             array.name.clear();
         }
@@ -297,7 +248,8 @@ impl<'de> Visitor<'de> for Wrapped {
                     self.key
                 )));
             }
-            push_new(&mut arrays, read_array(&mut map, name, self.limit)?)?;
+            let array = filled(name, self.limit, |level| map.next_value_seed(level))?;
+            push_new(&mut arrays, array)?;
         }
         Ok(arrays)
     }

@@ -8,7 +8,7 @@
 use bytes::Bytes;
 
 use super::{
-    ContentType, ExpectedInput, PayloadError,
+    ContentType, ExpectedInput, PayloadError, expected_for,
     json::{self, NumberArray},
 };
 use crate::tensor::WireTensor;
@@ -48,21 +48,16 @@ fn malformed(line: usize, reason: impl Into<String>) -> PayloadError {
 
 /// A document counts its own lines, and has but one.
 fn in_line(line: usize, error: PayloadError) -> PayloadError {
-    match error {
-        PayloadError::Malformed { reason, .. } => malformed(line, reason),
-        other @ (PayloadError::WrongElement { .. }
-        | PayloadError::WrongSize { .. }
-        | PayloadError::Undeclared { .. }
-        | PayloadError::TooLarge { .. }) => other,
-    }
+    let PayloadError::Malformed { reason, .. } = error else { return error };
+    malformed(line, reason)
 }
 
 /// Gives every array a first dimension to grow in.
 fn with_rows(mut arrays: Vec<NumberArray>, expected: &[ExpectedInput]) -> Vec<NumberArray> {
     for (index, array) in arrays.iter_mut().enumerate() {
-        let input = json::expected_for(array.name(), index, expected);
+        let input = expected_for(&array.name, index, expected);
         let declared = input.and_then(|input| input.shape.as_ref()).map(Vec::len);
-        if array.shape().is_empty() || declared != Some(array.shape().len()) {
+        if array.shape.is_empty() || declared != Some(array.shape.len()) {
             array.stack();
         }
     }
@@ -75,10 +70,10 @@ fn join(joined: &mut [NumberArray], arrays: Vec<NumberArray>) -> Result<(), Stri
         return Err(format!("it has {has} arrays, the lines before it have {had}"));
     }
     for array in arrays {
-        let Some(known) = joined.iter_mut().find(|known| known.name() == array.name()) else {
-            return Err(format!("the lines before it have no array {:?}", array.name()));
+        let Some(known) = joined.iter_mut().find(|known| known.name == array.name) else {
+            return Err(format!("the lines before it have no array {:?}", array.name));
         };
-        let (item, known_item) = (array.shape().get(1..), known.shape().get(1..));
+        let (item, known_item) = (array.shape.get(1..), known.shape.get(1..));
         if item != known_item {
             return Err(format!(
                 "its array has the shape {:?}, those before it {:?}",

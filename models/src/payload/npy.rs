@@ -3,13 +3,11 @@
 //! Little-endian C-order arrays share the body's memory; big-endian and Fortran-order ones are
 //! converted. Structured and object arrays are refused: a tensor has one element type.
 
-use std::borrow::Cow;
-
 use assay_measure::input_spec::DType;
 use bytes::Bytes;
 
-use super::{ContentType, ExpectedInput, PayloadError, raw::byte_length};
-use crate::tensor::WireTensor;
+use super::{ContentType, ExpectedInput, PayloadError};
+use crate::tensor::{WireTensor, byte_length};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 const MAX_DIMENSIONS: usize = 8;
@@ -42,23 +40,6 @@ pub(super) fn decode(
     let data = if big_endian && width > 1 { swap_bytes(&data, width) } else { data };
     let data = if header.fortran_order { to_row_major(&data, &header.shape, width) } else { data };
     Ok(WireTensor { name: String::new(), dtype, shape: header.shape, data })
-}
-
-/// The header of a little-endian C-order array, padded so that the data starts at a multiple of 64 bytes.
-pub(crate) fn header(dtype: DType, shape: &[i64]) -> Vec<u8> {
-    let descr = dtype.npy_name();
-    let dims: String = shape.iter().map(|dim| format!("{dim}, ")).collect();
-    let dims = if shape.len() == 1 { dims.trim_end() } else { dims.trim_end_matches(", ") };
-    let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dims}), }}");
-    let unpadded = MAGIC.len() + 4 + text.len() + 1;
-    text.extend(std::iter::repeat_n(' ', unpadded.next_multiple_of(64) - unpadded));
-    text.push('\n');
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend_from_slice(&[1, 0]);
-    // At most eight dimensions of at most twenty characters: far below what 16 bits hold.
-    bytes.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
-    bytes.extend_from_slice(text.as_bytes());
-    bytes
 }
 
 fn in_header(reason: impl Into<String>) -> PayloadError {
@@ -192,21 +173,22 @@ fn element_type(descr: &str, declared: Option<DType>) -> Result<(DType, bool), P
         // NumPy has no bfloat16: packages save it as two raw bytes, people as the bits.
         "V2" => DType::Bfloat16,
         "u2" if declared == Some(DType::Bfloat16) => DType::Bfloat16,
-        _ => return Err(in_header(refusal(descr, code).into_owned())),
+        _ => return Err(in_header(refusal(descr, code))),
     };
     Ok((dtype, order == ">"))
 }
 
-fn refusal(descr: &str, code: &str) -> Cow<'static, str> {
+fn refusal(descr: &str, code: &str) -> String {
     match code.as_bytes().first() {
-        Some(b'O') => Cow::Borrowed("object arrays hold Python objects, not numbers"),
-        Some(b'c') => format!("complex elements ({descr}) are not supported").into(),
-        Some(b'S' | b'U') => format!("text elements ({descr}) are not supported").into(),
-        Some(b'u') => format!(
-            "{descr} is not supported: of the unsigned types only uint8 is, cast it to int64"
-        )
-        .into(),
-        _ => format!("element type {descr:?} is not supported").into(),
+        Some(b'O') => "object arrays hold Python objects, not numbers".to_owned(),
+        Some(b'c') => format!("complex elements ({descr}) are not supported"),
+        Some(b'S' | b'U') => format!("text elements ({descr}) are not supported"),
+        Some(b'u') => {
+            format!(
+                "{descr} is not supported: of the unsigned types only uint8 is, cast it to int64"
+            )
+        }
+        _ => format!("element type {descr:?} is not supported"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::{Cursor, Read};
 use bytes::Bytes;
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
-use super::{ContentType, ExpectedInput, PayloadError, npy};
+use super::{ContentType, ExpectedInput, PayloadError, expected_for, npy};
 use crate::tensor::WireTensor;
 
 const MAX_MEMBERS: usize = 64;
@@ -28,10 +28,7 @@ pub(super) fn decode(
         .map(|index| {
             let (name, bytes) = member(&mut archive, index, body, left, limit_bytes)?;
             left -= bytes.len();
-            let input = expected
-                .iter()
-                .find(|input| input.name.as_deref() == Some(&name))
-                .or(expected.get(index));
+            let input = expected_for(&name, index, expected);
             let tensor = npy::decode(&bytes, input).map_err(|error| in_member(&name, error))?;
             Ok(WireTensor { name, ..tensor })
         })
@@ -48,13 +45,11 @@ fn member(
 ) -> Result<(String, Bytes), PayloadError> {
     let mut file = archive.by_index(index).map_err(|error| in_archive(&error))?;
     let file_name = file.name().map_err(|error| in_archive(&error))?.into_owned();
-    let name = file_name.strip_suffix(".npy").ok_or_else(|| {
-        PayloadError::malformed(
-            ContentType::Npz,
-            format!("at member {file_name:?}"),
-            "its name does not end in .npy",
-        )
-    })?;
+    let malformed = |reason: String| {
+        PayloadError::malformed(ContentType::Npz, format!("at member {file_name:?}"), reason)
+    };
+    let unnamed = || malformed("its name does not end in .npy".to_owned());
+    let name = file_name.strip_suffix(".npy").ok_or_else(unnamed)?;
     let too_large = |size: u64| PayloadError::too_many_bytes(ContentType::Npz, size, limit_bytes);
     let declared = usize::try_from(file.size()).map_err(|_| too_large(file.size()))?;
     if declared > left {
@@ -73,13 +68,8 @@ fn member(
         }
     }
     let mut bytes = Vec::with_capacity(declared);
-    let read = file.by_ref().take(left as u64 + 1).read_to_end(&mut bytes).map_err(|error| {
-        PayloadError::malformed(
-            ContentType::Npz,
-            format!("at member {file_name:?}"),
-            error.to_string(),
-        )
-    })?;
+    let read = file.by_ref().take(left as u64 + 1).read_to_end(&mut bytes);
+    let read = read.map_err(|error| malformed(error.to_string()))?;
     // The directory may lie about the size: what counts is what came out.
     if read > left {
         return Err(too_large(limit_bytes as u64 + 1));
@@ -92,13 +82,6 @@ fn in_archive(error: &ZipError) -> PayloadError {
 }
 
 fn in_member(name: &str, error: PayloadError) -> PayloadError {
-    match error {
-        PayloadError::Malformed { place, reason, .. } => {
-            PayloadError::malformed(ContentType::Npz, format!("{place} of {name:?}"), reason)
-        }
-        other @ (PayloadError::WrongElement { .. }
-        | PayloadError::WrongSize { .. }
-        | PayloadError::Undeclared { .. }
-        | PayloadError::TooLarge { .. }) => other,
-    }
+    let PayloadError::Malformed { place, reason, .. } = error else { return error };
+    PayloadError::malformed(ContentType::Npz, format!("{place} of {name:?}"), reason)
 }

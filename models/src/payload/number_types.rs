@@ -17,7 +17,7 @@ use std::{
 use assay_measure::input_spec::DType;
 use bytes::Bytes;
 
-use super::{ContentType, DecodeSettings, ExpectedInput, PayloadError, decode, json};
+use super::{ContentType, DecodeSettings, ExpectedInput, PayloadError, decode, expected_for};
 use crate::tensor::WireTensor;
 
 /// What all undeclared inputs are tried as, in this order.
@@ -106,7 +106,7 @@ impl NumberTypes {
             .iter()
             .enumerate()
             .map(|(index, tensor)| {
-                let input = json::expected_for(&tensor.name, index, expected);
+                let input = expected_for(&tensor.name, index, expected);
                 input.and_then(|input| input.dtype).is_none() && tensor.dtype != DType::Bool
             })
             .collect();
@@ -175,7 +175,7 @@ fn typed(names: &[String], dtypes: &[DType], expected: &[ExpectedInput]) -> Vec<
         .zip(dtypes)
         .enumerate()
         .map(|(index, (name, &dtype))| {
-            let base = json::expected_for(name, index, expected).cloned().unwrap_or_default();
+            let base = expected_for(name, index, expected).cloned().unwrap_or_default();
             ExpectedInput {
                 name: (!name.is_empty()).then(|| name.clone()).or(base.name),
                 dtype: base.dtype.or(Some(dtype)),

@@ -7,14 +7,7 @@ use assay_measure::input_spec::DType;
 use bytes::Bytes;
 
 use super::{ContentType, ExpectedInput, PayloadError};
-use crate::tensor::WireTensor;
-
-/// The size of a tensor's data; `None` when a dimension is negative or the product overflows.
-pub(crate) fn byte_length(dtype: DType, shape: &[i64]) -> Option<usize> {
-    shape
-        .iter()
-        .try_fold(dtype.size_bytes(), |bytes, &dim| bytes.checked_mul(usize::try_from(dim).ok()?))
-}
+use crate::tensor::{WireTensor, byte_length, notation};
 
 pub(super) fn decode(body: &Bytes, expected: &[ExpectedInput]) -> Result<WireTensor, PayloadError> {
     let undeclared = |what| PayloadError::Undeclared { format: ContentType::OctetStream, what };
@@ -39,7 +32,7 @@ pub(super) fn decode(body: &Bytes, expected: &[ExpectedInput]) -> Result<WireTen
     };
     let shape = fit(dtype, declared, body.len()).map_err(|reason| PayloadError::WrongSize {
         format: ContentType::OctetStream,
-        declared: describe(dtype, declared),
+        declared: notation(dtype, declared, "?"),
         reason,
     })?;
     Ok(WireTensor {
@@ -48,13 +41,6 @@ pub(super) fn decode(body: &Bytes, expected: &[ExpectedInput]) -> Result<WireTen
         shape,
         data: body.clone(),
     })
-}
-
-/// `float32[1,3,224,224]`, a free dimension shown as `?`.
-pub(super) fn describe(dtype: DType, shape: &[i64]) -> String {
-    let dims: Vec<String> =
-        shape.iter().map(|&dim| if dim < 0 { "?".to_owned() } else { dim.to_string() }).collect();
-    format!("{dtype}[{}]", dims.join(","))
 }
 
 /// The shape of a body of `size` bytes, or why there is none.

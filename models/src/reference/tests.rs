@@ -14,7 +14,7 @@ use tch::{CModule, Tensor};
 use super::*;
 use crate::{
     artifact::Artifact,
-    engine::{Engine, EngineSettings},
+    engine::{Engine, EngineSettings, Infer as _, Telling},
     sample::random_input,
     tensor::WireTensor,
     torch::CallError,
@@ -59,7 +59,7 @@ fn through_the_engine(path: &Path, declared: &[&str], input: WireTensor) -> Wire
         processors: NonZeroUsize::MIN,
         longest_caller_pass: crate::engine::LONGEST_CALLER_PASS,
     };
-    let engine = Engine::start(&artifact, &declared, &settings).unwrap();
+    let engine = Engine::start(&artifact, &declared, &settings, Telling::default()).unwrap();
     let (sender, receiver) = mpsc::channel();
     engine.submit(vec![input], Box::new(move |answer| sender.send(answer).unwrap()));
     receiver.recv().unwrap().unwrap().outputs.remove(0)

@@ -93,7 +93,7 @@ impl Bound {
     /// [`BindError::InUse`] when somebody else does.
     pub fn bind(address: &ListenAddress) -> Result<Self, BindError> {
         let bound = match address {
-            ListenAddress::Tcp(socket) => bind_tcp(*socket),
+            ListenAddress::Tcp(socket) => TcpListener::bind(socket).and_then(bound_tcp),
             ListenAddress::Unix(path) => bind_unix(path),
             ListenAddress::Inherited(descriptor) => inherit_tcp(*descriptor),
         };
@@ -107,7 +107,6 @@ impl Bound {
     }
 
     /// `http://127.0.0.1:8080` or `unix:/run/host.sock`.
-    #[must_use]
     pub fn url(&self) -> String {
         match self {
             Self::Tcp { address, .. } => url_of(*address),
@@ -116,8 +115,7 @@ impl Bound {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<Bound> {
-    let listener = TcpListener::bind(address)?;
+fn bound_tcp(listener: TcpListener) -> io::Result<Bound> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok(Bound::Tcp { listener, address })
@@ -131,9 +129,7 @@ fn inherit_tcp(descriptor: i32) -> io::Result<Bound> {
         Ok(false) => return refused("it is a socket that does not listen"),
         Err(_) => return refused("it is no socket"),
     }
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    Ok(Bound::Tcp { listener, address })
+    bound_tcp(listener)
 }
 
 fn bind_unix(path: &Path) -> io::Result<Bound> {

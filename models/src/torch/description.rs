@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 /// What a module says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Description {
+pub(crate) struct Description {
     /// The qualified name of its class.
     pub class: String,
     pub parameters: u64,
@@ -29,8 +29,7 @@ pub struct Description {
 
 impl Description {
     /// `forward(x: Tensor, scale: float = …) -> Tensor`
-    #[must_use]
-    pub fn signature(&self) -> String {
+    pub(crate) fn signature(&self) -> String {
         let arguments: Vec<String> = self
             .arguments
             .iter()
@@ -42,7 +41,7 @@ impl Description {
 
 /// One argument of `forward`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Argument {
+pub(crate) struct Argument {
     pub name: String,
     /// Its TorchScript type, as written.
     #[serde(rename = "type")]
@@ -55,7 +54,7 @@ pub struct Argument {
 /// What can be given for an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum ArgumentKind {
+pub(crate) enum ArgumentKind {
     Tensor,
     /// An integer; a tensor of one element serves.
     Int,
@@ -73,7 +72,7 @@ pub enum ArgumentKind {
 
 /// The first operator with weights that an argument reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct FirstUse {
+pub(crate) struct FirstUse {
     pub argument: usize,
     /// The operator, such as `aten::conv2d`.
     pub operator: String,
@@ -83,8 +82,7 @@ pub struct FirstUse {
 }
 
 /// The element type by libtorch's name of it, such as `BFloat16`.
-#[must_use]
-pub fn dtype_by_torch_name(name: &str) -> Option<DType> {
+pub(crate) fn dtype_by_torch_name(name: &str) -> Option<DType> {
     match name {
         "Float" => Some(DType::Float32),
         "Double" => Some(DType::Float64),
@@ -99,8 +97,7 @@ pub fn dtype_by_torch_name(name: &str) -> Option<DType> {
 }
 
 /// The element type in NumPy's words, by libtorch's name of it: `complex64` for `ComplexFloat`.
-#[must_use]
-pub fn type_word(name: &str) -> String {
+pub(crate) fn type_word(name: &str) -> String {
     match name {
         "ComplexHalf" => "complex32".to_owned(),
         "ComplexFloat" => "complex64".to_owned(),

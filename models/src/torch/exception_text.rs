@@ -21,8 +21,7 @@ pub(super) fn useful_lines(text: &str) -> String {
 const WANTS_CUDA: &str = "the model's code asks for a CUDA device by name";
 
 /// Whether a model raised this because its code names a GPU that is not in use.
-#[must_use]
-pub fn wants_cuda(said: &str) -> bool {
+pub(crate) fn wants_cuda(said: &str) -> bool {
     said.starts_with(WANTS_CUDA)
 }
 

@@ -25,7 +25,7 @@ const OWN_NAMESPACES: [&str; 4] = ["aten", "prim", "prims", "quantized"];
 
 /// A library of operators cannot be used.
 #[derive(Debug, Error)]
-pub enum OperatorLibraryError {
+pub(crate) enum OperatorLibraryError {
     /// There is no such file, or it cannot be read, or its end is missing.
     #[error("cannot read the operator library {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
@@ -36,10 +36,7 @@ pub enum OperatorLibraryError {
 
 /// Loads a library whose initializers register operators or classes, such as `libtorchvision.so`. It
 /// stays loaded.
-///
-/// # Errors
-/// [`OperatorLibraryError`]; also when it was built for another libtorch.
-pub fn load_operator_library(path: &Path) -> Result<(), OperatorLibraryError> {
+pub(crate) fn load_operator_library(path: &Path) -> Result<(), OperatorLibraryError> {
     let unreadable = |source| OperatorLibraryError::Unreadable { path: path.to_owned(), source };
     // A name without a folder would be looked for in the system's folders.
     let file = absolute(path).map_err(unreadable)?;
@@ -102,8 +99,7 @@ pub struct Missing {
 }
 
 /// What libtorch misses, if that is why it did not load a model.
-#[must_use]
-pub fn missing(error: &TorchError) -> Option<Missing> {
+pub(crate) fn missing(error: &TorchError) -> Option<Missing> {
     let TorchError(said) = error;
     let word = |text: &str, end: fn(char) -> bool| {
         text.split(end).next().unwrap_or_default().trim_end_matches('.').to_owned()

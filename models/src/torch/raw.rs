@@ -60,7 +60,6 @@ unsafe extern "C" {
     pub(super) safe fn assay_intra_op_threads() -> i32;
     pub(super) safe fn assay_cuda_devices() -> i32;
     pub(super) safe fn assay_cpu_capability() -> *mut c_char;
-    pub(super) safe fn assay_parallel_info() -> *mut c_char;
     pub(super) safe fn assay_use_own_stream(cuda_index: i32) -> *mut c_char;
     pub(super) fn assay_archive_records(path: *const c_char, json: *mut *mut c_char)
     -> *mut c_char;

@@ -503,12 +503,6 @@ int32_t assay_cuda_devices(void) {
   return count;
 }
 
-char* assay_parallel_info(void) {
-  std::string info;
-  free(guarded([&] { info = at::get_parallel_info(); }));
-  return text(info);
-}
-
 char* assay_cpu_capability(void) {
   std::string info;
   free(guarded([&] { info = at::get_cpu_capability(); }));

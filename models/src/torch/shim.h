@@ -53,7 +53,6 @@ void assay_set_interop_threads(int32_t threads);
 void assay_set_intra_op_threads(int32_t threads);
 int32_t assay_intra_op_threads(void);
 int32_t assay_cuda_devices(void);
-char* assay_parallel_info(void);
 char* assay_cpu_capability(void);
 char* assay_use_own_stream(int32_t cuda_index);
 

@@ -14,7 +14,7 @@ use tch::Tensor;
 use super::{Module, TorchError, c_text, raw};
 
 /// A named weight of the function.
-pub struct TracedWeight {
+pub(crate) struct TracedWeight {
     /// Dotted, such as `layer1.0.conv1.weight`.
     pub name: String,
     /// The tensor that the function uses.
@@ -24,10 +24,7 @@ pub struct TracedWeight {
 }
 
 /// Traces `run` over `input`; `name` becomes the class, `input_name` the argument of `forward`.
-///
-/// # Errors
-/// What libtorch says.
-pub fn trace(
+pub(crate) fn trace(
     name: &str,
     weights: &[TracedWeight],
     (input_name, input): (&str, &Tensor),

@@ -13,10 +13,9 @@ use std::{
 use assay_host::{
     artifact::{Artifact, DEFAULT_UNPACKED_LIMIT},
     engine::{
-        Engine, EngineSettings, InferError, Inferred, InputFacts, LONGEST_CALLER_PASS, ModelFacts,
-        Reply,
+        Engine, EngineSettings, Infer, InferError, Inferred, InputFacts, LONGEST_CALLER_PASS,
+        ModelFacts, Reply, Telling,
     },
-    front_end::Infer,
     reference,
     server::{self, Bound, ListenAddress, ServerSettings, Stop},
     tensor::WireTensor,
@@ -170,7 +169,7 @@ impl Answer {
 
 pub(crate) fn engine(file: &Path, name: &str, declared: &[InputSpec]) -> Engine {
     let artifact = Artifact::open(file, DEFAULT_UNPACKED_LIMIT).unwrap();
-    Engine::start(&artifact, declared, &settings(name)).unwrap()
+    Engine::start(&artifact, declared, &settings(name), Telling::default()).unwrap()
 }
 
 pub(crate) fn settings(name: &str) -> EngineSettings {

@@ -1,7 +1,5 @@
 //! What an agent is asked to do.
 
-use std::num::NonZeroU32;
-
 use assay_measure::{
     configuration::Configuration,
     environment::check_name,
@@ -11,13 +9,13 @@ use assay_measure::{
     search::SearchPlan,
     stepped_load::{SteppedLoad, StoppingConditions},
     trial::{ArtifactRef, Payload, ServedModel, TrialSpec, TrialSubject, Work},
-    units::{Bytes, Rate},
 };
 
-use super::{
-    Malformed, all, duration, finite, micros, optional, parse, parse_all, required, texts,
+use super::{Malformed, all, duration, micros, optional, parse, parse_all, required, texts};
+use crate::{
+    fields::{known, rate, same_fields},
+    v1,
 };
-use crate::v1;
 
 impl From<TrialSpec> for v1::TrialSpec {
     fn from(spec: TrialSpec) -> Self {
@@ -150,77 +148,25 @@ impl TryFrom<v1::SteppedLoad> for SteppedLoad {
     }
 }
 
-impl From<StoppingConditions> for v1::StoppingConditions {
-    fn from(stopping: StoppingConditions) -> Self {
-        Self {
-            max_invocations_per_s: stopping.max_invocations.map(Rate::as_per_second),
-            latency: texts(&stopping.latency),
-            flat_invocations: stopping.flat_invocations.to_string(),
-            max_error_share: stopping.max_error_share,
-        }
+same_fields!(
+    StoppingConditions { latency, flat_invocations, max_error_share }
+    otherwise { max_invocations = max_invocations_per_s }
+);
+
+same_fields!(
+    SearchPlan { constraints, mode, seed, skip_thermal_check, max_error_share }
+    otherwise { max_duration = max_duration_us, soak = soak_us }
+    check allows_a_share_of_errors
+);
+
+fn allows_a_share_of_errors(wire: &v1::SearchPlan) -> Result<(), Malformed> {
+    if !(0.0..=1.0).contains(&wire.max_error_share) {
+        return Err(Malformed::new("max_error_share", "must lie between 0 and 1"));
     }
+    Ok(())
 }
 
-impl TryFrom<v1::StoppingConditions> for StoppingConditions {
-    type Error = Malformed;
-    fn try_from(wire: v1::StoppingConditions) -> Result<Self, Malformed> {
-        let invocations = |per_second| rate("max_invocations_per_s", per_second);
-        Ok(Self {
-            max_invocations: wire.max_invocations_per_s.map(invocations).transpose()?,
-            latency: parse_all("latency", &wire.latency)?,
-            flat_invocations: parse("flat_invocations", &wire.flat_invocations)?,
-            max_error_share: finite("max_error_share", wire.max_error_share)?,
-        })
-    }
-}
-
-impl From<SearchPlan> for v1::SearchPlan {
-    fn from(plan: SearchPlan) -> Self {
-        Self {
-            constraints: texts(&plan.constraints),
-            mode: plan.mode.to_string(),
-            seed: plan.seed,
-            max_duration_us: micros(plan.max_duration),
-            soak_us: plan.soak.map(micros),
-            skip_thermal_check: plan.skip_thermal_check,
-            max_error_share: plan.max_error_share,
-        }
-    }
-}
-
-impl TryFrom<v1::SearchPlan> for SearchPlan {
-    type Error = Malformed;
-    fn try_from(wire: v1::SearchPlan) -> Result<Self, Malformed> {
-        if !(0.0..=1.0).contains(&wire.max_error_share) {
-            return Err(Malformed::new("max_error_share", "must lie between 0 and 1"));
-        }
-        Ok(Self {
-            constraints: parse_all("constraints", &wire.constraints)?,
-            mode: parse("mode", &wire.mode)?,
-            seed: wire.seed,
-            max_duration: duration("max_duration_us", wire.max_duration_us)?,
-            soak: wire.soak_us.map(|us| duration("soak_us", us)).transpose()?,
-            skip_thermal_check: wire.skip_thermal_check,
-            max_error_share: wire.max_error_share,
-        })
-    }
-}
-
-impl From<Phase> for v1::Phase {
-    fn from(phase: Phase) -> Self {
-        Self { load: Some(phase.load.into()), duration_us: micros(phase.duration) }
-    }
-}
-
-impl TryFrom<v1::Phase> for Phase {
-    type Error = Malformed;
-    fn try_from(wire: v1::Phase) -> Result<Self, Malformed> {
-        Ok(Self {
-            load: required("load", wire.load)?,
-            duration: duration("duration_us", wire.duration_us)?,
-        })
-    }
-}
+same_fields!(Phase {} otherwise { duration = duration_us } required { load });
 
 impl From<Load> for v1::Load {
     fn from(load: Load) -> Self {
@@ -247,13 +193,7 @@ impl TryFrom<v1::Load> for Load {
             v1::load::Load::Closed(v1::ClosedLoad { users }) => Ok(Self::Closed { users }),
             v1::load::Load::Open(open) => Ok(Self::Open {
                 rate: rate("rate_per_s", open.rate_per_s)?,
-                arrivals: match open.arrivals.as_str() {
-                    "poisson" => Arrivals::Poisson,
-                    "constant" => Arrivals::Constant,
-                    other => {
-                        return Err(Malformed::new("arrivals", format!("unknown word {other:?}")));
-                    }
-                },
+                arrivals: known("arrivals", &open.arrivals, &ARRIVALS, arrivals_word)?,
                 seed: open.seed,
             }),
             v1::load::Load::Replay(replay) if replay.at_us.is_sorted() => {
@@ -264,6 +204,8 @@ impl TryFrom<v1::Load> for Load {
     }
 }
 
+const ARRIVALS: [Arrivals; 2] = [Arrivals::Poisson, Arrivals::Constant];
+
 const fn arrivals_word(arrivals: Arrivals) -> &'static str {
     match arrivals {
         Arrivals::Poisson => "poisson",
@@ -271,125 +213,53 @@ const fn arrivals_word(arrivals: Arrivals) -> &'static str {
     }
 }
 
-pub(crate) fn rate(field: &'static str, per_second: f64) -> Result<Rate, Malformed> {
-    Rate::per_second(finite(field, per_second)?).map_err(|error| Malformed::new(field, error))
-}
+same_fields!(Shape { vcpus, memory_bytes } check has_processors_and_memory);
 
-impl From<Shape> for v1::Shape {
-    fn from(shape: Shape) -> Self {
-        Self { vcpus: shape.vcpus, memory_bytes: shape.memory_bytes.count() }
+fn has_processors_and_memory(wire: &v1::Shape) -> Result<(), Malformed> {
+    if wire.vcpus == 0 || wire.memory_bytes == 0 {
+        return Err(Malformed::new("shape", "needs at least one vCPU and some memory"));
     }
+    Ok(())
 }
 
-impl TryFrom<v1::Shape> for Shape {
-    type Error = Malformed;
-    fn try_from(wire: v1::Shape) -> Result<Self, Malformed> {
-        if wire.vcpus == 0 || wire.memory_bytes == 0 {
-            return Err(Malformed::new("shape", "needs at least one vCPU and some memory"));
-        }
-        Ok(Self { vcpus: wire.vcpus, memory_bytes: Bytes::new(wire.memory_bytes) })
+same_fields!(ArtifactRef { name, sha256, size_bytes } check has_a_plain_name);
+
+fn has_a_plain_name(wire: &v1::ArtifactRef) -> Result<(), Malformed> {
+    let hostile = |c: char| c == '/' || c == '\\' || c.is_control();
+    if wire.name.is_empty() || wire.name.len() > 255 || wire.name.contains(hostile) {
+        return Err(Malformed::new("name", "must be a plain file name of 1 to 255 bytes"));
     }
+    Ok(())
 }
 
-impl From<ArtifactRef> for v1::ArtifactRef {
-    fn from(artifact: ArtifactRef) -> Self {
-        Self {
-            name: artifact.name,
-            sha256: artifact.sha256.to_string(),
-            size_bytes: artifact.size_bytes.count(),
-        }
+same_fields!(
+    Payload { is_archive, content_type }
+    required { artifact }
+    check has_a_printable_type
+);
+
+fn has_a_printable_type(wire: &v1::Payload) -> Result<(), Malformed> {
+    let printable = |c: char| (' '..='~').contains(&c);
+    if !(1..=255).contains(&wire.content_type.len()) || !wire.content_type.chars().all(printable) {
+        return Err(Malformed::new("content_type", "must be 1 to 255 printable ASCII characters"));
     }
+    Ok(())
 }
 
-impl TryFrom<v1::ArtifactRef> for ArtifactRef {
-    type Error = Malformed;
-    fn try_from(wire: v1::ArtifactRef) -> Result<Self, Malformed> {
-        let hostile = |c: char| c == '/' || c == '\\' || c.is_control();
-        if wire.name.is_empty() || wire.name.len() > 255 || wire.name.contains(hostile) {
-            return Err(Malformed::new("name", "must be a plain file name of 1 to 255 bytes"));
-        }
-        Ok(Self {
-            name: wire.name,
-            sha256: parse("sha256", &wire.sha256)?,
-            size_bytes: Bytes::new(wire.size_bytes),
-        })
+same_fields!(
+    Configuration {
+        workers, intra_op_threads, max_batch, max_batch_delay_us,
+        device, dtype, graph, allocator, environment,
     }
-}
+    check names_variables
+);
 
-impl From<Payload> for v1::Payload {
-    fn from(payload: Payload) -> Self {
-        Self {
-            artifact: Some(payload.artifact.into()),
-            is_archive: payload.is_archive,
-            content_type: payload.content_type,
+fn names_variables(wire: &v1::Configuration) -> Result<(), Malformed> {
+    for (name, value) in &wire.environment {
+        check_name(name).map_err(|error| Malformed::new("environment", error))?;
+        if value.contains('\0') {
+            return Err(Malformed::new("environment", format!("the value of {name} ends early")));
         }
     }
-}
-
-impl TryFrom<v1::Payload> for Payload {
-    type Error = Malformed;
-    fn try_from(wire: v1::Payload) -> Result<Self, Malformed> {
-        let printable = |c: char| (' '..='~').contains(&c);
-        let content_type = wire.content_type;
-        if content_type.is_empty()
-            || content_type.len() > 255
-            || !content_type.chars().all(printable)
-        {
-            return Err(Malformed::new(
-                "content_type",
-                "must be 1 to 255 printable ASCII characters",
-            ));
-        }
-        Ok(Self {
-            artifact: required("artifact", wire.artifact)?,
-            is_archive: wire.is_archive,
-            content_type,
-        })
-    }
-}
-
-impl From<Configuration> for v1::Configuration {
-    fn from(configuration: Configuration) -> Self {
-        Self {
-            workers: configuration.workers.get(),
-            intra_op_threads: configuration.intra_op_threads.get(),
-            max_batch: configuration.max_batch.get(),
-            max_batch_delay_us: configuration.max_batch_delay_us,
-            device: configuration.device.to_string(),
-            dtype: configuration.dtype.to_string(),
-            graph: configuration.graph.to_string(),
-            allocator: configuration.allocator.to_string(),
-            environment: configuration.environment.into_iter().collect(),
-        }
-    }
-}
-
-impl TryFrom<v1::Configuration> for Configuration {
-    type Error = Malformed;
-    fn try_from(wire: v1::Configuration) -> Result<Self, Malformed> {
-        for (name, value) in &wire.environment {
-            check_name(name).map_err(|error| Malformed::new("environment", error))?;
-            if value.contains('\0') {
-                return Err(Malformed::new(
-                    "environment",
-                    format!("the value of {name} ends early"),
-                ));
-            }
-        }
-        Ok(Self {
-            workers: at_least_one("workers", wire.workers)?,
-            intra_op_threads: at_least_one("intra_op_threads", wire.intra_op_threads)?,
-            max_batch: at_least_one("max_batch", wire.max_batch)?,
-            max_batch_delay_us: wire.max_batch_delay_us,
-            device: parse("device", &wire.device)?,
-            dtype: parse("dtype", &wire.dtype)?,
-            graph: parse("graph", &wire.graph)?,
-            allocator: parse("allocator", &wire.allocator)?,
-            environment: wire.environment.into_iter().collect(),
-        })
-    }
-}
-
-pub(crate) fn at_least_one(field: &'static str, count: u32) -> Result<NonZeroU32, Malformed> {
-    NonZeroU32::new(count).ok_or_else(|| Malformed::new(field, "must be at least 1"))
+    Ok(())
 }

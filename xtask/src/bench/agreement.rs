@@ -6,19 +6,18 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::{
-    Arguments,
+    Bench,
     figures::{Figure, verdict},
     load::{
         peers::Peers,
         pin_client, pin_server,
         tools::{Calls, Load, Offered, Protocol, Tool},
     },
-    model::Model,
-    payload,
+    model::{CONTENT_TYPE, Model},
     report::Section,
     server::{Server, one_worker},
 };
-use crate::{checkout::Checkout, console::Console, process::capture};
+use crate::process::capture;
 
 const MODEL: Model = Model::Resnet18;
 const P50_LIMIT_PERCENT: f64 = 5.0;
@@ -27,37 +26,33 @@ const P99_LIMIT_PERCENT: f64 = 15.0;
 const DURATION: Duration = Duration::from_secs(15);
 
 /// Both clients, one table row for each percentile.
-pub(crate) fn measure(
-    checkout: &Checkout,
-    console: Console,
-    arguments: &Arguments,
-) -> Result<Section> {
-    let peers = Peers::perf_analyzer_alone(checkout, console);
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
+    let peers = Peers::perf_analyzer_alone(bench.checkout, bench.console);
     peers.perf_analyzer.as_ref().context("perf_analyzer cannot be installed here")?;
-    let (file, body) = payload::model_and_body(checkout, console, MODEL.name(), MODEL.shape())?;
-    let serve = one_worker(checkout, &file, MODEL.input());
-    let (_server, url, _) = Server::listening(&mut pin_server(&serve))?;
+    let (file, body) = MODEL.file_and_body(bench)?;
+    let serve = one_worker(bench.checkout, &file, MODEL);
+    let (_server, url) = Server::listening(&mut pin_server(&serve))?;
     let address = url.trim_start_matches("http://");
     let calls = Calls {
         model: MODEL.name(),
         payload: &body,
-        content_type: payload::CONTENT_TYPE,
+        content_type: CONTENT_TYPE,
         input: None,
         message: None,
         analyzer_per_s: None,
     };
     let (mut p50, mut p99) = (Pair::default(), Pair::default());
-    for round in 1..=arguments.rounds.get() {
+    for round in 1..=bench.rounds() {
         for tool in [Tool::Assay, Tool::PerfAnalyzer] {
             let protocol = Protocol::Grpc(&calls);
             let offered = Offered::Closed(1);
             let load = Load { server: address, protocol, offered, duration: DURATION };
-            let command = tool.command(checkout, &peers, &load).context("no such load")?;
+            let command = tool.command(bench.checkout, &peers, &load).context("no such load")?;
             let said = tool.read(&capture(&mut pin_client(&command))?)?;
             p50.of(tool).add_if_known(said.p50_us);
             p99.of(tool).add_if_known(said.p99_us);
         }
-        console.say(&format!("round {round}: p50 {}, p99 {}", p50.in_words(), p99.in_words()));
+        bench.say(&format!("round {round}: p50 {}, p99 {}", p50.in_words(), p99.in_words()));
     }
     let mut text = String::from(
         "| percentile | assay-agent load, µs | perf_analyzer, µs | apart | goal |\n|---|---|---|---|---|\n",
@@ -68,7 +63,7 @@ pub(crate) fn measure(
         "\n`assay-host serve {}.pt`, one worker with one thread on one core, gRPC, one call at a time from the other core, {} s each. Median (least–greatest) of {} rounds in turns; apart: median of the rounds' own differences.",
         MODEL.name(),
         DURATION.as_secs(),
-        arguments.rounds
+        bench.rounds()
     ));
     Ok(Section { name: "agreement", title: "Agreement with perf_analyzer", body: text })
 }

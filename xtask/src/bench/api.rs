@@ -19,17 +19,17 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::{
-    Arguments,
+    Bench,
     figures::verdict,
-    payload::write_npy,
+    load::peers::python_with,
+    model::Model,
     report::Section,
-    server::{Server, Usage},
+    server::{Server, Usage, connected_agent, coordinator},
 };
 use crate::{
     checkout::Checkout,
-    console::Console,
-    demo,
-    process::{capture, run, shown, wait_for},
+    files,
+    process::{capture, run, shown},
 };
 
 mod probe;
@@ -48,7 +48,6 @@ const OPERATIONS: [(&str, &str); 3] = [
 const PAUSE: Duration = Duration::from_millis(4);
 /// Of that many requests, one creates, one lists, and the others describe.
 const CYCLE: usize = 20;
-const LIMIT: Duration = Duration::from_secs(60);
 const MIB: f64 = (1 << 20) as f64;
 
 /// A coordinator with an agent that takes nothing, so that jobs are planned and wait.
@@ -78,20 +77,17 @@ struct Told {
 }
 
 /// Loads it, ends it, and looks for what was promised.
-pub(crate) fn measure(
-    checkout: &Checkout,
-    console: Console,
-    _arguments: &Arguments,
-) -> Result<Section> {
-    let python = boto3(checkout, console)?;
-    let mut fleet = Fleet::start(checkout, console)?;
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
+    let checkout = bench.checkout;
+    let python = boto3(bench)?;
+    let mut fleet = Fleet::start(bench)?;
     let before = fleet.server.usage()?;
     let (mut load, lean) = fleet.load(checkout, &python)?;
     let after = fleet.server.usage()?;
     load.created.extend(lean.created);
-    console.say(&format!("{} jobs in {:.0} s, looking for them", load.created.len(), load.seconds));
+    bench.say(&format!("{} jobs in {:.0} s, looking for them", load.created.len(), load.seconds));
     let told = fleet.told(checkout, &python, &load.created)?;
-    console.say("killing the coordinator, starting another on its data");
+    bench.say("killing the coordinator, starting another on its data");
     fleet.kill_and_restart(checkout)?;
     let told_again = fleet.told(checkout, &python, &load.created)?;
     let body = body(&load, &lean.seen, (before, after), [&told, &told_again]);
@@ -99,34 +95,25 @@ pub(crate) fn measure(
 }
 
 impl Fleet {
-    fn start(checkout: &Checkout, console: Console) -> Result<Self> {
+    fn start(bench: &Bench<'_>) -> Result<Self> {
+        let checkout = bench.checkout;
         let folder = checkout.target_dir().join("bench/api");
-        if folder.exists() {
-            fs::remove_dir_all(&folder)?;
-        }
+        files::remove_dir(&folder)?;
         let files = folder.join("files");
-        fs::create_dir_all(&files).with_context(|| format!("cannot make {}", files.display()))?;
-        fs::copy(
-            demo::reference_model(checkout, console, checkout.program("assay-host"), "mlp")?,
-            files.join("mlp.pt"),
-        )?;
-        write_npy(&files.join("a.npy"), &[1, 64])?;
+        files::create_dir(&files)?;
+        fs::copy(Model::Mlp.file(bench)?, files.join("mlp.pt"))?;
+        Model::Mlp.write_body(&files.join("a.npy"))?;
         run(Command::new("tar")
             .arg("-C")
             .arg(&files)
             .arg("-czf")
             .args([files.join("payload.tar.gz").as_os_str(), "a.npy".as_ref()]))?;
         let (server, url) = serve(checkout, &folder)?;
-        let mut agent = checkout.program("assay-agent");
-        agent.args(["run", "--server", &url, "--name", "idle", "--emulate", "--cache-dir"]);
-        let agent = Server::start(agent.arg(folder.join("cache")))?;
-        let agents = |action: &[&str]| {
-            capture(checkout.program("assay").arg("agents").args(action).args(["--server", &url]))
-        };
-        wait_for("the agent's registration", LIMIT, || {
-            Ok(agents(&["list", "-o", "json"])?.contains("\"connected\": true").then_some(()))
-        })?;
-        agents(&["drain", "idle"])?;
+        let cache = folder.join("cache");
+        let emulating = ["--emulate".as_ref(), "--cache-dir".as_ref(), cache.as_os_str()];
+        let agent = connected_agent(checkout, &url, "idle", &emulating)?;
+        let mut drain = checkout.program("assay");
+        capture(drain.args(["agents", "drain", "idle", "--server", &url]))?;
         let model = format!(
             "{{\"ModelName\": \"bench\", \"PrimaryContainer\": {{\"Image\": \"i\", \"ModelDataUrl\": \"file://{}\"}}}}",
             files.join("mlp.pt").display()
@@ -180,11 +167,8 @@ impl Fleet {
 }
 
 fn serve(checkout: &Checkout, folder: &Path) -> Result<(Server, String)> {
-    let mut serve = checkout.program("assay");
-    serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.join("data"));
-    serve.arg("--allow-file-urls").arg(folder.join("files"));
-    let (server, url, _) = Server::listening(&mut serve)?;
-    Ok((server, url))
+    let mut serve = coordinator(checkout, &folder.join("data"));
+    Server::listening(serve.arg("--allow-file-urls").arg(folder.join("files")))
 }
 
 fn script(checkout: &Checkout) -> PathBuf {
@@ -327,19 +311,16 @@ fn percentile(sorted: &[f64], percent: f64) -> f64 {
 }
 
 /// The version that the conformance suite runs as well, in an environment of its own.
-fn boto3(checkout: &Checkout, console: Console) -> Result<PathBuf> {
-    let listed = checkout.root().join("tests/conformance/python/aws/requirements.txt");
-    let listed =
-        fs::read_to_string(&listed).with_context(|| format!("cannot read {}", listed.display()))?;
+fn boto3(bench: &Bench<'_>) -> Result<PathBuf> {
+    let listed = bench.checkout.root().join("tests/conformance/python/aws/requirements.txt");
+    let listed = files::read(&listed)?;
     let wanted = listed.lines().find(|line| line.starts_with("boto3==")).context("no boto3")?;
-    let venv = checkout.target_dir().join("peers").join(wanted);
+    let venv = bench.checkout.target_dir().join("peers").join(wanted);
     let python = venv.join("bin/python");
     if !venv.join("whole").exists() {
-        console.say(&format!("installing {wanted}"));
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-        let pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check", wanted];
-        run(Command::new(&python).args(pip))?;
-        fs::write(venv.join("whole"), "")?;
+        bench.say(&format!("installing {wanted}"));
+        python_with(&venv, &[wanted])?;
+        files::write(&venv.join("whole"), "")?;
     }
     Ok(python)
 }

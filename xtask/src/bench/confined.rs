@@ -12,13 +12,11 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context, Result};
 
 use super::{
-    Arguments,
-    figures::{Figure, number, verdict},
-    model::Model,
-    payload,
+    Bench,
+    figures::{Figure, verdict},
+    model::{Model, answered_per_s},
     server::Server,
 };
-use crate::{checkout::Checkout, console::Console, process::capture};
 
 const WORKERS: &str = "2";
 const INTRA_OP_THREADS: &str = "1";
@@ -45,16 +43,16 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn start(
-        checkout: &Checkout,
+        bench: &Bench<'_>,
         kept: Kept,
         file: &Path,
-        input: &str,
+        model: Model,
         (workers, threads): (&str, &str),
     ) -> Result<Self> {
-        let mut serve = checkout.program("examples/confined_host");
-        serve.arg(file).args(["--input", input, "--workers", workers]);
+        let mut serve = bench.checkout.program("examples/confined_host");
+        serve.arg(file).args(["--input", model.input(), "--workers", workers]);
         serve.args(["--intra-op-threads", threads, "--host-binary"]);
-        serve.arg(checkout.release_binary("assay-host"));
+        serve.arg(bench.checkout.release_binary("assay-host"));
         if kept == Kept::Unconfined {
             serve.arg("--unconfined");
         }
@@ -65,22 +63,10 @@ impl Host {
     }
 }
 
-/// A model and who loads it.
-struct Case {
-    model: &'static str,
-    input: &'static str,
-    shape: &'static [usize],
-    users: u32,
-}
-
-/// Next to no computing, so that system calls are most of what its host does.
-const MLP: Case = Case { model: "mlp", input: "float32[1,64]", shape: &[1, 64], users: 16 };
-
-impl Case {
-    /// Two users for each worker: none waits while an answer travels.
-    fn of(model: Model) -> Self {
-        Self { model: model.name(), input: model.input(), shape: model.shape(), users: 4 }
-    }
+/// Two for each worker, so that none waits while an answer travels, and more for the one that computes
+/// next to nothing.
+fn users(model: Model) -> u32 {
+    if model == Model::Mlp { 16 } else { 4 }
 }
 
 /// All rounds of one model, in invocations per minute.
@@ -93,63 +79,21 @@ struct Rounds {
 }
 
 /// Every model, one row each.
-pub(super) fn measure(
-    checkout: &Checkout,
-    console: Console,
-    arguments: &Arguments,
-    models: &[Model],
-) -> Result<String> {
+pub(super) fn measure(bench: &Bench<'_>, models: &[Model]) -> Result<String> {
     let mut text = String::from(
         "\n\n| model | users | unconfined | confined | confined / unconfined | two equal hosts | goal |\n|---|---|---|---|---|---|---|\n",
     );
     let mut limits = Default::default();
-    let cases = models.iter().map(|model| Case::of(*model)).chain([MLP]);
-    for case in cases {
-        let rounds = case.measure(checkout, console, arguments.rounds.get())?;
-        text.push_str(&rounds.row(&case));
+    for model in models.iter().copied().chain([Model::Mlp]) {
+        let rounds = Rounds::measure(bench, model)?;
+        text.push_str(&rounds.row(model));
         limits = rounds.limits;
     }
     let [always, confined] = limits;
     Ok(format!(
         "{text}\nInvocations per minute through hosts that were started as the agent starts them for a trial, {WORKERS} workers × {INTRA_OP_THREADS} thread, generator on the same cores: median (least–greatest) of {} rounds of six slices of {SLICE} each, with new hosts in each round: unconfined, confined, unconfined again, and back. Two equal hosts: the second unconfined one as a share of the first, which is what nothing but chance makes of the ratio beside it. Confined: `{confined}`. Unconfined: `{always}`.",
-        arguments.rounds
+        bench.rounds()
     ))
-}
-
-impl Case {
-    fn measure(&self, checkout: &Checkout, console: Console, rounds: u32) -> Result<Rounds> {
-        let (file, body) = payload::model_and_body(checkout, console, self.model, self.shape)?;
-        let mut all = Rounds::default();
-        for round in 1..=rounds {
-            let start = |kept| {
-                let layout = (WORKERS, INTRA_OP_THREADS);
-                Host::start(checkout, kept, &file, self.input, layout)
-            };
-            let hosts =
-                [start(Kept::Unconfined)?, start(Kept::Confined)?, start(Kept::Unconfined)?];
-            let served = |host: &Host, duration| self.served(checkout, host, &body, duration);
-            // The first requests size the allocator's arenas and choose libtorch's kernels.
-            hosts.iter().try_for_each(|host| served(host, "1s").map(drop))?;
-            let forwards = each(&hosts, |host| served(host, SLICE))?;
-            let mut backwards = each(hosts.iter().rev(), |host| served(host, SLICE))?;
-            backwards.reverse();
-            all.add(&forwards, &backwards);
-            all.limits = [hosts[0].limits.clone(), hosts[1].limits.clone()];
-            console.say(&format!(
-                "{} round {round} of {rounds}: confined / unconfined {}, two equal hosts {}",
-                self.model,
-                all.ratio().shown(3),
-                all.of_equals().shown(3)
-            ));
-        }
-        Ok(all)
-    }
-
-    fn served(&self, checkout: &Checkout, host: &Host, body: &Path, duration: &str) -> Result<f64> {
-        let target = format!("{}/invocations", host.url);
-        let mut load = payload::closed_loop(checkout, &target, body, self.users, duration);
-        Ok(60.0 * number(&capture(&mut load)?, "/achieved_per_s")?)
-    }
 }
 
 fn each<'a>(
@@ -160,6 +104,35 @@ fn each<'a>(
 }
 
 impl Rounds {
+    fn measure(bench: &Bench<'_>, model: Model) -> Result<Self> {
+        let (file, body) = model.file_and_body(bench)?;
+        let mut all = Self::default();
+        for round in 1..=bench.rounds() {
+            let start = |kept| Host::start(bench, kept, &file, model, (WORKERS, INTRA_OP_THREADS));
+            let hosts =
+                [start(Kept::Unconfined)?, start(Kept::Confined)?, start(Kept::Unconfined)?];
+            let served = |host: &Host, duration| {
+                let per_s = answered_per_s(bench, &host.url, &body, users(model), duration)?;
+                Ok(60.0 * per_s)
+            };
+            // The first requests size the allocator's arenas and choose libtorch's kernels.
+            hosts.iter().try_for_each(|host| served(host, "1s").map(drop))?;
+            let forwards = each(&hosts, |host| served(host, SLICE))?;
+            let mut backwards = each(hosts.iter().rev(), |host| served(host, SLICE))?;
+            backwards.reverse();
+            all.add(&forwards, &backwards);
+            all.limits = [hosts[0].limits.clone(), hosts[1].limits.clone()];
+            bench.say(&format!(
+                "{} round {round} of {}: confined / unconfined {}, two equal hosts {}",
+                model.name(),
+                bench.rounds(),
+                all.ratio().shown(3),
+                all.of_equals().shown(3)
+            ));
+        }
+        Ok(all)
+    }
+
     /// One more round, in the order unconfined, confined, unconfined again.
     fn add(&mut self, forwards: &[f64], backwards: &[f64]) {
         let figures = [&mut self.unconfined, &mut self.confined, &mut self.again];
@@ -176,12 +149,12 @@ impl Rounds {
         self.again.ratio_to(&self.unconfined)
     }
 
-    fn row(&self, case: &Case) -> String {
+    fn row(&self, model: Model) -> String {
         let ratio = self.ratio();
         format!(
             "| `{}` | {} | {} | {} | {} | {} | ≥ {GOAL}: {} |\n",
-            case.model,
-            case.users,
+            model.name(),
+            users(model),
             self.unconfined.shown(0),
             self.confined.shown(0),
             ratio.shown(3),
@@ -202,13 +175,13 @@ mod tests {
         rounds.add(&[106.0, 105.0, 104.0], &[101.0, 102.0, 103.0]);
         assert!((rounds.ratio().median() - 1.0).abs() < 1e-12);
         assert!((rounds.of_equals().median() - 1.0).abs() < 1e-12);
-        assert!(rounds.row(&MLP).contains("| 1.000 (1.000–1.000) | ≥ 0.97: met |"));
+        assert!(rounds.row(Model::Mlp).contains("| 1.000 (1.000–1.000) | ≥ 0.97: met |"));
     }
 
     #[test]
     fn a_confined_host_that_serves_less_misses_the_goal() {
         let mut rounds = Rounds::default();
         rounds.add(&[100.0, 96.0, 100.0], &[100.0, 96.0, 100.0]);
-        assert!(rounds.row(&MLP).contains("missed"));
+        assert!(rounds.row(Model::Mlp).contains("missed"));
     }
 }

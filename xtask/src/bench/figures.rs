@@ -28,6 +28,11 @@ impl Figure {
         self.rounds.iter().zip(&other.rounds).map(|(ours, theirs)| ours / theirs).collect()
     }
 
+    /// Round by round, how much more than another figure.
+    pub(crate) fn less(&self, other: &Self) -> Self {
+        self.rounds.iter().zip(&other.rounds).map(|(ours, theirs)| ours - theirs).collect()
+    }
+
     /// The middle one, or the mean of the middle two; 0 before the first round.
     pub(crate) fn median(&self) -> f64 {
         let mut sorted = self.rounds.clone();
@@ -75,8 +80,13 @@ pub(crate) fn verdict(met: bool) -> &'static str {
 pub(crate) fn number(json: &str, pointer: &str) -> Result<f64> {
     let value: Value =
         serde_json::from_str(json).with_context(|| format!("no JSON: {json:.200}"))?;
+    number_in(&value, pointer)
+}
+
+/// The number at `pointer`.
+pub(crate) fn number_in(value: &Value, pointer: &str) -> Result<f64> {
     let found = value.pointer(pointer).and_then(Value::as_f64);
-    found.with_context(|| format!("no number at {pointer} in {json:.200}"))
+    found.with_context(|| format!("no number at {pointer} in {:.200}", value.to_string()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    env,
     io::{BufRead, BufReader},
     path::Path,
     process::{self, Command, Stdio},
@@ -11,26 +11,26 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::report::Section;
-use crate::{checkout::Checkout, console::Console, process::run};
+use super::{Bench, report::Section};
+use crate::{files, process::run};
 
 /// A ranking of a machine that others use is none, and the demo then says so with this code.
 const NOT_BELIEVED: i32 = 1;
 
 /// A clone in a folder of its own, with nothing built or fetched but what cargo keeps for all projects.
-pub(crate) fn measure(checkout: &Checkout, console: Console) -> Result<Section> {
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
     // Not below this checkout, whose settings cargo would find.
     let folder = env::temp_dir().join(format!("assay-first-run-{}", process::id()));
-    let section = measure_in(checkout, console, &folder);
-    fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+    let section = measure_in(bench, &folder);
+    files::remove_dir(&folder)?;
     section
 }
 
-fn measure_in(checkout: &Checkout, console: Console, clone: &Path) -> Result<Section> {
-    run(Command::new("git").args(["clone", "-q"]).arg(checkout.root()).arg(clone))?;
-    console.say("a fresh clone: cargo xtask demo");
+fn measure_in(bench: &Bench<'_>, clone: &Path) -> Result<Section> {
+    run(Command::new("git").args(["clone", "-q"]).arg(bench.checkout.root()).arg(clone))?;
+    bench.say("a fresh clone: cargo xtask demo");
     let demo = Watched::run(clone, &["xtask", "demo"])?;
-    console.say("cargo test --no-run");
+    bench.say("cargo test --no-run");
     let tests = Watched::run(clone, &["test", "--workspace", "--no-run"])?;
     let again = demo.compiled.intersection(&tests.compiled).count();
     let body = format!(

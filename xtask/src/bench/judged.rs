@@ -13,12 +13,6 @@ pub(super) struct Judgement {
     findings: String,
 }
 
-/// A run and its judgement.
-pub(super) trait Judged {
-    /// What the run says of itself.
-    fn judgement(&self) -> &Judgement;
-}
-
 impl Judgement {
     /// Of anything with a `validity`.
     pub(super) fn read(judged: &Value) -> Result<Self> {
@@ -46,9 +40,12 @@ impl Judgement {
 }
 
 /// All runs until one calls itself valid; the last is the one that counts.
-pub(super) fn until_valid<T: Judged>(mut run: impl FnMut() -> Result<T>) -> Result<Vec<T>> {
+pub(super) fn until_valid<T>(
+    judgement: impl Fn(&T) -> &Judgement,
+    mut run: impl FnMut() -> Result<T>,
+) -> Result<Vec<T>> {
     let mut runs: Vec<T> = Vec::new();
-    while runs.last().is_none_or(|last| !last.judgement().is_valid()) && runs.len() < ATTEMPTS {
+    while runs.last().is_none_or(|last| !judgement(last).is_valid()) && runs.len() < ATTEMPTS {
         runs.push(run()?);
     }
     Ok(runs)
@@ -64,17 +61,14 @@ pub(super) mod tests {
         Judgement { verdict: verdict.to_owned(), findings: String::new() }
     }
 
-    impl Judged for Judgement {
-        fn judgement(&self) -> &Judgement {
-            self
-        }
-    }
-
     #[test]
     fn a_run_is_repeated_until_it_is_valid_but_not_for_ever() {
         let runs = |verdicts: &[&str]| {
             let mut left = verdicts.iter();
-            let found = until_valid(|| Ok(judgement(left.next().expect("not asked for more"))));
+            let found = until_valid(
+                |found| found,
+                || Ok(judgement(left.next().expect("not asked for more"))),
+            );
             found.unwrap().len()
         };
         assert_eq!(runs(&["valid"]), 1);

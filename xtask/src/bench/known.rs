@@ -11,13 +11,13 @@ use assay_measure::{known_queue::KnownQueue, slo::Slo};
 use serde_json::Value;
 
 use super::{
-    Arguments,
+    Bench,
     figures::{Figure, number, verdict},
-    judged::{ATTEMPTS, Judged, Judgement, until_valid},
+    judged::{ATTEMPTS, Judgement, until_valid},
     report::Section,
     server::Server,
 };
-use crate::{checkout::Checkout, console::Console, process::capture};
+use crate::{checkout::Checkout, process::capture};
 
 /// A server, a promise, and how close the search must come.
 #[derive(Debug, Clone, Copy)]
@@ -71,21 +71,12 @@ struct Search {
     judgement: Judgement,
 }
 
-impl Judged for Search {
-    fn judgement(&self) -> &Judgement {
-        &self.judgement
-    }
-}
-
 /// Every case, one table row each.
-pub(crate) fn measure(
-    checkout: &Checkout,
-    console: Console,
-    arguments: &Arguments,
-) -> Result<Section> {
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
+    let (checkout, quick) = (bench.checkout, bench.arguments.quick);
     let exact: Vec<f64> = CASES.iter().map(|case| case.exact_per_s()).collect::<Result<_>>()?;
     let mut found: Vec<Found> = CASES.iter().map(|_| Found::default()).collect();
-    let rounds: Vec<u32> = (1..=arguments.rounds.get()).collect();
+    let rounds: Vec<u32> = (1..=bench.rounds()).collect();
     for rounds in rounds.chunks(ROUNDS_AT_ONCE) {
         let runs: Vec<(u32, usize)> = rounds
             .iter()
@@ -95,7 +86,7 @@ pub(crate) fn measure(
             let searches: Vec<_> = runs
                 .iter()
                 .map(|&(round, case)| {
-                    scope.spawn(move || CASES[case].searched(checkout, round, arguments.quick))
+                    scope.spawn(move || CASES[case].searched(checkout, round, quick))
                 })
                 .collect();
             searches
@@ -106,7 +97,7 @@ pub(crate) fn measure(
         for ((round, case), searches) in runs.into_iter().zip(searched) {
             for search in found[case].add(CASES[case], exact[case], searches?) {
                 let off = off_percent(search.per_s, exact[case]);
-                console.say(&format!(
+                bench.say(&format!(
                     "round {round}: {}: {off:+.2} % in {:.0} s, {}",
                     CASES[case].name(),
                     search.seconds,
@@ -123,8 +114,8 @@ pub(crate) fn measure(
     }
     text.push_str(&format!(
         "\n`assay-agent capacity{}` against `assay-agent known-server` over HTTP on loopback: one process each, requests first come, first served, deterministic service times kept by deadlines. Median (least–greatest) of {} runs with seeds 1, 2, …; the searches of {ROUNDS_AT_ONCE} rounds run at the same time. Measured again: searches that did not call themselves valid, replaced by another, at most {} for one run. Exact: Erlang's series for M/D/1, servers ÷ service time without a constraint, a simulation of the same queue for several servers. The servers themselves lose a fraction of a microsecond per request, which is all that a plateau of such regularity sees: its interval is narrower than that.",
-        if arguments.quick { " --quick" } else { "" },
-        arguments.rounds,
+        if quick { " --quick" } else { "" },
+        bench.rounds(),
         ATTEMPTS - 1
     ));
     Ok(Section { name: "known", title: "Servers of known capacity, in real time", body: text })
@@ -152,14 +143,17 @@ impl Case {
 
     /// Searches, each against a server of its own, until one calls itself valid.
     fn searched(&self, checkout: &Checkout, seed: u32, quick: bool) -> Result<Vec<Search>> {
-        until_valid(|| Search::read(&self.search(checkout, seed, quick)?))
+        until_valid(
+            |found: &Search| &found.judgement,
+            || Search::read(&self.search(checkout, seed, quick)?),
+        )
     }
 
     fn search(&self, checkout: &Checkout, seed: u32, quick: bool) -> Result<String> {
         let mut serve = checkout.program("assay-agent");
         serve.arg("known-server").args(["--workers", &self.workers.to_string()]);
         serve.args(["--service-time", &format!("{}us", self.service_time.as_micros())]);
-        let (_server, url, _) = Server::listening(&mut serve)?;
+        let (_server, url) = Server::listening(&mut serve)?;
         let mut capacity = checkout.program("assay-agent");
         capacity.args(["capacity", "--target", &url, "--seed", &seed.to_string(), "-o", "json"]);
         capacity.args(self.constraint.iter().flat_map(|constraint| ["--slo", constraint]));

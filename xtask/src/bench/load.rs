@@ -13,10 +13,11 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Arguments, figures::Figure, report::Section, server::Server};
+use super::{Bench, figures::Figure, report::Section, server::Server};
 use crate::{
     checkout::Checkout,
     console::Console,
+    files,
     process::{capture, shown},
 };
 
@@ -55,34 +56,29 @@ struct Row {
 }
 
 /// Everything, three tables and the goals.
-pub(crate) fn measure(
-    checkout: &Checkout,
-    console: Console,
-    arguments: &Arguments,
-) -> Result<Section> {
-    let peers = Peers::ensure(checkout, console);
-    let bench = Bench { checkout, console, peers, arguments };
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
+    let generators = Generators { bench, peers: Peers::ensure(bench.checkout, bench.console) };
     let closed_tools = [Tool::Assay, Tool::Wrk, Tool::Oha, Tool::Hey, Tool::H2load];
     let offered = [Offered::Closed(16), Offered::Closed(64)];
     let closed = offered.iter().flat_map(|&offered| closed_tools.map(|tool| (tool, offered)));
-    let (server, url) = bench.echo_server("http")?;
+    let (server, url) = generators.echo_server("http")?;
     let url = format!("{url}/ping");
-    let closed = bench.rounds(&server, &url, Protocol::Http, closed.collect())?;
+    let closed = generators.rounds(&server, &url, Protocol::Http, closed.collect())?;
     let open = vec![
         (Tool::Assay, Offered::Even(OPEN_RATE)),
         (Tool::Oha, Offered::Even(OPEN_RATE)),
         (Tool::Assay, Offered::Poisson(OPEN_RATE)),
     ];
-    let open = bench.rounds(&server, &url, Protocol::Http, open)?;
+    let open = generators.rounds(&server, &url, Protocol::Http, open)?;
     drop(server);
-    let files = GrpcFiles::write(checkout)?;
+    let files = GrpcFiles::write(bench.checkout)?;
     let grpc_tools = [Tool::Assay, Tool::PerfAnalyzer, Tool::H2load];
     let grpc = offered.iter().flat_map(|&offered| grpc_tools.map(|tool| (tool, offered)));
     let grpc = grpc.chain([(Tool::Assay, Offered::Poisson(OPEN_RATE))]).collect();
-    let (server, url) = bench.echo_server("grpc")?;
+    let (server, url) = generators.echo_server("grpc")?;
     let address = url.trim_start_matches("grpc://");
-    let grpc = bench.rounds(&server, address, Protocol::Grpc(&files.calls()), grpc)?;
-    let body = tables::body(&closed, &open, &grpc, &bench.peers.versions(), arguments);
+    let grpc = generators.rounds(&server, address, Protocol::Grpc(&files.calls()), grpc)?;
+    let body = tables::body(&closed, &open, &grpc, &generators.peers.versions(), bench.arguments);
     Ok(Section { name: "load", title: "The load generator beside its peers", body })
 }
 
@@ -109,18 +105,15 @@ pub(crate) fn pin_server(command: &Command) -> Command {
     pinned(SERVER_CPU, command)
 }
 
-struct Bench<'a> {
-    checkout: &'a Checkout,
-    console: Console,
+struct Generators<'a> {
+    bench: &'a Bench<'a>,
     peers: Peers,
-    arguments: &'a Arguments,
 }
 
-impl Bench<'_> {
+impl Generators<'_> {
     fn echo_server(&self, protocol: &str) -> Result<(Server, String)> {
-        let mut command = self.checkout.program("examples/echo_server");
-        let (server, url, _) = Server::listening(&mut pin_server(command.arg(protocol)))?;
-        Ok((server, url))
+        let mut command = self.bench.checkout.program("examples/echo_server");
+        Server::listening(&mut pin_server(command.arg(protocol)))
     }
 
     /// Every tool in every round, those left out that are missing.
@@ -131,17 +124,18 @@ impl Bench<'_> {
         protocol: Protocol<'_>,
         runs: Vec<(Tool, Offered)>,
     ) -> Result<Vec<Row>> {
-        let duration = Duration::from_secs(self.arguments.seconds);
+        let duration = Duration::from_secs(self.bench.arguments.seconds);
         let mut rows: Vec<Row> =
             runs.into_iter().map(|(tool, offered)| Row::new(tool, offered)).collect();
-        for round in 1..=self.arguments.rounds.get() {
+        for round in 1..=self.bench.rounds() {
             for row in &mut rows {
                 let load = Load { server: url, protocol, offered: row.offered, duration };
-                let Some(command) = row.tool.command(self.checkout, &self.peers, &load) else {
+                let Some(command) = row.tool.command(self.bench.checkout, &self.peers, &load)
+                else {
                     continue;
                 };
-                row.run_patiently(self.console, &command, server, duration)?;
-                self.console.say(&format!(
+                row.run_patiently(self.bench.console, &command, server, duration)?;
+                self.bench.say(&format!(
                     "round {round}: {}, {}: {}/s",
                     row.tool.name(),
                     row.offered.in_words(),
@@ -242,14 +236,13 @@ struct GrpcFiles {
 impl GrpcFiles {
     fn write(checkout: &Checkout) -> Result<Self> {
         let folder = checkout.target_dir().join("bench");
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        files::create_dir(&folder)?;
         let files =
             Self { tensor: folder.join("tensor.bin"), message: folder.join("model_infer.bin") };
         for (path, bytes) in
             [(&files.tensor, vec![0; GRPC_INPUT_BYTES]), (&files.message, infer_message())]
         {
-            fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+            files::write(path, bytes)?;
         }
         Ok(files)
     }

@@ -9,39 +9,18 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::{
-    Arguments,
+    Bench,
     figures::{Figure, number, verdict},
     load::{pin_client, pin_server},
-    payload,
+    model::{Model, closed_loop},
     server::{Server, one_worker},
 };
-use crate::{checkout::Checkout, console::Console, process::capture};
+use crate::process::capture;
 
-/// A model that computes next to nothing, and what may be added to it.
-struct Case {
-    model: &'static str,
-    input: &'static str,
-    shape: &'static [usize],
-    limit_us: f64,
-    counts_throughput: bool,
-}
-
-const CASES: [Case; 2] = [
-    Case {
-        model: "pool",
-        input: "float32[1,3,224,224]",
-        shape: &[1, 3, 224, 224],
-        limit_us: 60.0,
-        counts_throughput: false,
-    },
-    Case {
-        model: "mlp",
-        input: "float32[1,64]",
-        shape: &[1, 64],
-        limit_us: 30.0,
-        counts_throughput: true,
-    },
-];
+/// Models that compute next to nothing, and how many microseconds their host may add.
+const LIMITS_US: [(Model, f64); 2] = [(Model::Pool, 60.0), (Model::Mlp, 30.0)];
+/// The one that shows how many requests a core serves.
+const THROUGHPUT_OF: Model = Model::Mlp;
 /// As many as keep one core busy all the time.
 const USERS: u32 = 16;
 const MEDIAN: &str = "/latency_us/p50";
@@ -54,28 +33,32 @@ struct Rounds {
     wire: Figure,
     http: Figure,
     grpc: Figure,
-    added: Figure,
-    by_the_host: Figure,
+}
+
+impl Rounds {
+    fn added(&self) -> Figure {
+        self.http.less(&self.forward)
+    }
+
+    fn by_the_host(&self) -> Figure {
+        self.added().less(&self.wire)
+    }
 }
 
 /// Latency of one request at a time less the time of its forward pass, and the throughput of one core.
-pub(super) fn measure(
-    checkout: &Checkout,
-    console: Console,
-    arguments: &Arguments,
-) -> Result<String> {
+pub(super) fn measure(bench: &Bench<'_>) -> Result<String> {
     let mut text = String::from(
         "\n\n| model and body | forward alone | answered at once | through the host, HTTP | through the host, gRPC | added to the forward | of it by the host | goal for the host's part |\n|---|---|---|---|---|---|---|---|\n",
     );
     let mut served = Figure::default();
-    for case in &CASES {
-        let (file, body) = payload::model_and_body(checkout, console, case.model, case.shape)?;
+    for (model, limit_us) in LIMITS_US {
+        let (file, body) = model.file_and_body(bench)?;
         let mut all = Rounds::default();
-        for _ in 1..=arguments.rounds.get() {
-            measure_once(checkout, (&file, &body), arguments, case, &mut all, &mut served)?;
+        for _ in 1..=bench.rounds() {
+            measure_once(bench, model, (&file, &body), &mut all, &mut served)?;
         }
-        console.say(&format!("{}: {} µs by the host", case.model, all.by_the_host.shown(0)));
-        text.push_str(&row(case, &all));
+        bench.say(&format!("{}: {} µs by the host", model.name(), all.by_the_host().shown(0)));
+        text.push_str(&row(model, limit_us, &all));
     }
     Ok(format!(
         "{text}\nMicroseconds, median (least–greatest): one user, one worker of one thread on one core, the generator on the other. Answered at once: the median latency of the same body sent to a server that reads it and answers two bytes, which is what copies through the socket and two wake-ups of a sleeping core take. `mlp` with {USERS} users over HTTP, served by that one core: **{}/s** (goal ≥ {LEAST_PER_S:.0}: {}).",
@@ -85,56 +68,55 @@ pub(super) fn measure(
 }
 
 fn measure_once(
-    checkout: &Checkout,
+    bench: &Bench<'_>,
+    model: Model,
     (file, body): (&Path, &Path),
-    arguments: &Arguments,
-    case: &Case,
     all: &mut Rounds,
     served: &mut Figure,
 ) -> Result<()> {
-    let seconds = format!("{}s", arguments.seconds);
+    let seconds = format!("{}s", bench.arguments.seconds);
     let load = |target: &str, users: u32, figure: &str| -> Result<f64> {
-        let load = payload::closed_loop(checkout, target, body, users, &seconds);
+        let load = closed_loop(bench, target, body, users, &seconds);
         number(&capture(&mut pin_client(&load))?, figure)
     };
     let wire = {
-        let mut echo = checkout.program("examples/echo_server");
-        let (_server, url, _) = Server::listening(&mut pin_server(echo.arg("http")))?;
+        let mut echo = bench.checkout.program("examples/echo_server");
+        let (_server, url) = Server::listening(&mut pin_server(echo.arg("http")))?;
         load(&url, 1, MEDIAN)?
     };
-    let mut bare = checkout.program("assay-host");
-    bare.arg("bench-loop").arg(file).args(["--input", case.input, "-o", "json"]);
+    let mut bare = bench.checkout.program("assay-host");
+    bare.arg("bench-loop").arg(file).args(["--input", model.input(), "-o", "json"]);
     bare.args(["--duration", &seconds]);
     let forward = 60e6 / number(&capture(&mut pin_server(&bare))?, "/forwards_per_min")?;
-    let serve = one_worker(checkout, file, case.input);
-    let (_server, url, _) = Server::listening(&mut pin_server(&serve))?;
+    let serve = one_worker(bench.checkout, file, model);
+    let (_server, url) = Server::listening(&mut pin_server(&serve))?;
     let invocations = format!("{url}/invocations");
     let http = load(&invocations, 1, MEDIAN)?;
-    let grpc = load(&format!("{}/{}", url.replace("http://", "grpc://"), case.model), 1, MEDIAN)?;
-    if case.counts_throughput {
+    let grpc = format!("{}/{}", url.replace("http://", "grpc://"), model.name());
+    let grpc = load(&grpc, 1, MEDIAN)?;
+    if model == THROUGHPUT_OF {
         served.add(load(&invocations, USERS, "/achieved_per_s")?);
     }
     all.wire.add(wire);
     all.forward.add(forward);
     all.http.add(http);
     all.grpc.add(grpc);
-    all.added.add(http - forward);
-    all.by_the_host.add(http - forward - wire);
     Ok(())
 }
 
-fn row(case: &Case, all: &Rounds) -> String {
+fn row(model: Model, limit_us: f64, all: &Rounds) -> String {
+    let by_the_host = all.by_the_host();
     format!(
         "| `{}`, {} | {} | {} | {} | {} | {} | {} | under {:.0}: {} |\n",
-        case.model,
-        case.input,
+        model.name(),
+        model.input(),
         all.forward.shown(1),
         all.wire.shown(0),
         all.http.shown(0),
         all.grpc.shown(0),
-        all.added.shown(0),
-        all.by_the_host.shown(0),
-        case.limit_us,
-        verdict(all.by_the_host.median() < case.limit_us)
+        all.added().shown(0),
+        by_the_host.shown(0),
+        limit_us,
+        verdict(by_the_host.median() < limit_us)
     )
 }

@@ -6,52 +6,42 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{
-    Arguments,
+    Bench,
     figures::{Figure, verdict},
     model::Model,
     report::Section,
 };
-use crate::{checkout::Checkout, console::Console, demo, process::capture};
+use crate::process::capture;
 
 const MODEL: Model = Model::Resnet18;
 /// One instance type and three configurations.
-const ARGUMENTS: [&str; 8] = [
-    "--instance-types",
-    "ml.c5.large",
-    "--slo",
-    "p95<=250ms",
-    "--sweep",
-    "workers=2",
-    "--sweep",
-    "max-batch=1,2,4",
-];
+const ARGUMENTS: &str =
+    "--instance-types ml.c5.large --slo p95<=250ms --sweep workers=2 --sweep max-batch=1,2,4";
 const PLAIN: [&str; 2] = ["--sweep", "graph=plain"];
 const FULL_LIMIT_S: f64 = 480.0;
 const QUICK_LIMIT_S: f64 = 240.0;
 
 /// `assay recommend` on that model, to be told the rest, with JSON on stdout.
-pub(super) fn command(checkout: &Checkout, model: Model, file: &Path) -> Command {
-    let mut recommend = checkout.program("assay");
+pub(super) fn command(bench: &Bench<'_>, model: Model, file: &Path) -> Command {
+    let mut recommend = bench.checkout.program("assay");
     recommend.arg("recommend").arg(file).args(["--input", model.input(), "-o", "json"]);
     recommend
 }
 
 /// Full and quick, one row each.
-pub(crate) fn measure(
-    checkout: &Checkout,
-    console: Console,
-    arguments: &Arguments,
-) -> Result<Section> {
-    let file =
-        demo::reference_model(checkout, console, checkout.program("assay-host"), MODEL.name())?;
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
+    let file = MODEL.file(bench)?;
     let mut text = String::from(
         "| mode | time, s | ranked | of them measured quickly only | goal |\n|---|---|---|---|---|\n",
     );
     for (mode, limit) in [("full", FULL_LIMIT_S), ("quick", QUICK_LIMIT_S)] {
         let (mut seconds, mut ranked, mut quickly) = (Figure::default(), 0, 0);
-        for round in 1..=arguments.rounds.get() {
-            let mut recommend = command(checkout, MODEL, &file);
-            recommend.args(ARGUMENTS).args(PLAIN).args((mode == "quick").then_some("--quick"));
+        for round in 1..=bench.rounds() {
+            let mut recommend = command(bench, MODEL, &file);
+            recommend
+                .args(ARGUMENTS.split(' '))
+                .args(PLAIN)
+                .args((mode == "quick").then_some("--quick"));
             let start = Instant::now();
             let json = capture(&mut recommend)?;
             seconds.add(start.elapsed().as_secs_f64());
@@ -59,7 +49,7 @@ pub(crate) fn measure(
             let ranking = job.get("ranking").and_then(Value::as_array).context("no ranking")?;
             let is_quick = |entry: &&Value| entry.get("mode").is_some_and(|mode| mode == "quick");
             (ranked, quickly) = (ranking.len(), ranking.iter().filter(is_quick).count());
-            console.say(&format!("round {round}: {mode}: {} s", seconds.shown(0)));
+            bench.say(&format!("round {round}: {mode}: {} s", seconds.shown(0)));
         }
         text.push_str(&format!(
             "| {mode} | {} | {ranked} | {quickly} | under {limit:.0} s: {} |\n",
@@ -70,8 +60,8 @@ pub(crate) fn measure(
     text.push_str(&format!(
         "\n`assay recommend {}.pt {}`: one instance type, three configurations, from the command to the last line of the ranking. Median (least–greatest) of {} runs. In full mode every configuration is measured quickly first, and in full only what may still carry more than what was measured in full.",
         MODEL.name(),
-        ARGUMENTS.join(" "),
-        arguments.rounds
+        ARGUMENTS,
+        bench.rounds()
     ));
     Ok(Section { name: "recommend", title: "The time of a whole recommendation", body: text })
 }

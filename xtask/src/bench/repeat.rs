@@ -11,16 +11,16 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{
-    Arguments,
-    figures::{Figure, verdict},
+    Bench,
+    figures::{Figure, number_in, verdict},
     host::bare_loop,
-    judged::{ATTEMPTS, Judged, Judgement, until_valid},
+    judged::{ATTEMPTS, Judgement, until_valid},
     known,
     model::Model,
     recommend,
     report::Section,
 };
-use crate::{checkout::Checkout, console::Console, demo, process::capture};
+use crate::process::capture;
 
 const USUAL: [Model; 2] = [Model::FixedTime, Model::Resnet18];
 const INSTANCE_TYPE: &str = "ml.c5.large";
@@ -51,30 +51,19 @@ struct Trial {
     bare_loop: f64,
 }
 
-impl Judged for Trial {
-    fn judgement(&self) -> &Judgement {
-        &self.judgement
-    }
-}
-
 /// Every model without a constraint and, where asked for, with one.
-pub(crate) fn measure(
-    checkout: &Checkout,
-    console: Console,
-    arguments: &Arguments,
-) -> Result<Section> {
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
     let mut text = String::from(
         "| model and constraint | exact, /min | mean, /min | variation | of the bare loop | of found ÷ bare loop | intervals that hold the mean | verdicts | measured again | goals |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let mut each = String::new();
-    for model in arguments.models_or(&USUAL) {
-        let file =
-            demo::reference_model(checkout, console, checkout.program("assay-host"), model.name())?;
-        let constrained = arguments.constrained.then(|| constraint(model));
+    for model in bench.models_or(&USUAL) {
+        let file = model.file(bench)?;
+        let constrained = bench.arguments.constrained.then(|| constraint(model));
         for constraint in iter::once(None).chain(constrained.map(Some)) {
             let case = Case { model, constraint };
             let exact = case.exact_per_min()?;
-            let (trials, repeated) = case.repeated(checkout, console, arguments, &file)?;
+            let (trials, repeated) = case.repeated(bench, &file)?;
             text.push_str(&row(&case.name(), exact, &trials, repeated));
             let values: Vec<String> =
                 trials.iter().map(|trial| format!("{:.0}", trial.per_min)).collect();
@@ -83,8 +72,8 @@ pub(crate) fn measure(
     }
     text.push_str(&format!(
         "\n`assay recommend MODEL.pt --instance-types {INSTANCE_TYPE}{}`, {WORKERS} workers of one thread, {} jobs each with a host, a coordinator and a seed of its own. `fixed-time` takes 10 ms by the clock at any speed of the machine, so what varies there is the measurement. Exact: what two servers of 10 ms carry, nothing lost in between. Variation: standard deviation ÷ mean. Bare loop: the mean of one before and one after each job; a machine on which it varies is not quiet. Measured again: jobs whose candidate did not call itself valid, replaced by another, at most {} for one job.\n{each}",
-        if arguments.quick { " --quick" } else { "" },
-        arguments.rounds,
+        if bench.arguments.quick { " --quick" } else { "" },
+        bench.rounds(),
         ATTEMPTS - 1
     ));
     Ok(Section { name: "repeat", title: "The same trial again and again", body: text })
@@ -92,10 +81,7 @@ pub(crate) fn measure(
 
 /// One that binds: some passes long.
 fn constraint(model: Model) -> &'static str {
-    match model {
-        Model::FixedTime => "p95<=50ms",
-        Model::Resnet18 | Model::Resnet50 | Model::MobilenetV2 => "p95<=250ms",
-    }
+    if model == Model::FixedTime { "p95<=50ms" } else { "p95<=250ms" }
 }
 
 impl Case {
@@ -111,27 +97,23 @@ impl Case {
     }
 
     /// The trials that count, one for each round, and how many others they replaced.
-    fn repeated(
-        self,
-        checkout: &Checkout,
-        console: Console,
-        arguments: &Arguments,
-        file: &Path,
-    ) -> Result<(Vec<Trial>, usize)> {
-        let alone = || bare_loop(checkout, self.model, file, "tuned", LOOP);
+    fn repeated(self, bench: &Bench<'_>, file: &Path) -> Result<(Vec<Trial>, usize)> {
+        let alone = || bare_loop(bench, self.model, file, "tuned", LOOP);
         let (mut trials, mut repeated) = (Vec::new(), 0);
         let mut before = alone()?;
-        for round in 1..=arguments.rounds.get() {
-            let mut recommend = recommend::command(checkout, self.model, file);
+        for round in 1..=bench.rounds() {
+            let mut recommend = recommend::command(bench, self.model, file);
             recommend.args(["--instance-types", INSTANCE_TYPE, "--seed", &round.to_string()]);
             recommend.args(SWEEP.iter().flat_map(|setting| ["--sweep", setting]));
             recommend.args(self.constraint.iter().flat_map(|constraint| ["--slo", constraint]));
-            recommend.args(arguments.quick.then_some("--quick"));
-            let measured = until_valid(|| {
-                let job = capture(&mut recommend)?;
-                let after = alone()?;
-                let trial = Trial::read(&job, f64::midpoint(before, after))?;
-                console.say(&format!(
+            recommend.args(bench.arguments.quick.then_some("--quick"));
+            let measured = until_valid(
+                |found: &Trial| &found.judgement,
+                || {
+                    let job = capture(&mut recommend)?;
+                    let after = alone()?;
+                    let trial = Trial::read(&job, f64::midpoint(before, after))?;
+                    bench.say(&format!(
                     "{} round {round}: {:.0}/min ({:.0} to {:.0}), {}; bare loop {before:.0} and {after:.0}/min",
                     self.name(),
                     trial.per_min,
@@ -139,9 +121,10 @@ impl Case {
                     trial.high,
                     trial.judgement.in_words()
                 ));
-                before = after;
-                Ok(trial)
-            })?;
+                    before = after;
+                    Ok(trial)
+                },
+            )?;
             repeated += measured.len() - 1;
             trials.extend(measured.into_iter().last());
         }
@@ -154,10 +137,7 @@ impl Trial {
     fn read(json: &str, bare_loop: f64) -> Result<Self> {
         let job: Value = serde_json::from_str(json).context("the job is not JSON")?;
         let entry = job.pointer("/ranking/0").with_context(|| format!("nothing ranked: {json}"))?;
-        let number = |pointer: &str| {
-            let found = entry.pointer(pointer).and_then(Value::as_f64);
-            found.with_context(|| format!("no number at {pointer} in {entry}"))
-        };
+        let number = |pointer: &str| number_in(entry, pointer);
         Ok(Self {
             per_min: number("/max_invocations_per_min")?,
             low: number("/max_invocations_ci95/0")?,

@@ -4,7 +4,7 @@ use std::{fs, process::Command, thread};
 
 use anyhow::{Context, Result};
 
-use crate::{checkout::Checkout, process::capture};
+use crate::{checkout::Checkout, files, process::capture};
 
 /// What one subject has to say.
 #[derive(Debug)]
@@ -19,8 +19,7 @@ pub(crate) struct Section {
 /// Replaces the section of that name, or adds it.
 pub(crate) fn write(checkout: &Checkout, section: &Section) -> Result<()> {
     let path = checkout.root().join("docs/BENCHMARKS.md");
-    let old =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let old = files::read(&path)?;
     let text =
         format!("## {}\n\n{}\n\n{}", section.title, where_and_when(checkout)?, section.body.trim());
     // Written beside it first: a run that is cut short leaves the old figures whole.

@@ -9,12 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::{figures::verdict, report::Section};
-use crate::{
-    checkout::Checkout,
-    console::Console,
-    process::{run, shown},
-};
+use super::{Bench, figures::verdict, report::Section};
+use crate::{checkout::Checkout, process::shown};
 
 const SEARCHES: u32 = 50;
 /// Those of other tools take longer and need less precision.
@@ -44,18 +40,11 @@ struct Goal {
 }
 
 /// Runs both halves of the simulation side by side and makes one table of them.
-pub(crate) fn measure(checkout: &Checkout, console: Console) -> Result<Section> {
-    console.say("building the simulation");
-    run(checkout.cargo().args([
-        "build",
-        "--release",
-        "--package",
-        "assay-measure",
-        "--example",
-        "search_table",
-    ]))?;
-    console.say(&format!("{SEARCHES} searches of every server in either mode"));
-    let started = SHARES.map(|letters| start(checkout, letters));
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
+    bench.say("building the simulation");
+    bench.checkout.run_cargo("build --release --package assay-measure --example search_table")?;
+    bench.say(&format!("{SEARCHES} searches of every server in either mode"));
+    let started = SHARES.map(|letters| start(bench.checkout, letters));
     let mut rows = Vec::new();
     for child in started {
         let (child, command) = child?;

@@ -1,6 +1,7 @@
 //! A server that runs while something is measured, and ends with it.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::{BufRead, BufReader},
     path::Path,
@@ -11,25 +12,50 @@ use std::{
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::model::Model;
 use crate::{
     checkout::Checkout,
-    process::{shown, wait_for},
+    process::{capture, shown, wait_for},
 };
 
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// `assay-host serve` on a port of its own choice, for [`Server::listening`].
-pub(crate) fn model_host(checkout: &Checkout, file: &Path, input: &str) -> Command {
+pub(super) fn model_host(checkout: &Checkout, file: &Path, model: Model) -> Command {
     let mut serve = checkout.program("assay-host");
-    serve.arg("serve").arg(file).args(["--listen", "127.0.0.1:0", "--input", input]);
+    serve.arg("serve").arg(file).args(["--listen", "127.0.0.1:0", "--input", model.input()]);
     serve
 }
 
 /// The same with one worker of one thread.
-pub(crate) fn one_worker(checkout: &Checkout, file: &Path, input: &str) -> Command {
-    let mut serve = model_host(checkout, file, input);
+pub(super) fn one_worker(checkout: &Checkout, file: &Path, model: Model) -> Command {
+    let mut serve = model_host(checkout, file, model);
     serve.args(["--workers", "1", "--intra-op-threads", "1"]);
     serve
+}
+
+/// `assay serve` on a port of its own choice, with its data below that folder.
+pub(super) fn coordinator(checkout: &Checkout, data: &Path) -> Command {
+    let mut serve = checkout.program("assay");
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
+    serve
+}
+
+/// `assay-agent run` with these arguments, once the coordinator, which has no other, calls it connected.
+pub(super) fn connected_agent(
+    checkout: &Checkout,
+    url: &str,
+    name: &str,
+    more: &[&OsStr],
+) -> Result<Server> {
+    let mut run = checkout.program("assay-agent");
+    let agent = Server::start(run.args(["run", "--server", url, "--name", name]).args(more))?;
+    wait_for("the agent's registration", LIMIT, || {
+        let mut list = checkout.program("assay");
+        let listed = capture(list.args(["agents", "list", "--server", url, "-o", "json"]))?;
+        Ok(listed.contains("\"connected\": true").then_some(()))
+    })?;
+    Ok(agent)
 }
 
 /// A running program of ours.
@@ -69,13 +95,13 @@ impl Server {
         Ok(Self { child: child.with_context(|| format!("cannot start `{}`", shown(command)))? })
     }
 
-    /// Starts a program and waits for its line `listening URL`: gives the URL and how long it took.
-    pub(crate) fn listening(command: &mut Command) -> Result<(Self, String, Duration)> {
+    /// Starts a program and waits for its line `listening URL`.
+    pub(crate) fn listening(command: &mut Command) -> Result<(Self, String)> {
         let (server, heard) = Self::heard(command)?;
-        Ok((server, heard.url, heard.took))
+        Ok((server, heard.url))
     }
 
-    /// The same, with what it said before.
+    /// The same, with all that it said and how long it took.
     pub(crate) fn heard(command: &mut Command) -> Result<(Self, Heard)> {
         let start = Instant::now();
         // Its standard input ends with us, however we end: some servers watch for that.
@@ -165,7 +191,7 @@ mod tests {
     fn a_server_is_found_by_its_line_and_gone_when_dropped() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo hello; echo listening http://127.0.0.1:1; exec sleep 600"]);
-        let (server, url, _) = Server::listening(&mut command).unwrap();
+        let (server, url) = Server::listening(&mut command).unwrap();
         let pid = server.child.id();
         assert_eq!(url, "http://127.0.0.1:1");
         assert!(server.usage().unwrap().resident_bytes > 0);
@@ -177,7 +203,7 @@ mod tests {
     fn a_killed_server_is_gone_at_once_and_dropped_in_peace() {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' TERM; echo listening http://127.0.0.1:1; exec sleep 600"]);
-        let (mut server, _, _) = Server::listening(&mut command).unwrap();
+        let (mut server, _) = Server::listening(&mut command).unwrap();
         let pid = server.process_id();
         server.kill().unwrap();
         assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());

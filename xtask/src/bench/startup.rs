@@ -1,31 +1,24 @@
 //! `bench startup`: how soon a model host is ready, confined and not, what an idle agent costs, and that
 //! only the host carries libtorch.
 
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{path::Path, process::Command, thread, time::Duration};
 
-use anyhow::{Context, Result};
-use serde_json::Value;
+use anyhow::Result;
 
 use super::{
-    Arguments,
+    Bench,
     confined::{Host, Kept},
     figures::{Figure, verdict},
+    model::Model,
     report::Section,
-    server::{Server, model_host},
+    server::{Server, connected_agent, coordinator, model_host},
 };
-use crate::{
-    checkout::Checkout,
-    console::Console,
-    demo,
-    process::{capture, wait_for},
-};
+use crate::{files, process::capture};
 
 const READY_GOAL: Duration = Duration::from_secs(2);
 const RESIDENT_GOAL_MIB: f64 = 25.0;
 const CPU_GOAL_PERCENT: f64 = 0.5;
 const IDLE: Duration = Duration::from_secs(60);
-const AGENT: &str = "bench";
-const MLP_INPUT: &str = "float32[1,64]";
 
 /// What an agent without work uses.
 #[derive(Debug)]
@@ -35,15 +28,11 @@ struct Idle {
 }
 
 /// All three, one table row each.
-pub(crate) fn measure(
-    checkout: &Checkout,
-    console: Console,
-    arguments: &Arguments,
-) -> Result<Section> {
-    let model = demo::reference_model(checkout, console, checkout.program("assay-host"), "mlp")?;
-    let ready = host_ready(checkout, console, &model, arguments.rounds.get())?;
-    let kept = Readiness::measure(checkout, console, &model, arguments.rounds.get())?;
-    let idle = idle_agent(checkout, console)?;
+pub(super) fn measure(bench: &Bench<'_>) -> Result<Section> {
+    let file = Model::Mlp.file(bench)?;
+    let ready = host_ready(bench, &file)?;
+    let kept = Readiness::measure(bench, &file)?;
+    let idle = idle_agent(bench)?;
     let mut body = String::from("| what | measured | goal |\n|---|---|---|\n");
     body.push_str(&format!(
         "| `assay-host serve mlp.pt` to `listening` | {} ms | < {} ms: {} |\n",
@@ -63,7 +52,7 @@ pub(crate) fn measure(
         verdict(idle.cpu_percent < CPU_GOAL_PERCENT)
     ));
     for binary in ["assay", "assay-agent"] {
-        let linked = linked_torch(checkout, binary)?;
+        let linked = linked_torch(bench, binary)?;
         let shown = if linked.is_empty() { "none".to_owned() } else { linked.join(", ") };
         body.push_str(&format!(
             "| libtorch in `ldd {binary}` | {shown} | none: {} |\n",
@@ -72,20 +61,20 @@ pub(crate) fn measure(
     }
     body.push_str(&format!(
         "\nReady: median (least–greatest) of {} starts. As the agent starts it: until it answers `/ping`, means of two starts each in the order unconfined, confined, confined, unconfined; confined: `{}`. Idle: connected to `assay serve` on loopback, over {} s.",
-        arguments.rounds,
+        bench.rounds(),
         kept.limits,
         IDLE.as_secs()
     ));
     Ok(Section { name: "startup", title: "Start and idle", body })
 }
 
-fn host_ready(checkout: &Checkout, console: Console, model: &Path, rounds: u32) -> Result<Figure> {
+fn host_ready(bench: &Bench<'_>, file: &Path) -> Result<Figure> {
     let mut ready = Figure::default();
-    for _ in 0..rounds {
-        let (_server, _, took) = Server::listening(&mut model_host(checkout, model, MLP_INPUT))?;
-        ready.add(milliseconds(took));
+    for _ in 0..bench.rounds() {
+        let (_server, heard) = Server::heard(&mut model_host(bench.checkout, file, Model::Mlp))?;
+        ready.add(milliseconds(heard.took));
     }
-    console.say(&format!("the host is ready after {} ms", ready.shown(0)));
+    bench.say(&format!("the host is ready after {} ms", ready.shown(0)));
     Ok(ready)
 }
 
@@ -98,18 +87,16 @@ fn milliseconds(duration: Duration) -> f64 {
 struct Readiness {
     unconfined: Figure,
     confined: Figure,
-    /// Confined less unconfined, round by round.
-    added: Figure,
     limits: String,
 }
 
 impl Readiness {
-    fn measure(checkout: &Checkout, console: Console, model: &Path, rounds: u32) -> Result<Self> {
+    fn measure(bench: &Bench<'_>, file: &Path) -> Result<Self> {
         let mut all = Self::default();
-        for _ in 0..rounds {
+        for _ in 0..bench.rounds() {
             // Each has ended before the next is started.
             let start = |kept| {
-                let host = Host::start(checkout, kept, model, MLP_INPUT, ("1", "1"))?;
+                let host = Host::start(bench, kept, file, Model::Mlp, ("1", "1"))?;
                 Ok::<_, anyhow::Error>((milliseconds(host.ready), host.limits))
             };
             let (first, _) = start(Kept::Unconfined)?;
@@ -119,14 +106,18 @@ impl Readiness {
             all.add(f64::midpoint(first, last), f64::midpoint(second, third));
             all.limits = limits;
         }
-        console.say(&format!("confinement adds {} ms to a start", all.added.shown(1)));
+        bench.say(&format!("confinement adds {} ms to a start", all.added().shown(1)));
         Ok(all)
     }
 
     fn add(&mut self, unconfined: f64, confined: f64) {
         self.unconfined.add(unconfined);
         self.confined.add(confined);
-        self.added.add(confined - unconfined);
+    }
+
+    /// By confinement, round by round.
+    fn added(&self) -> Figure {
+        self.confined.less(&self.unconfined)
     }
 
     fn rows(&self) -> String {
@@ -136,33 +127,18 @@ impl Readiness {
             self.confined.shown(1),
             READY_GOAL.as_millis(),
             verdict(self.confined.median() < milliseconds(READY_GOAL)),
-            self.added.shown(1),
+            self.added().shown(1),
             self.confined.ratio_to(&self.unconfined).shown(3)
         )
     }
 }
 
-fn idle_agent(checkout: &Checkout, console: Console) -> Result<Idle> {
-    let data_dir = checkout.target_dir().join("bench/coordinator");
-    if data_dir.exists() {
-        fs::remove_dir_all(&data_dir)
-            .with_context(|| format!("cannot remove {}", data_dir.display()))?;
-    }
-    let mut serve = checkout.program("assay");
-    serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir);
-    let (_server, url, _) = Server::listening(&mut serve)?;
-    let mut run = checkout.program("assay-agent");
-    run.args(["run", "--server", &url, "--name", AGENT]);
-    let agent = Server::start(&mut run)?;
-    wait_for("the agent's registration", Duration::from_secs(30), || {
-        let listed = capture(
-            checkout.program("assay").args(["agents", "list", "--server", &url, "-o", "json"]),
-        )?;
-        let listed: Value =
-            serde_json::from_str(&listed).context("`assay agents list` printed no JSON")?;
-        Ok(listed.to_string().contains(&format!("\"{AGENT}\"")).then_some(()))
-    })?;
-    console.say(&format!("the agent is connected, watching it for {} s", IDLE.as_secs()));
+fn idle_agent(bench: &Bench<'_>) -> Result<Idle> {
+    let data = bench.checkout.target_dir().join("bench/coordinator");
+    files::remove_dir(&data)?;
+    let (_server, url) = Server::listening(&mut coordinator(bench.checkout, &data))?;
+    let agent = connected_agent(bench.checkout, &url, "bench", &[])?;
+    bench.say(&format!("the agent is connected, watching it for {} s", IDLE.as_secs()));
     // What it does on arrival is no idling.
     thread::sleep(Duration::from_secs(5));
     let before = agent.usage()?;
@@ -175,10 +151,10 @@ fn idle_agent(checkout: &Checkout, console: Console) -> Result<Idle> {
     })
 }
 
-fn linked_torch(checkout: &Checkout, binary: &str) -> Result<Vec<String>> {
-    let libraries = capture(
-        Command::new("ldd").env_remove("LD_LIBRARY_PATH").arg(checkout.release_binary(binary)),
-    )?;
+fn linked_torch(bench: &Bench<'_>, binary: &str) -> Result<Vec<String>> {
+    let mut ldd = Command::new("ldd");
+    ldd.env_remove("LD_LIBRARY_PATH").arg(bench.checkout.release_binary(binary));
+    let libraries = capture(&mut ldd)?;
     let of_torch = |line: &&str| line.contains("torch") || line.contains("libc10");
     Ok(libraries.lines().filter(of_torch).map(|line| line.trim().to_owned()).collect())
 }

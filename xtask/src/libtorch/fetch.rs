@@ -6,7 +6,7 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -18,6 +18,7 @@ use super::wheels::Wheel;
 use crate::{
     console::Console,
     failure::Hinted,
+    files,
     process::{answers, shown},
 };
 
@@ -62,7 +63,7 @@ impl<'a> Fetch<'a> {
                 "{} is here but its checksum is wrong, fetching it again",
                 wheel.file
             ));
-            fs::remove_file(&kept).with_context(|| format!("cannot remove {}", kept.display()))?;
+            files::remove(&kept)?;
         }
         let mut wrong_sum = String::new();
         for cache in [PipCache::Use, PipCache::Avoid] {
@@ -73,8 +74,7 @@ impl<'a> Fetch<'a> {
                 return self.keep(&arrived, &kept);
             }
             self.console.say(&format!("{} came with a wrong checksum, deleted", wheel.file));
-            fs::remove_file(&arrived)
-                .with_context(|| format!("cannot remove {}", arrived.display()))?;
+            files::remove(&arrived)?;
             wrong_sum = sum;
         }
         Err(anyhow!("its SHA-256 is {wrong_sum}, not {}", wheel.sha256)).context(Hinted::new(
@@ -84,24 +84,20 @@ impl<'a> Fetch<'a> {
     }
 
     fn keep(&self, arrived: &Path, kept: &Path) -> Result<PathBuf> {
-        let kept_dir = self.dir.join(KEPT);
-        fs::create_dir_all(&kept_dir)
-            .with_context(|| format!("cannot create {}", kept_dir.display()))?;
+        files::create_dir(&self.dir.join(KEPT))?;
         File::open(arrived)
             .and_then(|file| file.sync_all())
             .with_context(|| format!("cannot write {}", arrived.display()))?;
         fs::rename(arrived, kept)
             .with_context(|| format!("cannot move {} to {}", arrived.display(), kept.display()))?;
-        fs::remove_dir_all(self.dir.join(UNFINISHED))
-            .context("cannot remove the download folder")?;
+        files::remove_dir(&self.dir.join(UNFINISHED))?;
         Ok(kept.to_owned())
     }
 
     fn download(&self, wheel: &Wheel, cache: PipCache) -> Result<PathBuf> {
         let python = self.python_with_pip()?;
         let folder = self.dir.join(UNFINISHED);
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        files::create_dir(&folder)?;
         self.console.say(&format!("fetching {} with pip", wheel.file));
         let mut command = pip_download(&python, wheel, cache, &folder);
         if self.console.is_terminal() {
@@ -152,15 +148,13 @@ impl<'a> Fetch<'a> {
         let size_bytes = file.metadata().with_context(context)?.len();
         let mut progress = self.console.progress("verifying", size_bytes);
         let mut hasher = Sha256::new();
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            let length = file.read(&mut buffer).with_context(context)?;
-            if length == 0 {
-                return Ok(hex::encode(hasher.finalize()));
-            }
-            hasher.update(&buffer[..length]);
-            progress.advance(u64::try_from(length)?);
-        }
+        progress
+            .pieces(&mut file, |piece| {
+                hasher.update(piece);
+                Ok(())
+            })
+            .with_context(context)?;
+        Ok(hex::encode(hasher.finalize()))
     }
 }
 
@@ -168,24 +162,9 @@ impl<'a> Fetch<'a> {
 /// wheel for each architecture.
 fn pip_download(python: &OsString, wheel: &Wheel, cache: PipCache, folder: &Path) -> Command {
     let mut command = Command::new(python);
-    command.args([
-        "-m",
-        "pip",
-        "download",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--only-binary=:all:",
-    ]);
-    command.args([
-        "--python-version",
-        "311",
-        "--implementation",
-        "cp",
-        "--abi",
-        "cp311",
-        "--retries",
-        "3",
-    ]);
+    let download = "-m pip download --disable-pip-version-check --no-deps --only-binary=:all:";
+    let what = "--python-version 311 --implementation cp --abi cp311 --retries 3";
+    command.args(download.split(' ')).args(what.split(' '));
     command.args(["--platform", wheel.platform, "--dest"]).arg(folder).arg(wheel.requirement);
     if cache == PipCache::Avoid {
         command.arg("--no-cache-dir");

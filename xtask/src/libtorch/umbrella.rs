@@ -7,6 +7,8 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 
+use crate::files;
+
 const UMBRELLA: &str = "torch/lib/libtorch.so";
 const ASKED: &[u8] = b"\0libtorch_cuda.so\0";
 /// Asked for in any case; as long as [`ASKED`], so that nothing moves.
@@ -21,7 +23,7 @@ pub(crate) fn spare_cuda(unpacked: &Path) -> Result<()> {
         bail!("{} does not ask for libtorch_cuda.so", path.display());
     };
     content[place..place + INSTEAD.len()].copy_from_slice(INSTEAD);
-    fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
+    files::write(&path, content)
 }
 
 #[cfg(test)]

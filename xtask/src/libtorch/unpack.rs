@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Read, Write},
+    io::{BufReader, BufWriter, Write},
     path::{Path, PathBuf},
 };
 
@@ -17,7 +17,7 @@ use super::{
     umbrella,
     wheels::Wheel,
 };
-use crate::console::{Console, Progress};
+use crate::{console::Console, files};
 
 /// Where unpacking happens; anything found there later is left over from an interrupted run.
 pub(crate) const UNFINISHED: &str = "unpack.unfinished";
@@ -39,15 +39,11 @@ pub(crate) fn replace(
     stamp::remove(dir)?;
     for folder in FOLDERS {
         let place = dir.join(folder);
-        if place.exists() {
-            fs::remove_dir_all(&place)
-                .with_context(|| format!("cannot remove {}", place.display()))?;
-        }
+        files::remove_dir(&place)?;
         fs::rename(unfinished.join(folder), &place)
             .with_context(|| format!("cannot put {} in place", place.display()))?;
     }
-    fs::remove_dir_all(&unfinished)
-        .with_context(|| format!("cannot remove {}", unfinished.display()))?;
+    files::remove_dir(&unfinished)?;
     stamp::write(dir, wheels)
 }
 
@@ -58,8 +54,7 @@ fn unpack_all(
     console: Console,
 ) -> Result<()> {
     console.say("unpacking the libraries and headers (about 1.1 GiB)");
-    fs::create_dir_all(unfinished)
-        .with_context(|| format!("cannot create {}", unfinished.display()))?;
+    files::create_dir(unfinished)?;
     for (wheel, file) in wheels.iter().zip(files) {
         unpack(unfinished, wheel, file, console)
             .with_context(|| format!("cannot unpack {}", file.display()))?;
@@ -101,23 +96,13 @@ fn unpack(unfinished: &Path, wheel: &Wheel, file: &Path, console: Console) -> Re
             fs::create_dir_all(parent)?;
         }
         let mut output = BufWriter::with_capacity(1 << 20, File::create(&path)?);
-        copy(&mut entry, &mut output, &mut progress)
+        // The reader checks the entry's CRC when it gets to the end.
+        progress
+            .pieces(&mut entry, |piece| output.write_all(piece))
+            .and_then(|()| output.flush())
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
-}
-
-/// Copies to the end; the reader checks the entry's CRC when it gets there.
-fn copy(input: &mut impl Read, output: &mut impl Write, progress: &mut Progress) -> io::Result<()> {
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let length = input.read(&mut buffer)?;
-        if length == 0 {
-            return output.flush();
-        }
-        output.write_all(&buffer[..length])?;
-        progress.advance(length as u64);
-    }
 }
 
 #[cfg(test)]

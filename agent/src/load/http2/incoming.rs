@@ -1,15 +1,10 @@
 //! What arrives on a connection: frames, and what they mean for calls in flight.
 
-use std::sync::Arc;
-
-use super::{
-    CANCEL, FRAME_SIZE_LEAST, Http2, LAST_STREAM, OUT_LIMIT, REOPEN_AFTER, SETTING_FRAME_SIZE,
-    SETTING_STREAMS, SETTING_TABLE_SIZE, SETTING_WINDOW, Stream, WIDEST_WINDOW, broken,
-};
+use super::{CANCEL, Http2, OUT_LIMIT, Stream, broken};
 use crate::load::{
     exchange::{Broken, Ended, Ending, Fault},
     figures::ErrorKind,
-    frames::{self, Frame, Kind},
+    frames::{self, Frame, Kind, REOPEN_AFTER, WIDEST_WINDOW},
     hpack::{self, Statuses},
     response::BODY_LIMIT,
 };
@@ -45,11 +40,7 @@ impl Http2 {
                         ErrorKind::Reset,
                         format!("the server reset the call (HTTP/2 error {code})"),
                     );
-                    ended.push(Ended {
-                        ticket: stream.ticket,
-                        ending: Ending::Failed(Box::new(fault)),
-                        at_ns,
-                    });
+                    ended.push(Ended::failed(stream.ticket, fault, at_ns));
                 }
                 Ok(())
             }
@@ -62,16 +53,12 @@ impl Http2 {
             }
             Kind::GoAway => {
                 self.spent = true;
-                let last = frame.number().ok_or_else(|| broken("GOAWAY"))? & LAST_STREAM;
+                let last = frame.number().ok_or_else(|| broken("GOAWAY"))? & WIDEST_WINDOW;
                 let fault = Fault::new(ErrorKind::Reset, "the server is going away");
                 let refused: Vec<u32> =
                     self.streams.iter().map(|stream| stream.id).filter(|&id| id > last).collect();
                 for stream in refused.into_iter().filter_map(|id| self.remove(id)) {
-                    ended.push(Ended {
-                        ticket: stream.ticket,
-                        ending: Ending::Failed(Box::new(fault.clone())),
-                        at_ns,
-                    });
+                    ended.push(Ended::failed(stream.ticket, fault.clone(), at_ns));
                 }
                 Ok(())
             }
@@ -133,11 +120,9 @@ impl Http2 {
         at_ns: u64,
         ended: &mut Vec<Ended>,
     ) -> Result<(), Broken> {
-        let requests = Arc::clone(&self.requests);
         // Of a call that was given up nothing matters; blocks do not depend on each other.
         let Some(stream) = self.stream(id) else { return Ok(()) };
-        hpack::read(block, &requests.names, &mut stream.statuses)
-            .ok_or_else(|| broken("its headers"))?;
+        hpack::read(block, &mut stream.statuses).ok_or_else(|| broken("its headers"))?;
         if ends {
             self.end(id, at_ns, ended);
         }
@@ -167,14 +152,14 @@ impl Http2 {
             let key = u16::from_be_bytes([setting[0], setting[1]]);
             let value = u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
             match key {
-                SETTING_TABLE_SIZE => {
+                frames::SETTING_TABLE_SIZE => {
                     self.table = value >= hpack::TABLE_NEEDED;
                     self.table_refused = !self.table;
                 }
-                SETTING_STREAMS => self.peer_streams = value,
-                SETTING_WINDOW => self.set_peer_window(value)?,
-                SETTING_FRAME_SIZE => {
-                    self.peer_frame = (value as usize).clamp(FRAME_SIZE_LEAST, OUT_LIMIT)
+                frames::SETTING_STREAMS => self.peer_streams = value,
+                frames::SETTING_WINDOW => self.set_peer_window(value)?,
+                frames::SETTING_FRAME_SIZE => {
+                    self.peer_frame = (value as usize).clamp(frames::FRAME_LIMIT, OUT_LIMIT)
                 }
                 _ => {}
             }

@@ -158,11 +158,14 @@ fn what_makes_no_request_says_why() {
         (header("<f4", "False", "(9999999999,9999999999)"), 4),
         ("{}".to_owned(), 0),
     ];
+    let is_no_npy = |error: &RequestError| {
+        matches!(error, RequestError::Unreadable { format: ".npy file", .. })
+    };
     for (header, bytes) in bad {
         let error =
             encoded(npy_file(&header, &vec![0; bytes]), "application/x-npy", &[]).unwrap_err();
-        assert!(matches!(error, RequestError::Npy(_)), "{header}: {error}");
+        assert!(is_no_npy(&error), "{header}: {error}");
     }
     let cut = npy_file("{", &[]).slice(..9);
-    assert!(matches!(encoded(cut, "application/x-npy", &[]), Err(RequestError::Npy(_))));
+    assert!(is_no_npy(&encoded(cut, "application/x-npy", &[]).unwrap_err()));
 }

@@ -7,8 +7,7 @@ use rustix::{
 };
 
 use super::{
-    Exchange, FIRST_BACK_OFF_NS, Fault, LONGEST_BACK_OFF_NS, Outage, Ticket, Waiting, Worker,
-    failed,
+    Ended, Exchange, FIRST_BACK_OFF_NS, Fault, LONGEST_BACK_OFF_NS, Outage, Ticket, Waiting, Worker,
 };
 use crate::load::{exchange::words, figures::ErrorKind, pool::ConnectionId};
 
@@ -133,8 +132,12 @@ impl<E: Exchange> Worker<E> {
     fn lose(&mut self, id: ConnectionId, fault: &Fault) {
         let now_ns = self.now_ns();
         let Some(connection) = self.pool.remove(id) else { return };
-        self.ended
-            .extend(connection.exchange.tickets().map(|ticket| failed(ticket, fault, now_ns)));
+        self.ended.extend(
+            connection
+                .exchange
+                .tickets()
+                .map(|ticket| Ended::failed(ticket, fault.clone(), now_ns)),
+        );
         self.back_off(now_ns);
     }
 
@@ -162,7 +165,7 @@ impl<E: Exchange> Worker<E> {
         for _ in 0..failing {
             let Some(ticket) = self.next_ticket(now_ns) else { return };
             self.in_flight += 1;
-            self.ended.push(failed(ticket, &fault, now_ns));
+            self.ended.push(Ended::failed(ticket, fault.clone(), now_ns));
         }
     }
 
@@ -203,7 +206,9 @@ impl<E: Exchange> Worker<E> {
                 continue;
             }
             let goes_on = connection.exchange.expire(before_ns, &mut expired);
-            self.ended.extend(expired.drain(..).map(|ticket| failed(ticket, fault, now_ns)));
+            self.ended.extend(
+                expired.drain(..).map(|ticket| Ended::failed(ticket, fault.clone(), now_ns)),
+            );
             if goes_on {
                 self.write(id);
                 self.pool.release(id);
@@ -223,7 +228,7 @@ impl<E: Exchange> Worker<E> {
             let ticket = Ticket { sent_ns: now_ns, ..*ticket };
             self.waiting.pop_front();
             self.in_flight += 1;
-            self.ended.push(failed(ticket, fault, now_ns));
+            self.ended.push(Ended::failed(ticket, fault.clone(), now_ns));
         }
     }
 }

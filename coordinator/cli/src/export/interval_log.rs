@@ -62,7 +62,7 @@ fn of_steps(trial: &TrialId, steps: &[StepResult], began: SystemTime) -> Result<
 mod tests {
     use std::time::Duration;
 
-    use assay_measure::{hardware::Utilization, search::Purpose, units::Rate};
+    use assay_measure::search::Purpose;
     use assay_planning::report::Entry;
     use base64::{Engine, engine::general_purpose::STANDARD};
     use hdrhistogram::{
@@ -79,19 +79,11 @@ mod tests {
         let mut histogram = latency::histogram();
         latencies_us.iter().for_each(|us| histogram.record(*us).unwrap());
         StepResult {
-            index,
-            purpose,
             users: Some(1),
-            offered: None,
-            achieved: Rate::ZERO,
             started: Duration::from_millis(1500 * u64::from(index)),
-            duration: Duration::from_millis(1500),
             latency: latency::Latency::of(&histogram),
-            failed_calls: 0,
-            missed_calls: None,
-            accepted: None,
-            utilization: Utilization::default(),
             histogram: latency::encode(&histogram),
+            ..StepResult::unmeasured(index, purpose, Duration::from_millis(1500))
         }
     }
 

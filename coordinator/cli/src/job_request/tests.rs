@@ -8,6 +8,7 @@ use super::*;
 
 fn request(model: &Path) -> JobRequest {
     JobRequest {
+        op_libraries: Vec::new(),
         model: Some(model.to_owned()),
         endpoint: None,
         inputs: vec!["float32[1,4]".parse().unwrap()],

@@ -33,15 +33,6 @@ fn csv_has_a_row_per_candidate_and_empty_fields_for_what_is_missing() {
 }
 
 #[test]
-fn steps_have_a_table_of_their_own() {
-    let text = steps_csv(&report()).unwrap();
-    let rows = rows(&text);
-    assert_eq!(rows.len(), 3);
-    assert_eq!(rows[0].get(column(&text, "users")), Some("1"));
-    assert_eq!(rows[0].get(column(&text, "offered_per_min")), Some(""));
-}
-
-#[test]
 fn a_job_without_candidates_says_why_in_every_format() {
     let mut facts = samples::of_every_kind()[0].clone();
     (facts.plan, facts.trials) = Default::default();
@@ -57,8 +48,6 @@ fn a_job_without_candidates_says_why_in_every_format() {
     let line: serde_json::Value = serde_json::from_str(jsonl(&report).unwrap().trim()).unwrap();
     assert_eq!(line, serde_json::json!({"job": "demo", "list": "job", "reason": reason}));
     assert!(markdown(&report).contains(reason));
-    let steps = steps_csv(&report).unwrap();
-    assert!(steps.starts_with("job,instance_type,") && steps.lines().count() == 1, "{steps}");
 }
 
 #[test]

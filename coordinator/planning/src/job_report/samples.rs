@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use assay_measure::{
-    hardware::{GpuFacts, GpuUtilization, Utilization},
+    hardware::{GpuFacts, GpuUtilization},
     job::JobSubject,
     search::Purpose,
     units::{Bytes, Rate},
@@ -60,19 +60,10 @@ pub(crate) fn facts_on(agent: AgentView, types: &[&str], outcomes: Vec<TrialOutc
 /// A step of the staircase.
 pub(crate) fn step(users: u32, p95_us: u64) -> StepResult {
     StepResult {
-        index: 0,
-        purpose: Purpose::Staircase,
         users: Some(users),
-        offered: None,
         achieved: Rate::per_minute(1200.0).unwrap(),
-        started: Duration::ZERO,
-        duration: Duration::from_millis(1500),
         latency: Some(testing::latency(p95_us)),
-        failed_calls: 0,
-        missed_calls: None,
-        accepted: None,
-        utilization: Utilization::default(),
-        histogram: Vec::new(),
+        ..StepResult::unmeasured(0, Purpose::Staircase, Duration::from_millis(1500))
     }
 }
 

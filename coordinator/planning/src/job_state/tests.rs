@@ -96,20 +96,6 @@ fn word(state: &JobState) -> &'static str {
     }
 }
 
-fn check_effects(before: &JobState, after: &JobState, effects: &[JobEffect]) {
-    assert_eq!(
-        effects.contains(&JobEffect::Conclude),
-        after.status().is_final(),
-        "{before:?} → {after:?}"
-    );
-    let announced = effects.contains(&JobEffect::AnnounceStatus(after.status()));
-    assert_eq!(announced, before.status() != after.status(), "{before:?} → {after:?}");
-    let cancels = effects.iter().any(|effect| matches!(effect, JobEffect::CancelOpenTrials { .. }));
-    let stopping = |state: &JobState| state.status() == JobStatus::Stopping;
-    assert_eq!(cancels, stopping(after) && !stopping(before), "{before:?} → {after:?}");
-    assert_eq!(after.finished_at().is_some(), after.status().is_final());
-}
-
 #[test]
 fn every_event_in_every_state_does_what_the_diagram_says() {
     for state in STATES {
@@ -117,13 +103,11 @@ fn every_event_in_every_state_does_what_the_diagram_says() {
             let before = reached(state);
             assert_eq!(word(&before), state);
             let result = before.apply(event(kind), at(9));
-            assert_eq!(
-                result.as_ref().ok().map(|(after, _)| word(after)),
-                model(state, kind),
-                "{state} {kind:?}"
-            );
+            assert_eq!(result.as_ref().ok().map(word), model(state, kind), "{state} {kind:?}");
             match result {
-                Ok((after, effects)) => check_effects(&before, &after, &effects),
+                Ok(after) => {
+                    assert_eq!(after.finished_at().is_some(), after.status().is_final());
+                }
                 Err(JobInputDenied::AlreadyEnded(status)) => assert!(status.is_final()),
                 Err(JobInputDenied::AlreadyStopping | JobInputDenied::AlreadyBegun) => {
                     assert!(!before.status().is_final());
@@ -135,27 +119,26 @@ fn every_event_in_every_state_does_what_the_diagram_says() {
 
 #[test]
 fn a_stopped_job_names_who_stopped_it_and_a_failed_one_says_why() {
-    let (state, _) = reached("asked").apply(event(Kind::EndMeasured), at(5)).unwrap();
+    let state = reached("asked").apply(event(Kind::EndMeasured), at(5)).unwrap();
     assert_eq!(state, JobState::Stopped { finished_at: at(5), by: "ann".to_owned() });
-    let (state, _) = reached("running").apply(event(Kind::EndEmpty), at(5)).unwrap();
+    let state = reached("running").apply(event(Kind::EndEmpty), at(5)).unwrap();
     assert_eq!(state, JobState::Failed { finished_at: at(5), reason: "the host died".to_owned() });
 }
 
 #[test]
 fn a_job_that_nobody_would_begin_fails_with_what_it_waited_for() {
-    let (stopping, _) = reached("pending").apply(event(Kind::Nobody), at(3)).unwrap();
-    let (state, _) = stopping.apply(event(Kind::EndEmpty), at(5)).unwrap();
+    let stopping = reached("pending").apply(event(Kind::Nobody), at(3)).unwrap();
+    let state = stopping.apply(event(Kind::EndEmpty), at(5)).unwrap();
     let reason = "no agent can measure it".to_owned();
     assert_eq!(state, JobState::Failed { finished_at: at(5), reason });
 }
 
 #[test]
 fn a_job_whose_time_is_up_cancels_in_the_name_of_its_limit_and_keeps_what_was_measured() {
-    let (state, effects) = reached("running").apply(JobInput::TimeUp, at(5)).unwrap();
-    assert!(
-        effects.contains(&JobEffect::CancelOpenTrials { by: "the job's time limit".to_owned() })
-    );
-    let (state, _) = state.apply(event(Kind::EndMeasured), at(6)).unwrap();
+    let state = reached("running").apply(JobInput::TimeUp, at(5)).unwrap();
+    let JobState::Stopping { why } = &state else { panic!("{state:?}") };
+    assert_eq!(why.in_whose_name(), "the job's time limit");
+    let state = state.apply(event(Kind::EndMeasured), at(6)).unwrap();
     assert_eq!(state.status(), JobStatus::Completed);
 }
 
@@ -170,20 +153,6 @@ fn a_name_that_is_taken_is_refused_and_a_free_one_offered() {
     let long = name(&"x".repeat(64));
     let error = claim_name(&long, &[long.clone()].into()).unwrap_err();
     assert!(error.suggestion != long);
-}
-
-#[test]
-fn a_default_name_is_made_of_the_model_and_the_day() {
-    let now = "2026-11-22T14:00:00Z".parse().unwrap();
-    let mut taken = BTreeSet::new();
-    for expected in ["resnet18-2026-11-22", "resnet18-2026-11-22-2", "resnet18-2026-11-22-3"] {
-        let name = default_name("models/resnet18.pt", now, &taken);
-        assert_eq!(name.as_str(), expected);
-        taken.insert(name);
-    }
-    assert_eq!(default_name("über_modell.tar.gz", now, &taken).as_str(), "ber-modell-2026-11-22");
-    assert_eq!(default_name("模型.pt", now, &taken).as_str(), "job-2026-11-22");
-    assert!(default_name(&"m".repeat(300), now, &taken).as_str().len() <= 64);
 }
 
 #[test]
@@ -202,9 +171,9 @@ proptest! {
         let mut state = JobState::Pending;
         for (kind, second) in kinds.into_iter().zip(0..) {
             let result = state.apply(event(kind), at(second));
-            prop_assert_eq!(result.as_ref().ok().map(|(after, _)| word(after)), model(word(&state), kind));
-            if let Ok((after, effects)) = result {
-                check_effects(&state, &after, &effects);
+            prop_assert_eq!(result.as_ref().ok().map(word), model(word(&state), kind));
+            if let Ok(after) = result {
+                prop_assert_eq!(after.finished_at().is_some(), after.status().is_final());
                 prop_assert!(after.status() >= state.status());
                 state = after;
             }

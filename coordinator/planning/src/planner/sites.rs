@@ -28,6 +28,19 @@ pub(super) struct Site {
 }
 
 impl Site {
+    /// A place without GPUs of which there is nothing to say.
+    fn new(wanted: &CandidateType, shape: Shape, placement: Placement) -> Self {
+        Self {
+            name: wanted.name.clone(),
+            shape,
+            placement,
+            foreign_architecture: false,
+            warning: None,
+            specification: wanted.specification.as_ref().map(|one| one.name.clone()),
+            cuda_gpus: 0,
+        }
+    }
+
     pub(super) fn is_emulated(&self) -> bool {
         matches!(self.placement, Placement::Emulated(_))
     }
@@ -137,50 +150,29 @@ impl<'a> Sites<'a> {
         let foreign = known
             .is_some_and(|known| !machine.is_empty() && known.architecture().machine() != machine);
         Ok(Site {
-            name: wanted.name.clone(),
-            shape,
-            placement: Placement::Emulated(agent.fingerprint.clone()),
             foreign_architecture: foreign,
-            warning: None,
-            specification: specification_of(wanted),
             cuda_gpus: accelerators.map_or(0, |accelerators| accelerators.count),
+            ..Site::new(wanted, shape, Placement::Emulated(agent.fingerprint.clone()))
         })
     }
 
     fn waiting(&self, wanted: &CandidateType) -> Result<Site, String> {
         let known = self.catalogue.get(&wanted.name);
         let accelerators = known.and_then(|known| known.accelerators.as_ref());
+        let gpus = accelerators.filter(|found| found.are_cuda_gpus());
+        let name = &wanted.name;
         Ok(Site {
-            name: wanted.name.clone(),
-            shape: self.shape_of(wanted)?,
-            placement: Placement::Native(wanted.name.clone()),
-            foreign_architecture: false,
-            warning: Some(format!(
-                "no agent of type {} is connected; its trials wait for one",
-                wanted.name
-            )),
-            specification: specification_of(wanted),
-            cuda_gpus: accelerators
-                .filter(|found| found.are_cuda_gpus())
-                .map_or(0, |found| found.count),
+            warning: Some(format!("no agent of type {name} is connected; its trials wait for one")),
+            cuda_gpus: gpus.map_or(0, |found| found.count),
+            ..Site::new(wanted, self.shape_of(wanted)?, Placement::Native(name.clone()))
         })
     }
 }
 
-fn specification_of(wanted: &CandidateType) -> Option<SpecificationName> {
-    wanted.specification.as_ref().map(|one| one.name.clone())
-}
-
 fn native(wanted: &CandidateType, host: &HostFacts) -> Site {
-    Site {
-        name: wanted.name.clone(),
-        shape: Shape { vcpus: host.vcpus, memory_bytes: host.memory_bytes },
-        placement: Placement::Native(wanted.name.clone()),
-        foreign_architecture: false,
-        warning: None,
-        specification: specification_of(wanted),
-        cuda_gpus: u32::try_from(host.gpus.len()).unwrap_or(u32::MAX),
-    }
+    let shape = Shape { vcpus: host.vcpus, memory_bytes: host.memory_bytes };
+    let cuda_gpus = u32::try_from(host.gpus.len()).unwrap_or(u32::MAX);
+    Site { cuda_gpus, ..Site::new(wanted, shape, Placement::Native(wanted.name.clone())) }
 }
 
 fn fits(shape: Shape, host: &HostFacts) -> Result<(), String> {

@@ -27,7 +27,6 @@ fn agent() -> AgentName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Grant,
-    Begin,
     Hear,
     Resume,
     Return,
@@ -42,9 +41,8 @@ enum Kind {
     Cancel,
 }
 
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 12] = [
     Kind::Grant,
-    Kind::Begin,
     Kind::Hear,
     Kind::Resume,
     Kind::Return,
@@ -65,7 +63,6 @@ fn outcome(kind: Kind) -> TrialOutcome {
         Kind::FinishFailed => testing::failed(FailureKind::HostCrashed, "died"),
         Kind::GiveBack => TrialOutcome::Cancelled { by: "SIGTERM".to_owned() },
         Kind::Grant
-        | Kind::Begin
         | Kind::Hear
         | Kind::Resume
         | Kind::Return
@@ -78,15 +75,15 @@ fn outcome(kind: Kind) -> TrialOutcome {
 }
 
 fn event(kind: Kind, token: LeaseToken) -> TrialInput {
+    let told = |what| TrialInput::Told { token: token.clone(), what };
     match kind {
         Kind::Grant => TrialInput::Granted { agent: agent(), token },
-        Kind::Begin => TrialInput::Began { token },
-        Kind::Hear => TrialInput::Heard { token },
-        Kind::Resume => TrialInput::Resumed { token },
-        Kind::Return => TrialInput::Returned { token },
-        Kind::Forget => TrialInput::Forgotten { token },
+        Kind::Hear => told(Told::Heard),
+        Kind::Resume => told(Told::Resumed),
+        Kind::Return => told(Told::Returned),
+        Kind::Forget => told(Told::Forgotten),
         Kind::FinishWell | Kind::FinishInvalid | Kind::FinishFailed | Kind::GiveBack => {
-            TrialInput::Finished { token, outcome: outcome(kind), time_left: Duration::MAX }
+            told(Told::Finished { outcome: outcome(kind), time_left: Duration::MAX })
         }
         Kind::Tick | Kind::Expire => TrialInput::ClockAdvanced,
         Kind::Cancel => TrialInput::CancelAsked { by: "ann".to_owned() },
@@ -107,15 +104,15 @@ fn model(word: &str, kind: Kind, losses: u32, repeats: u32) -> Option<(&'static 
         ("queued", Kind::Grant) => same("leased"),
         ("queued", Kind::Cancel) => same("ended"),
         ("queued", Kind::Tick | Kind::Expire) => same("queued"),
-        ("leased", Kind::Begin | Kind::Resume) => same("running"),
-        ("leased", Kind::Hear | Kind::Tick) => same("leased"),
+        ("leased", Kind::Hear | Kind::Resume) => same("running"),
+        ("leased", Kind::Tick) => same("leased"),
         ("leased", Kind::Return) => same("queued"),
-        ("running", Kind::Begin | Kind::Hear | Kind::Resume | Kind::Tick) => same("running"),
+        ("running", Kind::Hear | Kind::Resume | Kind::Tick) => same("running"),
         ("leased" | "running", Kind::Forget | Kind::Expire | Kind::GiveBack) => Some(lost),
         ("leased" | "running", Kind::FinishInvalid) => Some(invalid),
         ("leased" | "running", Kind::FinishWell | Kind::FinishFailed) => same("ended"),
         ("leased" | "running", Kind::Cancel) => same("cancelling"),
-        ("cancelling", Kind::Begin | Kind::Hear | Kind::Resume | Kind::Tick) => same("cancelling"),
+        ("cancelling", Kind::Hear | Kind::Resume | Kind::Tick) => same("cancelling"),
         (
             "cancelling",
             Kind::Return
@@ -166,13 +163,9 @@ fn every_event_in_every_state_does_what_the_diagram_says() {
     }
 }
 
-/// An agent is released exactly when its lease ends, and the end is announced exactly once.
+/// An agent is told to start exactly when it gets a lease, and the end is announced exactly once.
 fn check_effects(before: &Trial, after: Option<&(Trial, Vec<TrialEffect>)>) {
     let Some((after, effects)) = after else { return };
-    let released =
-        effects.iter().filter(|effect| matches!(effect, TrialEffect::ReleaseAgent { .. })).count();
-    let lease_ended = before.lease().is_some() && after.lease().is_none();
-    assert_eq!(released, usize::from(lease_ended), "{before:?} → {after:?}");
     let concluded = effects.contains(&TrialEffect::Concluded);
     assert_eq!(
         concluded,
@@ -186,9 +179,7 @@ fn check_effects(before: &Trial, after: Option<&(Trial, Vec<TrialEffect>)>) {
 #[test]
 fn a_stale_token_is_refused_in_every_state() {
     for word in ["queued", "leased", "running", "cancelling", "ended"] {
-        for kind in
-            [Kind::Begin, Kind::Hear, Kind::Resume, Kind::Return, Kind::Forget, Kind::FinishWell]
-        {
+        for kind in [Kind::Hear, Kind::Resume, Kind::Return, Kind::Forget, Kind::FinishWell] {
             let refused = reached(word, 0, 0).apply(event(kind, token(2)), at(10), TERM);
             assert_eq!(refused, Err(TrialInputDenied::StaleToken), "{word} {kind:?}");
         }
@@ -238,11 +229,8 @@ fn a_negative_answer_of_a_disturbed_minute_is_measured_again_and_then_stands_as_
     let mut trial = Trial::queued();
     for number in 0..3 {
         trial = trial.apply(event(Kind::Grant, token(number)), at(0), TERM).unwrap().0;
-        let finished = TrialInput::Finished {
-            token: token(number),
-            outcome: disturbed(),
-            time_left: Duration::MAX,
-        };
+        let what = Told::Finished { outcome: disturbed(), time_left: Duration::MAX };
+        let finished = TrialInput::Told { token: token(number), what };
         trial = trial.apply(finished, at(0), TERM).unwrap().0;
         assert_eq!(trial.repeats, (number + 1).min(2));
     }
@@ -257,8 +245,6 @@ fn an_agent_that_is_ended_gives_its_trial_back_to_the_queue() {
     let reason = format!("agent {} gave it back: SIGTERM", agent());
     assert!(effects.contains(&TrialEffect::Requeued { reason }), "{effects:?}");
     assert!(effects.contains(&TrialEffect::DiscardSteps), "{effects:?}");
-    let acknowledged = TrialEffect::AcknowledgeReport { agent: agent(), token: token(1) };
-    assert!(effects.contains(&acknowledged), "{effects:?}");
 }
 
 #[test]
@@ -266,7 +252,7 @@ fn an_invalid_measurement_is_repeated_twice_and_then_stands() {
     let mut trial = Trial::queued();
     for number in 0..3 {
         trial = trial.apply(event(Kind::Grant, token(number)), at(0), TERM).unwrap().0;
-        trial = trial.apply(event(Kind::Begin, token(number)), at(0), TERM).unwrap().0;
+        trial = trial.apply(event(Kind::Hear, token(number)), at(0), TERM).unwrap().0;
         trial = trial.apply(event(Kind::FinishInvalid, token(number)), at(0), TERM).unwrap().0;
     }
     assert_eq!(trial.repeats, 2);
@@ -279,11 +265,8 @@ fn an_invalid_measurement_is_repeated_twice_and_then_stands() {
 #[test]
 fn an_invalid_measurement_stands_when_there_is_no_time_to_repeat_it() {
     let trial = Trial::queued().apply(event(Kind::Grant, token(0)), at(0), TERM).unwrap().0;
-    let finished = TrialInput::Finished {
-        token: token(0),
-        outcome: outcome(Kind::FinishInvalid),
-        time_left: Duration::ZERO,
-    };
+    let what = Told::Finished { outcome: outcome(Kind::FinishInvalid), time_left: Duration::ZERO };
+    let finished = TrialInput::Told { token: token(0), what };
     let (trial, _) = trial.apply(finished, at(0), TERM).unwrap();
     assert_eq!(trial.repeats, 0);
     assert!(trial.end().and_then(TrialEnd::measurement).is_some());

@@ -1,176 +1,114 @@
-//! One function per state: what each event makes of it.
+//! What each event makes of a trial.
 
 use std::time::Duration;
 
-use assay_measure::{ids::LeaseToken, outcome::TrialOutcome, validity::Verdict};
+use assay_measure::{outcome::TrialOutcome, validity::Verdict};
 use jiff::Timestamp;
 
 use super::{
-    MOST_LOSSES, MOST_REPEATS, Trial, TrialEffect, TrialEnd, TrialInput, TrialInputDenied,
+    MOST_LOSSES, MOST_REPEATS, Told, Trial, TrialEffect, TrialEnd, TrialInput, TrialInputDenied,
     TrialState,
 };
 use crate::lease::Lease;
 
-type Transition = Result<(Trial, Vec<TrialEffect>), TrialInputDenied>;
+type Next = (Trial, Vec<TrialEffect>);
 
 impl Trial {
-    pub(super) fn when_queued(
+    /// What follows from an event; `term` is how long a lease lasts from now.
+    ///
+    /// # Errors
+    /// [`TrialInputDenied`] when the event does not fit; the state is unchanged.
+    pub fn apply(
         &self,
         event: TrialInput,
         now: Timestamp,
         term: Duration,
-    ) -> Transition {
+    ) -> Result<Next, TrialInputDenied> {
         match event {
             TrialInput::Granted { agent, token } => {
+                self.grantable()?;
                 let lease = Lease::grant(agent.clone(), token.clone(), now, term);
-                Ok((
-                    self.at(TrialState::Leased { lease }),
-                    vec![TrialEffect::StartOnAgent { agent, token }],
-                ))
+                let start = TrialEffect::StartOnAgent { agent, token };
+                Ok((self.at(TrialState::Leased { lease }), vec![start]))
             }
-            TrialInput::CancelAsked { by } => {
-                let ended = TrialState::Ended { end: TrialEnd::NotRun { by }, ended_at: now };
-                Ok((self.at(ended), vec![TrialEffect::Concluded]))
+            TrialInput::Told { token, what } => {
+                let proven = self.lease().filter(|lease| lease.is_proven_by(&token));
+                let lease = proven.ok_or(TrialInputDenied::StaleToken)?;
+                self.told(lease, what, now, term)
             }
-            TrialInput::ClockAdvanced => Ok((self.clone(), Vec::new())),
-            TrialInput::Began { .. }
-            | TrialInput::Heard { .. }
-            | TrialInput::Resumed { .. }
-            | TrialInput::Returned { .. }
-            | TrialInput::Forgotten { .. }
-            | TrialInput::Finished { .. } => Err(TrialInputDenied::StaleToken),
+            TrialInput::ClockAdvanced => {
+                Ok(match self.lease().filter(|lease| lease.has_expired(now)) {
+                    Some(lease) => self.abandoned(lease, now),
+                    None => self.unchanged(),
+                })
+            }
+            TrialInput::CancelAsked { by } => self.cancelled(by, now),
         }
     }
 
-    pub(super) fn when_leased(
-        &self,
-        lease: &Lease,
-        event: TrialInput,
-        now: Timestamp,
-        term: Duration,
-    ) -> Transition {
-        let renewed = || lease.clone().renewed(now, term);
-        match event {
-            TrialInput::Granted { .. } => Err(TrialInputDenied::NotQueued(lease.agent().clone())),
-            TrialInput::Began { token } | TrialInput::Resumed { token } => {
-                proven(lease, &token)?;
-                Ok((self.at(TrialState::Running { lease: renewed(), began_at: now }), Vec::new()))
-            }
-            TrialInput::Heard { token } => {
-                proven(lease, &token)?;
-                Ok((self.at(TrialState::Leased { lease: renewed() }), Vec::new()))
-            }
-            TrialInput::Returned { token } => {
-                proven(lease, &token)?;
-                let agent = lease.agent().clone();
-                let reason = format!("agent {agent} could not take it");
-                let effects =
-                    vec![TrialEffect::ReleaseAgent { agent }, TrialEffect::Requeued { reason }];
-                Ok((self.at(TrialState::Queued), effects))
-            }
-            TrialInput::Forgotten { token } => {
-                proven(lease, &token)?;
-                Ok(self.lost(lease, now))
-            }
-            TrialInput::Finished { token, outcome, time_left } => {
-                proven(lease, &token)?;
-                Ok(self.finished(lease, outcome, time_left, now))
-            }
-            TrialInput::ClockAdvanced if lease.has_expired(now) => Ok(self.lost(lease, now)),
-            TrialInput::ClockAdvanced => Ok((self.clone(), Vec::new())),
-            TrialInput::CancelAsked { by } => Ok(self.cancelling(lease, by)),
+    fn grantable(&self) -> Result<(), TrialInputDenied> {
+        match (self.lease(), self.end()) {
+            (Some(lease), _) => Err(TrialInputDenied::NotQueued(lease.agent().clone())),
+            (None, Some(_)) => Err(TrialInputDenied::AlreadyEnded),
+            (None, None) => Ok(()),
         }
     }
 
-    pub(super) fn when_running(
+    fn told(
         &self,
         lease: &Lease,
-        began_at: Timestamp,
-        event: TrialInput,
+        what: Told,
         now: Timestamp,
         term: Duration,
-    ) -> Transition {
-        match event {
-            TrialInput::Granted { .. } => Err(TrialInputDenied::NotQueued(lease.agent().clone())),
-            TrialInput::Began { token }
-            | TrialInput::Heard { token }
-            | TrialInput::Resumed { token } => {
-                proven(lease, &token)?;
-                let lease = lease.clone().renewed(now, term);
-                Ok((self.at(TrialState::Running { lease, began_at }), Vec::new()))
+    ) -> Result<Next, TrialInputDenied> {
+        let began_at = match &self.state {
+            TrialState::Cancelling { by, .. } => {
+                return Ok(self.told_while_cancelling(lease, by, what, now));
             }
-            TrialInput::Returned { token } => {
-                proven(lease, &token)?;
-                Err(TrialInputDenied::AlreadyBegun)
+            TrialState::Running { began_at, .. } => Some(*began_at),
+            TrialState::Queued | TrialState::Leased { .. } | TrialState::Ended { .. } => None,
+        };
+        Ok(match (what, began_at) {
+            (Told::Heard | Told::Resumed, _) => {
+                let (lease, began_at) = (lease.clone().renewed(now, term), began_at.unwrap_or(now));
+                (self.at(TrialState::Running { lease, began_at }), Vec::new())
             }
-            TrialInput::Forgotten { token } => {
-                proven(lease, &token)?;
-                Ok(self.lost(lease, now))
+            (Told::Returned, Some(_)) => return Err(TrialInputDenied::AlreadyBegun),
+            (Told::Returned, None) => {
+                let reason = format!("agent {} could not take it", lease.agent());
+                (self.at(TrialState::Queued), vec![TrialEffect::Requeued { reason }])
             }
-            TrialInput::Finished { token, outcome, time_left } => {
-                proven(lease, &token)?;
-                Ok(self.finished(lease, outcome, time_left, now))
+            (Told::Forgotten, _) => self.abandoned(lease, now),
+            (Told::Finished { outcome, time_left }, _) => {
+                self.finished(lease, outcome, time_left, now)
             }
-            TrialInput::ClockAdvanced if lease.has_expired(now) => Ok(self.lost(lease, now)),
-            TrialInput::ClockAdvanced => Ok((self.clone(), Vec::new())),
-            TrialInput::CancelAsked { by } => Ok(self.cancelling(lease, by)),
-        }
+        })
     }
 
     /// The lease is not renewed while cancelling: what is left of it is the grace for cleaning up.
-    pub(super) fn when_cancelling(
-        &self,
-        lease: &Lease,
-        by: &str,
-        event: TrialInput,
-        now: Timestamp,
-    ) -> Transition {
-        let cancelled = || TrialOutcome::Cancelled { by: by.to_owned() };
-        match event {
-            TrialInput::Granted { .. } => Err(TrialInputDenied::NotQueued(lease.agent().clone())),
-            TrialInput::CancelAsked { .. } => Err(TrialInputDenied::Cancelling),
-            TrialInput::Began { token } | TrialInput::Heard { token } => {
-                proven(lease, &token)?;
-                Ok((self.clone(), Vec::new()))
+    fn told_while_cancelling(&self, lease: &Lease, by: &str, what: Told, now: Timestamp) -> Next {
+        match what {
+            Told::Heard => self.unchanged(),
+            // The connection broke, and the request to stop may have gone down with it.
+            Told::Resumed => (self.clone(), vec![cancel(lease, by)]),
+            // It was through before the request arrived; what was measured stands.
+            Told::Finished { outcome: outcome @ TrialOutcome::Measured(_), .. } => {
+                self.ended(TrialEnd::Reported { outcome }, now)
             }
-            TrialInput::Resumed { token } => {
-                proven(lease, &token)?;
-                // The connection broke, and the request to stop may have gone down with it.
-                Ok((
-                    self.clone(),
-                    vec![TrialEffect::CancelOnAgent { agent: lease.agent().clone(), token }],
-                ))
-            }
-            TrialInput::Returned { token } | TrialInput::Forgotten { token } => {
-                proven(lease, &token)?;
-                Ok(self.reported(lease, cancelled(), now))
-            }
-            TrialInput::Finished { token, outcome, .. } => {
-                proven(lease, &token)?;
-                let outcome = match outcome {
-                    // It was through before the request arrived; what was measured stands.
-                    TrialOutcome::Measured(measurement) => TrialOutcome::Measured(measurement),
-                    TrialOutcome::Failed(_) | TrialOutcome::Cancelled { .. } => cancelled(),
-                };
-                Ok(self.reported(lease, outcome, now))
-            }
-            TrialInput::ClockAdvanced if lease.has_expired(now) => {
-                Ok(self.reported(lease, cancelled(), now))
-            }
-            TrialInput::ClockAdvanced => Ok((self.clone(), Vec::new())),
+            Told::Returned | Told::Forgotten | Told::Finished { .. } => self.abandoned(lease, now),
         }
     }
 
-    fn at(&self, state: TrialState) -> Self {
-        Self { state, losses: self.losses, repeats: self.repeats }
-    }
-
-    fn cancelling(&self, lease: &Lease, by: String) -> (Self, Vec<TrialEffect>) {
-        let effect = TrialEffect::CancelOnAgent {
-            agent: lease.agent().clone(),
-            token: lease.token().clone(),
-        };
-        (self.at(TrialState::Cancelling { lease: lease.clone(), by }), vec![effect])
+    fn cancelled(&self, by: String, now: Timestamp) -> Result<Next, TrialInputDenied> {
+        match &self.state {
+            TrialState::Queued => Ok(self.ended(TrialEnd::NotRun { by }, now)),
+            TrialState::Leased { lease } | TrialState::Running { lease, .. } => {
+                let effects = vec![cancel(lease, &by)];
+                Ok((self.at(TrialState::Cancelling { lease: lease.clone(), by }), effects))
+            }
+            TrialState::Cancelling { .. } => Err(TrialInputDenied::Cancelling),
+            TrialState::Ended { .. } => Err(TrialInputDenied::AlreadyEnded),
+        }
     }
 
     fn finished(
@@ -179,79 +117,58 @@ impl Trial {
         outcome: TrialOutcome,
         time_left: Duration,
         now: Timestamp,
-    ) -> (Self, Vec<TrialEffect>) {
-        // Nobody asked for it here: the agent was asked to end in the middle of the trial.
+    ) -> Next {
+        // Nobody asked for it here: the agent was asked to end in the middle of the trial, which is as good as
+        // losing the agent and sooner known.
         if let TrialOutcome::Cancelled { by } = &outcome {
-            return self.given_back(lease, by, now);
+            return self.lost(lease, format!("agent {} gave it back: {by}", lease.agent()), now);
         }
-        let Some(findings) = invalidating(&outcome) else {
-            return self.reported(lease, outcome, now);
-        };
+        let findings = invalidating(&outcome);
         // A repetition that the job's end would cut short leaves less than the figures at hand.
-        let fits = outcome.took() <= time_left;
-        if !fits || self.repeats >= MOST_REPEATS {
-            return self.reported(lease, outcome, now);
-        }
-        let again =
-            Self { state: TrialState::Queued, losses: self.losses, repeats: self.repeats + 1 };
+        let may_repeat = outcome.took() <= time_left && self.repeats < MOST_REPEATS;
+        let Some(findings) = findings.filter(|_| may_repeat) else {
+            return self.ended(TrialEnd::Reported { outcome }, now);
+        };
+        let again = Self { repeats: self.repeats + 1, ..self.at(TrialState::Queued) };
         let reason = format!("measurement invalid ({findings})");
-        let mut effects = acknowledged(lease);
-        effects.extend([TrialEffect::DiscardSteps, TrialEffect::Requeued { reason }]);
-        (again, effects)
+        (again, vec![TrialEffect::DiscardSteps, TrialEffect::Requeued { reason }])
     }
 
-    fn reported(
-        &self,
-        lease: &Lease,
-        outcome: TrialOutcome,
-        now: Timestamp,
-    ) -> (Self, Vec<TrialEffect>) {
-        let mut effects = acknowledged(lease);
-        effects.push(TrialEffect::Concluded);
-        (self.at(TrialState::Ended { end: TrialEnd::Reported { outcome }, ended_at: now }), effects)
-    }
-
-    fn lost(&self, lease: &Lease, now: Timestamp) -> (Self, Vec<TrialEffect>) {
-        self.gone(lease, format!("agent {} was lost", lease.agent()), now)
-    }
-
-    /// An agent that ends gives its trial back, which is as good as losing the agent and sooner known.
-    fn given_back(&self, lease: &Lease, by: &str, now: Timestamp) -> (Self, Vec<TrialEffect>) {
-        let reason = format!("agent {} gave it back: {by}", lease.agent());
-        let (trial, mut effects) = self.gone(lease, reason, now);
-        let (agent, token) = (lease.agent().clone(), lease.token().clone());
-        effects.insert(0, TrialEffect::AcknowledgeReport { agent, token });
-        (trial, effects)
+    /// The agent does not have it any more, or was not heard of for the length of its lease.
+    fn abandoned(&self, lease: &Lease, now: Timestamp) -> Next {
+        if let TrialState::Cancelling { by, .. } = &self.state {
+            let outcome = TrialOutcome::Cancelled { by: by.clone() };
+            return self.ended(TrialEnd::Reported { outcome }, now);
+        }
+        self.lost(lease, format!("agent {} was lost", lease.agent()), now)
     }
 
     /// Without its agent the trial is another's to measure, or at its end after too many losses.
-    fn gone(&self, lease: &Lease, reason: String, now: Timestamp) -> (Self, Vec<TrialEffect>) {
-        let agent = lease.agent().clone();
+    fn lost(&self, lease: &Lease, reason: String, now: Timestamp) -> Next {
         let losses = self.losses + 1;
-        let release = TrialEffect::ReleaseAgent { agent: agent.clone() };
+        let lost = Self { losses, ..self.at(TrialState::Queued) };
         if losses >= MOST_LOSSES {
-            let end = TrialEnd::Lost { losses, last_agent: agent };
-            let state = TrialState::Ended { end, ended_at: now };
-            return (
-                Self { state, losses, repeats: self.repeats },
-                vec![release, TrialEffect::Concluded],
-            );
+            return lost.ended(TrialEnd::Lost { losses, last_agent: lease.agent().clone() }, now);
         }
-        let effects = vec![release, TrialEffect::DiscardSteps, TrialEffect::Requeued { reason }];
-        (Self { state: TrialState::Queued, losses, repeats: self.repeats }, effects)
+        (lost, vec![TrialEffect::DiscardSteps, TrialEffect::Requeued { reason }])
+    }
+
+    fn ended(&self, end: TrialEnd, now: Timestamp) -> Next {
+        (self.at(TrialState::Ended { end, ended_at: now }), vec![TrialEffect::Concluded])
+    }
+
+    fn unchanged(&self) -> Next {
+        (self.clone(), Vec::new())
+    }
+
+    fn at(&self, state: TrialState) -> Self {
+        Self { state, losses: self.losses, repeats: self.repeats }
     }
 }
 
-fn proven(lease: &Lease, token: &LeaseToken) -> Result<(), TrialInputDenied> {
-    if lease.is_proven_by(token) { Ok(()) } else { Err(TrialInputDenied::StaleToken) }
-}
-
-fn acknowledged(lease: &Lease) -> Vec<TrialEffect> {
+fn cancel(lease: &Lease, by: &str) -> TrialEffect {
     let (agent, token) = (lease.agent().clone(), lease.token().clone());
-    vec![
-        TrialEffect::AcknowledgeReport { agent: agent.clone(), token },
-        TrialEffect::ReleaseAgent { agent },
-    ]
+    TrialEffect::CancelOnAgent { agent, token, by: by.to_owned() }
 }
 
 /// What makes an outcome invalid, for people; `None` for one that stands. That a constraint cannot be met is

@@ -8,13 +8,8 @@ use super::*;
 
 fn step(users: u32, per_minute: f64, cpu_pct: f64, p95_us: u64) -> StepResult {
     StepResult {
-        index: users,
-        purpose: Purpose::Staircase,
         users: Some(users),
-        offered: None,
         achieved: Rate::per_minute(per_minute).unwrap(),
-        started: Duration::ZERO,
-        duration: Duration::from_secs(2),
         latency: Some(Latency {
             count: 1000,
             mean_us: 1.0,
@@ -25,11 +20,8 @@ fn step(users: u32, per_minute: f64, cpu_pct: f64, p95_us: u64) -> StepResult {
             p999_us: 2 * p95_us,
             max_us: 2 * p95_us,
         }),
-        failed_calls: 0,
-        missed_calls: None,
-        accepted: None,
         utilization: Utilization { cpu_pct: Some(cpu_pct), ..Utilization::default() },
-        histogram: Vec::new(),
+        ..StepResult::unmeasured(users, Purpose::Staircase, Duration::from_secs(2))
     }
 }
 

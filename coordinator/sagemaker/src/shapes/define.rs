@@ -1,13 +1,12 @@
 //! The two macros that shapes are written with.
 
-/// Structs: required members, `..`, optional members. An absent optional member is not written.
+/// Structs: required members, and after `..` optional ones. An absent optional member is not written.
 macro_rules! shapes {
     ($case:literal; $(
         $(#[$meta:meta])*
         $name:ident {
             $($(#[$required_meta:meta])* $required:ident: $required_type:ty,)*
-            ..
-            $($(#[$optional_meta:meta])* $optional:ident: $optional_type:ty,)*
+            $(.. $($(#[$optional_meta:meta])* $optional:ident: $optional_type:ty,)+)?
         }
     )+) => { $(
         $(#[$meta])*
@@ -15,18 +14,18 @@ macro_rules! shapes {
         #[serde(rename_all = $case)]
         pub struct $name {
             $($(#[$required_meta])* pub $required: $required_type,)*
-            $(
+            $($(
                 $(#[$optional_meta])*
                 #[serde(skip_serializing_if = "Option::is_none")]
                 pub $optional: Option<$optional_type>,
-            )*
+            )+)?
         }
     )+ };
 }
 
-/// A closed set of words.
+/// Closed sets of words.
 macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+    ($($(#[$meta:meta])* $name:ident { $($variant:ident = $word:literal),+ $(,)? })+) => { $(
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name {
@@ -47,7 +46,7 @@ macro_rules! words {
                 f.pad(self.word())
             }
         }
-    };
+    )+ };
 }
 
 pub(super) use {shapes, words};

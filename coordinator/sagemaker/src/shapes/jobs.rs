@@ -1,7 +1,11 @@
 //! Recommendation jobs: create, describe, list, list steps, stop.
 
 use crate::{
-    shapes::{define::shapes, define::words, lists::SortOrder, tags::Tag},
+    shapes::{
+        define::{shapes, words},
+        lists::SortOrder,
+        tags::Tag,
+    },
     timestamp::Timestamp,
     wide_float::WideFloat,
 };
@@ -12,39 +16,29 @@ words! {
         Default = "Default",
         Advanced = "Advanced",
     }
-}
 
-words! {
     TrafficType {
         Phases = "PHASES",
         Stairs = "STAIRS",
     }
-}
 
-words! {
     /// What happens when more users bring no more invocations.
     FlatInvocations {
         Continue = "Continue",
         Stop = "Stop",
     }
-}
 
-words! {
     /// A percentile that can be a condition.
     LatencyPercentile {
         P95 = "P95",
         P99 = "P99",
     }
-}
 
-words! {
     EndpointType {
         RealTime = "RealTime",
         Serverless = "Serverless",
     }
-}
 
-words! {
     /// Where a job or a step stands.
     RecommendationJobStatus {
         Pending = "PENDING",
@@ -56,15 +50,11 @@ words! {
         Deleting = "DELETING",
         Deleted = "DELETED",
     }
-}
 
-words! {
     StepType {
         Benchmark = "BENCHMARK",
     }
-}
 
-words! {
     JobSortKey {
         Name = "Name",
         CreationTime = "CreationTime",
@@ -75,7 +65,6 @@ words! {
 shapes! {
     "PascalCase";
 
-    /// The request of `CreateInferenceRecommendationsJob`.
     CreateInferenceRecommendationsJobRequest {
         job_name: String,
         job_type: RecommendationJobType,
@@ -165,7 +154,6 @@ shapes! {
     CategoricalParameter {
         name: String,
         value: Vec<String>,
-        ..
     }
 
     /// What the server must know of the container; it wins over the model package.
@@ -202,7 +190,6 @@ shapes! {
     VpcConfig {
         security_group_ids: Vec<String>,
         subnets: Vec<String>,
-        ..
     }
 
     /// When a test ends before its traffic does.
@@ -237,19 +224,14 @@ shapes! {
         s3_output_uri: String,
     }
 
-    /// The answer to `CreateInferenceRecommendationsJob`.
     CreateInferenceRecommendationsJobResponse {
         job_arn: String,
-        ..
     }
 
-    /// The request of `DescribeInferenceRecommendationsJob`.
     DescribeInferenceRecommendationsJobRequest {
         job_name: String,
-        ..
     }
 
-    /// The answer to `DescribeInferenceRecommendationsJob`.
     DescribeInferenceRecommendationsJobResponse {
         job_name: String,
         job_type: RecommendationJobType,
@@ -316,23 +298,19 @@ shapes! {
         key: String,
         value_type: String,
         value: String,
-        ..
     }
 
     /// What an existing endpoint carries.
     EndpointPerformance {
         metrics: InferenceMetrics,
         endpoint_info: EndpointInfo,
-        ..
     }
 
     InferenceMetrics {
         max_invocations: i32,
         model_latency: i32,
-        ..
     }
 
-    /// The request of `ListInferenceRecommendationsJobs`.
     #[derive(Default)]
     ListInferenceRecommendationsJobsRequest {
         ..
@@ -350,7 +328,6 @@ shapes! {
         model_package_version_arn_equals: String,
     }
 
-    /// The answer to `ListInferenceRecommendationsJobs`.
     ListInferenceRecommendationsJobsResponse {
         inference_recommendations_jobs: Vec<JobSummary>,
         ..
@@ -374,7 +351,6 @@ shapes! {
         model_package_version_arn: String,
     }
 
-    /// The request of `ListInferenceRecommendationsJobSteps`.
     ListInferenceRecommendationsJobStepsRequest {
         job_name: String,
         ..
@@ -384,7 +360,6 @@ shapes! {
         next_token: String,
     }
 
-    /// The answer to `ListInferenceRecommendationsJobSteps`.
     #[derive(Default)]
     ListInferenceRecommendationsJobStepsResponse {
         ..
@@ -411,10 +386,8 @@ shapes! {
         invocation_start_time: Timestamp,
     }
 
-    /// The request of `StopInferenceRecommendationsJob`.
     StopInferenceRecommendationsJobRequest {
         job_name: String,
-        ..
     }
 }
 

@@ -1,6 +1,6 @@
 //! CloudWatch Logs, as far as the SageMaker SDK reads them.
 
-use crate::shapes::{define::shapes, define::words};
+use crate::shapes::define::{shapes, words};
 
 words! {
     /// What log streams are sorted by.
@@ -13,7 +13,6 @@ words! {
 shapes! {
     "camelCase";
 
-    /// The request of `GetLogEvents`.
     GetLogEventsRequest {
         log_stream_name: String,
         ..
@@ -27,7 +26,6 @@ shapes! {
         unmask: bool,
     }
 
-    /// The answer to `GetLogEvents`.
     #[derive(Default)]
     GetLogEventsResponse {
         ..
@@ -44,7 +42,6 @@ shapes! {
         ingestion_time: i64,
     }
 
-    /// The request of `DescribeLogStreams`.
     #[derive(Default)]
     DescribeLogStreamsRequest {
         ..
@@ -57,7 +54,6 @@ shapes! {
         limit: i32,
     }
 
-    /// The answer to `DescribeLogStreams`.
     #[derive(Default)]
     DescribeLogStreamsResponse {
         ..

@@ -1,6 +1,6 @@
 //! Models that were measured before.
 
-use crate::shapes::{define::shapes, define::words};
+use crate::shapes::define::{shapes, words};
 
 words! {
     FilterName {
@@ -14,7 +14,6 @@ words! {
 shapes! {
     "PascalCase";
 
-    /// The request of `ListModelMetadata`.
     #[derive(Default)]
     ListModelMetadataRequest {
         ..
@@ -32,10 +31,8 @@ shapes! {
     ModelMetadataFilter {
         name: FilterName,
         value: String,
-        ..
     }
 
-    /// The answer to `ListModelMetadata`.
     ListModelMetadataResponse {
         model_metadata_summaries: Vec<ModelMetadataSummary>,
         ..
@@ -48,6 +45,5 @@ shapes! {
         task: String,
         model: String,
         framework_version: String,
-        ..
     }
 }

@@ -6,10 +6,8 @@ use serde_json::Value;
 
 use crate::{
     shapes::{
-        define::shapes,
-        define::words,
+        define::{shapes, words},
         jobs::VpcConfig,
-        lists::{SortKey, SortOrder},
         tags::Tag,
     },
     timestamp::Timestamp,
@@ -21,9 +19,7 @@ words! {
         SingleModel = "SingleModel",
         MultiModel = "MultiModel",
     }
-}
 
-words! {
     /// Whether earlier measurements say anything.
     RecommendationStatus {
         InProgress = "IN_PROGRESS",
@@ -36,7 +32,6 @@ words! {
 shapes! {
     "PascalCase";
 
-    /// The request of `CreateModel`.
     CreateModelRequest {
         model_name: String,
         ..
@@ -85,19 +80,14 @@ shapes! {
         manifest_etag: String,
     }
 
-    /// The answer to `CreateModel`.
     CreateModelResponse {
         model_arn: String,
-        ..
     }
 
-    /// The request of `DescribeModel`.
     DescribeModelRequest {
         model_name: String,
-        ..
     }
 
-    /// The answer to `DescribeModel`.
     DescribeModelResponse {
         model_name: String,
         creation_time: Timestamp,
@@ -127,20 +117,6 @@ shapes! {
         environment: BTreeMap<String, String>,
     }
 
-    /// The request of `ListModels`.
-    #[derive(Default)]
-    ListModelsRequest {
-        ..
-        sort_by: SortKey,
-        sort_order: SortOrder,
-        next_token: String,
-        max_results: i32,
-        name_contains: String,
-        creation_time_before: Timestamp,
-        creation_time_after: Timestamp,
-    }
-
-    /// The answer to `ListModels`.
     ListModelsResponse {
         models: Vec<ModelSummary>,
         ..
@@ -151,12 +127,9 @@ shapes! {
         model_name: String,
         model_arn: String,
         creation_time: Timestamp,
-        ..
     }
 
-    /// The request of `DeleteModel`.
     DeleteModelRequest {
         model_name: String,
-        ..
     }
 }

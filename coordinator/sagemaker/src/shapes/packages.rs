@@ -6,9 +6,8 @@ use serde_json::Value;
 
 use crate::{
     shapes::{
-        define::shapes,
-        define::words,
-        lists::{SortKey, SortOrder},
+        define::{shapes, words},
+        lists::ListRequest,
         models::ModelDataSource,
         tags::Tag,
     },
@@ -23,9 +22,7 @@ words! {
         Failed = "Failed",
         Deleting = "Deleting",
     }
-}
 
-words! {
     GroupStatus {
         Pending = "Pending",
         InProgress = "InProgress",
@@ -34,26 +31,20 @@ words! {
         Deleting = "Deleting",
         DeleteFailed = "DeleteFailed",
     }
-}
 
-words! {
     ApprovalStatus {
         Approved = "Approved",
         Rejected = "Rejected",
         PendingManualApproval = "PendingManualApproval",
     }
-}
 
-words! {
     /// Packages with a version, without, or both.
     PackageType {
         Versioned = "Versioned",
         Unversioned = "Unversioned",
         Both = "Both",
     }
-}
 
-words! {
     DetailedStatus {
         NotStarted = "NotStarted",
         InProgress = "InProgress",
@@ -65,7 +56,6 @@ words! {
 shapes! {
     "PascalCase";
 
-    /// The request of `CreateModelPackageGroup`.
     CreateModelPackageGroupRequest {
         model_package_group_name: String,
         ..
@@ -74,19 +64,14 @@ shapes! {
         managed_configuration: Value,
     }
 
-    /// The answer to `CreateModelPackageGroup`.
     CreateModelPackageGroupResponse {
         model_package_group_arn: String,
-        ..
     }
 
-    /// The request of `DescribeModelPackageGroup`.
     DescribeModelPackageGroupRequest {
         model_package_group_name: String,
-        ..
     }
 
-    /// The answer to `DescribeModelPackageGroup`.
     DescribeModelPackageGroupResponse {
         model_package_group_name: String,
         model_package_group_arn: String,
@@ -107,21 +92,12 @@ shapes! {
         iam_identity: Value,
     }
 
-    /// The request of `ListModelPackageGroups`.
-    #[derive(Default)]
     ListModelPackageGroupsRequest {
+        #[serde(flatten)] list: ListRequest,
         ..
-        creation_time_after: Timestamp,
-        creation_time_before: Timestamp,
-        max_results: i32,
-        name_contains: String,
-        next_token: String,
-        sort_by: SortKey,
-        sort_order: SortOrder,
         cross_account_filter_option: String,
     }
 
-    /// The answer to `ListModelPackageGroups`.
     ListModelPackageGroupsResponse {
         model_package_group_summary_list: Vec<ModelPackageGroupSummary>,
         ..
@@ -138,29 +114,22 @@ shapes! {
         managed_configuration: Value,
     }
 
-    /// The request of `DeleteModelPackageGroup`.
     DeleteModelPackageGroupRequest {
         model_package_group_name: String,
-        ..
     }
 
-    /// The request of `CreateModelPackage`.
+    /// What stands in the request for a package and in every answer about it.
     #[derive(Default)]
-    CreateModelPackageRequest {
+    PackageDescription {
         ..
-        model_package_name: String,
-        model_package_group_name: String,
         model_package_description: String,
         model_package_registration_type: String,
         inference_specification: InferenceSpecification,
         validation_specification: Value,
         source_algorithm_specification: Value,
         certify_for_marketplace: bool,
-        tags: Vec<Tag>,
-        model_approval_status: ApprovalStatus,
         metadata_properties: Value,
         model_metrics: Value,
-        client_token: String,
         domain: String,
         task: String,
         sample_payload_url: String,
@@ -173,6 +142,17 @@ shapes! {
         model_card: Value,
         model_life_cycle: Value,
         managed_storage_type: String,
+    }
+
+    #[derive(Default)]
+    CreateModelPackageRequest {
+        #[serde(flatten)] described: PackageDescription,
+        ..
+        model_package_name: String,
+        model_package_group_name: String,
+        tags: Vec<Tag>,
+        model_approval_status: ApprovalStatus,
+        client_token: String,
     }
 
     /// How a packaged model is served.
@@ -209,69 +189,41 @@ shapes! {
     /// Names and shapes of inputs.
     ModelInput {
         data_input_config: String,
-        ..
     }
 
     /// Another way to serve a packaged model.
     AdditionalInferenceSpecificationDefinition {
         name: String,
-        containers: Vec<ModelPackageContainerDefinition>,
+        #[serde(flatten)] specification: InferenceSpecification,
         ..
         description: String,
-        supported_transform_instance_types: Vec<String>,
-        supported_realtime_inference_instance_types: Vec<String>,
-        supported_content_types: Vec<String>,
-        #[serde(rename = "SupportedResponseMIMETypes")] supported_response_mime_types: Vec<String>,
     }
 
-    /// The answer to `CreateModelPackage`.
     CreateModelPackageResponse {
         model_package_arn: String,
-        ..
     }
 
-    /// The request of `DescribeModelPackage`.
     DescribeModelPackageRequest {
         model_package_name: String,
         ..
         included_data: String,
     }
 
-    /// The answer to `DescribeModelPackage`.
     DescribeModelPackageResponse {
         model_package_name: String,
         model_package_arn: String,
         creation_time: Timestamp,
         model_package_status: PackageStatus,
         model_package_status_details: ModelPackageStatusDetails,
+        #[serde(flatten)] described: PackageDescription,
         ..
         model_package_group_name: String,
         model_package_version: i32,
-        model_package_registration_type: String,
-        model_package_description: String,
-        inference_specification: InferenceSpecification,
-        source_algorithm_specification: Value,
-        validation_specification: Value,
-        certify_for_marketplace: bool,
         model_approval_status: ApprovalStatus,
         created_by: UserContext,
-        metadata_properties: Value,
-        model_metrics: Value,
         last_modified_time: Timestamp,
         last_modified_by: UserContext,
         approval_description: String,
-        domain: String,
-        task: String,
-        sample_payload_url: String,
-        customer_metadata_properties: BTreeMap<String, String>,
-        drift_check_baselines: Value,
-        additional_inference_specifications: Vec<AdditionalInferenceSpecificationDefinition>,
-        skip_model_validation: String,
-        source_uri: String,
-        security_config: Value,
-        model_card: Value,
-        model_life_cycle: Value,
-        managed_storage_type: String,
     }
 
     ModelPackageStatusDetails {
@@ -287,23 +239,14 @@ shapes! {
         failure_reason: String,
     }
 
-    /// The request of `ListModelPackages`.
-    #[derive(Default)]
     ListModelPackagesRequest {
+        #[serde(flatten)] list: ListRequest,
         ..
-        creation_time_after: Timestamp,
-        creation_time_before: Timestamp,
-        max_results: i32,
-        name_contains: String,
         model_approval_status: ApprovalStatus,
         model_package_group_name: String,
         model_package_type: PackageType,
-        next_token: String,
-        sort_by: SortKey,
-        sort_order: SortOrder,
     }
 
-    /// The answer to `ListModelPackages`.
     ListModelPackagesResponse {
         model_package_summary_list: Vec<ModelPackageSummary>,
         ..
@@ -324,7 +267,6 @@ shapes! {
         model_package_registration_type: String,
     }
 
-    /// The request of `UpdateModelPackage`.
     UpdateModelPackageRequest {
         model_package_arn: String,
         ..
@@ -341,15 +283,11 @@ shapes! {
         client_token: String,
     }
 
-    /// The answer to `UpdateModelPackage`.
     UpdateModelPackageResponse {
         model_package_arn: String,
-        ..
     }
 
-    /// The request of `DeleteModelPackage`.
     DeleteModelPackageRequest {
         model_package_name: String,
-        ..
     }
 }

@@ -1,6 +1,6 @@
 //! The scaling recommendation.
 
-use crate::shapes::{define::shapes, define::words};
+use crate::shapes::define::{shapes, words};
 
 words! {
     /// How a metric is summed up.
@@ -16,7 +16,6 @@ words! {
 shapes! {
     "PascalCase";
 
-    /// The request of `GetScalingConfigurationRecommendation`.
     GetScalingConfigurationRecommendationRequest {
         inference_recommendations_job_name: String,
         ..
@@ -34,7 +33,6 @@ shapes! {
         max_invocations_per_minute: i32,
     }
 
-    /// The answer to `GetScalingConfigurationRecommendation`.
     #[derive(Default)]
     GetScalingConfigurationRecommendationResponse {
         ..

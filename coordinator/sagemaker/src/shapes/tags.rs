@@ -5,27 +5,22 @@ use crate::shapes::define::shapes;
 shapes! {
     "PascalCase";
 
-    /// The request of `AddTags`.
     AddTagsRequest {
         resource_arn: String,
         tags: Vec<Tag>,
-        ..
     }
 
     Tag {
         key: String,
         value: String,
-        ..
     }
 
-    /// The answer to `AddTags`.
     #[derive(Default)]
     AddTagsResponse {
         ..
         tags: Vec<Tag>,
     }
 
-    /// The request of `ListTags`.
     ListTagsRequest {
         resource_arn: String,
         ..
@@ -33,7 +28,6 @@ shapes! {
         max_results: i32,
     }
 
-    /// The answer to `ListTags`.
     #[derive(Default)]
     ListTagsResponse {
         ..
@@ -41,16 +35,12 @@ shapes! {
         next_token: String,
     }
 
-    /// The request of `DeleteTags`.
     DeleteTagsRequest {
         resource_arn: String,
         tag_keys: Vec<String>,
-        ..
     }
 
-    /// The answer to `DeleteTags`.
     #[derive(Default)]
     DeleteTagsResponse {
-        ..
     }
 }

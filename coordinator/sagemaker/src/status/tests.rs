@@ -6,6 +6,23 @@ fn now() -> Timestamp {
     "2026-11-22T14:00:00Z".parse().unwrap()
 }
 
+/// Whether a status may follow another that was shown before.
+fn may_follow(before: Status, after: Status) -> bool {
+    rank(before) < rank(after) || before as u8 == after as u8
+}
+
+/// The three ends share a rank: none follows another.
+fn rank(status: Status) -> u8 {
+    match status {
+        Status::Pending => 0,
+        Status::InProgress => 1,
+        Status::Stopping => 2,
+        Status::Completed | Status::Failed | Status::Stopped => 3,
+        Status::Deleting => 4,
+        Status::Deleted => 5,
+    }
+}
+
 #[test]
 fn every_way_through_a_job_moves_forward() {
     let asked = JobState::Stopping { why: StopReason::Asked { by: "me".to_owned() } };

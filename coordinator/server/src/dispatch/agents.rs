@@ -3,7 +3,7 @@
 //! An agent that leaves keeps its lease until it runs out; coming back in time, it goes on.
 
 use assay_measure::ids::{AgentName, TrialId};
-use assay_planning::{fleet::AgentView, trial_state::TrialInput};
+use assay_planning::{fleet::AgentView, trial_state::Told};
 use jiff::Timestamp;
 
 use super::{
@@ -18,9 +18,7 @@ use crate::{
 /// An agent that is or was connected.
 #[derive(Clone, Debug)]
 pub(super) struct KnownAgent {
-    pub(super) facts: AgentFacts,
-    pub(super) draining: bool,
-    pub(super) last_seen_at: Timestamp,
+    pub(super) record: AgentRecord,
     pub(super) session: Option<SessionId>,
     /// It declined a trial, so it gets none until then.
     pub(super) resting_until: Option<Timestamp>,
@@ -29,21 +27,12 @@ pub(super) struct KnownAgent {
 impl KnownAgent {
     /// An agent as the store remembers it: not connected.
     pub(super) fn remembered(record: AgentRecord) -> Self {
-        let AgentRecord { facts, draining, last_seen_at } = record;
-        Self { facts, draining, last_seen_at, session: None, resting_until: None }
-    }
-
-    fn record(&self) -> AgentRecord {
-        AgentRecord {
-            facts: self.facts.clone(),
-            draining: self.draining,
-            last_seen_at: self.last_seen_at,
-        }
+        Self { record, session: None, resting_until: None }
     }
 
     /// When it is lost, or has rested.
     pub(super) fn next_deadline(&self, terms: Terms) -> Option<Timestamp> {
-        let lost_at = self.session.map(|_| later(self.last_seen_at, terms.lease_term));
+        let lost_at = self.session.map(|_| later(self.record.last_seen_at, terms.lease_term));
         lost_at.into_iter().chain(self.resting_until).min()
     }
 }
@@ -59,7 +48,8 @@ impl State {
         let name = facts.name.clone();
         let known = self.agents.get(&name);
         if let Some(old) = known.and_then(|agent| agent.session) {
-            let same_host = known.is_some_and(|agent| agent.facts.fingerprint == facts.fingerprint);
+            let same_host =
+                known.is_some_and(|agent| agent.record.facts.fingerprint == facts.fingerprint);
             if !(same_host && held.as_ref().is_some_and(|held| self.holds(&name, held))) {
                 self.effects.push(Effect::Disconnect(session));
                 return Err(AttachDenied::NameConnected(name));
@@ -67,15 +57,10 @@ impl State {
             // It proves to be the same agent, so its old connection is half-dead.
             self.effects.push(Effect::Disconnect(old));
         }
-        let draining = known.is_some_and(|agent| agent.draining);
-        let agent = KnownAgent {
-            facts,
-            draining,
-            last_seen_at: now,
-            session: Some(session),
-            resting_until: None,
-        };
-        self.store(Change::AgentChanged(Box::new(agent.record())));
+        let draining = known.is_some_and(|agent| agent.record.draining);
+        let record = AgentRecord { facts, draining, last_seen_at: now };
+        self.store(Change::AgentChanged(Box::new(record.clone())));
+        let agent = KnownAgent { session: Some(session), ..KnownAgent::remembered(record) };
         self.agents.insert(name.clone(), agent);
         self.fleet_grew = true;
         self.welcome(session, &name, held, draining, now);
@@ -108,12 +93,7 @@ impl State {
     }
 
     fn resume_trial(&mut self, name: &AgentName, held: &Held, now: Timestamp) -> bool {
-        let resumed = TrialInput::Resumed { token: held.token.clone() };
-        if !self.holds(name, held) || self.move_trial(&held.trial, resumed, now).is_err() {
-            return false;
-        }
-        self.claim_trial(&held.trial);
-        true
+        self.holds(name, held) && self.claim_trial(held, Told::Resumed, now)
     }
 
     pub(super) fn detach_agent(&mut self, session: SessionId, now: Timestamp) {
@@ -123,14 +103,15 @@ impl State {
             return;
         };
         agent.session = None;
-        agent.last_seen_at = now;
-        let record = agent.record();
+        agent.record.last_seen_at = now;
+        let record = agent.record.clone();
         self.store(Change::AgentChanged(Box::new(record)));
     }
 
     pub(super) fn drop_silent_agents(&mut self, now: Timestamp) {
         let terms = self.terms;
-        let is_lost = |agent: &&KnownAgent| later(agent.last_seen_at, terms.lease_term) <= now;
+        let is_lost =
+            |agent: &&KnownAgent| later(agent.record.last_seen_at, terms.lease_term) <= now;
         let lost: Vec<SessionId> =
             self.agents.values().filter(is_lost).filter_map(|agent| agent.session).collect();
         for session in lost {
@@ -147,8 +128,8 @@ impl State {
         draining: bool,
     ) -> Result<AgentStatus, Refused> {
         let agent = self.agents.get_mut(name).ok_or_else(|| Refused::NoSuchAgent(name.clone()))?;
-        agent.draining = draining;
-        let (record, session) = (agent.record(), agent.session);
+        agent.record.draining = draining;
+        let (record, session) = (agent.record.clone(), agent.session);
         self.store(Change::AgentChanged(Box::new(record)));
         if let Some(session) = session {
             self.tell(session, AgentCommand::Drain(draining));
@@ -172,29 +153,26 @@ impl State {
     }
 
     pub(super) fn status_of(&self, agent: &KnownAgent) -> AgentStatus {
-        AgentStatus {
-            facts: agent.facts.clone(),
-            connected: agent.session.is_some(),
-            draining: agent.draining,
-            running: self.trial_held_by(&agent.facts.name),
-            last_seen_at: agent.last_seen_at,
-        }
+        let AgentRecord { facts, draining, last_seen_at } = agent.record.clone();
+        let (connected, running) = (agent.session.is_some(), self.trial_held_by(&facts.name));
+        AgentStatus { facts, connected, draining, running, last_seen_at }
     }
 
     /// Agents as the planner sees them. One that left but may still be measuring is there, busy, so
     /// that nobody else measures on its host.
     pub(super) fn fleet(&self) -> Vec<AgentView> {
         let view = |agent: &KnownAgent| {
-            let holds_trial = self.trial_held_by(&agent.facts.name).is_some();
+            let AgentRecord { facts, draining, .. } = &agent.record;
+            let holds_trial = self.trial_held_by(&facts.name).is_some();
             (agent.session.is_some() || holds_trial).then(|| AgentView {
-                name: agent.facts.name.clone(),
-                instance_type: agent.facts.instance_type.clone(),
-                fingerprint: agent.facts.fingerprint.clone(),
-                host: agent.facts.host.clone(),
+                name: facts.name.clone(),
+                instance_type: facts.instance_type.clone(),
+                fingerprint: facts.fingerprint.clone(),
+                host: facts.host.clone(),
                 busy: holds_trial || agent.resting_until.is_some() || agent.session.is_none(),
-                draining: agent.draining,
-                may_emulate: agent.facts.emulates,
-                endpoints: agent.facts.endpoints.clone(),
+                draining: *draining,
+                may_emulate: facts.emulates,
+                endpoints: facts.endpoints.clone(),
             })
         };
         self.agents.values().filter_map(view).collect()

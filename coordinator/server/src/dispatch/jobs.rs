@@ -14,7 +14,7 @@ use assay_planning::{
     catalogue::Catalogue,
     fleet::AgentView,
     job_report::{self, JobFacts, Overrides, TrialFacts},
-    job_state::{JobEffect, JobInput, JobInputDenied, JobState, StopReason, claim_name},
+    job_state::{JobInput, JobInputDenied, JobState, StopReason, claim_name},
     out_of_time,
     planner::{self, Plan, PlanError},
     trial_state::{TrialEnd, TrialInput},
@@ -48,6 +48,13 @@ pub(super) struct ActiveJob {
 }
 
 impl ActiveJob {
+    /// A job of which nothing has happened yet but what its record says.
+    pub(super) fn of(record: JobRecord) -> Self {
+        let JobRecord { number: _, spec, created_at, state, reason, planned } = record;
+        let (trials, last_sequence, unserved_since) = (Vec::new(), 0, None);
+        Self { spec, created_at, state, reason, planned, trials, last_sequence, unserved_since }
+    }
+
     pub(super) fn takes_trials(&self) -> bool {
         match self.state {
             JobState::Pending | JobState::Running { .. } => true,
@@ -155,28 +162,18 @@ impl State {
             Ok(_) | Err(PlanError::NoAgents) => {}
             Err(error) => return Err(error.into()),
         }
-        let name = spec.name.clone();
         let record = JobRecord {
             number: self.next_number,
-            spec: spec.clone(),
+            spec,
             created_at: now,
             state: JobState::Pending,
             reason: String::new(),
             planned: None,
         };
         self.next_number += 1;
-        self.taken.insert(name.clone());
-        self.store(Change::JobCreated(Box::new(record)));
-        self.jobs.push(ActiveJob {
-            spec,
-            created_at: now,
-            state: JobState::Pending,
-            reason: String::new(),
-            planned: None,
-            trials: Vec::new(),
-            last_sequence: 0,
-            unserved_since: None,
-        });
+        self.taken.insert(record.spec.name.clone());
+        self.store(Change::JobCreated(Box::new(record.clone())));
+        self.jobs.push(ActiveJob::of(record));
         let index = self.jobs.len() - 1;
         self.happen(
             index,
@@ -347,13 +344,14 @@ impl State {
         now: Timestamp,
     ) -> Result<(), JobInputDenied> {
         let job = &mut self.jobs[index];
-        let (state, effects) = job.state.apply(change, now)?;
+        let state = job.state.apply(change, now)?;
         if state == job.state {
             return Ok(());
         }
         job.reason = reason_of(&state);
+        let (status, before) = (state.status(), job.state.status());
         job.state = state;
-        let recommended = if job.state.status().is_final() { job.recommended() } else { None };
+        let recommended = if status.is_final() { job.recommended() } else { None };
         let moved = Change::JobMoved {
             job: job.spec.name.clone(),
             state: job.state.clone(),
@@ -361,26 +359,23 @@ impl State {
             recommended,
         };
         self.store(moved);
-        for effect in effects {
-            match effect {
-                JobEffect::AnnounceStatus(status) => {
-                    let reason = self.jobs[index].reason.clone();
-                    self.happen(index, Happening::StatusChanged { status, reason }, now);
-                }
-                JobEffect::CancelOpenTrials { by } => self.cancel_open_trials(index, &by, now),
-                // The report is built from the store whenever it is asked for.
-                JobEffect::Conclude => {}
-            }
+        if status != before {
+            let reason = self.jobs[index].reason.clone();
+            self.happen(index, Happening::StatusChanged { status, reason }, now);
+            self.cancel_open_trials(index, now);
         }
         Ok(())
     }
 
-    fn cancel_open_trials(&mut self, index: usize, by: &str, now: Timestamp) {
-        let open = self.jobs[index].trials.iter().filter(|active| active.trial.end().is_none());
-        let open: Vec<_> = open.map(|active| active.id.clone()).collect();
+    /// Cancels what has not ended of a job that is being stopped.
+    fn cancel_open_trials(&mut self, index: usize, now: Timestamp) {
+        let job = &self.jobs[index];
+        let JobState::Stopping { why } = &job.state else { return };
+        let by = why.in_whose_name().to_owned();
+        let open: Vec<_> = job.open_trials().map(|active| active.id.clone()).collect();
         for id in open {
             // A refusal means that it is being cancelled already.
-            drop(self.move_trial(&id, TrialInput::CancelAsked { by: by.to_owned() }, now));
+            drop(self.move_trial(&id, TrialInput::CancelAsked { by: by.clone() }, now));
         }
     }
 

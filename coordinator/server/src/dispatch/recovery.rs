@@ -3,7 +3,7 @@
 //! Trials that were running stay leased, for one full term from now: agents need time to come back.
 //! Those that do go on; the others' trials return to the queue when the term is over.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use assay_planning::{
     price_file::PriceTable,
@@ -46,7 +46,7 @@ impl State {
             taken,
             ended: recovered.ended,
             next_number: recovered.next_number,
-            agents: agents.map(|agent| (agent.facts.name.clone(), agent)).collect(),
+            agents: agents.map(|agent| (agent.record.facts.name.clone(), agent)).collect(),
             prices: Arc::new(Prices::with_operator_table(price_table.clone())),
             price_table,
             fleet_grew: false,
@@ -58,23 +58,12 @@ impl State {
 fn active_job(recovered: RecoveredJob, terms: Terms, now: Timestamp) -> ActiveJob {
     let RecoveredJob { record, trials, last_sequence } = recovered;
     let trials = trials.into_iter().map(|(trial, steps)| ActiveTrial {
-        id: trial.id,
         trial: renewed(trial.trial, terms, now),
         run: trial.run,
         steps: steps.into_iter().map(|step| (step.index, step)).collect(),
-        unclaimed_until: None,
-        declined: BTreeMap::new(),
+        ..ActiveTrial::queued(trial.id)
     });
-    ActiveJob {
-        spec: record.spec,
-        created_at: record.created_at,
-        state: record.state,
-        reason: record.reason,
-        planned: record.planned,
-        trials: trials.collect(),
-        last_sequence,
-        unserved_since: None,
-    }
+    ActiveJob { trials: trials.collect(), last_sequence, ..ActiveJob::of(record) }
 }
 
 fn renewed(trial: Trial, terms: Terms, now: Timestamp) -> Trial {

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     agent_link::{AgentCommand, AgentFacts, AgentReport, Held, ReportKind},
     clock::Clock,
-    store::{Recovered, Store, sqlite::SqliteStore},
+    store::{Recovered, Store},
     tests::support::{host, invalid, job_spec, measured, step},
 };
 
@@ -97,7 +97,7 @@ struct SimulatedAgent {
 struct World {
     runtime: Runtime,
     _scratch: TempDir,
-    store: SqliteStore,
+    store: Store,
     state: State,
     now: Timestamp,
     agents: [SimulatedAgent; AGENTS],
@@ -123,7 +123,7 @@ impl World {
     fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let scratch = tempfile::tempdir().unwrap();
-        let store = runtime.block_on(SqliteStore::open(&scratch.path().join("assay.db"))).unwrap();
+        let store = runtime.block_on(Store::open(&scratch.path().join("assay.db"))).unwrap();
         let now = Timestamp::from_second(1_790_000_000).unwrap();
         let tokens = Arc::new(AtomicU64::new(1));
         let state = state_of(Recovered::default(), &tokens, now);
@@ -350,8 +350,8 @@ impl World {
         for active in self.state.jobs.iter().flat_map(|job| &job.trials) {
             if let Some(lease) = active.trial.lease() {
                 let agent = &self.state.agents[lease.agent()];
-                let free = hosts.insert(agent.facts.fingerprint.clone());
-                assert!(free, "two trials on {}", agent.facts.fingerprint);
+                let free = hosts.insert(agent.record.facts.fingerprint.clone());
+                assert!(free, "two trials on {}", agent.record.facts.fingerprint);
             }
         }
     }

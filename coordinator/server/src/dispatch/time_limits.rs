@@ -56,7 +56,7 @@ impl ActiveJob {
 
     /// What is left of its time for each trial that has not ended.
     pub(super) fn time_left_per_trial(&self, now: Timestamp) -> Duration {
-        let open = self.trials.iter().filter(|active| active.trial.end().is_none()).count();
+        let open = self.open_trials().count();
         let open = u32::try_from(open).unwrap_or(u32::MAX).max(1);
         self.time_to_begin(now) / open
     }

@@ -14,7 +14,7 @@ use assay_planning::{
     dispatch::{WaitingTrial, assign},
     job_state::JobInput,
     planner::EndedTrial,
-    trial_state::{Trial, TrialEffect, TrialEnd, TrialInput, TrialInputDenied, TrialState},
+    trial_state::{Told, Trial, TrialEffect, TrialEnd, TrialInput, TrialInputDenied, TrialState},
 };
 use jiff::Timestamp;
 
@@ -75,10 +75,16 @@ impl ActiveTrial {
     fn end_of_lease(&self, now: Timestamp) -> TrialInput {
         match self.trial.lease() {
             Some(lease) if !lease.has_expired(now) => {
-                TrialInput::Forgotten { token: lease.token().clone() }
+                TrialInput::Told { token: lease.token().clone(), what: Told::Forgotten }
             }
             Some(_) | None => TrialInput::ClockAdvanced,
         }
+    }
+}
+
+impl Held {
+    fn says(&self, what: Told) -> TrialInput {
+        TrialInput::Told { token: self.token.clone(), what }
     }
 }
 
@@ -86,6 +92,11 @@ impl State {
     pub(super) fn trial(&self, id: &TrialId) -> Option<&ActiveTrial> {
         let (job, trial) = self.find_trial(id)?;
         Some(&self.jobs[job].trials[trial])
+    }
+
+    fn trial_mut(&mut self, id: &TrialId) -> Option<&mut ActiveTrial> {
+        let (job, trial) = self.find_trial(id)?;
+        Some(&mut self.jobs[job].trials[trial])
     }
 
     fn find_trial(&self, id: &TrialId) -> Option<(usize, usize)> {
@@ -96,12 +107,12 @@ impl State {
     }
 
     pub(super) fn take_report(&mut self, session: SessionId, report: AgentReport, now: Timestamp) {
-        let Some(name) = self.agent_of(session).map(|agent| agent.facts.name.clone()) else {
+        let Some(name) = self.agent_of(session).map(|agent| agent.record.facts.name.clone()) else {
             // Its connection is ending; what counts is sent again over the next one.
             return;
         };
         if let Some(agent) = self.agents.get_mut(&name) {
-            agent.last_seen_at = now;
+            agent.record.last_seen_at = now;
         }
         match report {
             AgentReport::Heartbeat(held) => self.take_heartbeat(session, &name, held, now),
@@ -153,29 +164,16 @@ impl State {
     /// A sign of life of a trial: renews the lease, and begins the trial if it is the first. False
     /// when the token does not prove the lease.
     fn hear_of(&mut self, held: &Held, now: Timestamp) -> bool {
-        let Some((job, trial)) = self.find_trial(&held.trial) else {
-            return false;
-        };
-        let token = held.token.clone();
-        let event = match self.jobs[job].trials[trial].trial.state {
-            TrialState::Leased { .. } => TrialInput::Began { token },
-            TrialState::Queued
-            | TrialState::Running { .. }
-            | TrialState::Cancelling { .. }
-            | TrialState::Ended { .. } => TrialInput::Heard { token },
-        };
-        if self.move_trial(&held.trial, event, now).is_err() {
-            return false;
-        }
-        self.claim_trial(&held.trial);
-        true
+        self.claim_trial(held, Told::Heard, now)
     }
 
-    /// The agent that should have the trial says that it does.
-    pub(super) fn claim_trial(&mut self, id: &TrialId) {
-        if let Some((job, trial)) = self.find_trial(id) {
-            self.jobs[job].trials[trial].unclaimed_until = None;
+    /// The agent that should have the trial says that it does. False when the token does not prove the lease.
+    pub(super) fn claim_trial(&mut self, held: &Held, what: Told, now: Timestamp) -> bool {
+        let claimed = self.move_trial(&held.trial, held.says(what), now).is_ok();
+        if let Some(active) = self.trial_mut(&held.trial).filter(|_| claimed) {
+            active.unclaimed_until = None;
         }
+        claimed
     }
 
     fn take_progress(&mut self, held: &Held, progress: Progress, now: Timestamp) {
@@ -230,7 +228,7 @@ impl State {
         // A trial that failed at once was never heard of before.
         self.hear_of(&held, now);
         let time_left = self.time_left_for(&held.trial, now);
-        let finished = TrialInput::Finished { token: held.token.clone(), outcome, time_left };
+        let finished = held.says(Told::Finished { outcome, time_left });
         let Err(denied) = self.move_trial(&held.trial, finished, now) else {
             return self.acknowledge(session, held, ReportKind::Outcome, false);
         };
@@ -244,24 +242,19 @@ impl State {
 
     /// What is left of the job's time, shared by the trials that have not ended.
     fn time_left_for(&self, trial: &TrialId, now: Timestamp) -> Duration {
-        let job = trial.job();
-        let Some(active) = self.jobs.iter().find(|active| active.spec.name == job) else {
-            return Duration::ZERO;
-        };
-        active.time_left_per_trial(now)
+        let job = self.find_trial(trial).map(|(job, _)| &self.jobs[job]);
+        job.map_or(Duration::ZERO, |job| job.time_left_per_trial(now))
     }
 
     fn take_decline(&mut self, name: &AgentName, held: &Held, reason: &str, now: Timestamp) {
         tracing::info!(trial = %held.trial, agent = %name, reason, "an agent declined a trial");
         self.let_rest(name, now);
-        let returned = TrialInput::Returned { token: held.token.clone() };
-        if let Err(denied) = self.move_trial(&held.trial, returned, now) {
+        if let Err(denied) = self.move_trial(&held.trial, held.says(Told::Returned), now) {
             tracing::debug!(trial = %held.trial, %denied, "a trial was declined that is not the agent's");
             return;
         }
-        if let Some((job, trial)) = self.find_trial(&held.trial) {
-            let said = printable::line(reason);
-            self.jobs[job].trials[trial].declined.insert(name.clone(), said);
+        if let Some(active) = self.trial_mut(&held.trial) {
+            active.declined.insert(name.clone(), printable::line(reason));
         }
     }
 
@@ -376,14 +369,7 @@ impl State {
                     self.tell_agent(&agent, AgentCommand::StartTrial(token, Box::new(spec)));
                 }
             }
-            TrialEffect::CancelOnAgent { agent, token } => {
-                let by = match &active.trial.state {
-                    TrialState::Cancelling { by, .. } => by.clone(),
-                    TrialState::Queued
-                    | TrialState::Leased { .. }
-                    | TrialState::Running { .. }
-                    | TrialState::Ended { .. } => String::new(),
-                };
+            TrialEffect::CancelOnAgent { agent, token, by } => {
                 self.tell_agent(&agent, AgentCommand::CancelTrial(Held { trial: id, token }, by));
             }
             TrialEffect::DiscardSteps => {
@@ -395,8 +381,6 @@ impl State {
                 self.happen(job, Happening::TrialReturned { trial: id, reason }, now);
             }
             TrialEffect::Concluded => self.conclude_trial((job, trial), now),
-            // The agent is free once no trial names it; reports are acknowledged where they arrive.
-            TrialEffect::ReleaseAgent { .. } | TrialEffect::AcknowledgeReport { .. } => {}
         }
     }
 

@@ -22,7 +22,7 @@ impl ActiveJob {
         self.unserved_since.filter(|_| waits).map(|since| later(since, self.spec.max_duration))
     }
 
-    fn open_trials(&self) -> impl Iterator<Item = &ActiveTrial> {
+    pub(super) fn open_trials(&self) -> impl Iterator<Item = &ActiveTrial> {
         self.trials.iter().filter(|active| active.trial.end().is_none())
     }
 

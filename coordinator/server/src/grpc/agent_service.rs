@@ -3,13 +3,16 @@
 use std::{io::SeekFrom, pin::Pin, time::Duration};
 
 use assay_measure::ids::Sha256;
-use assay_proto::v1::{self, agent_service_server::AgentService};
+use assay_proto::{
+    refusal,
+    v1::{self, agent_service_server::AgentService},
+};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::{io::AsyncSeekExt, time::timeout};
 use tokio_util::io::ReaderStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{Shared, agent_wire};
+use super::{Shared, agent_wire, status::id};
 use crate::{
     artifacts::ArtifactError,
     dispatch::{AgentSession, Stopping},
@@ -18,20 +21,10 @@ use crate::{
 const REGISTER_WITHIN: Duration = Duration::from_secs(10);
 const CHUNK_BYTES: usize = 256 * 1024;
 
-pub(super) struct Agents {
-    shared: Shared,
-}
-
 type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-impl Agents {
-    pub(super) fn new(shared: Shared) -> Self {
-        Self { shared }
-    }
-}
-
 #[tonic::async_trait]
-impl AgentService for Agents {
+impl AgentService for Shared {
     type AttachStream = Messages<v1::CoordinatorMessage>;
     type FetchArtifactStream = Messages<v1::ArtifactChunk>;
 
@@ -40,10 +33,10 @@ impl AgentService for Agents {
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
         let mut reports = request.into_inner();
-        let first = timeout(REGISTER_WITHIN, reports.message())
-            .await
-            .map_err(|_| Status::failed_precondition("the agent did not register in time"))??;
-        let session = self.shared.dispatch.attach(agent_wire::registration(first)?).await??;
+        let first = timeout(REGISTER_WITHIN, reports.message()).await.map_err(|_| {
+            refusal(Code::FailedPrecondition, "the agent did not register in time")
+        })??;
+        let session = self.dispatch.attach(agent_wire::registration(first)?).await??;
         let conversation = stream::unfold(Some((session, reports)), async |open| {
             let (mut session, mut reports) = open?;
             match next_command(&mut session, &mut reports).await {
@@ -60,16 +53,14 @@ impl AgentService for Agents {
         request: Request<v1::FetchArtifactRequest>,
     ) -> Result<Response<Self::FetchArtifactStream>, Status> {
         let v1::FetchArtifactRequest { sha256, offset_bytes } = request.into_inner();
-        let sha256: Sha256 = sha256.parse().map_err(|error: assay_measure::ids::BadId| {
-            Status::invalid_argument(error.to_string())
-        })?;
-        let file = self.shared.artifacts.read(&sha256).await.map_err(ArtifactError::from)?;
-        let mut file =
-            file.ok_or_else(|| Status::not_found(format!("there is no file sha256:{sha256}")))?;
+        let sha256: Sha256 = id(&sha256)?;
+        let file = self.artifacts.read(&sha256).await.map_err(ArtifactError::from)?;
+        let mut file = file
+            .ok_or_else(|| refusal(Code::NotFound, format!("there is no file sha256:{sha256}")))?;
         let size = file.metadata().await.map_err(ArtifactError::from)?.len();
         if offset_bytes > size {
             let message = format!("offset_bytes is {offset_bytes}, the file has {size} bytes");
-            return Err(Status::out_of_range(message));
+            return Err(refusal(Code::OutOfRange, message));
         }
         file.seek(SeekFrom::Start(offset_bytes)).await.map_err(ArtifactError::from)?;
         let chunks = ReaderStream::with_capacity(file, CHUNK_BYTES).map(|chunk| match chunk {
@@ -97,7 +88,7 @@ async fn next_command(
             command = session.next_command() => {
                 return match command {
                     Some(command) => Turn::Say(Box::new(agent_wire::command(command))),
-                    None => Turn::HangUp(Status::unavailable("the coordinator ended the connection")),
+                    None => Turn::HangUp(refusal(Code::Unavailable, "the coordinator ended the connection")),
                 };
             }
             message = reports.message() => match message {
@@ -115,7 +106,7 @@ async fn next_command(
                     tracing::debug!(%error, "an agent's connection broke");
                     // An agent that is still there learns why: what is refused for good, such as a
                     // message that is too large, is not to be sent again.
-                    return Turn::HangUp(Status::new(error.code(), error.message()));
+                    return Turn::HangUp(refusal(error.code(), error.message()));
                 }
             },
         }

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use assay_measure::{
     bounded_text,
-    ids::{BadId, EndpointName, InstanceTypeName},
+    ids::EndpointName,
     outcome::{Failure, FailureKind, LONGEST_MESSAGE, TrialOutcome},
     units::as_micros,
 };
-use assay_proto::{PROTOCOL_VERSION, agent::Malformed, v1};
+use assay_proto::{PROTOCOL_VERSION, agent::Malformed, refusal, v1};
 use tonic::{Code, Status};
 
-use super::status::refuse;
+use super::status::{id, refuse};
 use crate::{
     agent_link::{AgentCommand, AgentFacts, AgentReport, Held, ReportKind},
     dispatch::Registration,
@@ -24,7 +24,8 @@ const MOST_ENDPOINTS: usize = 32;
 pub(super) fn registration(first: Option<v1::AgentMessage>) -> Result<Registration, Status> {
     use v1::agent_message::Message;
     let Some(Message::Register(register)) = first.and_then(|first| first.message) else {
-        return Err(Status::failed_precondition(
+        return Err(refusal(
+            Code::FailedPrecondition,
             "the first message of an agent must be its registration",
         ));
     };
@@ -39,14 +40,15 @@ pub(super) fn registration(first: Option<v1::AgentMessage>) -> Result<Registrati
         ));
     }
     let held = register.running.map(held).transpose()?;
-    let host =
-        register.host.ok_or_else(|| Status::invalid_argument("the registration names no host"))?;
+    let host = register
+        .host
+        .ok_or_else(|| refusal(Code::InvalidArgument, "the registration names no host"))?;
     let facts = AgentFacts {
-        name: register.name.parse().map_err(bad_id)?,
+        name: id(&register.name)?,
         version: register.agent_version,
-        instance_type: register.instance_type.parse::<InstanceTypeName>().map_err(bad_id)?,
+        instance_type: id(&register.instance_type)?,
         instance_type_source: register.instance_type_source,
-        fingerprint: register.host_fingerprint.parse().map_err(bad_id)?,
+        fingerprint: id(&register.host_fingerprint)?,
         host: host.try_into()?,
         labels: register.labels.into_iter().collect(),
         emulates: register.emulates,
@@ -58,12 +60,15 @@ pub(super) fn registration(first: Option<v1::AgentMessage>) -> Result<Registrati
 /// Names only: an agent is never told an address, and tells none.
 fn endpoints(names: &[String]) -> Result<BTreeSet<EndpointName>, Status> {
     if names.len() > MOST_ENDPOINTS {
-        return Err(Status::invalid_argument(format!(
-            "the agent offers {} endpoints; at most {MOST_ENDPOINTS} are taken",
-            names.len()
-        )));
+        return Err(refusal(
+            Code::InvalidArgument,
+            format!(
+                "the agent offers {} endpoints; at most {MOST_ENDPOINTS} are taken",
+                names.len()
+            ),
+        ));
     }
-    names.iter().map(|name| name.parse().map_err(bad_id)).collect()
+    names.iter().map(|name| id(name)).collect()
 }
 
 /// What an agent reports; `None` for what is of no use and does no harm. A message that nobody can
@@ -74,23 +79,25 @@ pub(super) fn report(message: v1::AgentMessage) -> Result<Option<AgentReport>, S
         return Ok(None);
     };
     match message {
-        Message::Register(_) => Err(Status::failed_precondition("the agent is registered already")),
+        Message::Register(_) => {
+            Err(refusal(Code::FailedPrecondition, "the agent is registered already"))
+        }
         Message::Heartbeat(heartbeat) => {
             Ok(Some(AgentReport::Heartbeat(heartbeat.running.map(held).transpose()?)))
         }
         Message::TrialProgress(progress) => {
-            let held = held_by(progress.trial_id, progress.lease_token)?;
+            let held = held_by(&progress.trial_id, &progress.lease_token)?;
             // Progress is for people; a wrong one is not worth a trial.
             let progress = progress.progress.and_then(|progress| progress.try_into().ok());
             Ok(progress.map(|progress| AgentReport::Progressed(held, progress)))
         }
         Message::StepFinished(step) => step_finished(step).map(Some),
         Message::TrialFinished(finished) => {
-            let held = held_by(finished.trial_id, finished.lease_token)?;
+            let held = held_by(&finished.trial_id, &finished.lease_token)?;
             Ok(Some(AgentReport::TrialFinished(held, Box::new(outcome(finished.outcome)))))
         }
         Message::TrialDeclined(declined) => {
-            let held = held_by(declined.trial_id, declined.lease_token)?;
+            let held = held_by(&declined.trial_id, &declined.lease_token)?;
             let reason = bounded_text::beginning(declined.reason, LONGEST_MESSAGE);
             Ok(Some(AgentReport::TrialDeclined(held, reason)))
         }
@@ -98,10 +105,10 @@ pub(super) fn report(message: v1::AgentMessage) -> Result<Option<AgentReport>, S
 }
 
 fn step_finished(message: v1::StepFinished) -> Result<AgentReport, Status> {
-    let held = held_by(message.trial_id, message.lease_token)?;
+    let held = held_by(&message.trial_id, &message.lease_token)?;
     let step = message
         .step
-        .ok_or_else(|| Status::invalid_argument("a report of a step without the step"))?;
+        .ok_or_else(|| refusal(Code::InvalidArgument, "a report of a step without the step"))?;
     let index = step.index;
     match step.try_into() {
         Ok(step) => Ok(AgentReport::StepFinished(held, Box::new(step))),
@@ -131,15 +138,11 @@ fn outcome(wire: Option<v1::TrialOutcome>) -> TrialOutcome {
 }
 
 fn held(wire: v1::HeldTrial) -> Result<Held, Status> {
-    held_by(wire.trial_id, wire.lease_token)
+    held_by(&wire.trial_id, &wire.lease_token)
 }
 
-fn held_by(trial: String, token: String) -> Result<Held, Status> {
-    Ok(Held { trial: trial.try_into().map_err(bad_id)?, token: token.try_into().map_err(bad_id)? })
-}
-
-fn bad_id(error: BadId) -> Status {
-    Status::invalid_argument(error.to_string())
+fn held_by(trial: &str, token: &str) -> Result<Held, Status> {
+    Ok(Held { trial: id(trial)?, token: id(token)? })
 }
 
 /// What an agent is told.

@@ -1,29 +1,18 @@
 //! `FleetService`: who is there, and who gets nothing new.
 
-use assay_measure::ids::{AgentName, BadId};
 use assay_proto::v1::{self, fleet_service_server::FleetService};
 use tonic::{Request, Response, Status};
 
-use super::{Shared, fleet_wire};
+use super::{Shared, fleet_wire, status::id};
 use crate::dispatch::Event;
 
-pub(super) struct Fleet {
-    shared: Shared,
-}
-
-impl Fleet {
-    pub(super) fn new(shared: Shared) -> Self {
-        Self { shared }
-    }
-}
-
 #[tonic::async_trait]
-impl FleetService for Fleet {
+impl FleetService for Shared {
     async fn list_agents(
         &self,
         _: Request<v1::ListAgentsRequest>,
     ) -> Result<Response<v1::ListAgentsResponse>, Status> {
-        let agents = self.shared.dispatch.ask(|answer| Event::ListAgents { answer }).await?;
+        let agents = self.dispatch.ask(|answer| Event::ListAgents { answer }).await?;
         let agents = agents.into_iter().map(fleet_wire::agent).collect();
         Ok(Response::new(v1::ListAgentsResponse { agents }))
     }
@@ -33,9 +22,9 @@ impl FleetService for Fleet {
         request: Request<v1::DrainAgentRequest>,
     ) -> Result<Response<v1::DrainAgentResponse>, Status> {
         let v1::DrainAgentRequest { name, draining } = request.into_inner();
-        let name = agent_name(&name)?;
+        let name = id(&name)?;
         let drain = |answer| Event::DrainAgent { name, draining, answer };
-        let agent = self.shared.dispatch.ask(drain).await??;
+        let agent = self.dispatch.ask(drain).await??;
         Ok(Response::new(v1::DrainAgentResponse { agent: Some(fleet_wire::agent(agent)) }))
     }
 
@@ -43,12 +32,8 @@ impl FleetService for Fleet {
         &self,
         request: Request<v1::ForgetAgentRequest>,
     ) -> Result<Response<v1::ForgetAgentResponse>, Status> {
-        let name = agent_name(&request.into_inner().name)?;
-        self.shared.dispatch.ask(|answer| Event::ForgetAgent { name, answer }).await??;
+        let name = id(&request.into_inner().name)?;
+        self.dispatch.ask(|answer| Event::ForgetAgent { name, answer }).await??;
         Ok(Response::new(v1::ForgetAgentResponse {}))
     }
-}
-
-fn agent_name(text: &str) -> Result<AgentName, Status> {
-    text.parse().map_err(|error: BadId| Status::invalid_argument(error.to_string()))
 }

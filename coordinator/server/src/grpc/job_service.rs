@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use assay_measure::{
-    ids::{BadId, JobName},
+    ids::JobName,
     job::{JobSpec, JobStatus},
     load_profile::LoadProfile,
     payload_file,
@@ -11,12 +11,19 @@ use assay_measure::{
     units::as_micros,
 };
 use assay_planning::job_report::{self, Overrides};
-use assay_proto::v1::{self, job_service_server::JobService, upload_artifact_request::Part};
+use assay_proto::{
+    refusal,
+    v1::{self, job_service_server::JobService, upload_artifact_request::Part},
+};
 use futures_util::{Stream, stream};
 use tokio::task::spawn_blocking;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use super::{Shared, job_wire, status::refuse, watch::Watch};
+use super::{
+    Shared, job_wire,
+    status::{id, refuse},
+    watch::Watch,
+};
 use crate::{
     archives,
     dispatch::{Event, Refused},
@@ -27,17 +34,9 @@ use crate::{
 const DEFAULT_PAGE: u32 = 100;
 const LARGEST_PAGE: u32 = 1000;
 
-pub(super) struct Jobs {
-    shared: Shared,
-}
-
-impl Jobs {
-    pub(super) fn new(shared: Shared) -> Self {
-        Self { shared }
-    }
-
+impl Shared {
     async fn summary(&self, name: &JobName) -> Result<JobSummary, Status> {
-        let job = self.shared.store.job(name).await?;
+        let job = self.store.job(name).await?;
         Ok(job.ok_or_else(|| Refused::NoSuchJob(name.clone()))?)
     }
 
@@ -50,7 +49,7 @@ impl Jobs {
                 "upload the whole file",
             ));
         }
-        match self.shared.artifacts.size_of(&artifact.sha256) {
+        match self.artifacts.size_of(&artifact.sha256) {
             None => Err(refuse(
                 Code::NotFound,
                 format_args!(
@@ -59,12 +58,15 @@ impl Jobs {
                 ),
                 "upload it first",
             )),
-            Some(size) if size != artifact.size_bytes => Err(Status::invalid_argument(format!(
-                "the {what} {:?} has {} bytes, not {}",
-                artifact.name,
-                size.count(),
-                artifact.size_bytes.count()
-            ))),
+            Some(size) if size != artifact.size_bytes => Err(refusal(
+                Code::InvalidArgument,
+                format!(
+                    "the {what} {:?} has {} bytes, not {}",
+                    artifact.name,
+                    size.count(),
+                    artifact.size_bytes.count()
+                ),
+            )),
             Some(_) => Ok(()),
         }
     }
@@ -83,15 +85,15 @@ impl Jobs {
             return payload_file::check_body(artifact.size_bytes.count())
                 .map_err(|over| unfit(&over));
         }
-        let path = self.shared.artifacts.path(&artifact.sha256);
+        let path = self.artifacts.path(&artifact.sha256);
         let checked = spawn_blocking(move || archives::check_payload(&path)).await;
-        let checked = checked.map_err(|error| Status::internal(error.to_string()))?;
+        let checked = checked.map_err(|error| refusal(Code::Internal, error.to_string()))?;
         checked.map(drop).map_err(|why| unfit(&why))
     }
 }
 
 #[tonic::async_trait]
-impl JobService for Jobs {
+impl JobService for Shared {
     type WatchJobStream = Pin<Box<dyn Stream<Item = Result<v1::JobEvent, Status>> + Send>>;
 
     async fn upload_artifact(
@@ -100,28 +102,32 @@ impl JobService for Jobs {
     ) -> Result<Response<v1::UploadArtifactResponse>, Status> {
         let mut parts = request.into_inner();
         let Some(Part::Header(header)) = parts.message().await?.and_then(|first| first.part) else {
-            return Err(Status::invalid_argument(
+            return Err(refusal(
+                Code::InvalidArgument,
                 "the first message of an upload must be its header",
             ));
         };
         let artifact: ArtifactRef = header.try_into()?;
         // Promised first: what is told to be there must still be there when the job comes.
-        self.shared.artifacts.promise(&artifact.sha256, self.shared.clock.now()).await;
-        if self.shared.artifacts.holds(&artifact) {
+        self.artifacts.promise(&artifact.sha256, self.clock.now()).await;
+        if self.artifacts.holds(&artifact) {
             return Ok(Response::new(v1::UploadArtifactResponse { stored: false }));
         }
-        let mut upload = self.shared.artifacts.begin(artifact.clone())?;
+        let mut upload = self.artifacts.begin(artifact.clone())?;
         while let Some(message) = parts.message().await? {
             let Some(Part::Data(data)) = message.part else {
-                return Err(Status::invalid_argument("an upload has one header and then data"));
+                return Err(refusal(
+                    Code::InvalidArgument,
+                    "an upload has one header and then data",
+                ));
             };
             if !upload.take(data).await {
                 break;
             }
         }
         upload.finish().await?;
-        let stored = Change::ArtifactStored { artifact, at: self.shared.clock.now() };
-        self.shared.store.commit(vec![stored]).await?;
+        let stored = Change::ArtifactStored { artifact, at: self.clock.now() };
+        self.store.commit(vec![stored]).await?;
         Ok(Response::new(v1::UploadArtifactResponse { stored: true }))
     }
 
@@ -132,12 +138,12 @@ impl JobService for Jobs {
         let spec = request
             .into_inner()
             .spec
-            .ok_or_else(|| Status::invalid_argument("no job specification"))?;
+            .ok_or_else(|| refusal(Code::InvalidArgument, "no job specification"))?;
         let spec: JobSpec = spec.try_into()?;
         if let Some((what, hint)) = contradiction(&spec) {
             return Err(refuse(Code::InvalidArgument, what, hint));
         }
-        let hold = Some(self.shared.artifacts.hold().await);
+        let hold = Some(self.artifacts.hold().await);
         if let Some(model) = spec.model() {
             self.check_artifact("model", model)?;
         }
@@ -149,9 +155,9 @@ impl JobService for Jobs {
         let name = spec.name.clone();
         let files = job_files::of(&spec);
         let create = |answer| Event::CreateJob { spec: Box::new(spec), hold, answer };
-        let created = self.shared.dispatch.ask(create).await??;
+        let created = self.dispatch.ask(create).await??;
         for file in &files {
-            self.shared.artifacts.fulfil(file, self.shared.clock.now());
+            self.artifacts.fulfil(file, self.clock.now());
         }
         Ok(Response::new(v1::CreateJobResponse {
             job: Some(job_wire::job(self.summary(&name).await?)),
@@ -166,13 +172,13 @@ impl JobService for Jobs {
         request: Request<v1::GetJobRequest>,
     ) -> Result<Response<v1::GetJobResponse>, Status> {
         let v1::GetJobRequest { name, goals, demand, with_histograms } = request.into_inner();
-        let name = job_name(&name)?;
+        let name: JobName = id(&name)?;
         let overrides = Overrides {
             goals: goals.map(TryInto::try_into).transpose()?,
             demand: demand.map(TryInto::try_into).transpose()?,
         };
         let summary = self.summary(&name).await?;
-        let store = &self.shared.store;
+        let store = &self.store;
         let facts = store.job_facts(&name).await?;
         let mut facts = facts.ok_or_else(|| Refused::NoSuchJob(name.clone()))?;
         if with_histograms {
@@ -201,7 +207,7 @@ impl JobService for Jobs {
             name_contains: request.name_contains,
             limit: size + 1,
         };
-        let mut jobs = self.shared.store.jobs(&query).await?;
+        let mut jobs = self.store.jobs(&query).await?;
         let full = usize::try_from(size).unwrap_or(usize::MAX);
         let more = jobs.len() > full;
         jobs.truncate(full);
@@ -218,9 +224,9 @@ impl JobService for Jobs {
         request: Request<v1::WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
         let v1::WatchJobRequest { name, after_sequence } = request.into_inner();
-        let name = job_name(&name)?;
+        let name: JobName = id(&name)?;
         self.summary(&name).await?;
-        let watch = Watch::new(self.shared.clone(), name, after_sequence)?;
+        let watch = Watch::new(self.clone(), name, after_sequence)?;
         let events = stream::unfold(Some(watch), async |watch| {
             let mut watch = watch?;
             match watch.next().await {
@@ -237,10 +243,10 @@ impl JobService for Jobs {
         request: Request<v1::StopJobRequest>,
     ) -> Result<Response<v1::StopJobResponse>, Status> {
         let v1::StopJobRequest { name, by } = request.into_inner();
-        let name = job_name(&name)?;
+        let name: JobName = id(&name)?;
         let by = if by.is_empty() { "a client".to_owned() } else { by };
         let stop = |answer| Event::StopJob { name: name.clone(), by, answer };
-        self.shared.dispatch.ask(stop).await??;
+        self.dispatch.ask(stop).await??;
         let job = job_wire::job(self.summary(&name).await?);
         Ok(Response::new(v1::StopJobResponse { job: Some(job) }))
     }
@@ -249,22 +255,17 @@ impl JobService for Jobs {
         &self,
         request: Request<v1::DeleteJobRequest>,
     ) -> Result<Response<v1::DeleteJobResponse>, Status> {
-        let name = job_name(&request.into_inner().name)?;
+        let name: JobName = id(&request.into_inner().name)?;
         let files = job_files::of(&self.summary(&name).await?.spec);
-        self.shared.dispatch.ask(|answer| Event::DeleteJob { name, answer }).await??;
-        let Shared { artifacts, store, clock, .. } = &self.shared;
-        if let Err(error) =
-            job_files::remove_unneeded(&files, artifacts, &**store, clock.now()).await
+        self.dispatch.ask(|answer| Event::DeleteJob { name, answer }).await??;
+        let Self { artifacts, store, clock, .. } = self;
+        if let Err(error) = job_files::remove_unneeded(&files, artifacts, store, clock.now()).await
         {
             // The job is gone all the same, and what is left of it takes nothing but room.
             tracing::warn!(%error, "a deleted job's files cannot be removed");
         }
         Ok(Response::new(v1::DeleteJobResponse {}))
     }
-}
-
-fn job_name(text: &str) -> Result<JobName, Status> {
-    text.parse().map_err(|error: BadId| Status::invalid_argument(error.to_string()))
 }
 
 fn job_status(wire: i32) -> Result<JobStatus, Status> {
@@ -278,7 +279,7 @@ fn page_start(token: &str) -> Result<Option<u64>, Status> {
     }
     let number = token
         .parse()
-        .map_err(|_| Status::invalid_argument(format!("{token:?} is not a page token")))?;
+        .map_err(|_| refusal(Code::InvalidArgument, format!("{token:?} is not a page token")))?;
     Ok(Some(number))
 }
 

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use assay_measure::{
-    ids::{BadId, InstanceTypeName},
-    money::PricePerHour,
-};
+use assay_measure::{ids::InstanceTypeName, money::PricePerHour};
 use assay_planning::{
     catalogue::Catalogue,
     price_file::PriceRow,
@@ -15,31 +12,21 @@ use assay_proto::v1::{self, price_service_server::PriceService};
 use jiff::tz::TimeZone;
 use tonic::{Request, Response, Status};
 
-use super::Shared;
+use super::{Shared, status::id};
 use crate::dispatch::Event;
 
 const DEFAULT_REGION: &str = "us-east-1";
 const EVERY_REGION: &str = "*";
 
-pub(super) struct PriceList {
-    shared: Shared,
-}
-
-impl PriceList {
-    pub(super) fn new(shared: Shared) -> Self {
-        Self { shared }
-    }
-}
-
 #[tonic::async_trait]
-impl PriceService for PriceList {
+impl PriceService for Shared {
     async fn list_prices(
         &self,
         request: Request<v1::ListPricesRequest>,
     ) -> Result<Response<v1::ListPricesResponse>, Status> {
         let v1::ListPricesRequest { region, name_contains } = request.into_inner();
         let region = if region.is_empty() { DEFAULT_REGION } else { &region };
-        let prices = self.shared.dispatch.prices();
+        let prices = self.dispatch.prices();
         let rows = prices.operator_table().rows();
         let own: BTreeSet<&InstanceTypeName> = rows.iter().map(|row| &row.instance_type).collect();
         let others = Catalogue::builtin()
@@ -60,11 +47,8 @@ impl PriceService for PriceList {
         request: Request<v1::SetPriceRequest>,
     ) -> Result<Response<v1::SetPriceResponse>, Status> {
         let request = request.into_inner();
-        let instance_type: InstanceTypeName = request
-            .instance_type
-            .parse()
-            .map_err(|error: BadId| Status::invalid_argument(error.to_string()))?;
-        let today = self.shared.clock.now().to_zoned(TimeZone::UTC).date();
+        let instance_type: InstanceTypeName = id(&request.instance_type)?;
+        let today = self.clock.now().to_zoned(TimeZone::UTC).date();
         let or =
             |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
         let row = PriceRow {
@@ -75,8 +59,8 @@ impl PriceService for PriceList {
             as_of: today.to_string(),
         };
         let set = row.clone();
-        self.shared.dispatch.ask(|answer| Event::SetPrice { row: set, answer }).await?;
-        let price = price(&self.shared.dispatch.prices(), &row.instance_type, &row.region);
+        self.dispatch.ask(|answer| Event::SetPrice { row: set, answer }).await?;
+        let price = price(&self.dispatch.prices(), &row.instance_type, &row.region);
         Ok(Response::new(v1::SetPriceResponse { price: Some(price) }))
     }
 }

@@ -1,9 +1,10 @@
 //! Refusals as gRPC statuses. The message reads like one on a terminal: what, then `cause:` lines, then
 //! one `hint:`.
 
-use std::{error::Error, fmt::Write};
+use std::{error::Error, fmt::Write, str::FromStr};
 
-use assay_measure::printable;
+use assay_measure::{bounded_text, ids::BadId, printable};
+use assay_proto::{LONGEST_REFUSAL, refusal};
 use tonic::{Code, Status};
 
 use crate::{
@@ -14,7 +15,14 @@ use crate::{
 
 pub(super) fn refuse(code: Code, what: impl std::fmt::Display, hint: &str) -> Status {
     let (what, hint) = (printable::line(&what.to_string()), printable::line(hint));
-    Status::new(code, format!("{what}\nhint: {hint}"))
+    // The hint stays, however long the text before it is.
+    let what = bounded_text::beginning(what, LONGEST_REFUSAL / 2);
+    refusal(code, format!("{what}\nhint: {hint}"))
+}
+
+/// An id or a name of a request.
+pub(super) fn id<T: FromStr<Err = BadId>>(text: &str) -> Result<T, Status> {
+    text.parse().map_err(|error: BadId| refusal(Code::InvalidArgument, error.to_string()))
 }
 
 fn with_causes(code: Code, error: &dyn Error) -> Status {
@@ -25,7 +33,7 @@ fn with_causes(code: Code, error: &dyn Error) -> Status {
         let _ = write!(message, "\ncause: {}", printable::line(&cause.to_string()));
         source = cause.source();
     }
-    Status::new(code, message)
+    refusal(code, message)
 }
 
 impl From<Stopping> for Status {

@@ -20,7 +20,6 @@ use assay_sagemaker::{
 use crate::sagemaker::{
     Api,
     jobs::{intake, shown::Shown},
-    store_failed,
 };
 
 const MOST: usize = 3;
@@ -53,7 +52,7 @@ async fn last_job(api: &Api, model: &CreateModelRequest) -> Result<Option<String
         Err(_) => None,
     };
     match url {
-        Some(url) => api.registry.last_job_of(&url).await.map_err(store_failed),
+        Some(url) => Ok(api.store.last_job_of(&url).await?),
         None => Ok(None),
     }
 }

@@ -38,10 +38,10 @@ use tokio::sync::oneshot;
 pub(crate) use self::{files::resume, shown::Shown};
 use crate::{
     dispatch::{Event, Refused, Stopping},
-    sagemaker::{Api, Caller, jobs::intake::Intake, paging, store_failed},
+    sagemaker::{Api, Caller, jobs::intake::Intake, paging},
     store::{
         job_list::{JobLine, JobListQuery},
-        registry::{Added, Kind, NewName, NewResource},
+        registry::{Added, Kind, NewResource},
     },
 };
 
@@ -76,16 +76,9 @@ async fn accept(
     let name = spec.name.clone();
     let document = serde_json::to_value(&intake)
         .map_err(|error| ApiError::new(ErrorCode::InternalFailure, error.to_string()))?;
-    let kept = NewResource {
-        kind: Kind::Job,
-        name: NewName::Given(name.to_string()),
-        created_at: api.clock.now(),
-        approval: None,
-        once: None,
-        document,
-        tags: intake.request.tags.clone().unwrap_or_default(),
-    };
-    match api.registry.add(kept).await.map_err(store_failed)? {
+    let tags = intake.request.tags.clone().unwrap_or_default();
+    let kept = NewResource::named(Kind::Job, name.to_string(), api.clock.now(), document);
+    match api.store.add(NewResource { tags, ..kept }).await? {
         Added::New(_) => {}
         Added::NameTaken | Added::Before(_) | Added::NoGroup | Added::TokenReused => {
             return Err(name_taken(&name));
@@ -97,7 +90,7 @@ async fn accept(
         Err(error) => Err(stopping(error)),
     };
     if let Err(error) = created {
-        api.registry.remove(Kind::Job, name.as_str()).await.map_err(store_failed)?;
+        api.store.remove(Kind::Job, name.as_str()).await?;
         return Err(error);
     }
     files::begin(api, name, intake.subject);
@@ -201,11 +194,8 @@ pub(crate) async fn list(
         limit: page + 1,
     };
     query.after = paging::position(&query, request.next_token.as_deref())?;
-    let mut lines = api.store.job_list(&query).await.map_err(store_failed)?;
-    let more = lines.len() > page;
-    lines.truncate(page);
-    let next_token =
-        lines.last().filter(|_| more).map(|last| paging::next_token(&query, last.position.clone()));
+    let mut lines = api.store.job_list(&query).await?;
+    let next_token = paging::cut(&mut lines, page, &query, |last| last.position.clone());
     let jobs = lines.into_iter().map(|line| entry(api, line)).collect::<Result<_, _>>()?;
     Ok(ListInferenceRecommendationsJobsResponse {
         inference_recommendations_jobs: jobs,
@@ -245,18 +235,11 @@ pub(crate) async fn stop(
     request: &StopInferenceRecommendationsJobRequest,
 ) -> Result<(), ApiError> {
     let name: JobName = request.job_name.parse().map_err(|_| no_such_job(&request.job_name))?;
-    let stop = |answer| Event::StopJob { name, by: STOPPED_BY.to_owned(), answer };
+    let stop = |answer| Event::StopJob { name: name.clone(), by: STOPPED_BY.to_owned(), answer };
     match api.dispatch.ask(stop).await.map_err(stopping)? {
         Ok(()) | Err(Refused::JobEnded(_)) => Ok(()),
         Err(Refused::NoSuchJob(_)) => Err(no_such_job(&request.job_name)),
-        Err(
-            error @ (Refused::NameTaken(_)
-            | Refused::Plan(_)
-            | Refused::JobActive(_)
-            | Refused::NoSuchAgent(_)
-            | Refused::AgentConnected(_)
-            | Refused::AgentHoldsTrial { .. }),
-        ) => Err(ApiError::validation(error.to_string())),
+        Err(error) => Err(refused(&name, &error)),
     }
 }
 
@@ -285,10 +268,10 @@ impl Shown {
     /// What came of the job so far.
     pub(crate) async fn results(&self, api: &Api) -> Result<Found, ApiError> {
         let name = &self.summary.spec.name;
-        let facts = api.store.job_facts(name).await.map_err(store_failed)?;
+        let facts = api.store.job_facts(name).await?;
         let facts = facts.ok_or_else(|| no_such_job(name.as_str()))?;
         let report = job_report::build(&facts, Overrides::default());
-        let trials = api.store.trials(name).await.map_err(store_failed)?;
+        let trials = api.store.trials(name).await?;
         let trials =
             trials.into_iter().map(|one| shown::trial((&facts.spec, &facts.plan), one)).collect();
         Ok(Found { facts, report, trials })

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use self::lines::Line;
-use super::{Api, jobs::Shown, paging, store_failed};
+use super::{Api, jobs::Shown, paging};
 use crate::{
     job_event::{JobEvent, TrialBrief},
     store::job_list::{JobLine, JobListQuery},
@@ -136,7 +136,7 @@ async fn record_of(api: &Api, job: &Shown) -> Result<Vec<JobEvent>, ApiError> {
     loop {
         let last = record.last().map_or(0, |event| event.sequence);
         let name = &job.summary.spec.name;
-        let more = api.store.events(name, last, READ_AT_ONCE).await.map_err(store_failed)?;
+        let more = api.store.events(name, last, READ_AT_ONCE).await?;
         if more.is_empty() {
             return Ok(record);
         }
@@ -187,10 +187,7 @@ pub(crate) async fn streams(
     found.retain(|(place, _)| is_after(place));
     let limit = request.limit.and_then(|limit| usize::try_from(limit).ok());
     let page = limit.unwrap_or(MOST_STREAMS).clamp(1, MOST_STREAMS);
-    let more = found.len() > page;
-    found.truncate(page);
-    let next_token =
-        found.last().filter(|_| more).map(|(last, _)| paging::next_token(&query, last.clone()));
+    let next_token = paging::cut(&mut found, page, &query, |(last, _)| last.clone());
     let log_streams = found.into_iter().map(|(_, stream)| stream).collect();
     Ok(DescribeLogStreamsResponse { log_streams: Some(log_streams), next_token })
 }
@@ -207,7 +204,7 @@ async fn all_streams(api: &Api, prefix: &str) -> Result<Vec<LogStream>, ApiError
         ..JobListQuery::all()
     };
     let mut streams = Vec::new();
-    for line in api.store.job_list(&query).await.map_err(store_failed)? {
+    for line in api.store.job_list(&query).await? {
         streams.extend(streams_of(api, &line).await?);
     }
     let fits = |stream: &LogStream| {
@@ -221,11 +218,11 @@ async fn streams_of(api: &Api, line: &JobLine) -> Result<Vec<LogStream>, ApiErro
     let execution = naming::execution_stream(&line.name);
     let mut streams = vec![stream(api, execution, line.created_at, line.modified_at)];
     let Ok(name) = line.name.parse() else { return Ok(streams) };
-    let Some(summary) = api.store.job(&name).await.map_err(store_failed)? else {
+    let Some(summary) = api.store.job(&name).await? else {
         return Ok(Vec::new());
     };
     let plan = summary.planned.unwrap_or_default().plan;
-    for (record, began_at) in api.store.trials(&name).await.map_err(store_failed)? {
+    for (record, began_at) in api.store.trials(&name).await? {
         let Some(began_at) = began_at else { continue };
         let last = match &record.trial.state {
             TrialState::Ended { ended_at, .. } => *ended_at,

@@ -31,6 +31,18 @@ pub(crate) fn next_token<P: Serialize>(query: &impl Serialize, position: P) -> S
     BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(&token).unwrap_or_default())
 }
 
+/// Cuts a list, which was read one entry further, to its page; the token when there is another one.
+pub(crate) fn cut<T, P: Serialize>(
+    list: &mut Vec<T>,
+    page: usize,
+    query: &impl Serialize,
+    position: impl FnOnce(&T) -> P,
+) -> Option<String> {
+    let more = list.len() > page;
+    list.truncate(page);
+    list.last().filter(|_| more).map(|last| next_token(query, position(last)))
+}
+
 /// Where the page that a token asks for begins.
 pub(crate) fn position<P: DeserializeOwned>(
     query: &impl Serialize,

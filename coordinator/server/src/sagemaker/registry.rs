@@ -10,7 +10,7 @@ pub(crate) mod tags;
 
 use assay_sagemaker::{
     error::{ApiError, ErrorCode},
-    shapes::lists::{SortKey, SortOrder},
+    shapes::lists::{ListRequest, SortKey, SortOrder},
     timestamp::Timestamp,
 };
 use serde::Serialize;
@@ -19,8 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     sagemaker::{
         Api,
-        paging::{next_token, page_size, position},
-        store_failed,
+        paging::{self, page_size, position},
     },
     store::registry::{Kind, Position, Resource, ResourceQuery},
 };
@@ -28,53 +27,35 @@ use crate::{
 /// Resources have so many tags at most.
 pub(crate) const MOST_TAGS: usize = 50;
 
-/// What every list of resources can be asked for.
-struct Listing {
+/// One page of what is asked for, oldest first unless the request says otherwise, and the token for the next.
+/// `narrow` sets further conditions.
+async fn page(
+    api: &Api,
     kind: Kind,
-    name_contains: Option<String>,
-    created_after: Option<Timestamp>,
-    created_before: Option<Timestamp>,
-    sort_by: Option<SortKey>,
-    order: SortOrder,
-    max_results: Option<i32>,
-    next_token: Option<String>,
-}
-
-impl Listing {
-    /// One page of what is asked for, and the token for the next. `narrow` sets further conditions.
-    async fn page(
-        self,
-        api: &Api,
-        narrow: impl FnOnce(&mut ResourceQuery),
-    ) -> Result<(Vec<Resource>, Option<String>), ApiError> {
-        let limit = page_size(self.max_results);
-        let mut query = ResourceQuery {
-            name_contains: self.name_contains,
-            created_after: self.created_after.map(Timestamp::time),
-            created_before: self.created_before.map(Timestamp::time),
-            sort_by: self.sort_by.unwrap_or(SortKey::CreationTime),
-            order: self.order,
-            // One more tells whether there is another page.
-            limit: limit + 1,
-            ..ResourceQuery::all(self.kind)
-        };
-        narrow(&mut query);
-        let same_list = identity(&query);
-        query.after = position::<Position>(&same_list, self.next_token.as_deref())?;
-        let mut found = api.registry.resources(&query).await.map_err(store_failed)?;
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let last = found.last().filter(|_| more);
-        let token = last.map(|last| {
-            let position = Position {
-                label: last.label().to_owned(),
-                created_at: last.created_at,
-                number: last.number,
-            };
-            next_token(&same_list, position)
-        });
-        Ok((found, token))
-    }
+    request: ListRequest,
+    narrow: impl FnOnce(&mut ResourceQuery),
+) -> Result<(Vec<Resource>, Option<String>), ApiError> {
+    let limit = page_size(request.max_results);
+    let mut query = ResourceQuery {
+        name_contains: request.name_contains,
+        created_after: request.creation_time_after.map(Timestamp::time),
+        created_before: request.creation_time_before.map(Timestamp::time),
+        sort_by: request.sort_by.unwrap_or(SortKey::CreationTime),
+        order: request.sort_order.unwrap_or(SortOrder::Ascending),
+        // One more tells whether there is another page.
+        limit: limit + 1,
+        ..ResourceQuery::all(kind)
+    };
+    narrow(&mut query);
+    let same_list = identity(&query);
+    query.after = position::<Position>(&same_list, request.next_token.as_deref())?;
+    let mut found = api.store.resources(&query).await?;
+    let token = paging::cut(&mut found, limit, &same_list, |last| Position {
+        label: last.label().to_owned(),
+        created_at: last.created_at,
+        number: last.number,
+    });
+    Ok((found, token))
 }
 
 /// What decides on a list and its order.

@@ -2,44 +2,28 @@
 //!
 //! One connection writes and a few read, so a reader never waits for the disk.
 
-mod job_list;
-mod read;
-mod registry;
-mod row;
-mod write;
-
 use std::{path::Path, time::Duration};
 
-use assay_measure::ids::{JobName, Sha256};
-use assay_planning::job_report::JobFacts;
-use async_trait::async_trait;
-use jiff::Timestamp;
 use sqlx::{
     SqlitePool,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{
-    job_event::JobEvent,
-    store::{
-        Change, Histograms, JobQuery, JobSummary, Recovered, Store, StoreError, TrialRecord,
-        broken,
-        job_list::{JobLine, JobListQuery},
-    },
-};
+use super::{Change, StoreError, broken, fail_fast::FailFast, write};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/migrations");
 const READERS: u32 = 3;
 
-/// A store in one SQLite file.
+/// Where everything durable is kept: one SQLite file.
 #[derive(Debug)]
-pub(crate) struct SqliteStore {
-    writer: SqlitePool,
-    readers: SqlitePool,
+pub(crate) struct Store {
+    pub(super) writer: SqlitePool,
+    pub(super) readers: SqlitePool,
+    pub(super) fail_fast: FailFast,
 }
 
-impl SqliteStore {
+impl Store {
     /// Opens the file, makes it if it does not exist, and brings its schema up to date. A file with a
     /// newer schema is left as it is.
     pub(crate) async fn open(file: &Path) -> Result<Self, StoreError> {
@@ -65,7 +49,24 @@ impl SqliteStore {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .connect_lazy_with(options.read_only(true));
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers, fail_fast: FailFast::default() })
+    }
+
+    /// Makes all changes durable, or none of them.
+    pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let write = async {
+            let mut transaction = self.writer.begin().await.map_err(broken("write to"))?;
+            for change in changes {
+                write::apply(&mut transaction, change).await?;
+            }
+            transaction.commit().await.map_err(broken("write to"))
+        };
+        self.fail_fast.write(write).await
+    }
+
+    /// Waits until a write has failed for good, and says why.
+    pub(crate) async fn lost(&self) -> StoreError {
+        self.fail_fast.lost().await
     }
 
     /// Closes the file once everything under way is done.
@@ -115,59 +116,6 @@ async fn applied_version(pool: &SqlitePool) -> Result<Option<i64>, StoreError> {
         .map_err(broken("read the schema version of"))
 }
 
-#[async_trait]
-impl Store for SqliteStore {
-    async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        let mut transaction = self.writer.begin().await.map_err(broken("write to"))?;
-        write::apply(&mut transaction, changes).await?;
-        transaction.commit().await.map_err(broken("write to"))
-    }
-
-    async fn recover(&self) -> Result<Recovered, StoreError> {
-        read::recover(&self.readers).await
-    }
-
-    async fn job(&self, name: &JobName) -> Result<Option<JobSummary>, StoreError> {
-        read::job(&self.readers, name).await
-    }
-
-    async fn jobs(&self, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError> {
-        read::jobs(&self.readers, query).await
-    }
-
-    async fn job_facts(&self, name: &JobName) -> Result<Option<JobFacts>, StoreError> {
-        read::job_facts(&self.readers, name).await
-    }
-
-    async fn histograms(&self, job: &JobName) -> Result<Histograms, StoreError> {
-        read::histograms(&self.readers, job).await
-    }
-
-    async fn job_list(&self, query: &JobListQuery) -> Result<Vec<JobLine>, StoreError> {
-        job_list::job_list(&self.readers, query).await
-    }
-
-    async fn trials(
-        &self,
-        job: &JobName,
-    ) -> Result<Vec<(TrialRecord, Option<Timestamp>)>, StoreError> {
-        job_list::trials(&self.readers, job).await
-    }
-
-    async fn needs(&self, file: &Sha256) -> Result<bool, StoreError> {
-        read::needs(&self.readers, file).await
-    }
-
-    async fn events(
-        &self,
-        job: &JobName,
-        after: u64,
-        limit: u32,
-    ) -> Result<Vec<JobEvent>, StoreError> {
-        read::events(&self.readers, job, after, limit).await
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use sqlx::{ConnectOptions, Connection};
@@ -181,7 +129,7 @@ mod tests {
     async fn what_a_coordinator_commits_after_its_end_is_seen_by_the_next() {
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("assay.db");
-        SqliteStore::open(&file).await.unwrap().close().await;
+        Store::open(&file).await.unwrap().close().await;
         // The thread of a coordinator that was dropped, in the middle of a commit.
         let mut late = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
         let mut transaction = late.begin().await.unwrap();
@@ -191,9 +139,8 @@ mod tests {
             .unwrap();
 
         let path = file.clone();
-        let mut next = tokio::spawn(async move {
-            SqliteStore::open(&path).await.unwrap().recover().await.unwrap()
-        });
+        let mut next =
+            tokio::spawn(async move { Store::open(&path).await.unwrap().recover().await.unwrap() });
         let early = tokio::time::timeout(HEAD_START, &mut next).await;
         transaction.commit().await.unwrap();
         let recovered = match early {

@@ -327,3 +327,24 @@ async fn a_payload_that_cannot_be_sent_is_refused_before_there_is_a_job() {
     // Nothing was stored, so the name is free.
     coordinator.create(job_spec("payload", &["ml.c5.large"])).await.unwrap();
 }
+
+/// What is between gRPC's own limit and ours is refused for what it says, and not for its size.
+#[tokio::test]
+async fn a_specification_is_read_up_to_a_limit_that_is_told() {
+    let coordinator = Coordinator::start().await;
+    let mut jobs = coordinator.jobs().await;
+    let mut named = async |length: usize| {
+        let mut spec: v1::JobSpec = job_spec("long", &["ml.c5.large"]).into();
+        spec.name = "x".repeat(length);
+        jobs.create_job(v1::CreateJobRequest { spec: Some(spec) }).await.unwrap_err()
+    };
+    let long = named(assay_proto::LARGEST_REQUEST - 4096).await;
+    assert_eq!(long.code(), Code::InvalidArgument, "{}", &long.message()[..200]);
+    let too_long = named(assay_proto::LARGEST_REQUEST).await;
+    assert_eq!(too_long.code(), Code::OutOfRange, "{}", too_long.message());
+    assert!(too_long.message().contains("the limit is: 16777216 bytes"), "{}", too_long.message());
+    coordinator
+        .create(job_spec("next", &["ml.c5.large"]))
+        .await
+        .expect("the connection is as it was");
+}

@@ -394,19 +394,11 @@ pub(crate) fn held(start: &v1::StartTrial) -> v1::HeldTrial {
 
 pub(crate) fn step(index: u32) -> StepResult {
     StepResult {
-        index,
-        purpose: Purpose::Staircase,
         users: Some(index + 1),
-        offered: None,
         achieved: Rate::per_second(40.0).unwrap(),
-        started: Duration::ZERO,
-        duration: Duration::from_millis(1500),
         latency: Some(latency()),
-        failed_calls: 0,
-        missed_calls: None,
-        accepted: None,
-        utilization: Utilization::default(),
         histogram: vec![1, 2, 3, index.to_le_bytes()[0]],
+        ..StepResult::unmeasured(index, Purpose::Staircase, Duration::from_millis(1500))
     }
 }
 

@@ -61,23 +61,23 @@ pub(super) fn place(name: &str, path: &[usize]) -> String {
     if place.is_empty() { "the top".to_owned() } else { place }
 }
 
-pub(super) fn to_tensor(
-    array: NumberArray,
-    dtype: Option<DType>,
-) -> Result<WireTensor, PayloadError> {
-    let dtype = dtype.unwrap_or_else(|| natural_type(&array.values));
-    let mut data = Vec::with_capacity(array.values.len() * dtype.size_bytes());
-    for (index, &value) in array.values.iter().enumerate() {
-        append(&mut data, value, dtype).map_err(|reason| PayloadError::WrongElement {
-            value: value.shown(),
-            place: format!("at {}", place(&array.name, &unravel(index, &array.shape))),
-            dtype,
-            reason: reason.to_owned(),
-        })?;
+impl NumberArray {
+    /// The numbers as elements of a type, or of the one that suits them when there is none.
+    pub(crate) fn into_tensor(self, dtype: Option<DType>) -> Result<WireTensor, PayloadError> {
+        let dtype = dtype.unwrap_or_else(|| natural_type(&self.values));
+        let mut data = Vec::with_capacity(self.values.len() * dtype.size_bytes());
+        for (index, &value) in self.values.iter().enumerate() {
+            append(&mut data, value, dtype).map_err(|reason| PayloadError::WrongElement {
+                value: value.shown(),
+                place: format!("at {}", place(&self.name, &unravel(index, &self.shape))),
+                dtype,
+                reason: reason.to_owned(),
+            })?;
+        }
+        let shape =
+            self.shape.iter().map(|&length| i64::try_from(length).unwrap_or(i64::MAX)).collect();
+        Ok(WireTensor { name: self.name, dtype, shape, data: data.into() })
     }
-    let shape =
-        array.shape.iter().map(|&length| i64::try_from(length).unwrap_or(i64::MAX)).collect();
-    Ok(WireTensor { name: array.name, dtype, shape, data: data.into() })
 }
 
 /// What `torch.tensor` would make of the numbers.

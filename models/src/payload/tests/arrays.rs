@@ -1,6 +1,7 @@
 //! npy, npz and raw bodies.
 
 use super::*;
+use crate::tensor::byte_length;
 
 pub(super) fn npy(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
     let order = if fortran { "True" } else { "False" };
@@ -36,7 +37,7 @@ proptest! {
     ) {
         let length = byte_length(dtype, &shape).unwrap();
         let data: Vec<u8> = (0..length).map(|i| seed.wrapping_add(u8::try_from(i % 251).unwrap())).collect();
-        let mut body = npy_header(dtype, &shape);
+        let mut body = assay_measure::npy::header(dtype, &shape);
         prop_assert_eq!(body.len() % 64, 0);
         body.extend(&data);
         let tensors = decode(ContentType::Npy, &body.into(), &[], &DecodeSettings::default()).unwrap();

@@ -3,7 +3,7 @@
 use image::{ImageFormat, Rgb, RgbImage};
 
 use super::*;
-use crate::payload::image_layout::Layout;
+use crate::payload::{image_file::ImageSettingsError, image_layout::Layout};
 
 pub(super) fn encoded(format: ContentType, width: u32, height: u32) -> Vec<u8> {
     let picture = RgbImage::from_fn(width, height, |x, y| {

@@ -145,21 +145,19 @@ fn said(console: Console, what: &str, result: Result<()>) {
     }
 }
 
+/// A Python environment with these packages, made anew.
+pub(crate) fn python_with(venv: &Path, packages: &[&str]) -> Result<()> {
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(venv))?;
+    let mut pip = Command::new(venv.join("bin/python"));
+    pip.args("-m pip install -q --disable-pip-version-check".split(' '));
+    run(pip.args(packages))
+}
+
 fn perf_analyzer(venv: &Path, console: Console) -> Option<PerfAnalyzer> {
     let program = venv.join("bin/perf_analyzer");
     if !program.exists() {
         console.say("installing perf_analyzer");
-        let made = run(Command::new("python3").args(["-m", "venv"]).arg(venv)).and_then(|()| {
-            let mut pip = Command::new(venv.join("bin/pip"));
-            run(pip.args([
-                "install",
-                "-q",
-                "--disable-pip-version-check",
-                TRITON_CLIENT,
-                CUDA_RUNTIME,
-            ]))
-        });
-        said(console, "perf_analyzer", made);
+        said(console, "perf_analyzer", python_with(venv, &[TRITON_CLIENT, CUDA_RUNTIME]));
     }
     let libraries = fs::read_dir(venv.join("lib")).ok()?.flatten().find_map(|python| {
         let folder = python.path().join("site-packages/nvidia/cuda_runtime/lib");

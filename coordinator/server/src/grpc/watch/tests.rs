@@ -13,7 +13,7 @@ use crate::{
     artifacts::Artifacts,
     clock::Clock,
     dispatch::link::detached,
-    store::{Change, JobRecord, Store, sqlite::SqliteStore},
+    store::{Change, JobRecord, Store},
     tests::support::job_spec,
 };
 
@@ -27,7 +27,7 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(&scratch.path().join("assay.db")).await.unwrap();
+        let store = Store::open(&scratch.path().join("assay.db")).await.unwrap();
         let (dispatch, published) = detached();
         let clock = Clock::start();
         let spec = job_spec("watched", &["ml.c5.large"]);

@@ -42,11 +42,11 @@ pub(crate) async fn resume(api: Arc<Api>) {
 }
 
 async fn try_to_resume(api: &Arc<Api>) -> Result<(), StoreError> {
-    for resource in api.registry.resources(&ResourceQuery::all(Kind::Job)).await? {
+    for resource in api.store.resources(&ResourceQuery::all(Kind::Job)).await? {
         let Ok(name) = resource.name.parse::<JobName>() else { continue };
         let job = api.store.job(&name).await?;
         let Some(job) = job else {
-            api.registry.remove(Kind::Job, &resource.name).await?;
+            api.store.remove(Kind::Job, &resource.name).await?;
             continue;
         };
         if job.status.is_final() || !job.spec.awaits_files() {

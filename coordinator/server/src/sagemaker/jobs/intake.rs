@@ -15,7 +15,7 @@ use assay_sagemaker::{
         models::{ContainerDefinition, ContainerMode, CreateModelRequest, ModelDataSource},
         packages::{
             AdditionalInferenceSpecificationDefinition, CreateModelPackageRequest,
-            InferenceSpecification, ModelPackageContainerDefinition,
+            ModelPackageContainerDefinition,
         },
     },
 };
@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    sagemaker::{Api, store_failed},
-    store::registry::Kind,
+    sagemaker::{Api, registry::packages},
+    store::{StoreError, registry::Kind},
 };
 
 /// A request for a job with all that it refers to.
@@ -148,7 +148,8 @@ fn specifications(
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>, ApiError> {
     let names = configurations.iter().filter_map(|one| one.inference_specification_name.as_ref());
     let environment = |name: &String| {
-        let container = only(additional(&found.additional, name)?.containers, "specification")?;
+        let container =
+            only(additional(&found.additional, name)?.specification.containers, "specification")?;
         let url = data_url(container.model_data_url, container.model_data_source)?;
         if url.is_some() && url != found.model_url {
             return Err(ApiError::validation(format!(
@@ -176,9 +177,9 @@ fn additional(
 
 async fn of_model(api: &Api, name: &str) -> Result<Found, ApiError> {
     let arn = api.account.arn(&Named::Model(name.to_owned()));
-    let model: CreateModelRequest =
-        read(api, Kind::Model, name).await?.ok_or_else(|| ApiError::no_such_model(&arn))?;
-    from_model(api, model).await
+    let model = api.store.resource(Kind::Model, name).await?;
+    let model = model.ok_or_else(|| ApiError::no_such_model(&arn))?;
+    from_model(api, parsed(model.document)?).await
 }
 
 /// Where a model's data is, as a job would find it.
@@ -217,26 +218,21 @@ async fn from_model(api: &Api, model: CreateModelRequest) -> Result<Found, ApiEr
 }
 
 async fn package(api: &Api, name_or_arn: &str) -> Result<CreateModelPackageRequest, ApiError> {
-    let missing = || ApiError::validation(format!("ModelPackage {name_or_arn} does not exist."));
-    let name = match api.account.package(name_or_arn) {
-        Ok(Named::ModelPackage(name)) => name,
-        Ok(Named::ModelPackageVersion { group, version }) => format!("{group}/{version}"),
-        Ok(
-            Named::InferenceRecommendationsJob(_) | Named::Model(_) | Named::ModelPackageGroup(_),
-        )
-        | Err(_) => return Err(missing()),
-    };
-    read(api, Kind::Package, &name).await?.ok_or_else(missing)
+    parsed(packages::require(api, name_or_arn).await?.document)
 }
 
 /// A package as one of its specifications describes it: its own, or the additional one of this name.
 fn of_package(package: &CreateModelPackageRequest, named: Option<&str>) -> Result<Found, ApiError> {
     let specification = match named {
         Some(name) => {
-            let known = package.additional_inference_specifications.as_deref().unwrap_or_default();
-            of_additional(additional(known, name)?)
+            let known = package
+                .described
+                .additional_inference_specifications
+                .as_deref()
+                .unwrap_or_default();
+            additional(known, name)?.specification
         }
-        None => package.inference_specification.clone().ok_or_else(|| {
+        None => package.described.inference_specification.clone().ok_or_else(|| {
             ApiError::validation("The model package has no InferenceSpecification.")
         })?,
     };
@@ -248,7 +244,7 @@ fn of_package(package: &CreateModelPackageRequest, named: Option<&str>) -> Resul
     Ok(Found {
         without_effect,
         model_url: data_url(container.model_data_url, container.model_data_source)?,
-        payload_url: package.sample_payload_url.clone(),
+        payload_url: package.described.sample_payload_url.clone(),
         content_types: not_empty(specification.supported_content_types),
         data_input_config: container.model_input.map(|input| input.data_input_config),
         instance_types: specification
@@ -256,19 +252,12 @@ fn of_package(package: &CreateModelPackageRequest, named: Option<&str>) -> Resul
             .unwrap_or_default(),
         environment: container.environment.unwrap_or_default(),
         own_environment: BTreeMap::new(),
-        additional: package.additional_inference_specifications.clone().unwrap_or_default(),
+        additional: package
+            .described
+            .additional_inference_specifications
+            .clone()
+            .unwrap_or_default(),
     })
-}
-
-fn of_additional(one: AdditionalInferenceSpecificationDefinition) -> InferenceSpecification {
-    InferenceSpecification {
-        containers: one.containers,
-        supported_transform_instance_types: one.supported_transform_instance_types,
-        supported_realtime_inference_instance_types: one
-            .supported_realtime_inference_instance_types,
-        supported_content_types: one.supported_content_types,
-        supported_response_mime_types: one.supported_response_mime_types,
-    }
 }
 
 fn data_url(
@@ -331,23 +320,11 @@ fn unused<T: Serialize>(shape: &T, used: &[&str], whose: &str) -> Vec<String> {
         .collect()
 }
 
-async fn read<T: DeserializeOwned>(
-    api: &Api,
-    kind: Kind,
-    name: &str,
-) -> Result<Option<T>, ApiError> {
-    let resource = api.registry.resource(kind, name).await.map_err(store_failed)?;
-    resource.map(|resource| parsed(resource.document)).transpose()
-}
-
 /// A document that this API wrote itself.
 pub(crate) fn parsed<T: DeserializeOwned>(document: Value) -> Result<T, ApiError> {
-    serde_json::from_value(document).map_err(|error| {
-        store_failed(crate::store::StoreError::Damaged {
-            what: "a resource of the SageMaker API".to_owned(),
-            source: Box::new(error),
-        })
-    })
+    let what = "a resource of the SageMaker API".to_owned();
+    let damaged = |error| StoreError::Damaged { what, source: Box::new(error) };
+    Ok(serde_json::from_value(document).map_err(damaged)?)
 }
 
 #[cfg(test)]

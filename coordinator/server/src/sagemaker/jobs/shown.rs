@@ -29,7 +29,7 @@ use super::{
     no_such_job,
 };
 use crate::{
-    sagemaker::{Api, store_failed},
+    sagemaker::Api,
     store::{JobSummary, TrialRecord, registry::Kind},
 };
 
@@ -47,9 +47,9 @@ impl Shown {
     /// Finds a job by its name.
     pub(crate) async fn find(api: &Api, name: &str) -> Result<Self, ApiError> {
         let parsed_name: JobName = name.parse().map_err(|_| no_such_job(name))?;
-        let summary = api.store.job(&parsed_name).await.map_err(store_failed)?;
+        let summary = api.store.job(&parsed_name).await?;
         let summary = summary.ok_or_else(|| no_such_job(name))?;
-        let kept = api.registry.resource(Kind::Job, name).await.map_err(store_failed)?;
+        let kept = api.store.resource(Kind::Job, name).await?;
         let intake = kept.map(|resource| parsed(resource.document)).transpose()?;
         let model = summary.spec.model().map_or("", |model| model.name.as_str());
         let mut made_up = made_up(name, model, api);

@@ -3,22 +3,19 @@
 use assay_sagemaker::{
     arn::Resource as Named,
     error::ApiError,
-    shapes::{
-        lists::SortOrder,
-        packages::{
-            CreateModelPackageGroupRequest, CreateModelPackageGroupResponse,
-            DeleteModelPackageGroupRequest, DescribeModelPackageGroupRequest,
-            DescribeModelPackageGroupResponse, GroupStatus, ListModelPackageGroupsRequest,
-            ListModelPackageGroupsResponse, ModelPackageGroupSummary, UserContext,
-        },
+    shapes::packages::{
+        CreateModelPackageGroupRequest, CreateModelPackageGroupResponse,
+        DeleteModelPackageGroupRequest, DescribeModelPackageGroupRequest,
+        DescribeModelPackageGroupResponse, GroupStatus, ListModelPackageGroupsRequest,
+        ListModelPackageGroupsResponse, ModelPackageGroupSummary, UserContext,
     },
     timestamp::Timestamp,
 };
 
-use super::{Listing, conflict, document, now};
+use super::{conflict, document, now, page};
 use crate::{
-    sagemaker::{Api, jobs::intake::parsed, store_failed},
-    store::registry::{Added, Kind, NewName, NewResource, Removed, Resource},
+    sagemaker::{Api, jobs::intake::parsed},
+    store::registry::{Added, Kind, NewResource, Removed, Resource},
 };
 
 /// `CreateModelPackageGroup`.
@@ -29,16 +26,8 @@ pub(crate) async fn create(
     let tags = request.tags.take().unwrap_or_default();
     let name = request.model_package_group_name.clone();
     let model_package_group_arn = arn(api, &name);
-    let new = NewResource {
-        kind: Kind::Group,
-        name: NewName::Given(name),
-        created_at: now(api),
-        approval: None,
-        once: None,
-        document: document(request)?,
-        tags,
-    };
-    match api.registry.add(new).await.map_err(store_failed)? {
+    let new = NewResource::named(Kind::Group, name, now(api), document(request)?);
+    match api.store.add(NewResource { tags, ..new }).await? {
         Added::New(_) => Ok(CreateModelPackageGroupResponse { model_package_group_arn }),
         Added::NameTaken | Added::Before(_) | Added::NoGroup | Added::TokenReused => {
             Err(ApiError::validation(format!(
@@ -54,7 +43,7 @@ pub(crate) async fn describe(
     request: &DescribeModelPackageGroupRequest,
 ) -> Result<DescribeModelPackageGroupResponse, ApiError> {
     let name = name(api, &request.model_package_group_name)?;
-    let found = api.registry.resource(Kind::Group, &name).await.map_err(store_failed)?;
+    let found = api.store.resource(Kind::Group, &name).await?;
     let found = found.ok_or_else(|| no_such_group(api, &name))?;
     let group: CreateModelPackageGroupRequest = parsed(found.document)?;
     Ok(DescribeModelPackageGroupResponse {
@@ -73,17 +62,7 @@ pub(crate) async fn list(
     api: &Api,
     request: ListModelPackageGroupsRequest,
 ) -> Result<ListModelPackageGroupsResponse, ApiError> {
-    let listing = Listing {
-        kind: Kind::Group,
-        name_contains: request.name_contains,
-        created_after: request.creation_time_after,
-        created_before: request.creation_time_before,
-        sort_by: request.sort_by,
-        order: request.sort_order.unwrap_or(SortOrder::Ascending),
-        max_results: request.max_results,
-        next_token: request.next_token,
-    };
-    let (found, next_token) = listing.page(api, |_| {}).await?;
+    let (found, next_token) = page(api, Kind::Group, request.list, |_| {}).await?;
     let summaries = found.into_iter().map(|group| summary(api, group));
     Ok(ListModelPackageGroupsResponse {
         model_package_group_summary_list: summaries.collect::<Result<_, _>>()?,
@@ -109,7 +88,7 @@ pub(crate) async fn delete(
     request: &DeleteModelPackageGroupRequest,
 ) -> Result<(), ApiError> {
     let name = name(api, &request.model_package_group_name)?;
-    match api.registry.remove(Kind::Group, &name).await.map_err(store_failed)? {
+    match api.store.remove(Kind::Group, &name).await? {
         Removed::Gone => Ok(()),
         Removed::NotThere => Err(no_such_group(api, &name)),
         Removed::NotEmpty => Err(conflict(format!(

@@ -19,8 +19,7 @@ use crate::{
     sagemaker::{
         Api,
         jobs::intake::{Intake, parsed},
-        paging::{next_token, page_size, position},
-        store_failed,
+        paging::{self, page_size, position},
     },
     store::{job_list::JobListQuery, registry::Kind},
 };
@@ -54,9 +53,7 @@ pub(crate) async fn list(
         .filter(|one| filters.iter().all(|filter| one.meets(filter)))
         .filter(|one| after.as_ref().is_none_or(|after| one > after))
         .collect();
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next_token = found.last().filter(|_| more).map(|last| next_token(&filters, last));
+    let next_token = paging::cut(&mut found, limit, &filters, Described::clone);
     let model_metadata_summaries = found.into_iter().map(Described::summary).collect();
     Ok(ListModelMetadataResponse { model_metadata_summaries, next_token })
 }
@@ -65,7 +62,7 @@ async fn measured(api: &Api) -> Result<BTreeSet<Described>, ApiError> {
     let completed =
         JobListQuery { status: Some(RecommendationJobStatus::Completed), ..JobListQuery::all() };
     let mut all = BTreeSet::new();
-    for job in api.store.job_list(&completed).await.map_err(store_failed)? {
+    for job in api.store.job_list(&completed).await? {
         let Some(intake) = job.intake.map(parsed::<Intake>).transpose()? else {
             continue;
         };
@@ -82,7 +79,7 @@ async fn described(api: &Api, intake: Intake) -> Result<Option<Described>, ApiEr
         Some(arn) => package(api, &arn).await?,
         None => CreateModelPackageRequest::default(),
     };
-    let containers = package.inference_specification.map(|one| one.containers);
+    let containers = package.described.inference_specification.map(|one| one.containers);
     let container = containers.unwrap_or_default().into_iter().next().unwrap_or_default();
     let name = given
         .nearest_model_name
@@ -95,14 +92,14 @@ async fn described(api: &Api, intake: Intake) -> Result<Option<Described>, ApiEr
     };
     Ok(name.map(|model| Described {
         model,
-        domain: or(given.domain, package.domain, DOMAIN),
+        domain: or(given.domain, package.described.domain, DOMAIN),
         framework: or(given.framework, container.framework, FRAMEWORK),
         framework_version: or(
             given.framework_version,
             container.framework_version,
             FRAMEWORK_VERSION,
         ),
-        task: or(given.task, package.task, TASK),
+        task: or(given.task, package.described.task, TASK),
     }))
 }
 
@@ -113,7 +110,7 @@ async fn package(api: &Api, arn: &str) -> Result<CreateModelPackageRequest, ApiE
     };
     let path = named.to_string();
     let name = path.split_once('/').map_or(path.as_str(), |(_, name)| name);
-    let found = api.registry.resource(Kind::Package, name).await.map_err(store_failed)?;
+    let found = api.store.resource(Kind::Package, name).await?;
     found.map_or_else(|| Ok(CreateModelPackageRequest::default()), |found| parsed(found.document))
 }
 

@@ -4,20 +4,19 @@ use assay_sagemaker::{
     arn::Resource as Named,
     error::ApiError,
     shapes::{
-        lists::SortOrder,
+        lists::{ListRequest, SortOrder},
         models::{
             ContainerDefinition, CreateModelRequest, CreateModelResponse, DeleteModelRequest,
-            DescribeModelRequest, DescribeModelResponse, ListModelsRequest, ListModelsResponse,
-            ModelSummary,
+            DescribeModelRequest, DescribeModelResponse, ListModelsResponse, ModelSummary,
         },
     },
     timestamp::Timestamp,
 };
 
-use super::{Listing, document, now, packages};
+use super::{document, now, packages, page};
 use crate::{
-    sagemaker::{Api, instant, jobs::intake::parsed, store_failed},
-    store::registry::{Added, Kind, NewName, NewResource, Removed},
+    sagemaker::{Api, instant, jobs::intake::parsed},
+    store::registry::{Added, Kind, NewResource, Removed},
 };
 
 /// `CreateModel`.
@@ -33,16 +32,8 @@ pub(crate) async fn create(
     let name = request.model_name.clone();
     let model_arn = api.account.arn(&Named::Model(name.clone()));
     let tags = request.tags.take().unwrap_or_default();
-    let new = NewResource {
-        kind: Kind::Model,
-        name: NewName::Given(name),
-        created_at: now(api),
-        approval: None,
-        once: None,
-        document: document(request)?,
-        tags,
-    };
-    match api.registry.add(new).await.map_err(store_failed)? {
+    let new = NewResource::named(Kind::Model, name, now(api), document(request)?);
+    match api.store.add(NewResource { tags, ..new }).await? {
         Added::New(_) => Ok(CreateModelResponse { model_arn }),
         Added::NameTaken | Added::Before(_) | Added::NoGroup | Added::TokenReused => {
             Err(ApiError::model_exists(&model_arn))
@@ -60,8 +51,8 @@ pub(crate) async fn describe(
     request: &DescribeModelRequest,
 ) -> Result<DescribeModelResponse, ApiError> {
     let model_arn = api.account.arn(&Named::Model(request.model_name.clone()));
-    let found = api.registry.resource(Kind::Model, &request.model_name).await;
-    let found = found.map_err(store_failed)?.ok_or_else(|| ApiError::no_such_model(&model_arn))?;
+    let found = api.store.resource(Kind::Model, &request.model_name).await;
+    let found = found?.ok_or_else(|| ApiError::no_such_model(&model_arn))?;
     let model: CreateModelRequest = parsed(found.document)?;
     let deployment_recommendation = instant::recommendation(api, &model).await?;
     Ok(DescribeModelResponse {
@@ -81,19 +72,10 @@ pub(crate) async fn describe(
 /// `ListModels`, newest first unless asked otherwise.
 pub(crate) async fn list(
     api: &Api,
-    request: ListModelsRequest,
+    mut request: ListRequest,
 ) -> Result<ListModelsResponse, ApiError> {
-    let listing = Listing {
-        kind: Kind::Model,
-        name_contains: request.name_contains,
-        created_after: request.creation_time_after,
-        created_before: request.creation_time_before,
-        sort_by: request.sort_by,
-        order: request.sort_order.unwrap_or(SortOrder::Descending),
-        max_results: request.max_results,
-        next_token: request.next_token,
-    };
-    let (found, next_token) = listing.page(api, |_| {}).await?;
+    request.sort_order.get_or_insert(SortOrder::Descending);
+    let (found, next_token) = page(api, Kind::Model, request, |_| {}).await?;
     let summary = |model: crate::store::registry::Resource| ModelSummary {
         model_arn: api.account.arn(&Named::Model(model.name.clone())),
         creation_time: Timestamp::new(model.created_at),
@@ -104,7 +86,7 @@ pub(crate) async fn list(
 
 /// `DeleteModel`.
 pub(crate) async fn delete(api: &Api, request: &DeleteModelRequest) -> Result<(), ApiError> {
-    match api.registry.remove(Kind::Model, &request.model_name).await.map_err(store_failed)? {
+    match api.store.remove(Kind::Model, &request.model_name).await? {
         Removed::Gone => Ok(()),
         Removed::NotThere | Removed::NotEmpty => Err(ApiError::no_such_model(
             &api.account.arn(&Named::Model(request.model_name.clone())),

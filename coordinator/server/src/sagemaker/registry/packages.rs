@@ -5,14 +5,11 @@
 use assay_sagemaker::{
     arn::Resource as Named,
     error::ApiError,
-    shapes::{
-        lists::SortOrder,
-        packages::{
-            ApprovalStatus, CreateModelPackageRequest, CreateModelPackageResponse,
-            DeleteModelPackageRequest, DescribeModelPackageRequest, DescribeModelPackageResponse,
-            ListModelPackagesRequest, ListModelPackagesResponse, ModelPackageStatusDetails,
-            ModelPackageSummary, PackageStatus, PackageType, UserContext,
-        },
+    shapes::packages::{
+        ApprovalStatus, CreateModelPackageRequest, CreateModelPackageResponse,
+        DeleteModelPackageRequest, DescribeModelPackageRequest, DescribeModelPackageResponse,
+        ListModelPackagesRequest, ListModelPackagesResponse, ModelPackageStatusDetails,
+        ModelPackageSummary, PackageStatus, PackageType, UserContext,
     },
     timestamp::Timestamp,
 };
@@ -20,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Listing, conflict, document, groups, now};
+use super::{conflict, document, groups, now, page};
 use crate::{
-    sagemaker::{Api, jobs::intake::parsed, store_failed},
+    sagemaker::{Api, jobs::intake::parsed},
     store::registry::{Added, Kind, NewName, NewResource, Once, Removed, Resource},
 };
 
@@ -71,7 +68,7 @@ pub(crate) async fn create(
         document: document(Kept { request, approval_description: None, last_update: None })?,
         tags,
     };
-    match (api.registry.add(new).await.map_err(store_failed)?, name) {
+    match (api.store.add(new).await?, name) {
         (Added::New(name) | Added::Before(name), _) => {
             Ok(CreateModelPackageResponse { model_package_arn: arn(api, &name) })
         }
@@ -109,25 +106,18 @@ pub(crate) async fn describe(
 ) -> Result<DescribeModelPackageResponse, ApiError> {
     let found = require(api, &request.model_package_name).await?;
     let kept: Kept = parsed(found.document.clone())?;
-    let described = described(api, &found, kept);
-    Ok(match request.included_data.as_deref() {
-        Some("MetadataOnly") => DescribeModelPackageResponse {
-            model_card: described.model_card.map(without_content),
-            ..described
-        },
-        Some(_) | None => described,
-    })
-}
-
-fn without_content(mut card: Value) -> Value {
-    if let Some(members) = card.as_object_mut() {
-        members.remove("ModelCardContent");
+    let mut answer = described(api, &found, kept);
+    if request.included_data.as_deref() == Some("MetadataOnly")
+        && let Some(Value::Object(card)) = &mut answer.described.model_card
+    {
+        card.remove("ModelCardContent");
     }
-    card
+    Ok(answer)
 }
 
 fn described(api: &Api, found: &Resource, kept: Kept) -> DescribeModelPackageResponse {
-    let request = kept.request;
+    let mut described = kept.request.described;
+    described.certify_for_marketplace.get_or_insert(false);
     let version_of = found.version_of.as_ref();
     let is_changed = found.revision > 0;
     DescribeModelPackageResponse {
@@ -139,33 +129,14 @@ fn described(api: &Api, found: &Resource, kept: Kept) -> DescribeModelPackageRes
             validation_statuses: Vec::new(),
             image_scan_statuses: None,
         },
+        described,
         model_package_group_name: version_of.map(|(group, _)| group.clone()),
         model_package_version: version_of.map(|(_, version)| shown(*version)),
-        model_package_registration_type: request.model_package_registration_type,
-        model_package_description: request.model_package_description,
-        inference_specification: request.inference_specification,
-        source_algorithm_specification: request.source_algorithm_specification,
-        validation_specification: request.validation_specification,
-        certify_for_marketplace: Some(request.certify_for_marketplace.unwrap_or(false)),
         model_approval_status: found.approval,
         created_by: Some(UserContext::default()),
-        metadata_properties: request.metadata_properties,
-        model_metrics: request.model_metrics,
         last_modified_time: is_changed.then(|| Timestamp::new(found.modified_at)),
         last_modified_by: is_changed.then(UserContext::default),
         approval_description: kept.approval_description,
-        domain: request.domain,
-        task: request.task,
-        sample_payload_url: request.sample_payload_url,
-        customer_metadata_properties: request.customer_metadata_properties,
-        drift_check_baselines: request.drift_check_baselines,
-        additional_inference_specifications: request.additional_inference_specifications,
-        skip_model_validation: request.skip_model_validation,
-        source_uri: request.source_uri,
-        security_config: request.security_config,
-        model_card: request.model_card,
-        model_life_cycle: request.model_life_cycle,
-        managed_storage_type: request.managed_storage_type,
     }
 }
 
@@ -183,22 +154,12 @@ pub(crate) async fn list(
         Some(PackageType::Both) => None,
         None => Some(group.is_some()),
     };
-    let listing = Listing {
-        kind: Kind::Package,
-        name_contains: request.name_contains,
-        created_after: request.creation_time_after,
-        created_before: request.creation_time_before,
-        sort_by: request.sort_by,
-        order: request.sort_order.unwrap_or(SortOrder::Ascending),
-        max_results: request.max_results,
-        next_token: request.next_token,
-    };
     let narrow = |query: &mut crate::store::registry::ResourceQuery| {
         query.approval = request.model_approval_status;
         query.group = group;
         query.versioned = versioned;
     };
-    let (found, next_token) = listing.page(api, narrow).await?;
+    let (found, next_token) = page(api, Kind::Package, request.list, narrow).await?;
     let summaries = found.into_iter().map(|package| summary(api, package));
     Ok(ListModelPackagesResponse {
         model_package_summary_list: summaries.collect::<Result<_, _>>()?,
@@ -218,26 +179,26 @@ fn summary(api: &Api, found: Resource) -> Result<ModelPackageSummary, ApiError> 
         model_package_name: (!is_version).then_some(found.name),
         model_package_group_name: group,
         model_package_version: version.map(shown),
-        model_package_description: request.model_package_description,
+        model_package_description: request.described.model_package_description,
         model_approval_status: found.approval,
-        model_life_cycle: request.model_life_cycle,
-        model_package_registration_type: request.model_package_registration_type,
+        model_life_cycle: request.described.model_life_cycle,
+        model_package_registration_type: request.described.model_package_registration_type,
     })
 }
 
 /// `DeleteModelPackage`.
 pub(crate) async fn delete(api: &Api, request: &DeleteModelPackageRequest) -> Result<(), ApiError> {
     let name = name(api, &request.model_package_name)?;
-    match api.registry.remove(Kind::Package, &name).await.map_err(store_failed)? {
+    match api.store.remove(Kind::Package, &name).await? {
         Removed::Gone => Ok(()),
         Removed::NotThere | Removed::NotEmpty => Err(no_such_package(&request.model_package_name)),
     }
 }
 
 /// The package that a name or an ARN means, which has to be there.
-pub(super) async fn require(api: &Api, name_or_arn: &str) -> Result<Resource, ApiError> {
+pub(crate) async fn require(api: &Api, name_or_arn: &str) -> Result<Resource, ApiError> {
     let name = name(api, name_or_arn)?;
-    let found = api.registry.resource(Kind::Package, &name).await.map_err(store_failed)?;
+    let found = api.store.resource(Kind::Package, &name).await?;
     found.ok_or_else(|| no_such_package(name_or_arn))
 }
 

@@ -11,16 +11,13 @@ use assay_sagemaker::{
 };
 
 use super::MOST_TAGS;
-use crate::{
-    sagemaker::{Api, store_failed},
-    store::registry::Kind,
-};
+use crate::{sagemaker::Api, store::registry::Kind};
 
 /// `AddTags`; answers with all of them.
 pub(crate) async fn add(api: &Api, request: &AddTagsRequest) -> Result<AddTagsResponse, ApiError> {
     let resource = resource(api, &request.resource_arn).await?;
-    let all = api.registry.put_tags(&resource, &request.tags, MOST_TAGS).await;
-    match all.map_err(store_failed)? {
+    let all = api.store.put_tags(&resource, &request.tags, MOST_TAGS).await;
+    match all? {
         Some(tags) => Ok(AddTagsResponse { tags: Some(tags) }),
         None => Err(ApiError::new(
             ErrorCode::ResourceLimitExceeded,
@@ -38,7 +35,7 @@ pub(crate) async fn list(
     if request.next_token.is_some() {
         return Err(ApiError::validation("The NextToken is not one that this server gave out."));
     }
-    let tags = api.registry.tags(&resource).await.map_err(store_failed)?;
+    let tags = api.store.tags(&resource).await?;
     Ok(ListTagsResponse { tags: Some(tags), next_token: None })
 }
 
@@ -48,7 +45,7 @@ pub(crate) async fn delete(
     request: &DeleteTagsRequest,
 ) -> Result<DeleteTagsResponse, ApiError> {
     let resource = resource(api, &request.resource_arn).await?;
-    api.registry.remove_tags(&resource, &request.tag_keys).await.map_err(store_failed)?;
+    api.store.remove_tags(&resource, &request.tag_keys).await?;
     Ok(DeleteTagsResponse::default())
 }
 
@@ -69,11 +66,11 @@ async fn resource(api: &Api, arn: &str) -> Result<String, ApiError> {
     let is_there = match kind {
         // Jobs of `assay` have no request of this API behind them.
         Kind::Job => match JobName::new(name) {
-            Ok(name) => api.store.job(&name).await.map_err(store_failed)?.is_some(),
+            Ok(name) => api.store.job(&name).await?.is_some(),
             Err(_) => false,
         },
         Kind::Model | Kind::Group | Kind::Package => {
-            api.registry.resource(kind, &name).await.map_err(store_failed)?.is_some()
+            api.store.resource(kind, &name).await?.is_some()
         }
     };
     if is_there { Ok(path) } else { Err(missing()) }

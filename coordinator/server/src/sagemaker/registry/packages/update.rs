@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use assay_sagemaker::{
     error::ApiError,
-    shapes::packages::{
-        CreateModelPackageRequest, UpdateModelPackageRequest, UpdateModelPackageResponse,
-    },
+    shapes::packages::{PackageDescription, UpdateModelPackageRequest, UpdateModelPackageResponse},
 };
 
 use super::{Kept, Update, arn, checksum, require, token_reused};
@@ -15,7 +13,6 @@ use crate::{
         Api,
         jobs::intake::parsed,
         registry::{conflict, document, now},
-        store_failed,
     },
     store::registry::Resource,
 };
@@ -40,7 +37,7 @@ pub(crate) async fn update(
             return Ok(UpdateModelPackageResponse { model_package_arn });
         }
         let changed = changed(api, found, kept, &request, &this)?;
-        if api.registry.change(&changed).await.map_err(store_failed)? {
+        if api.store.change(&changed).await? {
             return Ok(UpdateModelPackageResponse { model_package_arn });
         }
     }
@@ -77,8 +74,8 @@ fn changed(
         model_life_cycle,
         client_token: _,
     } = request.clone();
-    add_specifications(&mut kept.request, request)?;
-    let package = &mut kept.request;
+    add_specifications(&mut kept.request.described, request)?;
+    let package = &mut kept.request.described;
     package.customer_metadata_properties = metadata(
         package.customer_metadata_properties.take().unwrap_or_default(),
         customer_metadata_properties.unwrap_or_default(),
@@ -121,7 +118,7 @@ fn metadata(
 }
 
 fn add_specifications(
-    package: &mut CreateModelPackageRequest,
+    package: &mut PackageDescription,
     request: &UpdateModelPackageRequest,
 ) -> Result<(), ApiError> {
     let Some(added) = &request.additional_inference_specifications_to_add else {

@@ -10,27 +10,15 @@ use assay_planning::{job_state::JobState, planner::PlannedTrial, price_file::Pri
 use assay_proto::v1;
 use jiff::Timestamp;
 use prost::Message;
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::SqliteConnection;
 
-use super::row::{count, json, micros};
-use crate::{
-    job_event::JobEvent,
-    store::{
-        AgentRecord, Change, JobRecord, Planned, Recommended, StoreError, TrialRecord, broken,
-    },
+use super::{
+    AgentRecord, Change, JobRecord, Planned, Recommended, StoreError, TrialRecord,
+    row::{count, execute, json, micros},
 };
+use crate::job_event::JobEvent;
 
-pub(super) async fn apply(
-    transaction: &mut Transaction<'_, Sqlite>,
-    changes: Vec<Change>,
-) -> Result<(), StoreError> {
-    for change in changes {
-        apply_one(transaction, change).await?;
-    }
-    Ok(())
-}
-
-async fn apply_one(db: &mut SqliteConnection, change: Change) -> Result<(), StoreError> {
+pub(super) async fn apply(db: &mut SqliteConnection, change: Change) -> Result<(), StoreError> {
     match change {
         Change::JobCreated(record) => create_job(db, &record).await,
         Change::JobSupplied { spec } => supply_job(db, &spec).await,
@@ -60,7 +48,7 @@ async fn apply_one(db: &mut SqliteConnection, change: Change) -> Result<(), Stor
 }
 
 async fn create_job(db: &mut SqliteConnection, record: &JobRecord) -> Result<(), StoreError> {
-    sqlx::query(
+    let query = sqlx::query(
         "insert into job (name, number, created_at_us, status, reason, spec_json, state_json, plan_json)
          values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (name) do nothing",
     )
@@ -71,21 +59,15 @@ async fn create_job(db: &mut SqliteConnection, record: &JobRecord) -> Result<(),
     .bind(&record.reason)
     .bind(json("job specification", &record.spec)?)
     .bind(json("job state", &record.state)?)
-    .bind(json("plan", &record.planned)?)
-    .execute(db)
-    .await
-    .map_err(broken("write a job to"))?;
-    Ok(())
+    .bind(json("plan", &record.planned)?);
+    execute(db, "write a job to", query).await
 }
 
 async fn supply_job(db: &mut SqliteConnection, spec: &JobSpec) -> Result<(), StoreError> {
-    sqlx::query("update job set spec_json = $2 where name = $1")
+    let query = sqlx::query("update job set spec_json = $2 where name = $1")
         .bind(spec.name.as_str())
-        .bind(json("job specification", spec)?)
-        .execute(db)
-        .await
-        .map_err(broken("write a job to"))?;
-    Ok(())
+        .bind(json("job specification", spec)?);
+    execute(db, "write a job to", query).await
 }
 
 async fn plan_job(
@@ -93,13 +75,10 @@ async fn plan_job(
     job: &JobName,
     planned: &Planned,
 ) -> Result<(), StoreError> {
-    sqlx::query("update job set plan_json = $2 where name = $1")
+    let query = sqlx::query("update job set plan_json = $2 where name = $1")
         .bind(job.as_str())
-        .bind(json("plan", &Some(planned))?)
-        .execute(db)
-        .await
-        .map_err(broken("write a plan to"))?;
-    Ok(())
+        .bind(json("plan", &Some(planned))?);
+    execute(db, "write a plan to", query).await
 }
 
 async fn move_job(
@@ -111,7 +90,7 @@ async fn move_job(
 ) -> Result<(), StoreError> {
     let recommended =
         recommended.map(|recommended| json("recommendation", recommended)).transpose()?;
-    sqlx::query(
+    let query = sqlx::query(
         "update job set status = $2, reason = $3, state_json = $4, finished_at_us = $5,
          recommended_json = $6 where name = $1",
     )
@@ -120,11 +99,8 @@ async fn move_job(
     .bind(reason)
     .bind(json("job state", state)?)
     .bind(state.finished_at().map(micros))
-    .bind(recommended)
-    .execute(db)
-    .await
-    .map_err(broken("write a job to"))?;
-    Ok(())
+    .bind(recommended);
+    execute(db, "write a job to", query).await
 }
 
 async fn delete_job(
@@ -132,22 +108,16 @@ async fn delete_job(
     job: &JobName,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    let query = sqlx::query(
         "insert into deleted_job (name, number, deleted_at_us)
          select name, number, $2 from job where name = $1 on conflict do nothing",
     )
     .bind(job.as_str())
-    .bind(micros(at))
-    .execute(&mut *db)
-    .await
-    .map_err(broken("delete a job from"))?;
+    .bind(micros(at));
+    execute(db, "delete a job from", query).await?;
     // Trials, steps and events go with it.
-    sqlx::query("delete from job where name = $1")
-        .bind(job.as_str())
-        .execute(db)
-        .await
-        .map_err(broken("delete a job from"))?;
-    Ok(())
+    let query = sqlx::query("delete from job where name = $1").bind(job.as_str());
+    execute(db, "delete a job from", query).await
 }
 
 async fn add_trial(
@@ -155,7 +125,7 @@ async fn add_trial(
     planned: &PlannedTrial,
     record: &TrialRecord,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    let query = sqlx::query(
         "insert into trial (id, job, planned_json, state, state_json) values ($1, $2, $3, $4, $5)
          on conflict do nothing",
     )
@@ -163,16 +133,14 @@ async fn add_trial(
     .bind(record.id.job().as_str())
     .bind(json("planned trial", planned)?)
     .bind(record.trial.word())
-    .bind(json("trial state", &record.trial)?)
-    .execute(&mut *db)
-    .await
-    .map_err(broken("write a trial to"))?;
+    .bind(json("trial state", &record.trial)?);
+    execute(db, "write a trial to", query).await?;
     move_trial(db, record).await
 }
 
 async fn move_trial(db: &mut SqliteConnection, record: &TrialRecord) -> Result<(), StoreError> {
     let lease = record.trial.lease();
-    sqlx::query(
+    let query = sqlx::query(
         "update trial set state = $2, state_json = $3, agent = $4, lease_expires_at_us = $5,
          run_token = $6 where id = $1",
     )
@@ -181,11 +149,8 @@ async fn move_trial(db: &mut SqliteConnection, record: &TrialRecord) -> Result<(
     .bind(json("trial state", &record.trial)?)
     .bind(lease.map(|lease| lease.agent().as_str()))
     .bind(lease.map(|lease| micros(lease.expires_at())))
-    .bind(record.run.as_ref().map(LeaseToken::as_str))
-    .execute(db)
-    .await
-    .map_err(broken("write a trial to"))?;
-    Ok(())
+    .bind(record.run.as_ref().map(LeaseToken::as_str));
+    execute(db, "write a trial to", query).await
 }
 
 async fn put_step(
@@ -196,7 +161,7 @@ async fn put_step(
 ) -> Result<(), StoreError> {
     let histogram = std::mem::take(&mut step.histogram);
     let index = step.index;
-    sqlx::query(
+    let query = sqlx::query(
         "insert into step (trial, lease_token, step_index, result, histogram)
          values ($1, $2, $3, $4, $5) on conflict do nothing",
     )
@@ -204,11 +169,8 @@ async fn put_step(
     .bind(token.as_str())
     .bind(index)
     .bind(v1::StepResult::from(step).encode_to_vec())
-    .bind((!histogram.is_empty()).then_some(histogram))
-    .execute(db)
-    .await
-    .map_err(broken("write a step to"))?;
-    Ok(())
+    .bind((!histogram.is_empty()).then_some(histogram));
+    execute(db, "write a step to", query).await
 }
 
 async fn put_step_event(
@@ -217,7 +179,7 @@ async fn put_step_event(
     at: Timestamp,
     sequence: u64,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    let query = sqlx::query(
         "insert into event (job, sequence, at_us, step_trial, step_token, step_index)
          values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
     )
@@ -226,11 +188,8 @@ async fn put_step_event(
     .bind(micros(at))
     .bind(trial.as_str())
     .bind(token.as_str())
-    .bind(index)
-    .execute(db)
-    .await
-    .map_err(broken("write a step to"))?;
-    Ok(())
+    .bind(index);
+    execute(db, "write a step to", query).await
 }
 
 async fn put_event(
@@ -238,22 +197,19 @@ async fn put_event(
     job: &JobName,
     event: &JobEvent,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    let query = sqlx::query(
         "insert into event (job, sequence, at_us, event_json) values ($1, $2, $3, $4)
          on conflict do nothing",
     )
     .bind(job.as_str())
     .bind(count(event.sequence))
     .bind(micros(event.at))
-    .bind(json("event", &event.what)?)
-    .execute(db)
-    .await
-    .map_err(broken("write an event to"))?;
-    Ok(())
+    .bind(json("event", &event.what)?);
+    execute(db, "write an event to", query).await
 }
 
 async fn put_agent(db: &mut SqliteConnection, record: &AgentRecord) -> Result<(), StoreError> {
-    sqlx::query(
+    let query = sqlx::query(
         "insert into agent (name, facts_json, draining, last_seen_at_us) values ($1, $2, $3, $4)
          on conflict (name) do update set facts_json = excluded.facts_json,
            draining = excluded.draining, last_seen_at_us = excluded.last_seen_at_us",
@@ -261,24 +217,17 @@ async fn put_agent(db: &mut SqliteConnection, record: &AgentRecord) -> Result<()
     .bind(record.facts.name.as_str())
     .bind(json("agent", &record.facts)?)
     .bind(record.draining)
-    .bind(micros(record.last_seen_at))
-    .execute(db)
-    .await
-    .map_err(broken("write an agent to"))?;
-    Ok(())
+    .bind(micros(record.last_seen_at));
+    execute(db, "write an agent to", query).await
 }
 
 async fn forget_agent(db: &mut SqliteConnection, name: &AgentName) -> Result<(), StoreError> {
-    sqlx::query("delete from agent where name = $1")
-        .bind(name.as_str())
-        .execute(db)
-        .await
-        .map_err(broken("delete an agent from"))?;
-    Ok(())
+    let query = sqlx::query("delete from agent where name = $1").bind(name.as_str());
+    execute(db, "delete an agent from", query).await
 }
 
 async fn put_price(db: &mut SqliteConnection, row: &PriceRow) -> Result<(), StoreError> {
-    sqlx::query(
+    let query = sqlx::query(
         "insert into own_price (instance_type, region, pico_usd_per_hour, source, as_of)
          values ($1, $2, $3, $4, $5)
          on conflict (instance_type, region) do update set
@@ -289,11 +238,8 @@ async fn put_price(db: &mut SqliteConnection, row: &PriceRow) -> Result<(), Stor
     .bind(&row.region)
     .bind(count(row.usd_per_hour.pico_usd()))
     .bind(&row.source)
-    .bind(&row.as_of)
-    .execute(db)
-    .await
-    .map_err(broken("write a price to"))?;
-    Ok(())
+    .bind(&row.as_of);
+    execute(db, "write a price to", query).await
 }
 
 async fn put_artifact(
@@ -301,25 +247,18 @@ async fn put_artifact(
     artifact: &ArtifactRef,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    let query = sqlx::query(
         "insert into artifact (sha256, name, size_bytes, stored_at_us) values ($1, $2, $3, $4)
          on conflict do nothing",
     )
     .bind(artifact.sha256.as_str())
     .bind(&artifact.name)
     .bind(count(artifact.size_bytes.count()))
-    .bind(micros(at))
-    .execute(db)
-    .await
-    .map_err(broken("write an artifact to"))?;
-    Ok(())
+    .bind(micros(at));
+    execute(db, "write an artifact to", query).await
 }
 
 async fn remove_artifact(db: &mut SqliteConnection, sha256: &Sha256) -> Result<(), StoreError> {
-    sqlx::query("delete from artifact where sha256 = $1")
-        .bind(sha256.as_str())
-        .execute(db)
-        .await
-        .map_err(broken("delete an artifact from"))?;
-    Ok(())
+    let query = sqlx::query("delete from artifact where sha256 = $1").bind(sha256.as_str());
+    execute(db, "delete an artifact from", query).await
 }

@@ -6,9 +6,13 @@ use assay_proto::agent::Malformed;
 use jiff::Timestamp;
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{Decode, Row, Sqlite, Type, sqlite::SqliteRow};
+use sqlx::{
+    Decode, Row, Sqlite, SqliteConnection, Type,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 
-use crate::store::{StoreError, broken};
+use super::{StoreError, broken};
 
 /// A domain type as JSON text.
 pub(super) fn json<T: Serialize>(what: &'static str, value: &T) -> Result<String, StoreError> {
@@ -60,6 +64,16 @@ pub(super) fn count(value: u64) -> i64 {
 /// A count from its column.
 pub(super) fn uncount(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
+}
+
+/// Carries a change out; what cannot be done is said when it fails.
+pub(super) async fn execute(
+    db: &mut SqliteConnection,
+    action: &'static str,
+    query: Query<'_, Sqlite, SqliteArguments>,
+) -> Result<(), StoreError> {
+    query.execute(db).await.map_err(broken(action))?;
+    Ok(())
 }
 
 pub(super) fn column<'r, T>(row: &'r SqliteRow, name: &str) -> Result<T, StoreError>

@@ -14,35 +14,150 @@ use assay_planning::{
     price_file::PriceRow,
 };
 use assay_proto::v1;
-use sqlx::{SqlitePool, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, SqlitePool, sqlite::SqliteRow};
 
-use super::row::{column, count, from_json, from_message, parse, timestamp, uncount};
-use crate::{
-    job_event::{Happening, JobEvent},
-    store::{
-        AgentRecord, Histograms, JobQuery, JobRecord, JobSummary, Planned, Recovered, RecoveredJob,
-        StoreError, TrialRecord, broken,
-    },
+use super::{
+    AgentRecord, Histograms, JobQuery, JobRecord, JobSummary, Planned, Recovered, RecoveredJob,
+    Store, StoreError, TrialRecord, broken,
+    row::{column, count, from_json, from_message, parse, timestamp, uncount},
 };
+use crate::job_event::{Happening, JobEvent};
 
-/// Everything that a coordinator needs to go on.
-pub(super) async fn recover(db: &SqlitePool) -> Result<Recovered, StoreError> {
-    let next_number: i64 = sqlx::query_scalar(
-        "select 1 + max((select coalesce(max(number), 0) from job),
-                        (select coalesce(max(number), 0) from deleted_job))",
-    )
-    .fetch_one(db)
-    .await
-    .map_err(broken("read"))?;
-    let ended = "select name from job where status in ('completed', 'failed', 'stopped')";
-    Ok(Recovered {
-        active: active_jobs(db).await?,
-        ended: names(db, ended).await?,
-        deleted: names(db, "select name from deleted_job").await?,
-        next_number: uncount(next_number),
-        agents: agents(db).await?,
-        own_prices: own_prices(db).await?,
-    })
+const SUMMARIES: &str = "select job.*,
+     (select count(*) from trial where trial.job = job.name) as trials_total,
+     (select count(*) from trial where trial.job = job.name and state = 'ended') as trials_ended,
+     (select at_us from event where event.job = job.name order by sequence desc limit 1) as modified_at_us
+     from job";
+
+impl Store {
+    /// Everything that a coordinator needs to go on where the last one ended.
+    pub(crate) async fn recover(&self) -> Result<Recovered, StoreError> {
+        let next_number: i64 = sqlx::query_scalar(
+            "select 1 + max((select coalesce(max(number), 0) from job),
+                            (select coalesce(max(number), 0) from deleted_job))",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(broken("read"))?;
+        let ended = "select name from job where status in ('completed', 'failed', 'stopped')";
+        Ok(Recovered {
+            active: active_jobs(&self.readers).await?,
+            ended: names(&self.readers, ended).await?,
+            deleted: names(&self.readers, "select name from deleted_job").await?,
+            next_number: uncount(next_number),
+            agents: agents(&self.readers).await?,
+            own_prices: own_prices(&self.readers).await?,
+        })
+    }
+
+    /// Jobs at a glance, newest first.
+    pub(crate) async fn jobs(&self, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError> {
+        let wanted = "where ($1 is null or number < $1) and ($2 is null or status = $2)
+             and instr(name, $3) > 0 order by number desc limit $4";
+        let rows = sqlx::query(AssertSqlSafe(format!("{SUMMARIES} {wanted}")))
+            .bind(query.before_number.map(count))
+            .bind(query.status.map(JobStatus::word))
+            .bind(&query.name_contains)
+            .bind(query.limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(broken("read jobs from"))?;
+        rows.iter().map(job_summary).collect()
+    }
+
+    /// One job at a glance.
+    pub(crate) async fn job(&self, name: &JobName) -> Result<Option<JobSummary>, StoreError> {
+        let row = sqlx::query(AssertSqlSafe(format!("{SUMMARIES} where name = $1")))
+            .bind(name.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(broken("read a job from"))?;
+        row.as_ref().map(job_summary).transpose()
+    }
+
+    /// Everything that a job's report is made of; its steps come without their histograms.
+    pub(crate) async fn job_facts(&self, name: &JobName) -> Result<Option<JobFacts>, StoreError> {
+        let Some(summary) = self.job(name).await? else {
+            return Ok(None);
+        };
+        let mut steps = steps_of(&self.readers, name).await?;
+        let facts = |record: TrialRecord| {
+            let facts = TrialFacts {
+                end: record.trial.end().cloned(),
+                steps: steps.remove(&record.id).unwrap_or_default(),
+                repeats: record.trial.repeats,
+            };
+            (record.id, facts)
+        };
+        let trials = trials_of(&self.readers, name).await?.into_iter().map(facts).collect();
+        let Planned { mut plan, prices } = summary.planned.unwrap_or_default();
+        plan.trials = planned_trials(&self.readers, name).await?;
+        let reason = Some(summary.reason).filter(|reason| !reason.is_empty());
+        Ok(Some(JobFacts {
+            spec: summary.spec,
+            status: summary.status,
+            created_at: summary.created_at,
+            finished_at: summary.finished_at,
+            plan,
+            trials,
+            prices,
+            warnings: reason.into_iter().collect(),
+        }))
+    }
+
+    /// The histograms of the steps that count, by trial and the step's index.
+    pub(crate) async fn histograms(&self, job: &JobName) -> Result<Histograms, StoreError> {
+        let rows = sqlx::query(
+            "select step.trial, step.step_index, step.histogram from step
+             join trial on trial.id = step.trial and trial.run_token = step.lease_token
+             where trial.job = $1 and step.histogram is not null",
+        )
+        .bind(job.as_str())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(broken("read steps from"))?;
+        let histogram = |row: &SqliteRow| {
+            let trial = parse("a trial id", column(row, "trial")?)?;
+            Ok(((trial, column(row, "step_index")?), column(row, "histogram")?))
+        };
+        rows.iter().map(histogram).collect()
+    }
+
+    /// Whether any job refers to a file.
+    pub(crate) async fn needs(&self, file: &Sha256) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "select exists (select 1 from job
+             where $1 in (spec_json ->> '$.model.sha256', spec_json ->> '$.payload.artifact.sha256',
+                          spec_json ->> '$.load.recorded.artifact.sha256'))",
+        )
+        .bind(file.as_str())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(broken("read jobs from"))
+    }
+
+    /// The record of a job after a sequence number, at most `limit` entries, ascending.
+    pub(crate) async fn events(
+        &self,
+        job: &JobName,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<JobEvent>, StoreError> {
+        let rows = sqlx::query(
+            "select event.sequence, event.at_us, event.event_json, event.step_trial,
+                    step.result, step.histogram
+             from event left join step on step.trial = event.step_trial
+               and step.lease_token = event.step_token and step.step_index = event.step_index
+             where event.job = $1 and event.sequence > $2 order by event.sequence limit $3",
+        )
+        .bind(job.as_str())
+        .bind(count(after))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(broken("read events from"))?;
+        rows.iter().map(event).collect()
+    }
 }
 
 async fn names(db: &SqlitePool, sql: &'static str) -> Result<BTreeSet<JobName>, StoreError> {
@@ -166,45 +281,6 @@ async fn own_prices(db: &SqlitePool) -> Result<Vec<PriceRow>, StoreError> {
     rows.iter().map(price).collect()
 }
 
-/// Jobs at a glance, newest first.
-pub(super) async fn jobs(db: &SqlitePool, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError> {
-    let rows = sqlx::query(
-        "select job.*, (select count(*) from trial where trial.job = job.name) as trials_total,
-                (select count(*) from trial where trial.job = job.name and state = 'ended')
-                as trials_ended,
-                (select at_us from event where event.job = job.name order by sequence desc limit 1)
-                as modified_at_us
-         from job
-         where ($1 is null or number < $1) and ($2 is null or status = $2) and instr(name, $3) > 0
-         order by number desc limit $4",
-    )
-    .bind(query.before_number.map(count))
-    .bind(query.status.map(JobStatus::word))
-    .bind(&query.name_contains)
-    .bind(query.limit)
-    .fetch_all(db)
-    .await
-    .map_err(broken("read jobs from"))?;
-    rows.iter().map(job_summary).collect()
-}
-
-/// One job at a glance.
-pub(super) async fn job(db: &SqlitePool, name: &JobName) -> Result<Option<JobSummary>, StoreError> {
-    let row = sqlx::query(
-        "select job.*, (select count(*) from trial where trial.job = job.name) as trials_total,
-                (select count(*) from trial where trial.job = job.name and state = 'ended')
-                as trials_ended,
-                (select at_us from event where event.job = job.name order by sequence desc limit 1)
-                as modified_at_us
-         from job where name = $1",
-    )
-    .bind(name.as_str())
-    .fetch_optional(db)
-    .await
-    .map_err(broken("read a job from"))?;
-    row.as_ref().map(job_summary).transpose()
-}
-
 fn job_summary(row: &SqliteRow) -> Result<JobSummary, StoreError> {
     let finished_at: Option<i64> = column(row, "finished_at_us")?;
     let recommended: Option<String> = column(row, "recommended_json")?;
@@ -224,39 +300,6 @@ fn job_summary(row: &SqliteRow) -> Result<JobSummary, StoreError> {
         trials_ended: column(row, "trials_ended")?,
         recommended: recommended.map(|text| from_json("a recommendation", &text)).transpose()?,
     })
-}
-
-/// What a job's report is made of.
-pub(super) async fn job_facts(
-    db: &SqlitePool,
-    name: &JobName,
-) -> Result<Option<JobFacts>, StoreError> {
-    let Some(summary) = job(db, name).await? else {
-        return Ok(None);
-    };
-    let mut steps = steps_of(db, name).await?;
-    let facts = |record: TrialRecord| {
-        let facts = TrialFacts {
-            end: record.trial.end().cloned(),
-            steps: steps.remove(&record.id).unwrap_or_default(),
-            repeats: record.trial.repeats,
-        };
-        (record.id, facts)
-    };
-    let trials = trials_of(db, name).await?.into_iter().map(facts).collect();
-    let Planned { mut plan, prices } = summary.planned.unwrap_or_default();
-    plan.trials = planned_trials(db, name).await?;
-    let reason = Some(summary.reason).filter(|reason| !reason.is_empty());
-    Ok(Some(JobFacts {
-        spec: summary.spec,
-        status: summary.status,
-        created_at: summary.created_at,
-        finished_at: summary.finished_at,
-        plan,
-        trials,
-        prices,
-        warnings: reason.into_iter().collect(),
-    }))
 }
 
 /// The steps that count, by trial, in order, without their histograms.
@@ -282,65 +325,11 @@ async fn steps_of(
     Ok(steps)
 }
 
-/// The histograms of the steps that count.
-pub(super) async fn histograms(db: &SqlitePool, job: &JobName) -> Result<Histograms, StoreError> {
-    let rows = sqlx::query(
-        "select step.trial, step.step_index, step.histogram from step
-         join trial on trial.id = step.trial and trial.run_token = step.lease_token
-         where trial.job = $1 and step.histogram is not null",
-    )
-    .bind(job.as_str())
-    .fetch_all(db)
-    .await
-    .map_err(broken("read steps from"))?;
-    let histogram = |row: &SqliteRow| {
-        let trial = parse("a trial id", column(row, "trial")?)?;
-        Ok(((trial, column(row, "step_index")?), column(row, "histogram")?))
-    };
-    rows.iter().map(histogram).collect()
-}
-
 fn step(row: &SqliteRow) -> Result<StepResult, StoreError> {
     let mut step: StepResult = from_message::<v1::StepResult, _>("a step", column(row, "result")?)?;
     let histogram: Option<Vec<u8>> = column(row, "histogram")?;
     step.histogram = histogram.unwrap_or_default();
     Ok(step)
-}
-
-/// Whether any job refers to a file.
-pub(super) async fn needs(db: &SqlitePool, file: &Sha256) -> Result<bool, StoreError> {
-    sqlx::query_scalar(
-        "select exists (select 1 from job
-         where $1 in (spec_json ->> '$.model.sha256', spec_json ->> '$.payload.artifact.sha256',
-                      spec_json ->> '$.load.recorded.artifact.sha256'))",
-    )
-    .bind(file.as_str())
-    .fetch_one(db)
-    .await
-    .map_err(broken("read jobs from"))
-}
-
-/// A part of a job's record.
-pub(super) async fn events(
-    db: &SqlitePool,
-    job: &JobName,
-    after: u64,
-    limit: u32,
-) -> Result<Vec<JobEvent>, StoreError> {
-    let rows = sqlx::query(
-        "select event.sequence, event.at_us, event.event_json, event.step_trial,
-                step.result, step.histogram
-         from event left join step on step.trial = event.step_trial
-           and step.lease_token = event.step_token and step.step_index = event.step_index
-         where event.job = $1 and event.sequence > $2 order by event.sequence limit $3",
-    )
-    .bind(job.as_str())
-    .bind(count(after))
-    .bind(limit)
-    .fetch_all(db)
-    .await
-    .map_err(broken("read events from"))?;
-    rows.iter().map(event).collect()
 }
 
 fn event(row: &SqliteRow) -> Result<JobEvent, StoreError> {
