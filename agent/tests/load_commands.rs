@@ -233,7 +233,7 @@ fn the_table_is_at_most_80_columns_wide() {
 fn a_capacity_search_prints_its_document() {
     let url = server("200 OK", Duration::from_millis(2));
     let output =
-        run(&["capacity", "--target", &url, "--quick", "--max-duration", "15s", "-o", "json"]);
+        run(&["capacity", "--target", &url, "--quick", "--max-duration", "8s", "-o", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let capacity = document("assay.capacity.1.schema.json", &output);
     assert!(capacity["max_invocations_per_min"].as_f64().unwrap() > 600.0, "{capacity:#}");

@@ -1,7 +1,7 @@
 //! The wire: Protobuf messages and services, and their conversions to and from domain types.
 //!
 //! [`v1`] is Assay's own protocol (agents dial in, clients manage jobs), [`inference`] the Open
-//! Inference Protocol v2. Wire types stop at the door: [`agent`] and [`jobs`] turn them into validated
+//! Inference Protocol v2. Wire types stop here: [`agent`] and [`jobs`] turn them into validated
 //! domain types of `assay-measure`, and nothing beyond matches on them.
 
 #![warn(missing_docs)]

@@ -50,7 +50,7 @@ fn two_types_of_one_shape_share_a_trial_and_the_report_is_an_assay_job_1_sorted_
     command.arg("recommend").arg(model).args([
         "--quick",
         "--max-duration",
-        "60s",
+        "25s",
         "--sweep",
         "workers=1",
         "--sweep",
@@ -213,7 +213,7 @@ fn load_and_capacity_print_their_documents() {
     assert_valid(&schema("agent/schema/assay.load.1.schema.json"), &load);
     assert!(load["requests"].as_u64().unwrap() > 300, "{load:#}");
     assert_eq!(load["errors"], 0, "{load:#}");
-    let capacity = agent(&["capacity", "--quick", "--max-duration", "15s"]);
+    let capacity = agent(&["capacity", "--quick", "--max-duration", "10s"]);
     assert_valid(&schema("agent/schema/assay.capacity.1.schema.json"), &capacity);
     assert!(capacity["max_invocations_per_min"].as_f64().unwrap() > 600.0, "{capacity:#}");
 }
@@ -221,7 +221,7 @@ fn load_and_capacity_print_their_documents() {
 #[test]
 fn calibrate_prints_its_document() {
     let mut command = Command::new(binaries::assay_agent());
-    command.args(["calibrate", "--quick", "--service-time", "4ms", "--max-duration", "15s"]);
+    command.args(["calibrate", "--quick", "--service-time", "4ms", "--max-duration", "10s"]);
     let report = json_of(command.args(["-o", "json"]));
     let schema = schema("agent/schema/assay.calibration.1.schema.json");
     assert_valid(&schema, &report);

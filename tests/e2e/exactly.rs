@@ -20,7 +20,7 @@ async fn create(url: String) {
         vec![range("OMP_NUM_THREADS", &["1"]), range("ASSAY_MAX_BATCH", &["1", "4", "8"])];
     let users = |users| v1::Phase {
         load: Some(v1::Load { load: Some(v1::load::Load::Closed(v1::ClosedLoad { users })) }),
-        duration_us: 2_000_000,
+        duration_us: 1_000_000,
     };
     spec.fixed_load = Some(v1::FixedLoad { phases: (1..=4).map(users).collect() });
     spec.stopping = Some(v1::StoppingConditions {

@@ -46,7 +46,7 @@ fn a_search_without_constraints_finds_the_plateau_of_a_server() {
     // Two requests at a time, 10 ms each: 200 a second.
     let server = Server::http(|_| Reply::ok("x").after(Duration::from_millis(10)).workers(2));
     let mut generator = generator(&server);
-    let plan = plan(20, &[]);
+    let plan = plan(12, &[]);
     let mut planned = 0;
     let run = search(&mut generator, &plan, no_batches, |event| {
         planned += u32::from(matches!(event, SearchEvent::StepPlanned(_)))

@@ -26,6 +26,15 @@ impl Coordinator {
         &self,
         sha256: &Sha256,
     ) -> impl Stream<Item = Result<Bytes, String>> + Unpin + use<> {
+        self.fetch_within(sha256, PATIENCE)
+    }
+
+    /// The same, given up after so long without a byte.
+    pub fn fetch_within(
+        &self,
+        sha256: &Sha256,
+        patience: Duration,
+    ) -> impl Stream<Item = Result<Bytes, String>> + Unpin + use<> {
         let fetch = Fetch {
             coordinator: self.clone(),
             sha256: sha256.to_string(),
@@ -33,6 +42,7 @@ impl Coordinator {
             open: None,
             backoff: Backoff::default(),
             quiet_since: None,
+            patience,
         };
         Box::pin(stream::try_unfold(fetch, async |mut fetch| {
             Ok(fetch.next().await?.map(|data| (data, fetch)))
@@ -49,6 +59,7 @@ struct Fetch {
     backoff: Backoff,
     /// When the first of these attempts failed.
     quiet_since: Option<Instant>,
+    patience: Duration,
 }
 
 impl Fetch {
@@ -91,7 +102,7 @@ impl Fetch {
             return Err(describe(failed));
         }
         let quiet = self.quiet_since.get_or_insert_with(Instant::now).elapsed();
-        if quiet >= PATIENCE {
+        if quiet >= self.patience {
             return Err(format!("{} (for {} s in vain)", describe(failed), quiet.as_secs()));
         }
         tracing::info!(

@@ -150,7 +150,7 @@ async fn a_search_finds_the_plateau_of_a_host_that_serves_one_call_at_a_time() {
         constraints: vec![],
         mode: Mode::Quick,
         seed: 1,
-        max_duration: Duration::from_secs(12),
+        max_duration: Duration::from_secs(8),
         soak: None,
         skip_thermal_check: false,
         max_error_share: 0.01,

@@ -7,7 +7,7 @@
 //! - Starting and stopping: [`server`], [`settings`], [`start_error`]; [`data_dir`], [`tls`], [`tokens`], `connections`.
 //! - State: `dispatch` (the loop), [`store`] (what survives), `artifacts` (files), [`archives`] (what is in them), `job_files` (who needs them), `clock`.
 //! - Vocabulary: `agent_link` (what agents and coordinator say), `job_event` (what watchers see).
-//! - The doors: `grpc` (services and their conversions), `sagemaker` (the API that AWS's clients speak); [`report_wire`] is for clients in Rust.
+//! - The APIs: `grpc` (services and their conversions), `sagemaker` (the API that AWS's clients speak); [`report_wire`] is for clients in Rust.
 
 mod agent_link;
 pub mod archives;

@@ -44,7 +44,7 @@ impl Offer {
         Ok(())
     }
 
-    /// Who is let in. `open_to_all` says whether the coordinator's other doors are.
+    /// Who is let in. `open_to_all` says whether the coordinator's other APIs are.
     pub(crate) fn gate(&mut self, open_to_all: bool) -> Gate {
         match (self.keys.take(), &self.settings.auth) {
             (Some(keys), _) => Gate::Signed { keys, region: self.settings.region.clone() },
