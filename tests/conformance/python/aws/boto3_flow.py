@@ -5,6 +5,7 @@ usage: boto3_flow.py URL S3_MODEL S3_PAYLOAD FILE_MODEL FILE_PAYLOAD ASSAY real|
 
 import datetime
 import os
+import re
 import sys
 
 import flow
@@ -160,7 +161,7 @@ def check_scaling(job_name: str, recommendation_id: str) -> None:
     refused("ResourceNotFound", "no recommendation", sm.get_scaling_configuration_recommendation,
             InferenceRecommendationsJobName=job_name, RecommendationId=f"{job_name}/00000000")
     # Three quarters of what was busy with all of 80 requests per second: 60, so 3600 in a minute.
-    for target in range(100, 5, -5) if figures == "real" else [75]:
+    for target in range(100, 0, -1) if figures == "real" else [75]:
         try:
             answer = sm.get_scaling_configuration_recommendation(
                 TargetCpuUtilizationPerCore=target,
@@ -168,7 +169,8 @@ def check_scaling(job_name: str, recommendation_id: str) -> None:
                 **wanted,
             )
         except ClientError as error:
-            assert "outside of what was measured" in str(error), error
+            # What a machine was busy with is its own affair: the range may hold no whole per cent.
+            assert figures == "real" and is_outside(target, str(error)), error
             continue
         per_instance = answer["Metric"]["InvocationsPerInstance"]
         assert figures == "real" or per_instance == 3600, answer
@@ -178,7 +180,13 @@ def check_scaling(job_name: str, recommendation_id: str) -> None:
         policy = scaling["ScalingPolicies"][0]["TargetTracking"]
         assert policy["TargetValue"] == per_instance, policy
         return
-    raise AssertionError("no target lies within what was measured")
+
+
+def is_outside(target: int, refusal: str) -> bool:
+    """Whether the target lies beyond the range that the refusal tells, with one decimal."""
+    told = re.search(r"outside of what was measured: (\S+) % at .* to (\S+) % at", refusal)
+    lowest, highest = float(told[1]), float(told[2])
+    return lowest <= highest and not lowest + 0.05 < target < highest - 0.05
 
 
 def by_model_name() -> None:
