@@ -8,10 +8,11 @@ use assay_agent::{
         search,
     },
     load::{Generator, figures::ErrorKind},
-    report::{capacity::CapacityReport, grouped, time},
+    report::{capacity::CapacityReport, grouped},
     target::Target,
 };
 use assay_measure::{
+    figures,
     schedule::Load,
     search::{Mode, SearchFailure, SearchPlan, StepPlan},
     validity::judge,
@@ -117,7 +118,11 @@ fn asked(step: &StepPlan) -> String {
 
 fn seen(step: &StepRecord) -> String {
     let latency = step.latency().map_or_else(String::new, |latency| {
-        format!(", p50 {}, p95 {}", time(latency.p50_us), time(latency.p95_us))
+        format!(
+            ", p50 {}, p95 {}",
+            figures::latency(latency.p50_us),
+            figures::latency(latency.p95_us)
+        )
     });
     let failed = step.figures.errors.total();
     let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };

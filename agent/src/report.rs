@@ -5,7 +5,8 @@
 
 use std::{fmt::Write, time::Duration};
 
-use assay_measure::latency::Latency;
+use assay_measure::{figures, latency::Latency};
+use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
 use crate::load::figures::{ErrorCounts, FirstFailure, StepFigures};
@@ -44,20 +45,6 @@ impl GeneratorReport {
     }
 }
 
-/// A duration in microseconds as a person reads it.
-#[must_use]
-pub fn time(microseconds: u64) -> String {
-    let value = microseconds as f64;
-    match microseconds {
-        0..1_000 => format!("{microseconds} µs"),
-        1_000..10_000 => format!("{:.2} ms", value / 1e3),
-        10_000..100_000 => format!("{:.1} ms", value / 1e3),
-        100_000..1_000_000 => format!("{:.0} ms", value / 1e3),
-        1_000_000..100_000_000 => format!("{:.2} s", value / 1e6),
-        _ => format!("{:.0} s", value / 1e6),
-    }
-}
-
 /// A number with its thousands apart.
 #[must_use]
 pub fn grouped(value: f64) -> String {
@@ -80,7 +67,7 @@ fn seconds(duration: Duration) -> String {
 
 /// A figure of a latency, where there is one.
 fn figure(latency: Option<&Latency>, pick: fn(&Latency) -> u64) -> String {
-    latency.map_or_else(|| "-".to_owned(), |latency| time(pick(latency)))
+    latency.map_or_else(|| "-".to_owned(), |latency| figures::latency(pick(latency)))
 }
 
 pub(crate) fn line(text: &mut String, label: &str, value: &str) {
@@ -88,29 +75,41 @@ pub(crate) fn line(text: &mut String, label: &str, value: &str) {
     let _ = writeln!(text, "  {label:<10} {value}");
 }
 
-fn latency_table(text: &mut String, rows: &[(&str, Option<Latency>)]) {
-    let heads = ["MEAN", "P50", "P90", "P95", "P99", "P99.9", "MAX"];
-    let _ = write!(text, "\n  {:<10}", "");
-    for head in heads {
-        let _ = write!(text, " {head:>8}");
+/// Columns as wide as what stands in them; the first to the left, figures to the right.
+fn table<const COLUMNS: usize>(
+    text: &mut String,
+    heads: [&str; COLUMNS],
+    rows: impl Iterator<Item = [String; COLUMNS]>,
+) {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(heads);
+    table.add_rows(rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((2, 0));
+        if index > 0 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
     }
-    text.push('\n');
-    for (label, latency) in rows {
-        let Some(latency) = latency else { continue };
-        let _ = write!(text, "  {label:<10}");
+    let _ = writeln!(text, "\n{}", table.trim_fmt());
+}
+
+fn latency_table(text: &mut String, rows: &[(&str, Option<Latency>)]) {
+    let heads = ["", "MEAN", "P50", "P90", "P95", "P99", "P99.9", "MAX"];
+    let row = |(label, latency): &(&str, Option<Latency>)| {
         let Latency { mean_us, p50_us, p90_us, p95_us, p99_us, p999_us, max_us, count: _ } =
-            latency;
+            (*latency)?;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a mean of microseconds, at most ten minutes"
         )]
         let mean_us = mean_us.round() as u64;
-        for figure in [mean_us, *p50_us, *p90_us, *p95_us, *p99_us, *p999_us, *max_us] {
-            let _ = write!(text, " {:>8}", time(figure));
-        }
-        text.push('\n');
-    }
+        let [mean, p50, p90, p95, p99, p999, max] =
+            [mean_us, p50_us, p90_us, p95_us, p99_us, p999_us, max_us].map(figures::latency);
+        Some([(*label).to_owned(), mean, p50, p90, p95, p99, p999, max])
+    };
+    table(text, heads, rows.iter().filter_map(row));
 }
 
 fn errors_in_words(errors: &ErrorCounts) -> String {
@@ -145,7 +144,7 @@ mod tests {
         assert_eq!(
             ["0 µs", "999 µs", "1.50 ms", "27.9 ms", "250 ms", "2.00 s", "600 s"],
             [0, 999, 1_500, 27_900, 250_000, 2_000_000, 600_000_000]
-                .map(time)
+                .map(figures::latency)
                 .each_ref()
                 .map(String::as_str)
         );

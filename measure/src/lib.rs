@@ -6,7 +6,7 @@
 //! # Map
 //! - Vocabulary: [`units`], [`money`], [`ids`], [`configuration`], [`environment`], [`input_spec`], [`slo`].
 //! - What is sent: [`payload_file`] (what it may be), [`stray_file`] (what is never taken), [`npy`]. What is told when
-//!   something fails: [`failure_text`]; text from elsewhere, fit for people: [`printable`].
+//!   something fails: [`failure_text`]; text from elsewhere, fit for people: [`printable`]; figures as people read them: [`figures`].
 //! - One job: [`job`]. One trial: [`trial`] (what is asked), [`outcome`] (what came of it), [`hardware`] (where).
 //! - Measuring: [`schedule`] (when to send), [`latency`] and [`statistics`] (what it took),
 //!   [`search`] (which load next), [`load_profile`] and [`stepped_load`] (loads that the user fixes, and when one has shown enough), [`validity`] (can it be believed), [`batch_log`] (how a server tells its batches), [`host_status`] (how a model host tells its start), [`known_queue`] (what a
@@ -19,6 +19,7 @@ pub mod bounded_text;
 pub mod configuration;
 pub mod environment;
 pub mod failure_text;
+pub mod figures;
 pub mod hardware;
 pub mod host_status;
 pub mod ids;

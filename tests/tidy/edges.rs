@@ -1,7 +1,12 @@
 //! Who may depend on whom: the folders' edges of ARCHITECTURE.md, and the packages that stay in one
 //! place.
 
-use crate::{assert_none, repository, repository::Package};
+use regex::Regex;
+
+use crate::{
+    assert_none, repository,
+    repository::{Package, TextFile},
+};
 
 /// What each package may use of ours. A package that is not listed here does not exist.
 const EDGES: &[(&str, &[&str])] = &[
@@ -28,7 +33,6 @@ const FOR_TESTS: &[&str] = &["nvml-stub"];
 const WRAPPED: &[(&str, &[&str])] = &[
     ("tch", &["assay-host"]),
     ("torch-sys", &["assay-host"]),
-    ("sysinfo", &["assay-agent"]),
     ("nvml-wrapper", &["assay-agent"]),
     ("sqlx", &["assay-server"]),
     ("clap", &["assay", "assay-agent", "assay-host", "xtask"]),
@@ -96,9 +100,55 @@ fn packages_depend_only_along_the_allowed_edges() {
     assert_none(&complaints(&repository::packages()));
 }
 
+/// Dependencies whose names stand in no code of the package, and why they are there.
+const UNNAMED: &[(&str, &str)] = &[
+    // Named by the code that is generated from the contracts.
+    ("assay-proto", "prost-types"),
+    ("assay-proto", "tonic-prost"),
+    // A library that the tests load by its file.
+    ("assay-agent", "nvml-stub"),
+];
+
+fn unused(packages: &[Package], files: &[TextFile]) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for package in packages {
+        let sources: Vec<&TextFile> = files
+            .iter()
+            .filter(|file| file.is_rust() && file.path.starts_with(&package.folder))
+            .collect();
+        let used = |name: &str| {
+            let word = Regex::new(&format!(r"\b{}\b", name.replace('-', "_"))).expect("a word");
+            sources.iter().any(|file| word.is_match(&file.text))
+        };
+        for dependency in package.dependencies.iter().chain(&package.dev_dependencies) {
+            if !UNNAMED.contains(&(&*package.name, &**dependency)) && !used(dependency) {
+                complaints.push(format!("no code of {} names {dependency}", package.name));
+            }
+        }
+    }
+    complaints
+}
+
+#[test]
+fn every_dependency_is_named_by_code() {
+    assert_none(&unused(&repository::packages(), &repository::text_files()));
+}
+
+#[test]
+fn a_dependency_that_no_code_names_is_noticed() {
+    let files = [
+        TextFile::new("one/src/lib.rs", "use serde_json::Value;"),
+        TextFile::new("other/src/lib.rs", "use anyhow::Result;"),
+    ];
+    let package =
+        Package { folder: "one/".to_owned(), ..package("one", &["serde-json", "anyhow"]) };
+    assert_eq!(unused(&[package], &files), ["no code of one names anyhow"]);
+}
+
 fn package(name: &str, dependencies: &[&str]) -> Package {
     let dependencies = dependencies.iter().map(|&dependency| dependency.to_owned()).collect();
-    Package { name: name.to_owned(), dependencies, dev_dependencies: Vec::new() }
+    let (name, folder) = (name.to_owned(), String::new());
+    Package { name, folder, dependencies, dev_dependencies: Vec::new() }
 }
 
 #[test]

@@ -30,6 +30,8 @@ impl TextFile {
 #[derive(Debug, Clone)]
 pub(crate) struct Package {
     pub(crate) name: String,
+    /// From the root, with a slash at the end.
+    pub(crate) folder: String,
     /// Dependencies of users of the package: ordinary and build ones.
     pub(crate) dependencies: Vec<String>,
     /// Dependencies of its tests alone.
@@ -79,8 +81,11 @@ pub(crate) fn packages() -> Vec<Package> {
                     package.dependencies.iter().filter(|dependency| is_dev(dependency.kind) == dev);
                 wanted.map(|dependency| dependency.name.clone()).collect()
             };
+            let folder = package.manifest_path.parent().expect("a manifest lies in a folder");
+            let folder = folder.strip_prefix(root()).expect("packages lie in the checkout");
             Package {
                 name: package.name.to_string(),
+                folder: format!("{folder}/"),
                 dependencies: names(false),
                 dev_dependencies: names(true),
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use assay_measure::{
+    figures,
     known_queue::{KnownCapacity, KnownQueue, Method},
     latency::Latency,
     search::SearchPlan,
@@ -14,7 +15,7 @@ use serde::Serialize;
 use super::Watched;
 use crate::{
     capacity::SearchRun,
-    report::{grouped, line, time},
+    report::{grouped, line},
 };
 
 /// So close to the truth is close enough, whatever the interval says.
@@ -120,7 +121,7 @@ impl CalibrationReport {
         } else {
             self.constraints.join(", ")
         };
-        let service = time(self.service_time_us);
+        let service = figures::latency(self.service_time_us);
         line("Server", &format!("{} {plural} of {service}, {constraints}", self.workers));
         line("Exact", &self.exact_in_words());
         if let (Some(value), Some([low, high])) = (self.max_invocations_per_min, self.ci95) {
@@ -132,7 +133,14 @@ impl CalibrationReport {
             );
         }
         if let Some(lag) = self.lag_us {
-            line("Lag", &format!("p50 {}, p99 {}", time(lag.p50_us), time(lag.p99_us)));
+            line(
+                "Lag",
+                &format!(
+                    "p50 {}, p99 {}",
+                    figures::latency(lag.p50_us),
+                    figures::latency(lag.p99_us)
+                ),
+            );
         }
         line(
             "Processor",

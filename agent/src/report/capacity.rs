@@ -11,7 +11,7 @@ use assay_measure::{
 };
 use serde::Serialize;
 
-use super::{GeneratorReport, figure, first_failure, grouped, latency_table, line, seconds};
+use super::{GeneratorReport, figure, first_failure, grouped, latency_table, line, seconds, table};
 use crate::{
     capacity::SearchRun,
     load::figures::{ErrorCounts, FirstFailure},
@@ -138,8 +138,8 @@ impl CapacityReport {
     }
 
     fn step_table(&self, text: &mut String) {
-        text.push_str("\n  STEP            LOAD     ANSWERS/MIN       P50       P95       P99  ERRORS  MEETS\n");
-        for step in &self.steps {
+        let heads = ["STEP", "LOAD", "ANSWERS/MIN", "P50", "P95", "P99", "ERRORS", "MEETS"];
+        let row = |step: &StepResult| {
             let load = match (step.users, step.offered) {
                 (Some(users), _) => format!("{users} users"),
                 (None, Some(rate)) => format!("{}/min", grouped(rate.as_per_minute())),
@@ -147,17 +147,18 @@ impl CapacityReport {
             };
             let of = |pick| figure(step.latency.as_ref(), pick);
             let meets = step.accepted.map_or("", |accepted| if accepted { "yes" } else { "no" });
-            let _ = writeln!(
-                text,
-                "  {:<9} {load:>14} {:>13} {:>9} {:>9} {:>9} {:>7}  {meets:<5}",
-                step.purpose,
+            [
+                step.purpose.to_string(),
+                load,
                 grouped(step.achieved.as_per_minute()),
                 of(|l| l.p50_us),
                 of(|l| l.p95_us),
                 of(|l| l.p99_us),
-                step.failed_calls
-            );
-        }
+                step.failed_calls.to_string(),
+                meets.to_owned(),
+            ]
+        };
+        table(text, heads, self.steps.iter().map(row));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The document `assay.load/1` and its table.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use assay_measure::{
     latency::Latency,
@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     GeneratorReport, errors_in_words, figure, first_failure, grouped, latency_table, line, seconds,
+    table,
 };
 use crate::{
     capacity::per_second,
@@ -231,23 +232,20 @@ impl LoadReport {
         if self.phases.is_empty() {
             return;
         }
-        text.push_str(
-            "\n       USERS   DURATION    ANSWERS/S        P50        P95        P99     ERRORS\n",
-        );
-        for phase in &self.phases {
-            let users = phase.users.map_or_else(String::new, |users| users.to_string());
+        let heads = ["USERS", "DURATION", "ANSWERS/S", "P50", "P95", "P99", "ERRORS"];
+        let row = |phase: &PhaseReport| {
             let of = |pick| figure(phase.latency_us.as_ref(), pick);
-            let _ = writeln!(
-                text,
-                "  {users:>10} {:>10} {:>12} {:>10} {:>10} {:>10} {:>10}",
+            [
+                phase.users.map_or_else(String::new, |users| users.to_string()),
                 seconds(Duration::from_secs_f64(phase.duration_s)),
                 grouped(phase.achieved_per_s),
                 of(|l| l.p50_us),
                 of(|l| l.p95_us),
                 of(|l| l.p99_us),
-                phase.errors
-            );
-        }
+                phase.errors.to_string(),
+            ]
+        };
+        table(text, heads, self.phases.iter().map(row));
     }
 }
 

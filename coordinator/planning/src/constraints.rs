@@ -4,9 +4,8 @@
 //! on either side of the limit by chance: there the verdict is that of the confirmation, which allows
 //! for sampling error. A fixed load is not steered, so its figures are compared as they are.
 
-use std::time::Duration;
-
 use assay_measure::{
+    figures,
     latency::Latency,
     outcome::{StepResult, TrialResult},
     search::Confirmation,
@@ -62,8 +61,8 @@ fn worst(constraints: &[Slo], latency: &Latency, circumstance: &str) -> Option<M
                 reason: format!(
                     "{} {circumstance} is {}, {} over",
                     slo.metric(),
-                    shown_latency(seen),
-                    shown_latency(seen - limit)
+                    figures::plain_latency(seen),
+                    figures::plain_latency(seen - limit)
                 ),
                 ratio: seen as f64 / limit as f64,
             })
@@ -71,23 +70,10 @@ fn worst(constraints: &[Slo], latency: &Latency, circumstance: &str) -> Option<M
         .max_by(|a, b| a.ratio.total_cmp(&b.ratio))
 }
 
-/// A latency as people write it: `850 µs`, `61 ms`, `1.25 s`.
-#[must_use]
-pub fn shown_latency(micros: u64) -> String {
-    let duration = Duration::from_micros(micros);
-    let trimmed = |value: f64, decimals: usize| {
-        let text = format!("{value:.decimals$}");
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    };
-    match micros {
-        0..1000 => format!("{micros} µs"),
-        1000..1_000_000 => format!("{} ms", trimmed(duration.as_secs_f64() * 1e3, 1)),
-        _ => format!("{} s", trimmed(duration.as_secs_f64(), 2)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use assay_measure::{search::Purpose, units::Rate};
 
     use super::*;
@@ -136,18 +122,5 @@ mod tests {
         let miss = missed_unloaded(&[slo("p95<=50ms")], &steps).unwrap();
         assert_eq!(miss.reason, "p95 of one request at a time is 61 ms, 11 ms over");
         assert_eq!(missed_unloaded(&[slo("p95<=50ms")], &steps[..1]), None);
-    }
-
-    #[test]
-    fn latencies_read_as_people_write_them() {
-        for (micros, shown) in [
-            (850, "850 µs"),
-            (61_000, "61 ms"),
-            (61_340, "61.3 ms"),
-            (1_250_000, "1.25 s"),
-            (2_000_000, "2 s"),
-        ] {
-            assert_eq!(shown_latency(micros), shown);
-        }
     }
 }

@@ -2,13 +2,10 @@
 
 use std::fmt::Write as _;
 
-use assay_measure::{outcome::TrialResult, printable};
+use assay_measure::{figures, outcome::TrialResult, printable};
 use serde::Serialize;
 
-use crate::{
-    constraints::shown_latency,
-    report::{Entry, JobReport},
-};
+use crate::report::{Entry, JobReport};
 
 /// One row per candidate, in the order ranking, rejected, failed. A job without candidates has one row,
 /// of the list `job`, with the reason why there are none.
@@ -212,7 +209,7 @@ fn markdown_row(entry: &Entry) -> String {
         number(entry.score, 1),
         number(entry.cost_per_million_usd, 3),
         number(entry.cost_per_hour_usd, 4),
-        entry.latency().map_or("–".to_owned(), |latency| shown_latency(latency.p95_us)),
+        entry.latency().map_or("–".to_owned(), |latency| figures::plain_latency(latency.p95_us)),
         entry.cpu_utilization_pct().map_or("–".to_owned(), |share| format!("{share:.0} %")),
         ties.join(" "),
         match (&entry.validity, entry.is_suspect()) {

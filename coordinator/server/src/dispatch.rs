@@ -7,6 +7,7 @@
 //! coordinator: going on from memory would acknowledge what may be lost.
 
 mod agents;
+mod job_run;
 mod jobs;
 pub(crate) mod link;
 mod recovery;
@@ -14,6 +15,7 @@ mod refused;
 mod state;
 mod supply;
 mod time_limits;
+mod trial_run;
 mod trials;
 mod waiting;
 

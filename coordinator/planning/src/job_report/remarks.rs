@@ -2,7 +2,7 @@
 
 use assay_measure::{
     configuration::{Configuration, Precision},
-    environment,
+    environment, figures,
     hardware::LimitInForce,
     ids::EndpointName,
     job::JobStatus,
@@ -15,7 +15,6 @@ use assay_measure::{
 
 use super::{JobFacts, Lists, TrialFacts, WhyFailed, entry};
 use crate::{
-    constraints::shown_latency,
     planner::{Candidate, Serving, Stage},
     ranking::RankedBy,
     report::{Entry, emulation_note},
@@ -189,8 +188,8 @@ fn about_the_limit(facts: &JobFacts, measurement: &TrialResult, warnings: &mut V
                 "{} read {} around the answer: the search steers to the rate that just reaches {}, and readings \
                  fall on either side of the limit because of sampling noise",
                 slo.metric(),
-                shown_latency(seen),
-                shown_latency(limit)
+                figures::plain_latency(seen),
+                figures::plain_latency(limit)
             ));
         }
     }

@@ -182,18 +182,8 @@ impl State {
         self.agents.values().find(|agent| agent.session == Some(session))
     }
 
-    pub(super) fn session_of(&self, name: &AgentName) -> Option<SessionId> {
-        self.agents.get(name).and_then(|agent| agent.session)
-    }
-
     pub(super) fn tell(&mut self, session: SessionId, command: AgentCommand) {
         self.effects.push(Effect::Tell(session, command));
-    }
-
-    pub(super) fn tell_agent(&mut self, name: &AgentName, command: AgentCommand) {
-        if let Some(session) = self.session_of(name) {
-            self.tell(session, command);
-        }
     }
 
     fn trial_held_by(&self, name: &AgentName) -> Option<TrialId> {

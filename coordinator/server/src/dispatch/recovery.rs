@@ -14,9 +14,9 @@ use jiff::Timestamp;
 
 use super::{
     agents::KnownAgent,
-    jobs::ActiveJob,
+    job_run::JobRun,
     state::{State, Terms, TokenSource},
-    trials::ActiveTrial,
+    trial_run::TrialRun,
 };
 use crate::store::{Recovered, RecoveredJob};
 
@@ -34,11 +34,11 @@ impl State {
             price_table.set(row);
         }
         let agents = recovered.agents.into_iter().map(KnownAgent::remembered);
-        let jobs: Vec<ActiveJob> =
-            recovered.active.into_iter().map(|job| active_job(job, terms, now)).collect();
+        let jobs: Vec<JobRun> =
+            recovered.active.into_iter().map(|job| job_run(job, terms, now)).collect();
         let mut taken = recovered.deleted;
         taken.extend(recovered.ended.iter().cloned());
-        taken.extend(jobs.iter().map(|job| job.spec.name.clone()));
+        taken.extend(jobs.iter().map(|job| job.name().clone()));
         Self {
             terms,
             tokens,
@@ -55,15 +55,15 @@ impl State {
     }
 }
 
-fn active_job(recovered: RecoveredJob, terms: Terms, now: Timestamp) -> ActiveJob {
+fn job_run(recovered: RecoveredJob, terms: Terms, now: Timestamp) -> JobRun {
     let RecoveredJob { record, trials, last_sequence } = recovered;
-    let trials = trials.into_iter().map(|(trial, steps)| ActiveTrial {
+    let trials = trials.into_iter().map(|(trial, steps)| TrialRun {
         trial: renewed(trial.trial, terms, now),
         run: trial.run,
         steps: steps.into_iter().map(|step| (step.index, step)).collect(),
-        ..ActiveTrial::queued(trial.id)
+        ..TrialRun::queued(trial.id)
     });
-    ActiveJob { trials: trials.collect(), last_sequence, ..ActiveJob::of(record) }
+    JobRun { trials: trials.collect(), last_sequence, ..JobRun::of(record) }
 }
 
 fn renewed(trial: Trial, terms: Terms, now: Timestamp) -> Trial {

@@ -15,7 +15,7 @@ use assay_planning::{
 };
 use jiff::{SignedDuration, Timestamp};
 
-use super::{AgentStatus, Effect, Event, agents::KnownAgent, answer, jobs::ActiveJob};
+use super::{AgentStatus, Effect, Event, agents::KnownAgent, answer, job_run::JobRun};
 use crate::store::Change;
 
 /// How patient the coordinator is.
@@ -35,7 +35,7 @@ pub(crate) struct State {
     pub(super) terms: Terms,
     pub(super) tokens: TokenSource,
     /// Jobs that have not ended, in order of creation.
-    pub(super) jobs: Vec<ActiveJob>,
+    pub(super) jobs: Vec<JobRun>,
     /// Names of jobs that have ended and are not deleted.
     pub(super) ended: BTreeSet<JobName>,
     /// Every name that was ever used.
@@ -118,7 +118,7 @@ impl State {
 
     /// When the clock next matters, if ever.
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
-        let of_jobs = self.jobs.iter().filter_map(ActiveJob::next_deadline);
+        let of_jobs = self.jobs.iter().filter_map(JobRun::next_deadline);
         let of_agents = self.agents.values().filter_map(|agent| agent.next_deadline(self.terms));
         of_jobs.chain(of_agents).min()
     }

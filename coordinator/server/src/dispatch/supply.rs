@@ -3,8 +3,11 @@
 use assay_measure::ids::JobName;
 use jiff::Timestamp;
 
-use super::{Refused, Supply, state::State};
-use crate::store::Change;
+use super::{
+    Refused, Supply,
+    job_run::{Context, JobRun},
+    state::State,
+};
 
 impl State {
     /// The files are there: the job goes on as if it had been created with them. Supplying it twice is harmless.
@@ -14,17 +17,10 @@ impl State {
         files: Supply,
         now: Timestamp,
     ) -> Result<(), Refused> {
-        let index = self.waiting_job(name)?;
-        let Some(index) = index else { return Ok(()) };
-        let job = &mut self.jobs[index];
-        job.spec.subject = job.spec.subject.clone().with_model(files.model);
-        job.spec.payload = files.payload;
-        job.spec.inputs = files.inputs;
-        let spec = Box::new(job.spec.clone());
-        self.store(Change::JobSupplied { spec });
-        self.give_reason(index, String::new(), now);
         let fleet = self.fleet();
-        self.plan_job(index, &fleet, now);
+        let Some((job, mut context)) = self.waiting_job(name, now)? else { return Ok(()) };
+        job.supply(files, &mut context);
+        job.make_plan(&fleet, &mut context);
         Ok(())
     }
 
@@ -35,18 +31,22 @@ impl State {
         reason: String,
         now: Timestamp,
     ) -> Result<(), Refused> {
-        if let Some(index) = self.waiting_job(name)? {
-            self.found_impossible(index, reason, now);
+        if let Some((job, mut context)) = self.waiting_job(name, now)? {
+            job.found_impossible(reason, &mut context);
         }
         Ok(())
     }
 
     /// The job if it still waits for its files; none if it has them, or is being stopped.
-    fn waiting_job(&self, name: &JobName) -> Result<Option<usize>, Refused> {
-        let Some(index) = self.jobs.iter().position(|job| job.spec.name == *name) else {
+    fn waiting_job(
+        &mut self,
+        name: &JobName,
+        now: Timestamp,
+    ) -> Result<Option<(&mut JobRun, Context<'_>)>, Refused> {
+        if self.job(name).is_none() {
             return Err(self.not_active(name));
-        };
-        let job = &self.jobs[index];
-        Ok((job.spec.awaits_files() && job.takes_trials()).then_some(index))
+        }
+        let job = self.job_mut(name, now);
+        Ok(job.filter(|(job, _)| job.spec.awaits_files() && job.takes_trials()))
     }
 }

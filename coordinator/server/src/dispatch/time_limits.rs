@@ -11,12 +11,12 @@ use assay_planning::{
 use jiff::Timestamp;
 
 use super::{
-    jobs::ActiveJob,
+    job_run::JobRun,
     state::{State, later},
-    trials::ActiveTrial,
+    trial_run::TrialRun,
 };
 
-impl ActiveJob {
+impl JobRun {
     /// When it must end; its time runs from the beginning of its first trial.
     fn ends_by(&self) -> Option<Timestamp> {
         match self.state {
@@ -38,6 +38,12 @@ impl ActiveJob {
     fn first_queued(&self) -> Option<TrialId> {
         let queued = self.trials.iter().find(|active| active.trial.is_queued())?;
         Some(queued.id.clone())
+    }
+
+    /// A trial that waits although none may begin any more.
+    fn late_to_begin(&self, now: Timestamp) -> Option<TrialId> {
+        self.begins_by().filter(|at| *at <= now)?;
+        self.first_queued()
     }
 
     /// What is left of the time in which trials may begin; none while it does not run.
@@ -62,7 +68,7 @@ impl ActiveJob {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        let of_trials = self.trials.iter().filter_map(ActiveTrial::next_deadline);
+        let of_trials = self.trials.iter().filter_map(TrialRun::next_deadline);
         // Only what waits is ended by the time to begin; without it the deadline would stay in the past.
         let begins_by = self.begins_by().filter(|_| self.first_queued().is_some());
         of_trials.chain(self.ends_by()).chain(begins_by).chain(self.gives_up_at()).min()
@@ -71,30 +77,23 @@ impl ActiveJob {
 
 impl State {
     pub(super) fn end_late_jobs(&mut self, now: Timestamp) {
-        for index in 0..self.jobs.len() {
-            if self.jobs[index].ends_by().is_some_and(|at| at <= now)
-                && let Err(error) = self.move_job(index, JobInput::TimeUp, now)
+        self.for_each_job(now, |job, context| {
+            if job.ends_by().is_some_and(|at| at <= now)
+                && let Err(error) = job.apply(JobInput::TimeUp, context)
             {
                 tracing::error!(%error, "a running job cannot be ended");
             }
-        }
+        });
     }
 
     /// Ends what still waits in jobs whose time to begin trials is over.
     pub(super) fn end_late_beginnings(&mut self, now: Timestamp) {
-        for index in 0..self.jobs.len() {
-            let job = &self.jobs[index];
-            if job.begins_by().is_none_or(|at| at > now) {
-                continue;
-            }
-            let by = out_of_time::TIME_TO_BEGIN.to_owned();
-            // The end of one may bring others into the queue; those do not begin either.
-            while let Some(id) = self.jobs[index].first_queued() {
-                let cancel = TrialInput::CancelAsked { by: by.clone() };
-                if let Err(denied) = self.move_trial(&id, cancel, now) {
-                    tracing::error!(trial = %id, %denied, "a waiting trial cannot be ended");
-                    break;
-                }
+        // The end of one may bring others into the queue; those do not begin either.
+        while let Some(id) = self.jobs.iter().find_map(|job| job.late_to_begin(now)) {
+            let cancel = TrialInput::CancelAsked { by: out_of_time::TIME_TO_BEGIN.to_owned() };
+            if let Err(denied) = self.move_trial(&id, cancel, now) {
+                tracing::error!(trial = %id, %denied, "a waiting trial cannot be ended");
+                break;
             }
         }
     }

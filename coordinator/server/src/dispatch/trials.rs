@@ -3,84 +3,28 @@
 //! Every report proves itself with the token of the lease. One that was applied before is
 //! acknowledged again and changes nothing; one with another token is acknowledged as stale.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use assay_measure::{
-    ids::{AgentName, LeaseToken, TrialId},
-    outcome::{Failure, FailureKind, Progress, StepResult, TrialOutcome},
+    ids::{AgentName, TrialId},
+    outcome::{Progress, StepResult, TrialOutcome},
     printable,
 };
 use assay_planning::{
     dispatch::{WaitingTrial, assign},
-    job_state::JobInput,
-    planner::EndedTrial,
-    trial_state::{Told, Trial, TrialEffect, TrialEnd, TrialInput, TrialInputDenied, TrialState},
+    trial_state::{Told, TrialInput},
 };
 use jiff::Timestamp;
 
 use super::{
     Effect, SessionId,
-    jobs::ActiveJob,
     state::{State, later},
+    trial_run::TrialRun,
 };
 use crate::{
     agent_link::{AgentCommand, AgentReport, Held, ReportKind},
-    job_event::{Happening, JobEvent, TrialBrief},
-    store::{Change, TrialRecord},
+    job_event::{Happening, JobEvent},
 };
-
-/// A trial of a job that has not ended.
-#[derive(Clone, Debug)]
-pub(super) struct ActiveTrial {
-    pub(super) id: TrialId,
-    pub(super) trial: Trial,
-    /// The lease whose steps count.
-    pub(super) run: Option<LeaseToken>,
-    /// Steps of that run, which are stored; without their histograms.
-    pub(super) steps: BTreeMap<u32, StepResult>,
-    /// The agent that should have it says it does not. Until then its own report may still come;
-    /// afterwards the trial counts as lost, long before the lease runs out.
-    pub(super) unclaimed_until: Option<Timestamp>,
-    /// Agents that were offered it and declined, and what they said last; until one begins.
-    pub(super) declined: BTreeMap<AgentName, String>,
-}
-
-impl ActiveTrial {
-    pub(super) fn queued(id: TrialId) -> Self {
-        Self {
-            id,
-            trial: Trial::queued(),
-            run: None,
-            steps: BTreeMap::new(),
-            unclaimed_until: None,
-            declined: BTreeMap::new(),
-        }
-    }
-
-    pub(super) fn record(&self) -> TrialRecord {
-        TrialRecord { id: self.id.clone(), trial: self.trial.clone(), run: self.run.clone() }
-    }
-
-    pub(super) fn is_held_by(&self, name: &AgentName) -> bool {
-        self.trial.lease().is_some_and(|lease| lease.agent() == name)
-    }
-
-    /// When its lease counts as run out.
-    pub(super) fn next_deadline(&self) -> Option<Timestamp> {
-        let lease = self.trial.lease()?;
-        let expiry = lease.expires_at();
-        Some(self.unclaimed_until.map_or(expiry, |until| until.min(expiry)))
-    }
-
-    fn end_of_lease(&self, now: Timestamp) -> TrialInput {
-        match self.trial.lease() {
-            Some(lease) if !lease.has_expired(now) => {
-                TrialInput::Told { token: lease.token().clone(), what: Told::Forgotten }
-            }
-            Some(_) | None => TrialInput::ClockAdvanced,
-        }
-    }
-}
 
 impl Held {
     fn says(&self, what: Told) -> TrialInput {
@@ -89,21 +33,13 @@ impl Held {
 }
 
 impl State {
-    pub(super) fn trial(&self, id: &TrialId) -> Option<&ActiveTrial> {
-        let (job, trial) = self.find_trial(id)?;
-        Some(&self.jobs[job].trials[trial])
+    pub(super) fn trial(&self, id: &TrialId) -> Option<&TrialRun> {
+        self.job(&id.job())?.trial(id)
     }
 
-    fn trial_mut(&mut self, id: &TrialId) -> Option<&mut ActiveTrial> {
-        let (job, trial) = self.find_trial(id)?;
-        Some(&mut self.jobs[job].trials[trial])
-    }
-
-    fn find_trial(&self, id: &TrialId) -> Option<(usize, usize)> {
+    fn trial_mut(&mut self, id: &TrialId) -> Option<&mut TrialRun> {
         let name = id.job();
-        let job = self.jobs.iter().position(|job| job.spec.name == name)?;
-        let trial = self.jobs[job].trials.iter().position(|active| active.id == *id)?;
-        Some((job, trial))
+        self.jobs.iter_mut().find(|job| *job.name() == name)?.trial_mut(id)
     }
 
     pub(super) fn take_report(&mut self, session: SessionId, report: AgentReport, now: Timestamp) {
@@ -193,28 +129,16 @@ impl State {
         if !self.hear_of(&held, now) {
             return self.acknowledge(session, held, ReportKind::Step(index), true);
         }
-        let Some((job, trial)) = self.find_trial(&held.trial) else {
-            return;
-        };
-        let light = StepResult { histogram: Vec::new(), ..(*step).clone() };
-        self.jobs[job].trials[trial].steps.insert(index, light);
-        let sequence = self.next_sequence(job);
-        self.store(Change::StepFinished {
-            trial: held.trial.clone(),
-            token: held.token.clone(),
-            step: step.clone(),
-            at: now,
-            sequence,
-        });
-        let what = Happening::StepFinished { trial: held.trial.clone(), step };
-        self.effects.push(Effect::Publish(held.trial.job(), JobEvent { sequence, at: now, what }));
+        if let Some((job, mut context)) = self.job_mut(&held.trial.job(), now) {
+            job.take_step(&held, step, &mut context);
+        }
         self.acknowledge(session, held, ReportKind::Step(index), false);
     }
 
     /// The very step is stored, and its acknowledgement was lost.
     fn counts_already(&self, held: &Held, index: u32) -> bool {
         self.trial(&held.trial).is_some_and(|active| {
-            active.run.as_ref() == Some(&held.token) && active.steps.contains_key(&index)
+            active.is_run_of(&held.token) && active.steps.contains_key(&index)
         })
     }
 
@@ -233,17 +157,16 @@ impl State {
             return self.acknowledge(session, held, ReportKind::Outcome, false);
         };
         // Reported twice: it ended under this very lease, and the acknowledgement was lost.
-        let counted = self.trial(&held.trial).is_some_and(|active| {
-            active.trial.end().is_some() && active.run.as_ref() == Some(&held.token)
-        });
+        let counted = self
+            .trial(&held.trial)
+            .is_some_and(|active| active.trial.end().is_some() && active.is_run_of(&held.token));
         tracing::debug!(trial = %held.trial, %denied, counted, "an outcome was reported again or too late");
         self.acknowledge(session, held, ReportKind::Outcome, !counted);
     }
 
     /// What is left of the job's time, shared by the trials that have not ended.
     fn time_left_for(&self, trial: &TrialId, now: Timestamp) -> Duration {
-        let job = self.find_trial(trial).map(|(job, _)| &self.jobs[job]);
-        job.map_or(Duration::ZERO, |job| job.time_left_per_trial(now))
+        self.job(&trial.job()).map_or(Duration::ZERO, |job| job.time_left_per_trial(now))
     }
 
     fn take_decline(&mut self, name: &AgentName, held: &Held, reason: &str, now: Timestamp) {
@@ -271,7 +194,7 @@ impl State {
     }
 
     pub(super) fn expire_leases(&mut self, now: Timestamp) {
-        let due = |active: &&ActiveTrial| active.next_deadline().is_some_and(|at| at <= now);
+        let due = |active: &&TrialRun| active.next_deadline().is_some_and(|at| at <= now);
         let due: Vec<(TrialId, TrialInput)> = self
             .jobs
             .iter()
@@ -325,133 +248,5 @@ impl State {
             }
         }
         waiting
-    }
-
-    /// Moves a trial and does what follows from it.
-    pub(super) fn move_trial(
-        &mut self,
-        id: &TrialId,
-        event: TrialInput,
-        now: Timestamp,
-    ) -> Result<(), TrialInputDenied> {
-        let (job, trial) = self.find_trial(id).ok_or(TrialInputDenied::AlreadyEnded)?;
-        let active = &mut self.jobs[job].trials[trial];
-        let (next, effects) = active.trial.apply(event, now, self.terms.lease_term)?;
-        let before = std::mem::replace(&mut active.trial, next);
-        for effect in effects {
-            self.follow((job, trial), effect, now);
-        }
-        let active = &self.jobs[job].trials[trial];
-        if is_worth_storing(&before, &active.trial) {
-            let record = active.record();
-            self.store(Change::TrialMoved(Box::new(record)));
-        }
-        let began = matches!(before.state, TrialState::Leased { .. })
-            && matches!(self.jobs[job].trials[trial].trial.state, TrialState::Running { .. });
-        if began {
-            self.jobs[job].trials[trial].declined.clear();
-            self.announce_beginning((job, trial), now);
-        }
-        Ok(())
-    }
-
-    fn follow(&mut self, (job, trial): (usize, usize), effect: TrialEffect, now: Timestamp) {
-        let active = &mut self.jobs[job].trials[trial];
-        let id = active.id.clone();
-        match effect {
-            TrialEffect::StartOnAgent { agent, token } => {
-                active.run = Some(token.clone());
-                active.steps.clear();
-                active.unclaimed_until = None;
-                let ActiveJob { spec, planned, .. } = &self.jobs[job];
-                let planned = planned.as_ref().and_then(|planned| planned.plan.trial(&id));
-                if let Some(spec) = planned.map(|planned| planned.spec(spec)) {
-                    self.tell_agent(&agent, AgentCommand::StartTrial(token, Box::new(spec)));
-                }
-            }
-            TrialEffect::CancelOnAgent { agent, token, by } => {
-                self.tell_agent(&agent, AgentCommand::CancelTrial(Held { trial: id, token }, by));
-            }
-            TrialEffect::DiscardSteps => {
-                active.run = None;
-                active.steps.clear();
-            }
-            TrialEffect::Requeued { reason } => {
-                active.unclaimed_until = None;
-                self.happen(job, Happening::TrialReturned { trial: id, reason }, now);
-            }
-            TrialEffect::Concluded => self.conclude_trial((job, trial), now),
-        }
-    }
-
-    fn announce_beginning(&mut self, (job, trial): (usize, usize), now: Timestamp) {
-        let active = &self.jobs[job].trials[trial];
-        let planned = self.jobs[job].planned.as_ref();
-        let brief = planned.and_then(|planned| {
-            Some(TrialBrief::of(&planned.plan, planned.plan.trial(&active.id)?))
-        });
-        let agent = active.trial.lease().map(|lease| lease.agent().clone());
-        if let Err(denied) = self.move_job(job, JobInput::TrialBegan, now) {
-            tracing::error!(%denied, "a trial of an ended job began");
-        }
-        if let Some((trial, agent)) = brief.zip(agent) {
-            self.happen(job, Happening::TrialStarted { trial, agent }, now);
-        }
-    }
-
-    fn conclude_trial(&mut self, (job, trial): (usize, usize), now: Timestamp) {
-        let active = &self.jobs[job].trials[trial];
-        let id = active.id.clone();
-        let Some(outcome) = active.trial.end().map(outcome_of) else {
-            return;
-        };
-        self.happen(
-            job,
-            Happening::TrialEnded { trial: id.clone(), outcome: Box::new(outcome.clone()) },
-            now,
-        );
-        if !self.jobs[job].takes_trials() {
-            return;
-        }
-        let time_left = self.jobs[job].time_to_begin(now);
-        let fleet = self.fleet();
-        let ActiveJob { spec, planned, trials, .. } = &mut self.jobs[job];
-        let Some(planned) = planned else {
-            return;
-        };
-        let mut added = planned.plan.after_outcome(&id, &outcome);
-        let ended = |trial: &TrialId| {
-            let trial = &trials.iter().find(|active| active.id == *trial)?.trial;
-            Some(EndedTrial { outcome: outcome_of(trial.end()?), repeats: trial.repeats })
-        };
-        let decided = planned.plan.advance_race(spec, &fleet, ended, time_left);
-        if added.is_empty() && decided.is_none() {
-            return;
-        }
-        added.extend(decided.unwrap_or_default());
-        let change = planned.change(id.job(), &added);
-        self.jobs[job].trials.extend(added.into_iter().map(ActiveTrial::queued));
-        self.store(change);
-    }
-}
-
-/// A mere renewal of the lease is not stored: after a restart every lease is renewed anyway.
-fn is_worth_storing(before: &Trial, after: &Trial) -> bool {
-    let token = |trial: &Trial| trial.lease().map(|lease| lease.token().clone());
-    before.word() != after.word()
-        || (before.losses, before.repeats) != (after.losses, after.repeats)
-        || token(before) != token(after)
-}
-
-/// How a trial ended, in the words that watchers know.
-fn outcome_of(end: &TrialEnd) -> TrialOutcome {
-    match end {
-        TrialEnd::Reported { outcome } => outcome.clone(),
-        TrialEnd::Lost { losses, last_agent } => TrialOutcome::Failed(Failure::new(
-            FailureKind::Internal,
-            format!("the agent was lost {losses} times, last {last_agent}"),
-            String::new(),
-        )),
-        TrialEnd::NotRun { by } => TrialOutcome::Cancelled { by: by.clone() },
     }
 }

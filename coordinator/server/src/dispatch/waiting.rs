@@ -10,19 +10,19 @@ use assay_planning::{
 use jiff::Timestamp;
 
 use super::{
-    jobs::ActiveJob,
+    job_run::JobRun,
     state::{State, later},
-    trials::ActiveTrial,
+    trial_run::TrialRun,
 };
 
-impl ActiveJob {
+impl JobRun {
     /// When it fails if nobody comes who would begin it.
     pub(super) fn gives_up_at(&self) -> Option<Timestamp> {
         let waits = self.state == JobState::Pending;
         self.unserved_since.filter(|_| waits).map(|since| later(since, self.spec.max_duration))
     }
 
-    pub(super) fn open_trials(&self) -> impl Iterator<Item = &ActiveTrial> {
+    pub(super) fn open_trials(&self) -> impl Iterator<Item = &TrialRun> {
         self.trials.iter().filter(|active| active.trial.end().is_none())
     }
 
@@ -48,43 +48,40 @@ impl State {
     /// Says of every job that stands still why it does, and since when nobody is there to begin it.
     pub(super) fn explain_waiting(&mut self, now: Timestamp) {
         let fleet = self.fleet();
-        for index in 0..self.jobs.len() {
-            let job = &self.jobs[index];
+        self.for_each_job(now, |job, context| {
             if !job.takes_trials() {
-                continue;
+                return;
             }
             let waits_for_files = job.spec.awaits_files();
             let is_unserved = match job.wait(&fleet) {
                 Some((wait, told)) => {
-                    self.give_reason(index, told, now);
+                    job.give_reason(told, context);
                     wait != Wait::None
                 }
                 None => !waits_for_files,
             };
-            let job = &mut self.jobs[index];
             let counts = is_unserved && job.state.status() == JobStatus::Pending;
             job.unserved_since = counts.then(|| job.unserved_since.unwrap_or(now));
-        }
+        });
     }
 
     /// Fails jobs that waited for an agent for as long as they may take in all.
     pub(super) fn end_unserved_jobs(&mut self, now: Timestamp) {
         let fleet = self.fleet();
-        for index in 0..self.jobs.len() {
-            let job = &self.jobs[index];
+        self.for_each_job(now, |job, context| {
             if job.gives_up_at().is_none_or(|at| at > now) {
-                continue;
+                return;
             }
             let told = match job.wait(&fleet) {
                 // Somebody came at the last moment.
-                Some((Wait::None, _)) => continue,
+                Some((Wait::None, _)) => return,
                 Some((Wait::NoAgent | Wait::Declined(_), told)) => told,
                 None => format!("{}, and the job needs {}", job.reason, waiting::wanted(&job.spec)),
             };
             let reason = waiting::describe_at_the_end(&told, job.spec.max_duration);
-            if let Err(error) = self.move_job(index, JobInput::NobodyCame { reason }, now) {
+            if let Err(error) = job.apply(JobInput::NobodyCame { reason }, context) {
                 tracing::error!(%error, "a job that nobody would begin had begun");
             }
-        }
+        });
     }
 }
