@@ -79,12 +79,7 @@ impl Checkout {
         if self.given_libtorch().is_none() {
             command.env_remove("LIBTORCH");
         }
-        // What `cargo run` told about this package would make build scripts of others run again.
-        for (name, _) in env::vars_os() {
-            if is_about_this_package(&name) {
-                command.env_remove(name);
-            }
-        }
+        forget_this_package(&mut command);
         command
     }
 
@@ -97,6 +92,15 @@ impl Checkout {
     pub(crate) fn given_libtorch(&self) -> Option<PathBuf> {
         let given = PathBuf::from(env::var_os("LIBTORCH").filter(|value| !value.is_empty())?);
         (given != self.libtorch_dir().join("torch")).then_some(given)
+    }
+}
+
+/// What `cargo run` told about this package would make build scripts of others run again.
+pub(crate) fn forget_this_package(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        if is_about_this_package(&name) {
+            command.env_remove(name);
+        }
     }
 }
 

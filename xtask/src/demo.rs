@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::{checkout::Checkout, console::Console, files, libtorch, process};
+use crate::{binaries, checkout::Checkout, console::Console, files, process};
 
 /// Two shapes at least: the first two types are 2 vCPU each, the third is a machine of one's own.
 const INSTANCE_TYPES: &str = "ml.c5.large,ml.m5.large,onprem.small=1x2GiB@0.05";
@@ -33,8 +33,9 @@ pub(crate) fn run(
     console: Console,
     arguments: &Arguments,
 ) -> Result<ExitCode> {
-    libtorch::ensure(checkout, console)?;
-    build(checkout, console)?;
+    // Those that the tests use as well, so that whoever tries Assay and then changes it compiles once. They are
+    // optimized enough to measure a network of some milliseconds; small models want `--release`.
+    binaries::build(checkout, console)?;
     let host = checkout.dev_program("assay-host");
     let model = reference_model(checkout, console, host, "resnet18")?;
     calibrate(checkout, console)?;
@@ -71,13 +72,6 @@ fn calibrate(checkout: &Checkout, console: Console) -> Result<()> {
     let conclusion = table.lines().last().map_or("no conclusion", str::trim);
     console.say(&format!("calibration: {}", conclusion.trim_start_matches("Verdict").trim()));
     Ok(())
-}
-
-/// The binaries that the tests use as well, so that whoever tries Assay and then changes it compiles once. They
-/// are optimized enough to measure a network of some milliseconds; small models want `--release`.
-fn build(checkout: &Checkout, console: Console) -> Result<()> {
-    console.say("building assay, assay-agent and assay-host");
-    checkout.run_cargo("build --workspace --bins")
 }
 
 /// The three binaries as users get them.

@@ -46,6 +46,12 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether [`ensure`] has nothing to fetch.
+pub(crate) fn is_there(checkout: &Checkout) -> Result<bool> {
+    let wheels = wheels::for_architecture(std::env::consts::ARCH)?;
+    Ok(checkout.given_libtorch().is_some() || stamp::is_whole(&checkout.libtorch_dir(), wheels))
+}
+
 /// The folder with libtorch's `lib` and `include`; fetched when there is none yet.
 pub(crate) fn ensure(checkout: &Checkout, console: Console) -> Result<PathBuf> {
     match checkout.given_libtorch() {

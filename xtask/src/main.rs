@@ -11,6 +11,7 @@ use clap::Parser;
 use crate::{checkout::Checkout, console::Console};
 
 mod bench;
+mod binaries;
 mod checkout;
 mod ci;
 mod console;

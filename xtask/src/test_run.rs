@@ -13,7 +13,7 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 
-use crate::{checkout::Checkout, console::Console, libtorch, process};
+use crate::{binaries, checkout::Checkout, console::Console, process};
 
 /// Options of `cargo xtask test`.
 #[derive(Debug, Default, Args)]
@@ -42,9 +42,7 @@ pub(crate) fn run(
     console: Console,
     arguments: &Arguments,
 ) -> Result<ExitCode> {
-    libtorch::ensure(checkout, console)?;
-    console.say("building the binaries");
-    checkout.run_cargo("build --workspace --bins")?;
+    binaries::build(checkout, console)?;
     console.say("running every test");
     let mut tests = tests(checkout, console);
     tests.arg("--").args(&arguments.filters);

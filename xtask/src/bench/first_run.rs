@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::{Bench, report::Section};
-use crate::{files, process::run};
+use crate::{checkout, files, process::run};
 
 /// A ranking of a machine that others use is none, and the demo then says so with this code.
 const NOT_BELIEVED: i32 = 1;
@@ -68,9 +68,10 @@ impl Watched {
         let began = Instant::now();
         let mut command = Command::new("cargo");
         command.current_dir(clone).args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
-        for variable in ["CARGO_TARGET_DIR", "LIBTORCH", "CARGO", "CARGO_MANIFEST_DIR"] {
+        for variable in ["CARGO_TARGET_DIR", "LIBTORCH", "CARGO"] {
             command.env_remove(variable);
         }
+        checkout::forget_this_package(&mut command);
         let mut child = command.spawn().context("cannot start cargo")?;
         let lines = child.stderr.take().map(BufReader::new).context("cargo has no stderr")?.lines();
         let (mut compiled, mut first, mut last) = (BTreeSet::new(), None, began);
