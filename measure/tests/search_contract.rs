@@ -128,6 +128,28 @@ fn a_driver_that_never_asks_ahead_gets_an_answer_too() {
     assert!((answer.capacity.value.as_per_second() - 69.38).abs() < 1.0, "{answer:?}");
 }
 
+/// A last level of half a second sees ten answers in pairs. Taken for a fast server, it was loaded with four times
+/// what it carries, and worked that off until long after the deadline.
+#[test]
+fn a_level_that_is_cut_short_does_not_lead_the_search_astray() {
+    let kind = ServerKind {
+        fixed_s: 0.110_441,
+        workers: 2,
+        noise: 0.066_235,
+        ..ServerKind::plain("cut short", "p95<=200ms")
+    };
+    let limited = SearchPlan {
+        constraints: vec![kind.constraint.parse().expect("a constraint")],
+        max_duration: Duration::from_secs(37),
+        ..plan(15_646_514_442_772_654_091)
+    };
+    let finished = drive(Search::new(limited), Server::new(kind, 15_646_514_442_772_654_091));
+    assert!(finished.seconds <= 37.0, "{} s", finished.seconds);
+    let Next::Done(answer) = &finished.end else { panic!("{:?}", finished.end) };
+    let plateau = answer.plateau.value.as_per_second();
+    assert!((plateau * 0.110_441 / 2.0 - 1.0).abs() < 0.05, "{plateau}");
+}
+
 /// Observations that no target would give, some of them absurd.
 fn any_samples() -> impl Strategy<Value = Vec<(u64, u64, u8)>> {
     let latency = prop_oneof![4 => 0u64..100_000, 1 => Just(u64::MAX), 1 => 0u64..10_000_000_000];
