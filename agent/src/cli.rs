@@ -14,8 +14,6 @@ use assay_measure::{
 };
 use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
-use crate::doctor_command::DoctorArguments;
-
 /// The Assay agent: hosts a model under load on this machine and measures it.
 #[derive(Debug, Parser)]
 #[command(name = "assay-agent", version, max_term_width = 100)]
@@ -56,6 +54,14 @@ pub(crate) enum Command {
     /// Run that server alone
     #[command(hide = true)]
     KnownServer(KnownServerArguments),
+}
+
+/// `assay-agent doctor`.
+#[derive(Args, Debug)]
+pub(crate) struct DoctorArguments {
+    /// The model host program [default: assay-host beside this program]
+    #[arg(long, env = assay_agent::model_host::PROGRAM_VARIABLE, value_name = "FILE")]
+    pub(crate) host_binary: Option<PathBuf>,
 }
 
 /// What is sent, and to whom.

@@ -1,23 +1,14 @@
 //! `assay-agent doctor`: prints what was found on this machine.
 
-use std::{io::Write, path::PathBuf};
+use std::io::Write;
 
 use assay_agent::doctor::{self, Status};
 use assay_measure::printable;
-use clap::Args;
 
 use crate::{
-    cli::Format,
+    cli::{DoctorArguments, Format},
     failure::{ExitCode, Failure},
 };
-
-/// `assay-agent doctor`.
-#[derive(Args, Debug)]
-pub(crate) struct DoctorArguments {
-    /// The model host program [default: assay-host beside this program]
-    #[arg(long, env = assay_agent::model_host::PROGRAM_VARIABLE, value_name = "FILE")]
-    pub(crate) host_binary: Option<PathBuf>,
-}
 
 /// Looking is not measuring: the last line says how to know.
 const ADVICE: &str =

@@ -12,6 +12,8 @@ mod file_names;
 mod levels;
 mod measurement;
 mod measuring;
+mod observability;
+mod problem;
 mod record;
 mod stops;
 
@@ -46,10 +48,10 @@ use crate::{
     target::{Address, Target},
 };
 pub use cancellation::Cancellation;
-use endpoint::Observability;
 use failure::{Stop, failed};
 use file_names::FileNames;
 use measuring::Measuring;
+use observability::Observability;
 use record::Record;
 
 /// How long the machine is watched without load at the end.

@@ -14,6 +14,7 @@
 
 #![warn(missing_docs)]
 
+pub mod artifact;
 pub mod batch_log;
 pub mod bounded_text;
 pub mod configuration;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{schedule::Phase, slo::Slo, stepped_load::SteppedLoad, trial::ArtifactRef};
+use crate::{artifact::ArtifactRef, schedule::Phase, slo::Slo, stepped_load::SteppedLoad};
 
 /// The load that all trials of a job hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

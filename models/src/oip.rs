@@ -17,6 +17,10 @@ use crate::{
     tensor::{WireTensor, byte_length},
 };
 
+/// A message of the Open Inference Protocol holds the tensors of a payload and says what they are: names, types
+/// and shapes may take so much besides.
+pub const ENVELOPE_BYTES: usize = 1024 * 1024;
+
 /// The only version of the only model.
 pub(crate) const VERSION: &str = "1";
 const PLATFORM: &str = "pytorch_torchscript";

@@ -16,11 +16,9 @@ use serde_json::{Value, json};
 
 use crate::{
     front_end::InferenceFrontEnd,
-    oip::{self, OipError},
+    oip::{self, ENVELOPE_BYTES, OipError},
     refusal::Refusal,
-    request_body,
-    server::ENVELOPE_BYTES,
-    statistics,
+    request_body, statistics,
 };
 
 mod message;

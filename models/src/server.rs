@@ -44,6 +44,7 @@ use crate::{
 mod listen;
 
 pub use self::listen::{BindError, Bound, ListenAddress};
+pub use crate::oip::ENVELOPE_BYTES;
 
 /// What is in flight when the host is told to stop has this long to finish.
 const GRACE: Duration = Duration::from_secs(5);
@@ -61,9 +62,6 @@ const DECODE_THREADS: usize = 4;
 
 #[expect(clippy::cast_possible_truncation, reason = "256 MiB fit")]
 const BODY_LIMIT_BYTES: usize = payload_file::BODY_LIMIT as usize;
-/// A message of the Open Inference Protocol holds the tensors of a payload and says what they are: names, types
-/// and shapes may take so much besides.
-pub const ENVELOPE_BYTES: usize = 1024 * 1024;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerSettings {

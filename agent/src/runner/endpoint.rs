@@ -6,59 +6,23 @@
 use std::{sync::Arc, time::Duration};
 
 use assay_measure::{
-    hardware::{GpuUtilization, Utilization},
     ids::EndpointName,
     outcome::{FailureKind, Stage, TrialOutcome},
 };
 
 use super::{
-    CHECK_AT_MOST, COOL_DOWN, Trial,
+    COOL_DOWN, Trial,
     comparison::Outputs,
     failure::{Stop, failed},
-    measurement,
-    measuring::{self, Problem, error_chain},
+    measurement, measuring,
+    observability::Observability,
+    problem::error_chain,
 };
 use crate::{
-    capacity::one_request,
     hardware::facts::host_facts,
-    load::{Generator, figures::StepEnd},
     model_host::client::HostStatistics,
     target::{Address, Target, TargetError},
 };
-
-/// How much of what is loaded can be seen on this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Observability {
-    /// Its process: what it uses is told from what others use.
-    Process,
-    /// The machine that it runs on, and not which of the processes it is.
-    Machine,
-    Nothing,
-}
-
-impl Observability {
-    fn of(address: &Address) -> Self {
-        if address.is_on_this_machine() { Self::Machine } else { Self::Nothing }
-    }
-
-    /// What a sample of this machine says of what is loaded.
-    pub(super) fn narrowed(self, sampled: Utilization) -> Utilization {
-        match self {
-            Self::Process => sampled,
-            Self::Machine => Utilization {
-                other_cpu_pct: None,
-                other_runnable_tasks: None,
-                gpus: sampled.gpus.into_iter().map(without_processes).collect(),
-                ..sampled
-            },
-            Self::Nothing => Utilization::default(),
-        }
-    }
-}
-
-fn without_processes(gpu: GpuUtilization) -> GpuUtilization {
-    GpuUtilization { shared_with_others: None, other_processes: None, ..gpu }
-}
 
 impl Trial {
     pub(super) async fn perform_on_endpoint(
@@ -131,62 +95,4 @@ async fn reach(target: &Target) -> Result<Result<Address, TargetError>, Stop> {
     let target = target.clone();
     let reached = tokio::task::spawn_blocking(move || target.reach()).await;
     reached.map_err(|error| failed(FailureKind::Internal, &error))
-}
-
-/// Sends bodies one at a time, each once: what an endpoint does not take is told before any load.
-pub(super) fn try_bodies(
-    generator: &mut Generator,
-    bodies: usize,
-    timeout: Duration,
-) -> Result<(), Problem> {
-    for number in 0..bodies {
-        if Duration::from_nanos(generator.clock().now_ns()) > CHECK_AT_MOST {
-            tracing::info!(
-                number,
-                of = bodies,
-                "the rest of the payload is not checked one by one"
-            );
-            return Ok(());
-        }
-        let index = u32::try_from(number).unwrap_or(u32::MAX);
-        // Beyond it the request has failed.
-        let step = one_request(index, timeout + Duration::from_secs(1));
-        generator.submit(&step).map_err(Problem::of_generator)?;
-        let result = generator.wait_next().map_err(Problem::of_generator)?;
-        let gone = || Problem::Generator("the load was cancelled".to_owned());
-        let result = result.ok_or_else(gone)?;
-        match result.end {
-            StepEnd::Complete => {}
-            StepEnd::Cancelled => return Err(gone()),
-            StepEnd::TargetLost { reason } => return Err(Problem::TargetLost { reason }),
-        }
-        if let Some(failure) = result.figures.first_failure {
-            return Err(Problem::BodyRefused { number, failure: Box::new(failure) });
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_others_use_is_not_known_where_the_endpoint_is_one_of_them() {
-        let sampled = Utilization {
-            cpu_pct: Some(90.0),
-            steal_pct: Some(0.5),
-            other_cpu_pct: Some(80.0),
-            other_runnable_tasks: Some(3.0),
-            gpus: vec![GpuUtilization { other_processes: Some(1), ..GpuUtilization::default() }],
-            samples: 9,
-            ..Utilization::default()
-        };
-        let seen = Observability::Machine.narrowed(sampled.clone());
-        assert_eq!((seen.cpu_pct, seen.steal_pct), (Some(90.0), Some(0.5)));
-        assert_eq!((seen.other_cpu_pct, seen.other_runnable_tasks), (None, None));
-        assert_eq!(seen.gpus[0].other_processes, None);
-        assert_eq!(Observability::Nothing.narrowed(sampled.clone()), Utilization::default());
-        assert_eq!(Observability::Process.narrowed(sampled.clone()), sampled);
-    }
 }

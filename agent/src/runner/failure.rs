@@ -14,7 +14,8 @@ use assay_measure::{
 
 use super::{
     Trial,
-    measuring::{Measuring, Problem, error_chain},
+    measuring::Measuring,
+    problem::{Problem, error_chain},
 };
 use crate::{
     hardware::proc_files,

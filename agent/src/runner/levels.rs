@@ -6,7 +6,7 @@ use assay_measure::{
     stepped_load::{Level, LevelWatch, SteppedLoad, StopCause},
 };
 
-use super::{measuring::Problem, record::Measured};
+use super::{problem::Problem, record::Measured};
 use crate::{capacity::StepRecord, load::figures::StepFigures};
 
 /// What was held so far.

@@ -13,10 +13,9 @@ use assay_measure::{
 
 use super::{
     comparison::Outputs,
-    endpoint::Observability,
     failure::describe,
-    measuring::span_ns,
-    record::{Measured, Record},
+    observability::Observability,
+    record::{Measured, Record, span_ns},
 };
 use crate::{
     capacity::{StepRecord, evidence_of_steps},

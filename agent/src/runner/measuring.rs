@@ -18,27 +18,28 @@ use assay_measure::{
     load_profile::LoadProfile,
     outcome::{Progress, Stage},
     schedule::{Load, Phase},
-    search::{Mode, Purpose, SearchFailure, SearchPlan, StepObservation, StepPlan},
-    stepped_load::{NoLevelHeld, SteppedLoad, StopCause},
+    search::{Mode, Purpose, SearchPlan, StepObservation, StepPlan},
+    stepped_load::{SteppedLoad, StopCause},
     trial::{TrialSpec, Work},
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    TrialEvent,
-    endpoint::{Observability, try_bodies},
+    CHECK_AT_MOST, TrialEvent,
     levels::Levels,
-    record::{Measured, Record},
+    observability::Observability,
+    problem::Problem,
+    record::{Measured, Record, span_ns},
     stops::Stops,
 };
 use crate::{
-    capacity::{self, SearchEnd, SearchEvent, StepRecord, fixed_step},
+    capacity::{self, SearchEnd, SearchEvent, StepRecord, fixed_step, one_request},
     clock::Clock,
     hardware::sampler::Sampler,
     load::{
         Generator, GeneratorOptions,
-        figures::{ErrorKind, FirstFailure, StepEnd},
+        figures::{ErrorKind, StepEnd},
         pacing::Scheduling,
     },
     model_host::batch_log::BatchLog,
@@ -49,41 +50,6 @@ use crate::{
 
 /// A step of which more calls than this fail with an error of the model tells enough.
 const FAILING_ALTOGETHER: f64 = 0.5;
-
-/// Why there are no figures.
-#[derive(Debug)]
-pub(super) enum Problem {
-    /// An endpoint did not answer one of the bodies that were tried before any load.
-    BodyRefused {
-        /// Which, from 0.
-        number: usize,
-        failure: Box<FirstFailure>,
-    },
-    /// The model fails calls altogether.
-    Failing {
-        step: String,
-        failure: Box<FirstFailure>,
-    },
-    Hangs {
-        step: String,
-        silent_for: Duration,
-    },
-    /// Nobody accepts connections any more.
-    TargetLost {
-        reason: String,
-    },
-    /// The search found that there is no capacity.
-    Search {
-        failure: SearchFailure,
-        first_failure: Option<Box<FirstFailure>>,
-    },
-    /// Not one level of a load with stopping conditions held.
-    NoLevelHeld {
-        why: NoLevelHeld,
-        first_failure: Option<Box<FirstFailure>>,
-    },
-    Generator(String),
-}
 
 pub(super) struct Settings {
     pub(super) spec: Arc<TrialSpec>,
@@ -100,23 +66,6 @@ pub(super) struct Settings {
     pub(super) batch_log: Option<BatchLog>,
     /// What is to be said at every step: that there will be few requests.
     pub(super) outlook: Option<String>,
-}
-
-impl Problem {
-    pub(super) fn of_generator(error: impl std::error::Error) -> Self {
-        Self::Generator(error_chain(&error))
-    }
-
-    /// Whether it says something about the target that a disturbed machine may have caused.
-    pub(super) const fn may_be_disturbed(&self) -> bool {
-        match self {
-            Self::Search { .. } | Self::NoLevelHeld { .. } | Self::Hangs { .. } => true,
-            Self::BodyRefused { .. }
-            | Self::Failing { .. }
-            | Self::TargetLost { .. }
-            | Self::Generator(_) => false,
-        }
-    }
 }
 
 #[derive(Debug, Error)]
@@ -439,24 +388,6 @@ impl Observer {
     }
 }
 
-/// When a step began and ended on the trial's clock.
-pub(super) fn span_ns(base_ns: u64, record: &StepRecord) -> (u64, u64) {
-    let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-    let from_ns = base_ns.saturating_add(nanoseconds(record.started));
-    (from_ns, from_ns.saturating_add(nanoseconds(record.elapsed)))
-}
-
-/// An error and its causes in one line.
-pub(super) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 /// A step in words, such as `staircase, 4 users` or `main, open loop 2120/min`.
 fn in_words(step: &StepPlan) -> String {
     let purpose = step.purpose;
@@ -466,4 +397,34 @@ fn in_words(step: &StepPlan) -> String {
         Load::Open { rate, .. } => format!("{purpose}, open loop {:.0}/min", rate.as_per_minute()),
         Load::Replay { at_us } => format!("{purpose}, {} recorded calls", at_us.len()),
     }
+}
+
+/// Sends bodies one at a time, each once: what an endpoint does not take is told before any load.
+fn try_bodies(generator: &mut Generator, bodies: usize, timeout: Duration) -> Result<(), Problem> {
+    for number in 0..bodies {
+        if Duration::from_nanos(generator.clock().now_ns()) > CHECK_AT_MOST {
+            tracing::info!(
+                number,
+                of = bodies,
+                "the rest of the payload is not checked one by one"
+            );
+            return Ok(());
+        }
+        let index = u32::try_from(number).unwrap_or(u32::MAX);
+        // Beyond it the request has failed.
+        let step = one_request(index, timeout + Duration::from_secs(1));
+        generator.submit(&step).map_err(Problem::of_generator)?;
+        let result = generator.wait_next().map_err(Problem::of_generator)?;
+        let gone = || Problem::Generator("the load was cancelled".to_owned());
+        let result = result.ok_or_else(gone)?;
+        match result.end {
+            StepEnd::Complete => {}
+            StepEnd::Cancelled => return Err(gone()),
+            StepEnd::TargetLost { reason } => return Err(Problem::TargetLost { reason }),
+        }
+        if let Some(failure) = result.figures.first_failure {
+            return Err(Problem::BodyRefused { number, failure: Box::new(failure) });
+        }
+    }
+    Ok(())
 }

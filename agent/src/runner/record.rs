@@ -70,3 +70,10 @@ impl Record {
         self.at_answer().iter().map(|step| &step.figures).sum()
     }
 }
+
+/// When a step began and ended on the trial's clock.
+pub(super) fn span_ns(base_ns: u64, record: &StepRecord) -> (u64, u64) {
+    let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    let from_ns = base_ns.saturating_add(nanoseconds(record.started));
+    (from_ns, from_ns.saturating_add(nanoseconds(record.elapsed)))
+}

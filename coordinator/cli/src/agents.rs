@@ -10,8 +10,8 @@ use crate::{
     config::Settings,
     failure::{ExitCode, Failure, OrFail},
     figures,
-    jobs::time,
     output::{self, Listing},
+    wire::time,
 };
 
 /// Performs one of the commands.

@@ -7,7 +7,7 @@ use assay_proto::v1::{self, job_event::Event};
 use tokio::time::sleep;
 use tokio_stream::StreamExt;
 
-use crate::{client::Client, failure::Failure, jobs, progress::ProgressView};
+use crate::{client::Client, failure::Failure, progress::ProgressView, wire};
 
 const RETRIES: u32 = 5;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
@@ -139,7 +139,7 @@ const fn may_pass(code: tonic::Code) -> bool {
 fn is_last(event: &v1::JobEvent) -> bool {
     match &event.event {
         Some(Event::StatusChanged(changed)) => {
-            jobs::status(changed.status).is_some_and(JobStatus::is_final)
+            wire::status(changed.status).is_some_and(JobStatus::is_final)
         }
         Some(
             Event::TrialStarted(_)

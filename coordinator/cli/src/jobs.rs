@@ -19,6 +19,7 @@ use crate::{
     output::{self, Listing},
     progress::ProgressView,
     recommend,
+    wire::{status, time},
 };
 
 /// Performs one of the commands.
@@ -239,14 +240,4 @@ fn log_line(event: &v1::JobEvent) -> String {
 
 fn status_word(wire: i32) -> String {
     status(wire).map_or_else(|| "unknown".to_owned(), |status| status.to_string())
-}
-
-/// The status that a message carries, if it is one that this program knows.
-pub(crate) fn status(wire: i32) -> Option<JobStatus> {
-    v1::JobStatus::try_from(wire).ok()?.try_into().ok()
-}
-
-/// A wire timestamp in the range that can be told.
-pub(crate) fn time(at: Option<prost_types::Timestamp>) -> Option<Timestamp> {
-    at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok())
 }

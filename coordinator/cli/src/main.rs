@@ -26,6 +26,7 @@ mod recommend;
 mod report_table;
 mod sample_payload;
 mod serve;
+mod wire;
 
 use std::{
     io::{self, Write},

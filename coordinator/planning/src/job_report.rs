@@ -6,6 +6,7 @@ use assay_measure::{
     ids::{InstanceTypeName, TrialId},
     job::{Demand, Goals, JobSpec, JobStatus},
     outcome::{Failure, FailureKind, StepResult, TrialOutcome, TrialResult},
+    search::Mode,
     slo::SloMetric,
     validity::Verdict,
 };
@@ -48,6 +49,12 @@ impl JobFacts {
                 step.histogram = histogram.unwrap_or_default();
             }
         }
+    }
+
+    /// How thoroughly the trial searches that a candidate's figures come from.
+    fn mode_of(&self, candidate: &Candidate) -> Mode {
+        let trial = self.plan.trial(&candidate.trial);
+        trial.and_then(|trial| trial.search.as_ref()).map_or(self.spec.mode, |search| search.mode)
     }
 }
 

@@ -9,7 +9,6 @@ use assay_measure::ids::InstanceTypeName;
 use crate::{
     data_input_config, environment,
     error::ApiError,
-    request::Request,
     shapes::{
         jobs::{
             CreateInferenceRecommendationsJobRequest, EndpointInputConfiguration, EndpointType,
@@ -25,42 +24,6 @@ use crate::{
     },
     traffic,
 };
-
-/// Checks a request.
-///
-/// # Errors
-/// `ValidationException` with the first rule that is broken.
-pub fn request(request: &Request) -> Result<(), ApiError> {
-    match request {
-        Request::CreateInferenceRecommendationsJob(request) => job(request),
-        Request::GetScalingConfigurationRecommendation(request) => scaling(request),
-        Request::CreateModel(request) => model(request),
-        Request::CreateModelPackage(request) => model_package(request),
-        Request::UpdateModelPackage(request) => model_package_update(request),
-        Request::CreateModelPackageGroup(request) => {
-            tags(request.tags.as_deref().unwrap_or_default())
-        }
-        Request::AddTags(request) => tags(&request.tags),
-        Request::DescribeInferenceRecommendationsJob(_)
-        | Request::ListInferenceRecommendationsJobs(_)
-        | Request::ListInferenceRecommendationsJobSteps(_)
-        | Request::StopInferenceRecommendationsJob(_)
-        | Request::DescribeModel(_)
-        | Request::ListModels(_)
-        | Request::DeleteModel(_)
-        | Request::DescribeModelPackageGroup(_)
-        | Request::ListModelPackageGroups(_)
-        | Request::DeleteModelPackageGroup(_)
-        | Request::DescribeModelPackage(_)
-        | Request::ListModelPackages(_)
-        | Request::DeleteModelPackage(_)
-        | Request::ListModelMetadata(_)
-        | Request::ListTags(_)
-        | Request::DeleteTags(_)
-        | Request::GetLogEvents(_)
-        | Request::DescribeLogStreams(_) => Ok(()),
-    }
-}
 
 /// Checks a request for a job.
 ///

@@ -9,7 +9,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::operation::Service;
+use crate::service::Service;
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $name:ident = $status:literal),+ $(,)?) => {

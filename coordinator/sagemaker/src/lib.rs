@@ -24,6 +24,7 @@ pub mod recommendations;
 pub mod request;
 pub mod scaling;
 pub mod schema;
+pub mod service;
 pub mod shapes;
 pub mod status;
 pub mod timestamp;

@@ -2,35 +2,10 @@
 
 use std::fmt;
 
-use crate::error::{ApiError, ErrorCode};
-
-/// A service whose protocol is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Service {
-    SageMaker,
-    /// Amazon CloudWatch Logs, which the SageMaker SDK polls while it waits.
-    Logs,
-}
-
-impl Service {
-    /// What stands before the dot of the target header.
-    #[must_use]
-    pub const fn target_prefix(self) -> &'static str {
-        match self {
-            Self::SageMaker => "SageMaker",
-            Self::Logs => "Logs_20140328",
-        }
-    }
-
-    /// The name in the credential scope of a signature.
-    #[must_use]
-    pub const fn signing_name(self) -> &'static str {
-        match self {
-            Self::SageMaker => "sagemaker",
-            Self::Logs => "logs",
-        }
-    }
-}
+use crate::{
+    error::{ApiError, ErrorCode},
+    service::Service,
+};
 
 macro_rules! operations {
     ($($service:ident { $($name:ident),+ $(,)? })+) => {

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use crate::{
     checks,
     error::{ApiError, ErrorCode},
-    operation::{Operation, Service},
+    operation::Operation,
+    service::Service,
     shapes::{jobs, lists, logs, metadata, models, packages, scaling, tags},
     validation,
 };
@@ -87,8 +88,41 @@ impl Request {
         let document = document(body)?;
         validation::check(operation, &document).map_err(|error| spelled(operation, error))?;
         let request = Self::typed(operation, document)?;
-        checks::request(&request)?;
+        check(&request)?;
         Ok(request)
+    }
+}
+
+/// What holds between its members.
+fn check(request: &Request) -> Result<(), ApiError> {
+    match request {
+        Request::CreateInferenceRecommendationsJob(request) => checks::job(request),
+        Request::GetScalingConfigurationRecommendation(request) => checks::scaling(request),
+        Request::CreateModel(request) => checks::model(request),
+        Request::CreateModelPackage(request) => checks::model_package(request),
+        Request::UpdateModelPackage(request) => checks::model_package_update(request),
+        Request::CreateModelPackageGroup(request) => {
+            checks::tags(request.tags.as_deref().unwrap_or_default())
+        }
+        Request::AddTags(request) => checks::tags(&request.tags),
+        Request::DescribeInferenceRecommendationsJob(_)
+        | Request::ListInferenceRecommendationsJobs(_)
+        | Request::ListInferenceRecommendationsJobSteps(_)
+        | Request::StopInferenceRecommendationsJob(_)
+        | Request::DescribeModel(_)
+        | Request::ListModels(_)
+        | Request::DeleteModel(_)
+        | Request::DescribeModelPackageGroup(_)
+        | Request::ListModelPackageGroups(_)
+        | Request::DeleteModelPackageGroup(_)
+        | Request::DescribeModelPackage(_)
+        | Request::ListModelPackages(_)
+        | Request::DeleteModelPackage(_)
+        | Request::ListModelMetadata(_)
+        | Request::ListTags(_)
+        | Request::DeleteTags(_)
+        | Request::GetLogEvents(_)
+        | Request::DescribeLogStreams(_) => Ok(()),
     }
 }
 

@@ -9,11 +9,13 @@
 mod agents;
 mod job_run;
 mod jobs;
+mod known_agent;
 pub(crate) mod link;
 mod recovery;
 mod refused;
 mod state;
 mod supply;
+mod terms;
 mod time_limits;
 mod trial_run;
 mod trials;
@@ -41,7 +43,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::{
     link::{AgentSession, DispatchLink, Published, Registration, SessionId, Stopping},
     refused::{AttachDenied, Refused},
-    state::{State, Terms},
+    state::State,
+    terms::Terms,
 };
 use crate::{
     agent_link::{AgentCommand, AgentFacts, AgentReport, Held},

@@ -29,7 +29,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{StatusCode, header};
+use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, service::Routes};
 use tonic_health::server::HealthReporter;
@@ -39,7 +39,7 @@ use crate::{
     clock::Clock,
     dispatch::DispatchLink,
     store::Store,
-    tokens::{Tokens, require_token},
+    tokens::{Tokens, is_grpc, require_token},
 };
 
 /// What the services work with; each is implemented on it.
@@ -109,10 +109,4 @@ async fn not_found(request: Request) -> Response {
         return status.into_http::<axum::body::Body>().into_response();
     }
     (StatusCode::NOT_FOUND, "not found\n").into_response()
-}
-
-/// Whether a request expects its refusal as a gRPC status.
-pub(crate) fn is_grpc(request: &Request) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

@@ -26,7 +26,7 @@ use assay_sagemaker::{
     error::{ApiError, ErrorCode},
     request::Request,
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
@@ -127,4 +127,11 @@ impl From<StoreError> for ApiError {
         tracing::error!(%error, cause, "the store failed a request");
         Self::new(ErrorCode::InternalFailure, "the store cannot be used at the moment")
     }
+}
+
+/// A document that this API wrote itself.
+pub(crate) fn parsed<T: DeserializeOwned>(document: Value) -> Result<T, ApiError> {
+    let what = "a resource of the SageMaker API".to_owned();
+    let damaged = |error| StoreError::Damaged { what, source: Box::new(error) };
+    Ok(serde_json::from_value(document).map_err(damaged)?)
 }

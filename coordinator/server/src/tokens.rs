@@ -18,8 +18,6 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 
-use crate::grpc::is_grpc;
-
 /// The tokens that open this coordinator. Only their checksums are kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Tokens {
@@ -95,6 +93,12 @@ pub(crate) async fn require_token(
         .headers_mut()
         .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"assay\""));
     refusal
+}
+
+/// Whether a request expects its refusal as a gRPC status.
+pub(crate) fn is_grpc(request: &Request) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use super::{
     Answer, Confirmation, Drift, StepObservation, drift,
+    limit::Limit,
     observed::{Calls, Pace, misses},
-    queue_model::Limit,
 };
 use crate::statistics::{batch_means, mean, student_t_quantile, variance, wilson_interval};
 

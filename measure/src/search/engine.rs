@@ -18,16 +18,14 @@ use super::{
     burn_in::{burnt_in, throttled},
     clock::Clock,
     confirmation::Confirming,
+    limit::Limit,
     main_run::{MainRun, verdict_after},
     observed::{Calls, Pace},
+    order::{Order, Room, open_loop},
     plateau_run::PlateauRun,
-    queue_model::Limit,
     staircase::{Plateau, Staircase},
 };
-use crate::{
-    schedule::{Arrivals, Load, derive_seed},
-    units::Rate,
-};
+use crate::{schedule::Load, units::Rate};
 
 /// Lengths of the tries to get answers at all: a model may take long over its first ones.
 const QUICK_WARM_UPS: &[Duration] = &[
@@ -67,31 +65,6 @@ const SOAK_SEGMENT: Duration = Duration::from_secs(30);
 const STAIRCASE_SHARE: f64 = 0.25;
 /// A step shorter than this sees nothing.
 const SHORTEST_STEP: Duration = Duration::from_millis(400);
-
-/// Time from the next step to the latest end it may have.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Room(pub(super) Duration);
-
-/// What a stage asks for.
-#[derive(Clone, Debug)]
-pub(super) struct Order {
-    pub(super) purpose: Purpose,
-    pub(super) load: Load,
-    pub(super) duration: Duration,
-    pub(super) continues: bool,
-}
-
-/// A Poisson stream of its own for every use of the search's seed.
-pub(super) fn open_loop(rate: f64, seed: u64, purpose: Purpose, number: u64) -> Load {
-    /// One request in a quarter of an hour; a rate of none would end every step without a sample.
-    const SLOWEST: f64 = 1e-3;
-    let rate = Rate::per_second(rate.max(SLOWEST)).unwrap_or(Rate::ZERO);
-    Load::Open {
-        rate,
-        arrivals: Arrivals::Poisson,
-        seed: derive_seed(seed, purpose as u64, number),
-    }
-}
 
 #[derive(Debug)]
 enum Stage {

@@ -1,6 +1,6 @@
 //! The rate that a run allows, and how sure that is.
 
-use super::{LimitedBy, drift, main_run::MainRun, queue_model::Limit};
+use super::{LimitedBy, drift, limit::Limit, main_run::MainRun};
 use crate::statistics::{jackknife_half_width, variance};
 
 /// Groups of segments that are left out in turn. More would leave too little in each.

@@ -14,7 +14,7 @@ use rand_chacha::{
 use super::{
     batching::{Batching, serve},
     deterministic_queue::share_waiting_longer,
-    queue_model::Limit,
+    limit::Limit,
 };
 use crate::statistics::{mean, mean_interval};
 

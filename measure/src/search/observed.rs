@@ -1,10 +1,8 @@
 //! Reading figures off an observation, whatever state it is in: unsorted, empty, zero long.
 
 use super::{
-    Batch, Sample, StepObservation, Verdict,
-    batching::Batching,
-    queue_model::{Limit, QueueModel},
-    replay::Segment,
+    Batch, Sample, StepObservation, Verdict, batching::Batching, limit::Limit,
+    queue_model::QueueModel, replay::Segment,
 };
 use crate::statistics::{median, wilson_interval};
 

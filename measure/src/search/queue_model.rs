@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use super::{
     batching::Batching,
     deterministic_queue::{SMALLEST_UTILIZATION, largest_utilization},
+    limit::Limit,
     long_run::{LongRun, LongRunRate},
 };
-use crate::slo::Slo;
 
 /// The natural logarithm of the ratio of neighbouring multipliers. Interpolation over 1.5 % is wrong
 /// by less than 0.01 %, far below any interval that a search can reach.
@@ -24,21 +24,6 @@ const MOST_SERVERS: f64 = 4096.0;
 /// The multiplier at a position of the grid, which may be fractional.
 pub(super) fn multiplier(position: f64) -> f64 {
     (position * GRID_STEP).exp()
-}
-
-/// One latency constraint as the model sees it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Limit {
-    /// A request that takes longer misses.
-    pub(super) latency_us: f64,
-    /// The share that may miss.
-    pub(super) budget: f64,
-}
-
-impl Limit {
-    pub(super) fn of(slo: &Slo) -> Self {
-        Self { latency_us: slo.limit().as_secs_f64() * 1e6, budget: slo.miss_budget() }
-    }
 }
 
 /// First come, first served, by equal servers.

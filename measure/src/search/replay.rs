@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use super::{
     Batch,
     batching::{BatchQueue, Batching},
-    queue_model::{GRID_REACH, Limit, QueueModel, multiplier},
+    limit::Limit,
+    queue_model::{GRID_REACH, QueueModel, multiplier},
 };
 
 /// The most arrivals kept for replay (4 bytes each). Beyond it, which takes minutes at tens of

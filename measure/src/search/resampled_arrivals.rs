@@ -19,7 +19,8 @@ use rand_chacha::{
 
 use super::{
     batching::{BatchQueue, Batching},
-    queue_model::{GRID_REACH, Limit, QueueModel, multiplier},
+    limit::Limit,
+    queue_model::{GRID_REACH, QueueModel, multiplier},
     replay::Segment,
     service_times::{Servers, ServiceReader},
 };

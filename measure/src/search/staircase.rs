@@ -10,8 +10,9 @@ use super::{
     Estimate, LimitedBy, Mode, SearchFailure, StepObservation,
     batching::BatchesSeen,
     estimate_of,
+    limit::Limit,
     observed::{Calls, median_latency_us, misses, throughputs},
-    queue_model::{Limit, QueueModel},
+    queue_model::QueueModel,
 };
 use crate::{
     schedule::derive_seed,

@@ -6,8 +6,7 @@ use assay_measure::{
     job::Demand,
     money::PricePerHour,
     outcome::{StepResult, TrialResult},
-    search::{Mode, Purpose},
-    validity::{Finding, FindingName, Validity, Verdict},
+    search::Purpose,
 };
 
 use super::{JobFacts, TrialFacts, remarks};
@@ -20,9 +19,6 @@ use crate::{
 
 /// Instances of the endpoint that is measured and priced.
 const INSTANCE_COUNT: u32 = 1;
-
-/// A soak shorter than this cannot show the end of burst credits, and a search never can.
-const SHOWS_BURST_CREDITS_S: f64 = 600.0;
 
 /// A candidate that was never tried.
 pub(super) fn of_rejection(facts: &JobFacts, rejection: &Rejection) -> Entry {
@@ -47,15 +43,9 @@ pub(super) fn without_figures(
         configuration: candidate.serving.configuration().cloned(),
         endpoint: candidate.serving.endpoint().cloned(),
         steps: trial.steps.clone(),
-        mode: mode_of(facts, candidate),
+        mode: facts.mode_of(candidate),
         ..blank(facts, &candidate.instance_type)
     }
-}
-
-/// How thoroughly the trial searches that a candidate's figures come from.
-pub(super) fn mode_of(facts: &JobFacts, candidate: &Candidate) -> Mode {
-    let trial = facts.plan.trial(&candidate.trial);
-    trial.and_then(|trial| trial.search.as_ref()).map_or(facts.spec.mode, |search| search.mode)
 }
 
 /// A measured candidate; which list it belongs to is decided elsewhere.
@@ -89,7 +79,7 @@ pub(super) fn of_measurement(
             .zip(capacity)
             .and_then(|(demand, found)| sizing::size(demand, found.value, price)),
         result: Some(Box::new(measurement.clone())),
-        validity: Some(validity(candidate, measurement)),
+        validity: Some(remarks::validity(candidate, measurement)),
         warnings: remarks::of_candidate(facts, candidate, trial, measurement),
         ..without_figures(facts, candidate, trial)
     }
@@ -144,19 +134,4 @@ fn memory_share(candidate: &Candidate, utilization: &Utilization) -> Option<f64>
         }
         Some(_) | None => utilization.memory_pct,
     }
-}
-
-fn validity(candidate: &Candidate, measurement: &TrialResult) -> Validity {
-    let mut findings = measurement.validity.findings.clone();
-    let known = findings.iter().any(|found| found.name == FindingName::BurstCredits);
-    let took_s = measurement.took.as_secs_f64();
-    if candidate.instance_type.is_burstable() && !known && took_s < SHOWS_BURST_CREDITS_S {
-        findings.push(Finding {
-            name: FindingName::BurstCredits,
-            value: took_s,
-            threshold: SHOWS_BURST_CREDITS_S,
-            severity: Verdict::Valid,
-        });
-    }
-    Validity { verdict: measurement.validity.verdict, findings }
 }

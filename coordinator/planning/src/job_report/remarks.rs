@@ -13,7 +13,7 @@ use assay_measure::{
     validity::{Finding, FindingName, Validity, Verdict},
 };
 
-use super::{JobFacts, Lists, TrialFacts, WhyFailed, entry};
+use super::{JobFacts, Lists, TrialFacts, WhyFailed};
 use crate::{
     planner::{Candidate, Serving, Stage},
     ranking::RankedBy,
@@ -23,6 +23,25 @@ use crate::{
 /// The hypervisor's share is mentioned from half of the suspicious figure on.
 const WORTH_MENTIONING_STEAL_PCT: f64 = 0.5;
 
+/// A soak shorter than this cannot show the end of burst credits, and a search never can.
+const SHOWS_BURST_CREDITS_S: f64 = 600.0;
+
+/// Can a measurement be believed? With what the instance type itself makes doubtful, which no trial sees.
+pub(super) fn validity(candidate: &Candidate, measurement: &TrialResult) -> Validity {
+    let mut findings = measurement.validity.findings.clone();
+    let known = findings.iter().any(|found| found.name == FindingName::BurstCredits);
+    let took_s = measurement.took.as_secs_f64();
+    if candidate.instance_type.is_burstable() && !known && took_s < SHOWS_BURST_CREDITS_S {
+        findings.push(Finding {
+            name: FindingName::BurstCredits,
+            value: took_s,
+            threshold: SHOWS_BURST_CREDITS_S,
+            severity: Verdict::Valid,
+        });
+    }
+    Validity { verdict: measurement.validity.verdict, findings }
+}
+
 pub(super) fn of_candidate(
     facts: &JobFacts,
     candidate: &Candidate,
@@ -30,7 +49,7 @@ pub(super) fn of_candidate(
     measurement: &TrialResult,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    if facts.spec.mode == Mode::Full && entry::mode_of(facts, candidate) == Mode::Quick {
+    if facts.spec.mode == Mode::Full && facts.mode_of(candidate) == Mode::Quick {
         warnings.push(about_the_race(facts, candidate));
     }
     if candidate.emulated {

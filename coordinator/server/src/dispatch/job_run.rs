@@ -25,8 +25,8 @@ use jiff::Timestamp;
 
 use super::{
     Effect, Supply,
-    agents::KnownAgent,
-    state::Terms,
+    known_agent::KnownAgent,
+    terms::Terms,
     trial_run::{TrialRun, outcome_of},
 };
 use crate::{

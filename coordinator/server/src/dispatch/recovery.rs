@@ -13,9 +13,10 @@ use assay_planning::{
 use jiff::Timestamp;
 
 use super::{
-    agents::KnownAgent,
     job_run::JobRun,
-    state::{State, Terms, TokenSource},
+    known_agent::KnownAgent,
+    state::{State, TokenSource},
+    terms::Terms,
     trial_run::TrialRun,
 };
 use crate::store::{Recovered, RecoveredJob};

@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
-    time::Duration,
 };
 
 use assay_measure::ids::{AgentName, JobName, LeaseToken};
@@ -13,19 +12,12 @@ use assay_planning::{
     price_file::{PriceRow, PriceTable},
     prices::Prices,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::{AgentStatus, Effect, Event, agents::KnownAgent, answer, job_run::JobRun};
+use super::{
+    AgentStatus, Effect, Event, answer, job_run::JobRun, known_agent::KnownAgent, terms::Terms,
+};
 use crate::store::Change;
-
-/// How patient the coordinator is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    /// How often agents give signs of life.
-    pub(crate) heartbeat_interval: Duration,
-    /// How long a lease lasts without one.
-    pub(crate) lease_term: Duration,
-}
 
 /// Where lease tokens come from; each must be new.
 pub(crate) type TokenSource = Box<dyn FnMut() -> LeaseToken + Send>;
@@ -157,9 +149,4 @@ impl State {
         self.explain_waiting(now);
         std::mem::take(&mut self.effects)
     }
-}
-
-pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
-    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

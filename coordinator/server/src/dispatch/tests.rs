@@ -27,8 +27,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Dispatch, Effect, Event, Registration, SessionId, State, Terms,
-    state::{TokenSource, later},
+    Dispatch, Effect, Event, Registration, SessionId, State, Terms, state::TokenSource,
+    terms::later,
 };
 use crate::{
     agent_link::{AgentCommand, AgentFacts, AgentReport, Held, ReportKind},

@@ -10,11 +10,7 @@ use assay_planning::{
 };
 use jiff::Timestamp;
 
-use super::{
-    job_run::JobRun,
-    state::{State, later},
-    trial_run::TrialRun,
-};
+use super::{job_run::JobRun, state::State, terms::later, trial_run::TrialRun};
 
 impl JobRun {
     /// When it must end; its time runs from the beginning of its first trial.

@@ -16,11 +16,7 @@ use assay_planning::{
 };
 use jiff::Timestamp;
 
-use super::{
-    Effect, SessionId,
-    state::{State, later},
-    trial_run::TrialRun,
-};
+use super::{Effect, SessionId, state::State, terms::later, trial_run::TrialRun};
 use crate::{
     agent_link::{AgentCommand, AgentReport, Held, ReportKind},
     job_event::{Happening, JobEvent},

@@ -9,11 +9,7 @@ use assay_planning::{
 };
 use jiff::Timestamp;
 
-use super::{
-    job_run::JobRun,
-    state::{State, later},
-    trial_run::TrialRun,
-};
+use super::{job_run::JobRun, state::State, terms::later, trial_run::TrialRun};
 
 impl JobRun {
     /// When it fails if nobody comes who would begin it.

@@ -6,8 +6,9 @@ use std::{sync::Arc, time::Duration};
 
 use assay_sagemaker::{
     error::{ApiError, ErrorCode},
-    operation::{Operation, Service},
+    operation::Operation,
     request::Request as Asked,
+    service::Service,
 };
 use axum::{
     Router,
@@ -66,7 +67,7 @@ async fn answer(State(front): State<Front>, request: Request) -> Response {
         Ok(document) => response(StatusCode::OK, document.as_ref()),
         Err(error) => {
             tracing::debug!(%error, target, request_id, "refused");
-            refusal(&error, service_of(&target))
+            refusal(&error, Service::of_target(&target))
         }
     };
     let request_id = HeaderValue::from_str(&request_id).expect("a UUID is a header value");
@@ -145,15 +146,6 @@ async fn collect(body: Body) -> Result<Bytes, ApiError> {
         return Err(ApiError::validation(format!("the request has more than {BODY_LIMIT} bytes")));
     }
     Ok(whole.freeze())
-}
-
-/// The service that a target is of, whether or not it names an operation.
-pub(super) fn service_of(target: &str) -> Service {
-    if target.starts_with(Service::Logs.target_prefix()) {
-        Service::Logs
-    } else {
-        Service::SageMaker
-    }
 }
 
 fn refusal(error: &ApiError, service: Service) -> Response {

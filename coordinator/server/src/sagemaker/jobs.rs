@@ -38,7 +38,7 @@ use tokio::sync::oneshot;
 pub(crate) use self::{files::resume, shown::Shown};
 use crate::{
     dispatch::{Event, Refused, Stopping},
-    sagemaker::{Api, Caller, jobs::intake::Intake, paging},
+    sagemaker::{Api, Caller, jobs::intake::Intake, paging, parsed},
     store::{
         job_list::{JobLine, JobListQuery},
         registry::{Added, Kind, NewResource},
@@ -204,7 +204,7 @@ pub(crate) async fn list(
 }
 
 fn entry(api: &Api, line: JobLine) -> Result<JobSummary, ApiError> {
-    let intake: Option<Intake> = line.intake.map(intake::parsed).transpose()?;
+    let intake: Option<Intake> = line.intake.map(parsed).transpose()?;
     let request = match &intake {
         Some(intake) => intake.request.clone(),
         None => shown::made_up(&line.name, &line.model, api),

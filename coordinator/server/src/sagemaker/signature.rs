@@ -10,7 +10,7 @@ use std::collections::HashSet;
 
 use assay_sagemaker::{
     error::{ApiError, ErrorCode},
-    operation::Service,
+    service::Service,
 };
 use aws_credential_types::Credentials;
 use aws_sigv4::{
@@ -22,10 +22,7 @@ use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use percent_encoding::percent_decode_str;
 use subtle::ConstantTimeEq;
 
-use crate::sagemaker::{
-    front::service_of,
-    keys::{Key, Keys},
-};
+use crate::sagemaker::keys::{Key, Keys};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const TERMINATOR: &str = "aws4_request";
@@ -142,7 +139,7 @@ fn signed<'a>(
         let code = ErrorCode::UnrecognizedClientException;
         ApiError::new(code, "The security token included in the request is invalid.")
     })?;
-    let service = service_of(only(parts, &TARGET)?.unwrap_or_default());
+    let service = Service::of_target(only(parts, &TARGET)?.unwrap_or_default());
     authorization.scoped_to(date, region, service)?;
     if let Some(missing) = MUST_BE_SIGNED
         .iter()

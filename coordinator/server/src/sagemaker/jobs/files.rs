@@ -16,14 +16,14 @@ use tokio::{sync::broadcast::error::RecvError, task::spawn_blocking};
 
 use super::{
     inputs,
-    intake::{Intake, Subject, parsed},
+    intake::{Intake, Subject},
 };
 use crate::{
     archives,
     artifacts::Received,
     dispatch::{Event, Supply},
     job_event::Happening,
-    sagemaker::Api,
+    sagemaker::{Api, parsed},
     store::{
         Change, StoreError,
         registry::{Kind, ResourceQuery},

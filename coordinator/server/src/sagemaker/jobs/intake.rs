@@ -19,12 +19,12 @@ use assay_sagemaker::{
         },
     },
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    sagemaker::{Api, registry::packages},
-    store::{StoreError, registry::Kind},
+    sagemaker::{Api, parsed, registry::packages},
+    store::registry::Kind,
 };
 
 /// A request for a job with all that it refers to.
@@ -318,13 +318,6 @@ fn unused<T: Serialize>(shape: &T, used: &[&str], whose: &str) -> Vec<String> {
         .filter(|name| !used.contains(&name.as_str()))
         .map(|name| format!("{name} of {whose}"))
         .collect()
-}
-
-/// A document that this API wrote itself.
-pub(crate) fn parsed<T: DeserializeOwned>(document: Value) -> Result<T, ApiError> {
-    let what = "a resource of the SageMaker API".to_owned();
-    let damaged = |error| StoreError::Damaged { what, source: Box::new(error) };
-    Ok(serde_json::from_value(document).map_err(damaged)?)
 }
 
 #[cfg(test)]

@@ -24,12 +24,9 @@ use assay_sagemaker::{
     timestamp::Timestamp,
 };
 
-use super::{
-    intake::{Intake, parsed},
-    no_such_job,
-};
+use super::{intake::Intake, no_such_job};
 use crate::{
-    sagemaker::Api,
+    sagemaker::{Api, parsed},
     store::{JobSummary, TrialRecord, registry::Kind},
 };
 

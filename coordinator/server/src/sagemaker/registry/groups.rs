@@ -14,7 +14,7 @@ use assay_sagemaker::{
 
 use super::{conflict, document, now, page};
 use crate::{
-    sagemaker::{Api, jobs::intake::parsed},
+    sagemaker::{Api, parsed},
     store::registry::{Added, Kind, NewResource, Removed, Resource},
 };
 

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     sagemaker::{
         Api,
-        jobs::intake::{Intake, parsed},
+        jobs::intake::Intake,
         paging::{self, page_size, position},
+        parsed,
     },
     store::{job_list::JobListQuery, registry::Kind},
 };

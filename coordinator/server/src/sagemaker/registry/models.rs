@@ -15,7 +15,7 @@ use assay_sagemaker::{
 
 use super::{document, now, packages, page};
 use crate::{
-    sagemaker::{Api, instant, jobs::intake::parsed},
+    sagemaker::{Api, instant, parsed},
     store::registry::{Added, Kind, NewResource, Removed},
 };
 

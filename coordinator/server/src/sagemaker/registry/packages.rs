@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::{conflict, document, groups, now, page};
 use crate::{
-    sagemaker::{Api, jobs::intake::parsed},
+    sagemaker::{Api, parsed},
     store::registry::{Added, Kind, NewName, NewResource, Once, Removed, Resource},
 };
 

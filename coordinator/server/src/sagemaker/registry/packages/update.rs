@@ -10,8 +10,7 @@ use assay_sagemaker::{
 use super::{Kept, Update, arn, checksum, require, token_reused};
 use crate::{
     sagemaker::{
-        Api,
-        jobs::intake::parsed,
+        Api, parsed,
         registry::{conflict, document, now},
     },
     store::registry::Resource,
