@@ -125,6 +125,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
+    use crate::units::Bytes;
 
     #[test]
     fn either_subject_survives_json() {
