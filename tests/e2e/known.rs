@@ -93,3 +93,48 @@ fn without_any_price_the_ranking_is_by_throughput_and_says_so() {
     assert_eq!(ranking(&report, &members), expected, "{report:#}");
     assert!(report["warnings"].to_string().contains("no price"), "{:#}", report["warnings"]);
 }
+
+#[test]
+fn two_jobs_are_compared_by_name_or_as_files_and_a_gate_that_fails_has_its_exit_code() {
+    let known = Known::new();
+    let types = ["--instance-types", "own.small=1x2GiB@0.05"];
+    for name in ["first", "second"] {
+        let job = known.recommend(&[&types[..], &["--name", name, "-o", "json"]].concat());
+        assert_eq!(job.code, 0, "{}", job.stderr);
+    }
+    let assay = |arguments: &[&str]| {
+        run(known.bench.assay().args(["--server", &known.url]).args(arguments))
+    };
+    let same = assay(&["compare", "first", "second", "-o", "json", "--fail-on", "cost>+5%"]);
+    assert_eq!(same.code, 0, "{}", same.stderr);
+    let same = same.json();
+    let schema = include_str!("../../coordinator/planning/schema/assay.compare.1.schema.json");
+    let schema = jsonschema::validator_for(&serde_json::from_str(schema).unwrap()).unwrap();
+    schema.validate(&same).unwrap();
+    assert_eq!(same["differences"], json!([]), "{same:#}");
+    for change in same["candidates"][0]["changes"].as_array().unwrap() {
+        assert_eq!(change["change_pct"], 0.0, "{change:#}");
+        assert_ne!(change["verdict"], "regressed", "{change:#}");
+    }
+
+    let exported = assay(&["export", "first", "--format", "json"]);
+    let mut dearer: Value = serde_json::from_str(&exported.stdout).unwrap();
+    let entry = &mut dearer["ranking"][0];
+    let tenth_more = |value: &Value| json!(value.as_f64().unwrap() * 1.1);
+    entry["cost_per_inference_usd"] = tenth_more(&entry["cost_per_inference_usd"]);
+    for end in 0..2 {
+        entry["cost_per_inference_ci95"][end] = tenth_more(&entry["cost_per_inference_ci95"][end]);
+    }
+    known.bench.file("dearer.json", dearer.to_string().as_bytes());
+    let gate = ["--fail-on", "cost>+5%", "--junit", "junit.xml"];
+    let worse = assay(&[&["compare", "first", "dearer.json"], &gate[..]].concat());
+    assert_eq!(worse.code, 99, "{}\n{}", worse.stdout, worse.stderr);
+    for part in ["+10.0 %", "regressed", "gate cost>+5% failed"] {
+        assert!(worse.stdout.contains(part), "{part}: {}", worse.stdout);
+    }
+    assert_eq!(assay(&["compare", "first", "dearer.json", "--fail-on", "cost>+20%"]).code, 0);
+    let junit = std::fs::read_to_string(known.bench.path().join("junit.xml")).unwrap();
+    assert_eq!(junit.matches("<failure").count(), 1, "{junit}");
+    let nobody = assay(&["compare", "first", "third"]);
+    assert_eq!(nobody.code, 7, "{}", nobody.stderr);
+}

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use assay_tests::{child::Child, wait};
+use assay_tests::{binaries, child::Child, wait};
+use regex::Regex;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -118,6 +119,44 @@ fn a_fixed_load_is_reported_as_such() {
     let fixed: Vec<_> = steps.iter().filter(|step| step["purpose"] == "fixed").collect();
     assert_eq!(fixed.len(), 1, "{report:#}");
     assert_eq!(fixed[0]["users"], 2);
+    // Off a terminal: what happened, and not each step of it.
+    let told: Vec<&str> = run.stderr.lines().collect();
+    let is_dated = |line: &&str| line.len() > 20 && line.as_bytes()[10] == b'T';
+    assert!(told.iter().filter(|line| is_dated(line)).count() <= 6, "{told:#?}");
+    assert!(told.iter().any(|line| line.contains("started on")), "{told:#?}");
+    assert!(!told.iter().any(|line| line.contains("warm_up")), "{told:#?}");
+}
+
+#[test]
+fn a_terminal_of_80_columns_shows_a_live_line_and_nothing_that_does_not_fit() {
+    let bench = Workbench::new();
+    let model = bench.model("mlp");
+    let recommend = |more: &[&str]| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/on_terminal.py");
+        let mut command = bench.in_folder("python3");
+        command.arg(script).arg("80").arg(binaries::assay()).arg("recommend").arg(&model);
+        command.args(["--input", MLP_INPUT, "--load", "users:2/3s", "--sweep", "workers=1"]);
+        command.args(["--instance-types", "own.small=1x2GiB@0.05,own.as-small=1x2GiB@0.07"]);
+        let shown = run(command.args(more)).stdout;
+        // Colours and movements take no room; a return or the end of a line begins at the left again.
+        let escapes = Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]").unwrap();
+        escapes.replace_all(&shown, "").into_owned()
+    };
+    let live = recommend(&[]);
+    for line in live.split(['\n', '\r']) {
+        // A line that is filled with spaces to the edge has the next one behind it.
+        let line: Vec<char> = line.chars().collect();
+        let fits = |edge: &[char]| edge.contains(&' ');
+        let edges = (80..line.len()).step_by(80).map(|edge| &line[edge - 1..=edge]);
+        assert!(edges.into_iter().all(fits), "{:?}", String::from_iter(line));
+    }
+    assert!(live.contains("own.small +1") && live.contains("━"), "{live}");
+    let plain = recommend(&["--progress", "plain"]);
+    assert!(plain.contains("own.small, own.as-small") && !plain.contains("━"), "{plain}");
+    for none in [&["--progress", "none"][..], &["-q"]] {
+        let nothing = recommend(none);
+        assert!(!nothing.contains("Plan") && nothing.contains("own.as-small"), "{nothing}");
+    }
 }
 
 /// Waits until the model host runs, and returns every process below `assay`.

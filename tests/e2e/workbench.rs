@@ -1,6 +1,7 @@
 //! A folder with models in it, and commands that run there.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -55,12 +56,18 @@ impl Workbench {
 
     /// `assay`, in this folder, with nothing of the tester's own configuration.
     pub(crate) fn assay(&self) -> Command {
-        let mut command = Command::new(binaries::assay());
+        self.in_folder(binaries::assay())
+    }
+
+    /// Any program in the same circumstances.
+    pub(crate) fn in_folder(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(self.path());
         for variable in [
             "ASSAY_SERVER",
             "ASSAY_TOKEN_FILE",
             "ASSAY_OUTPUT",
+            "ASSAY_PROGRESS",
             "ASSAY_LOG",
             "ASSAY_AGENT",
             "ASSAY_HOST",

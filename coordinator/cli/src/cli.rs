@@ -10,6 +10,7 @@ use assay_measure::{
     slo::Slo,
     units::{Rate, parse_duration},
 };
+use assay_planning::compare::Gate;
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +55,10 @@ pub(crate) struct Global {
     /// How results are written to standard output [default: table]
     #[arg(short, long, global = true, env = "ASSAY_OUTPUT", value_name = "FORMAT", help_heading = OUTPUT)]
     pub(crate) output: Option<OutputFormat>,
-    /// Suppress progress output
+    /// How progress is shown on standard error [default: auto]
+    #[arg(long, global = true, env = "ASSAY_PROGRESS", value_name = "HOW", help_heading = OUTPUT, hide_short_help = true)]
+    pub(crate) progress: Option<ProgressMode>,
+    /// Suppress progress output, as --progress none
     #[arg(short, long, global = true, help_heading = OUTPUT)]
     pub(crate) quiet: bool,
     /// More of what happens (-vv for everything)
@@ -86,6 +90,18 @@ pub(crate) enum OutputFormat {
     Md,
 }
 
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProgressMode {
+    /// A live line per running trial on a terminal, plain elsewhere
+    Auto,
+    /// A dated line per event, and at most one a minute besides
+    Plain,
+    /// Nothing
+    None,
+}
+
 /// When to use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -113,6 +129,8 @@ pub(crate) enum Command {
     /// The price catalogue
     #[command(subcommand)]
     Prices(PricesCommand),
+    /// What changed between two jobs, and whether it may be let through
+    Compare(CompareArgs),
     /// Write a job's results as a file
     Export(ExportArgs),
     /// Check this machine and the connection to the coordinator
@@ -383,6 +401,28 @@ pub(crate) enum PricesCommand {
         /// The file
         file: PathBuf,
     },
+}
+
+/// `assay compare`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The job to compare with, or a file of `assay export --format json`
+    pub(crate) base: String,
+    /// The job that is judged, or such a file
+    pub(crate) new: String,
+    /// Exit with 99 when a change is worse than this for certain: cost>+5%, p95>+10% (p50, p99),
+    /// throughput<-5%; repeatable
+    #[arg(long = "fail-on", value_name = "GATE")]
+    pub(crate) gates: Vec<Gate>,
+    /// Compare although this differs: constraints, load, machine, endpoint or mode; repeatable
+    #[arg(long = "allow-mismatch", value_name = "FIELD")]
+    pub(crate) allowed: Vec<String>,
+    /// Markdown, as for a pull request's comment; the same as -o md
+    #[arg(long)]
+    pub(crate) md: bool,
+    /// Write a JUnit report, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
 }
 
 /// `assay export`.

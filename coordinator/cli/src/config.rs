@@ -7,7 +7,7 @@ use clap::{ArgMatches, parser::ValueSource};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cli::{ColorChoice, Global, OutputFormat},
+    cli::{ColorChoice, Global, OutputFormat, ProgressMode},
     failure::{Failure, OrFail},
 };
 
@@ -23,12 +23,21 @@ struct FileSettings {
     ca_cert: Option<PathBuf>,
     output: Option<OutputFormat>,
     color: Option<ColorChoice>,
+    progress: Option<ProgressMode>,
     agent_binary: Option<PathBuf>,
     host_binary: Option<PathBuf>,
 }
 
-const KEYS: [&str; 7] =
-    ["server", "token-file", "ca-cert", "output", "color", "agent-binary", "host-binary"];
+const KEYS: [&str; 8] = [
+    "server",
+    "token-file",
+    "ca-cert",
+    "output",
+    "color",
+    "progress",
+    "agent-binary",
+    "host-binary",
+];
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -37,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) ca_cert: Option<PathBuf>,
     pub(crate) output: OutputFormat,
     pub(crate) color: ColorChoice,
+    pub(crate) progress: ProgressMode,
     pub(crate) quiet: bool,
     pub(crate) verbose: u8,
     pub(crate) agent_binary: Option<PathBuf>,
@@ -95,6 +105,14 @@ impl Settings {
             color: layers
                 .pick("color", global.color, |f| f.color, |c| format!("{c:?}").to_lowercase())
                 .unwrap_or(ColorChoice::Auto),
+            progress: layers
+                .pick(
+                    "progress",
+                    global.quiet.then_some(ProgressMode::None).or(global.progress),
+                    |f| f.progress,
+                    |p| format!("{p:?}").to_lowercase(),
+                )
+                .unwrap_or(ProgressMode::Auto),
             quiet: global.quiet,
             verbose: global.verbose,
             agent_binary: layers.pick("agent-binary", None, |f| f.agent_binary.clone(), path_text),

@@ -1,6 +1,6 @@
 //! `assay export`: a job's results as a file, whole or not at all.
 
-use std::{fs, io::Write, path::Path};
+use std::{fs, path::Path};
 
 use assay_proto::v1;
 
@@ -28,7 +28,8 @@ pub(crate) async fn run(args: &ExportArgs, settings: &Settings) -> Result<ExitCo
     if args.out == Path::new("-") {
         output::write(&text)?;
     } else {
-        replace(&args.out, &text).or_failed(format_args!("cannot write {}", args.out.display()))?;
+        output::replace(&args.out, &text)
+            .or_failed(format_args!("cannot write {}", args.out.display()))?;
     }
     Ok(ExitCode::Done)
 }
@@ -53,36 +54,7 @@ async fn interval_logs(args: &ExportArgs, client: &mut Client) -> Result<ExitCod
     fs::create_dir_all(&args.out).or_failed(format_args!("cannot make {}", args.out.display()))?;
     for (name, log) in &logs {
         let path = args.out.join(name);
-        replace(&path, log).or_failed(format_args!("cannot write {}", path.display()))?;
+        output::replace(&path, log).or_failed(format_args!("cannot write {}", path.display()))?;
     }
     Ok(ExitCode::Done)
-}
-
-/// Writes beside the target and renames, so that a reader never sees half a file.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        file.write_all(b"\n")?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_is_replaced_whole_and_ends_with_a_newline() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("out.csv");
-        std::fs::write(&path, "old").unwrap();
-        replace(&path, "new").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\n");
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
 }

@@ -19,6 +19,8 @@ pub(crate) enum ExitCode {
     NothingMeets = 6,
     /// There is no such thing.
     NotFound = 7,
+    /// A change is worse than `compare --fail-on` allows.
+    GateFailed = 99,
     Interrupted = 130,
 }
 
@@ -33,6 +35,7 @@ impl ExitCode {
             Self::Stopped => "stopped",
             Self::NothingMeets => "nothing_meets",
             Self::NotFound => "not_found",
+            Self::GateFailed => "gate_failed",
             Self::Interrupted => "interrupted",
         }
     }

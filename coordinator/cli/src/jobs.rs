@@ -32,7 +32,7 @@ pub(crate) async fn run(command: &JobsCommand, settings: &Settings) -> Result<Ex
             let prepared = request.prepare(scratch.path())?;
             let mut client = Client::connect(settings).await?;
             let name = prepared.spec.name.to_string();
-            recommend::create(&mut client, prepared, &ProgressView::new(settings.quiet, false))
+            recommend::create(&mut client, prepared, &ProgressView::new(settings.progress, false))
                 .await?;
             output::write(&name)?;
             Ok(ExitCode::Done)
@@ -63,7 +63,7 @@ pub(crate) async fn run(command: &JobsCommand, settings: &Settings) -> Result<Ex
             let request =
                 v1::StopJobRequest { name: name.clone(), by: "assay jobs stop".to_owned() };
             client.jobs.stop_job(request).await?;
-            ProgressView::new(settings.quiet, false).line(&format!("{name} is stopping"));
+            ProgressView::new(settings.progress, false).line(&format!("{name} is stopping"));
             Ok(ExitCode::Done)
         }
         JobsCommand::Logs { name } => logs(name, settings).await,
@@ -158,7 +158,7 @@ fn listing(jobs: &[v1::Job]) -> Listing {
 
 async fn watch(name: &str, settings: &Settings) -> Result<ExitCode, Failure> {
     let mut client = Client::connect(settings).await?;
-    let mut view = ProgressView::new(settings.quiet, settings.verbose > 0);
+    let mut view = ProgressView::new(settings.progress, settings.verbose > 0);
     tokio::select! {
         result = follow::events(&mut client, name, &mut view) => result?,
         signal = follow::interrupted() => {

@@ -8,6 +8,7 @@ mod aws_args;
 mod binaries;
 mod cli;
 mod client;
+mod compare;
 mod config;
 mod doctor;
 mod embedded;
@@ -109,6 +110,7 @@ async fn perform(command: &Command, settings: &Settings) -> Result<ExitCode, Fai
         Command::Agents(command) => agents::run(command, settings).await,
         Command::Jobs(command) => jobs::run(command, settings).await,
         Command::Prices(command) => prices::run(command, settings).await,
+        Command::Compare(args) => compare::run(args, settings).await,
         Command::Export(args) => export::run(args, settings).await,
         Command::Doctor(args) => doctor::run(args, settings).await,
         Command::Config(ConfigCommand::Show { origin }) => show_config(settings, *origin),

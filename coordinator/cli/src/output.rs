@@ -1,6 +1,6 @@
 //! Standard output: the one place where results are written.
 
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 use assay_measure::printable;
 use assay_planning::{export, report::JobReport};
@@ -11,6 +11,9 @@ use crate::{
     failure::{Failure, OrFail},
     report_table::{self, Layout},
 };
+
+/// A terminal narrower than this has broken lines in any case.
+const NARROWEST: usize = 40;
 
 /// Writes text and a final newline, without what a terminal would act on. A reader who has gone away is
 /// no error.
@@ -120,6 +123,17 @@ impl Listing {
     }
 }
 
+/// Text with its lead, broken between words where it would not fit. A terminal says how wide it is, a file does not.
+pub(crate) fn wrapped(text: &str, lead: &str, hanging: &str, width: Option<u16>) -> String {
+    let Some(width) = width else { return format!("{lead}{text}") };
+    let options = textwrap::Options::new(usize::from(width).max(NARROWEST))
+        .initial_indent(lead)
+        .subsequent_indent(hanging)
+        .break_words(false)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::fill(text, options)
+}
+
 /// JSON that keeps what a terminal would act on, without sending it there.
 pub(crate) fn escaped(json: String) -> String {
     printable::json(&json).into_owned()
@@ -128,4 +142,33 @@ pub(crate) fn escaped(json: String) -> String {
 /// The width of the terminal behind standard output, if there is one.
 fn width() -> Option<u16> {
     terminal_size_of(std::io::stdout()).map(|(Width(width), _)| width)
+}
+
+/// Writes beside the target and renames, so that a reader never sees half a file.
+pub(crate) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        file.write_all(b"\n")?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_ends_with_a_newline() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.csv");
+        std::fs::write(&path, "old").unwrap();
+        replace(&path, "new").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\n");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 }

@@ -145,7 +145,7 @@ async fn import(file: &Path, settings: &Settings) -> Result<(), Failure> {
         };
         client.prices.set_price(request).await?;
     }
-    ProgressView::new(settings.quiet, false).line(&format!("{} prices set", table.rows().len()));
+    ProgressView::new(settings.progress, false).line(&format!("{} prices set", table.rows().len()));
     Ok(())
 }
 

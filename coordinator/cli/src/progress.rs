@@ -1,23 +1,34 @@
-//! How a job is doing, on standard error: bars on a terminal, otherwise a dated line per step.
+//! How a job is doing, on standard error: a live line per running trial on a terminal; elsewhere a dated line per
+//! event, and at most one a minute besides.
 
-use std::{collections::HashMap, io::IsTerminal, time::Duration};
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
 
 use assay_measure::{outcome::TrialOutcome, printable, units::as_micros};
 use assay_proto::v1::{self, job_event::Event};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
-use crate::figures;
+use crate::{cli::ProgressMode, figures, output};
 
-const BAR: &str = "  {spinner} {prefix}  {bar:16.cyan/dim} {msg}";
+/// What does not fit is cut off on the right, so what is looked for most often stands on the left.
+const LIVE_LINE: &str = "  {spinner} {bar:10.cyan/dim} {wide_msg}";
 const BAR_LENGTH: u64 = 1000;
 const TICK: Duration = Duration::from_millis(120);
+/// Between lines that nothing calls for.
+const AT_MOST_EVERY: Duration = Duration::from_secs(60);
 
 pub(crate) struct ProgressView {
     bars: Option<MultiProgress>,
     running: HashMap<String, RunningTrial>,
-    silent: bool,
-    steps: bool,
+    mode: ProgressMode,
+    /// A line per step.
+    verbose: bool,
+    last_line_at: Cell<Option<Instant>>,
 }
 
 struct RunningTrial {
@@ -26,26 +37,37 @@ struct RunningTrial {
 }
 
 impl ProgressView {
-    /// Bars when standard error is a terminal; nothing at all when `quiet`.
-    pub(crate) fn new(quiet: bool, verbose: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal() && !quiet;
+    /// Lines of steps are shown only when `verbose`.
+    pub(crate) fn new(mode: ProgressMode, verbose: bool) -> Self {
+        let live = mode == ProgressMode::Auto && std::io::stderr().is_terminal();
         Self {
-            bars: terminal.then(MultiProgress::new),
+            bars: live.then(MultiProgress::new),
             running: HashMap::new(),
-            silent: quiet,
-            steps: verbose || !terminal,
+            mode,
+            verbose,
+            last_line_at: Cell::new(None),
         }
     }
 
     pub(crate) fn line(&self, text: &str) {
-        if self.silent {
+        if self.mode == ProgressMode::None {
             return;
         }
+        self.last_line_at.set(Some(Instant::now()));
         let text = printable::line(text);
         match &self.bars {
             // Lines printed through the bars do not tear them; errors mean there is no terminal.
-            Some(bars) => drop(bars.println(text)),
+            Some(bars) => {
+                drop(bars.println(output::wrapped(&text, "", "      ", terminal_width())))
+            }
             None => anstream::eprintln!("{} {}", dated(), text.trim()),
+        }
+    }
+
+    /// A line that nothing calls for: where there is no live one, and not too often.
+    fn besides(&self, text: impl FnOnce() -> String) {
+        if self.bars.is_none() && is_due(self.last_line_at.get(), Instant::now()) {
+            self.line(&text());
         }
     }
 
@@ -84,10 +106,11 @@ impl ProgressView {
             Some(bars) => bars.add(ProgressBar::new(BAR_LENGTH)),
             None => ProgressBar::hidden(),
         };
-        if let Ok(style) = ProgressStyle::with_template(BAR) {
+        if let Ok(style) = ProgressStyle::with_template(LIVE_LINE) {
             bar.set_style(style.progress_chars("━╸─"));
         }
-        bar.set_prefix(printable::line(&label));
+        let label = short_label(&planned);
+        bar.set_message(printable::line(&label));
         bar.enable_steady_tick(TICK);
         self.running.insert(planned.trial_id, RunningTrial { label, bar });
     }
@@ -107,12 +130,14 @@ impl ProgressView {
         trial.bar.set_position(position);
         let left = Duration::from_micros(progress.left_us);
         let left =
-            if left.is_zero() { String::new() } else { format!("  {} left", figures::clock(left)) };
-        trial.bar.set_message(format!("{}{left}", printable::line(&progress.message)));
+            if left.is_zero() { String::new() } else { format!("{} left  ", figures::clock(left)) };
+        let text = format!("{left}{}  {}", trial.label, progress.message);
+        trial.bar.set_message(printable::line(&text));
+        self.besides(|| text);
     }
 
     fn step(&self, finished: &v1::TrialStepFinished) {
-        let (Some(step), true) = (finished.step.as_ref(), self.steps) else { return };
+        let Some(step) = finished.step.as_ref() else { return };
         let label =
             self.running.get(&finished.trial_id).map_or(finished.trial_id.as_str(), |t| &t.label);
         let load = match (step.users, step.offered_per_s) {
@@ -122,11 +147,16 @@ impl ProgressView {
         };
         let p95 = step.latency.as_ref().map(|latency| latency.p95_us);
         let p95 = p95.map_or_else(String::new, |us| format!("  p95 {}", figures::latency(us)));
-        self.line(&format!(
+        let text = format!(
             "  {label}  {} {load}: {}/min{p95}",
             step.purpose,
             figures::grouped(step.achieved_per_s * 60.0)
-        ));
+        );
+        if self.verbose {
+            self.line(&text);
+        } else {
+            self.besides(|| text);
+        }
     }
 
     fn ended(&mut self, ended: v1::TrialEnded) {
@@ -146,17 +176,37 @@ impl ProgressView {
     }
 }
 
+fn terminal_width() -> Option<u16> {
+    terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| width.0)
+}
+
+fn is_due(last_line_at: Option<Instant>, now: Instant) -> bool {
+    last_line_at.is_none_or(|last| now.duration_since(last) >= AT_MOST_EVERY)
+}
+
 /// `ml.c5.large, ml.m5.large  workers=1 intra-op=2`.
 fn label(planned: &v1::PlannedTrial) -> String {
+    format!("{}  {}", planned.instance_types.join(", "), serving(planned))
+}
+
+/// The same with the first type and how many more: `ml.c5.large +1  workers=1 intra-op=2`.
+fn short_label(planned: &v1::PlannedTrial) -> String {
+    let types = match &*planned.instance_types {
+        [first, _, ..] => format!("{first} +{}", planned.instance_types.len() - 1),
+        few => few.concat(),
+    };
+    format!("{types}  {}", serving(planned))
+}
+
+fn serving(planned: &v1::PlannedTrial) -> String {
     let configuration =
         planned.configuration.clone().map(assay_measure::configuration::Configuration::try_from);
-    let configuration = match configuration {
+    match configuration {
         Some(Ok(configuration)) => configuration.to_string(),
         Some(Err(_)) | None => {
             planned.endpoint.as_ref().map(|name| format!("endpoint {name}")).unwrap_or_default()
         }
-    };
-    format!("{}  {configuration}", planned.instance_types.join(", "))
+    }
 }
 
 fn outcome_line(label: &str, outcome: &TrialOutcome) -> String {
@@ -175,7 +225,7 @@ fn outcome_line(label: &str, outcome: &TrialOutcome) -> String {
                 let interval =
                     [answer.capacity.low.as_per_minute(), answer.capacity.high.as_per_minute()];
                 let value = answer.capacity.value.as_per_minute();
-                format!("{} inv/min  ", figures::with_interval(value, Some(interval)))
+                format!("{}/min  ", figures::with_interval(value, Some(interval)))
             });
             format!("  {mark} {label}  {capacity}{p95}in {took}")
         }
@@ -186,4 +236,31 @@ fn outcome_line(label: &str, outcome: &TrialOutcome) -> String {
 
 fn dated() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_nothing_calls_for_comes_once_a_minute_at_most() {
+        let now = Instant::now();
+        let ago = |seconds| now.checked_sub(Duration::from_secs(seconds));
+        assert!(is_due(None, now));
+        assert!(!is_due(ago(0), now) && !is_due(ago(59), now));
+        assert!(is_due(ago(60), now));
+    }
+
+    #[test]
+    fn types_that_share_a_trial_are_counted_where_space_is_short() {
+        let planned = |types: &[&str]| v1::PlannedTrial {
+            instance_types: types.iter().map(|&one| one.to_owned()).collect(),
+            endpoint: Some("mine".to_owned()),
+            ..v1::PlannedTrial::default()
+        };
+        assert_eq!(short_label(&planned(&["ml.c5.large"])), "ml.c5.large  endpoint mine");
+        let three = planned(&["ml.c5.large", "ml.m5.large", "ml.c6i.large"]);
+        assert_eq!(short_label(&three), "ml.c5.large +2  endpoint mine");
+        assert_eq!(label(&three), "ml.c5.large, ml.m5.large, ml.c6i.large  endpoint mine");
+    }
 }

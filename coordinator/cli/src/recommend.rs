@@ -10,7 +10,7 @@ use assay_server::report_wire;
 
 use crate::{
     artifact,
-    cli::{OutputFormat, RecommendArgs},
+    cli::{OutputFormat, ProgressMode, RecommendArgs},
     client::Client,
     config::Settings,
     embedded::{Embedded, EmbeddedOptions},
@@ -76,7 +76,7 @@ async fn run_job(
     args: &RecommendArgs,
     settings: &Settings,
 ) -> Result<ExitCode, Failure> {
-    let mut view = ProgressView::new(settings.quiet, settings.verbose > 0);
+    let mut view = ProgressView::new(settings.progress, settings.verbose > 0);
     let name = prepared.spec.name.to_string();
     create(client, prepared, &view).await?;
     if args.detach {
@@ -86,7 +86,9 @@ async fn run_job(
     let ended = follow::until_end(client, &name, &mut view).await?;
     view.finish();
     let report = report_of(client, &name).await?;
-    if !settings.quiet && matches!(settings.output, OutputFormat::Table | OutputFormat::Wide) {
+    if settings.progress != ProgressMode::None
+        && matches!(settings.output, OutputFormat::Table | OutputFormat::Wide)
+    {
         anstream::eprintln!();
     }
     output::report(&report, settings.output)?;

@@ -6,10 +6,7 @@ use assay_measure::printable;
 use assay_planning::report::{Entry, JobReport, emulation_note};
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table};
 
-use crate::figures;
-
-/// Lines of a legend are no longer than this.
-const LEGEND_WIDTH: usize = 80;
+use crate::{figures, output};
 
 /// The column that is broken first where the terminal is narrow: between its words, all others stay whole.
 const CONFIGURATION: usize = 2;
@@ -38,15 +35,15 @@ pub(crate) fn render(report: &JobReport, layout: Layout) -> String {
     if !rows.is_empty() {
         let _ = writeln!(text, "{}", table(&rows, report, layout).trim_fmt());
         if let Some((emulated, _)) = rows.iter().find(|(entry, _)| entry.emulated) {
-            let _ = writeln!(text, "  * {}", emulation_note(emulated.host()));
+            sentence(&mut text, "  * ", &emulation_note(emulated.host()), layout);
         }
-        doubts(&mut text, &rows);
+        doubts(&mut text, &rows, layout);
         text.push('\n');
     }
-    recommendation(&mut text, report);
-    left_out(&mut text, report);
+    recommendation(&mut text, report, layout);
+    left_out(&mut text, report, layout);
     for warning in &report.warnings {
-        let _ = writeln!(text, "  warning: {}", printable::line(warning));
+        sentence(&mut text, "  warning: ", warning, layout);
     }
     text
 }
@@ -150,39 +147,26 @@ fn row(entry: &Entry, meets: &str, scored: bool, wide: bool) -> Vec<Cell> {
     cells.iter().map(|cell| Cell::new(printable::line(cell))).collect()
 }
 
+/// What somebody said, on as many lines as it takes where the terminal has a width.
+fn sentence(text: &mut String, lead: &str, said: &str, layout: Layout) {
+    let said = printable::line(said);
+    let hanging = " ".repeat(lead.len() - lead.trim_start().len() + 2);
+    let _ = writeln!(text, "{}", output::wrapped(&said, lead, &hanging, layout.width));
+}
+
 /// The legend of the suspect rows: what casts doubt on each.
-fn doubts(text: &mut String, rows: &[(&Entry, &str)]) {
+fn doubts(text: &mut String, rows: &[(&Entry, &str)], layout: Layout) {
     for (entry, _) in rows.iter().filter(|(entry, _)| entry.is_suspect()) {
         let row =
             entry.rank.map_or_else(|| entry.instance_type.to_string(), |rank| format!("#{rank}"));
-        let found = format!("{row} is suspect: {}", entry.doubts());
-        let mut indent = "  ? ";
-        for line in wrapped(&found, LEGEND_WIDTH - indent.len()) {
-            let _ = writeln!(text, "{indent}{line}");
-            indent = "    ";
-        }
+        sentence(text, "  ? ", &format!("{row} is suspect: {}", entry.doubts()), layout);
     }
 }
 
-/// Words on lines of so many bytes at most; a longer word has its own.
-fn wrapped(text: &str, most: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= most => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            Some(_) | None => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-fn recommendation(text: &mut String, report: &JobReport) {
+fn recommendation(text: &mut String, report: &JobReport, layout: Layout) {
     let Some(best) = report.recommendation() else {
         if let Some(reason) = &report.no_recommendation_reason {
-            let _ = writeln!(text, "  No recommendation: {}", printable::line(reason));
+            sentence(text, "  No recommendation: ", reason, layout);
         }
         return;
     };
@@ -215,12 +199,12 @@ fn recommendation(text: &mut String, report: &JobReport) {
     // What the footnote says already is not said again.
     let footnote = emulation_note(best.host());
     for warning in best.warnings.iter().filter(|warning| **warning != footnote) {
-        let _ = writeln!(text, "    warning: {}", printable::line(warning));
+        sentence(text, "    warning: ", warning, layout);
     }
 }
 
 /// Candidates without a place in the table, each with its reason.
-fn left_out(text: &mut String, report: &JobReport) {
+fn left_out(text: &mut String, report: &JobReport, layout: Layout) {
     let all = report.rejected.iter().chain(&report.failed);
     for entry in all {
         let configuration =
@@ -232,11 +216,11 @@ fn left_out(text: &mut String, report: &JobReport) {
         } else {
             String::new()
         };
-        let _ = writeln!(text, "  {of}: {reason}{doubt}");
+        sentence(text, "  ", &format!("{of}: {reason}{doubt}"), layout);
         let detail = entry.detail.as_deref().and_then(|detail| detail.lines().last());
         let detail = detail.map(printable::line);
         if let Some(line) = detail.filter(|line| !line.is_empty() && !reason.contains(line)) {
-            let _ = writeln!(text, "    {line}");
+            sentence(text, "    ", &line, layout);
         }
     }
 }
@@ -300,13 +284,18 @@ mod tests {
 
     #[test]
     fn a_suspect_row_is_marked_in_the_table_and_explained_below_it() {
-        let text = render(&report(), Layout { wide: false, width: Some(80) });
+        let warning = "quick mode heats the machine for seconds only, so throttling may be missed";
+        let report = JobReport { warnings: vec![warning.repeat(2)], ..report() };
+        let text = render(&report, Layout { wide: false, width: Some(80) });
         let rows: Vec<&str> = text.lines().collect();
         assert!(rows[1].ends_with(" yes") && rows[2].ends_with(" yes?"), "{text}");
         let legend = "  ? #2 is suspect: cpu_steal, other_load, run_queue, interval_too_wide, drift,\n    errors\n";
         assert!(text.contains(legend), "{text}");
+        assert!(text.contains("\n    so throttling") || text.contains("\n    only, so"), "{text}");
+        let unbroken = render(&report, Layout { wide: false, width: None });
+        assert!(unbroken.contains(&report.warnings[0]), "{unbroken}");
         assert!(!text.contains("#1 is suspect") && !text.contains("no_burn_in"), "{text}");
-        assert!(rows.iter().take(5).all(|row| row.chars().count() <= 80), "{text}");
+        assert!(rows.iter().all(|row| row.chars().count() <= 80), "{text}");
     }
 
     #[test]

@@ -10,9 +10,11 @@
 //!   waits for: [`waiting`].
 //! - How it goes: [`job_state`], [`trial_state`], [`lease`].
 //! - What it means: [`cost`], [`constraints`], [`ranking`], [`sizing`].
+//! - What changed between two jobs: [`compare`].
 //! - How it is told: [`report`] (the `assay.job/1` document, assembled by [`job_report`]), [`export`] (CSV, Markdown, JSON lines).
 
 pub mod catalogue;
+pub mod compare;
 pub mod constraints;
 pub mod cost;
 pub mod dispatch;
