@@ -83,7 +83,9 @@ pub(crate) fn no_capacity(failure: &SearchFailure) -> Failure {
         SearchFailure::GeneratorLags { .. } => {
             (ExitCode::Failed, "give it a core of its own, or try --realtime or --threads")
         }
-        SearchFailure::OutOfTime { .. } => (ExitCode::Failed, "allow more with --max-duration"),
+        SearchFailure::OutOfTime { .. } | SearchFailure::StillGrowing { .. } => {
+            (ExitCode::Failed, "allow more with --max-duration")
+        }
         SearchFailure::NoAnswer
         | SearchFailure::AllCallsFailed { .. }
         | SearchFailure::TooManyErrors { .. } => {

@@ -133,6 +133,19 @@ pub enum SearchFailure {
         /// That time, in seconds.
         allowed_s: f64,
     },
+    /// The time allowed ended while more users were still served more: the capacity is beyond all that was tried.
+    #[error(
+        "{users} users at once were served {per_minute:.0} times a minute and more would be served more: {allowed_s:.0} s do \
+         not suffice to find where that ends"
+    )]
+    StillGrowing {
+        /// The most that were tried.
+        users: u32,
+        /// What they were served, per minute.
+        per_minute: f64,
+        /// The time of the whole search, in seconds.
+        allowed_s: f64,
+    },
 }
 
 crate::configuration::word_enum!(

@@ -235,4 +235,25 @@ proptest! {
         let finished = drive(Search::new(limited), Server::new(kind, seed));
         prop_assert!(finished.seconds <= seconds as f64 + 1e-6, "{} s of {seconds} s", finished.seconds);
     }
+
+    /// A server of four slots of 100 ms was said to carry what one of them does, ± 0.4 %, where time was short.
+    #[test]
+    fn a_search_without_the_time_to_see_throughput_end_says_so_and_gives_no_figure(
+        service_ms in 1.0f64..300.0, workers in 1usize..9, noise in 0.0f64..0.3, seconds in 3u64..60, seed: u64,
+        constrained: bool,
+    ) {
+        let constraint = "p95<=10s";
+        let kind = ServerKind { fixed_s: service_ms / 1e3, workers, noise, ..ServerKind::plain("any", constraint) };
+        let limited = SearchPlan {
+            constraints: if constrained { vec![constraint.parse().expect("a constraint")] } else { Vec::new() },
+            max_duration: Duration::from_secs(seconds),
+            ..plan(seed)
+        };
+        let carried = kind.saturation();
+        let finished = drive(Search::new(limited), Server::new(kind, seed));
+        if let Next::Done(answer) = &finished.end {
+            let found = answer.plateau.value.as_per_second();
+            prop_assert!(found >= 0.7 * carried, "{found} of {carried}: {answer:?}");
+        }
+    }
 }

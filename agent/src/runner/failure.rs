@@ -254,7 +254,9 @@ impl Trial {
     async fn no_capacity(&mut self, failure: &SearchFailure, first: Option<&FirstFailure>) -> Stop {
         let kind = match (failure, first) {
             (SearchFailure::ConstraintUnreachable { .. }, _) => FailureKind::TooSlow,
-            (SearchFailure::OutOfTime { .. }, _) => FailureKind::OutOfTime,
+            (SearchFailure::OutOfTime { .. } | SearchFailure::StillGrowing { .. }, _) => {
+                FailureKind::OutOfTime
+            }
             (SearchFailure::NoAnswer, _) => FailureKind::ModelHangs,
             (SearchFailure::GeneratorLags { .. }, _) => FailureKind::Generator,
             (

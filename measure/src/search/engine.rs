@@ -61,8 +61,9 @@ const CONFIRMATION_SHARE: f64 = 0.2;
 const LARGEST_RESERVE: f64 = 0.35;
 /// Parts of a soak, so that drift shows.
 const SOAK_SEGMENT: Duration = Duration::from_secs(30);
-/// The share of the whole search that the staircase may take.
-const STAIRCASE_SHARE: f64 = 0.25;
+/// The share of the whole search that the staircase may take. It usually takes less: a staircase that has not come to
+/// its end has found nothing.
+const STAIRCASE_SHARE: f64 = 0.5;
 /// A step shorter than this sees nothing.
 const SHORTEST_STEP: Duration = Duration::from_millis(400);
 
@@ -302,7 +303,8 @@ impl Engine {
                 if is_warm {
                     self.single_user_throughput =
                         calls.answered as f64 * 1e6 / observation.elapsed_us.max(1) as f64;
-                    self.stage = Stage::Staircase(Staircase::new(self.plan.mode));
+                    self.stage =
+                        Stage::Staircase(Staircase::new(self.plan.mode, self.plan.max_duration));
                 }
             }
             Stage::Staircase(staircase) => {
@@ -352,7 +354,14 @@ impl Engine {
                 self.stage = Stage::Over(Next::Failed(failure));
             }
             Stage::Staircase(staircase) => {
-                if let Some(plateau) = staircase.plateau() {
+                if let Some((users, throughput)) = staircase.still_grows() {
+                    let failure = SearchFailure::StillGrowing {
+                        users,
+                        per_minute: throughput * 60.0,
+                        allowed_s: self.plan.max_duration.as_secs_f64(),
+                    };
+                    self.stage = Stage::Over(Next::Failed(failure));
+                } else if let Some(plateau) = staircase.plateau() {
                     match self.plan.mode {
                         Mode::Quick => self.enter_run(plateau),
                         Mode::Full => self.stage = Stage::BurnIn { plateau },

@@ -29,9 +29,12 @@ const PLATEAU_SHARE: f64 = 0.97;
 const FEWEST_USERS_AT_END: u32 = 4;
 /// More users than this are more than one load generator should hold.
 const MOST_USERS: u32 = 4096;
-/// How long a level lasts, and the single user's, whose latency shapes the model.
+/// How long a level lasts, and the single user's, whose latency shapes the model, in a search of so long or longer.
 const LEVEL: Duration = Duration::from_millis(1500);
 const SINGLE_USER_LEVEL: Duration = Duration::from_secs(2);
+const UNHURRIED: Duration = Duration::from_secs(50);
+/// A shorter search has shorter levels in proportion, down to this share: a fast target takes ten of them.
+const SHORTEST_SHARE: f64 = 0.3;
 /// The longest that a level is extended for the sake of answers.
 const LONGEST_LEVEL: Duration = Duration::from_secs(6);
 /// Answers that a level should see: with fewer, throughput is worse than its least gain.
@@ -64,6 +67,8 @@ struct Level {
 #[derive(Debug)]
 pub(super) struct Staircase {
     mode: Mode,
+    /// The share of the usual time that a level lasts.
+    pace: f64,
     levels: Vec<Level>,
     unloaded_us: f64,
     stale_levels: u32,
@@ -112,9 +117,11 @@ impl Plateau {
 }
 
 impl Staircase {
-    pub(super) fn new(mode: Mode) -> Self {
+    pub(super) fn new(mode: Mode, max_duration: Duration) -> Self {
+        let pace = max_duration.as_secs_f64() / UNHURRIED.as_secs_f64();
         Self {
             mode,
+            pace: pace.clamp(SHORTEST_SHARE, 1.0),
             levels: Vec::new(),
             unloaded_us: 0.0,
             stale_levels: 0,
@@ -126,11 +133,21 @@ impl Staircase {
     /// Users and duration of the next level; `None` when the plateau was reached.
     pub(super) fn next_level(&self, expected_throughput: f64) -> Option<(u32, Duration)> {
         let Some(last) = self.levels.last() else {
-            return Some((1, extended(SINGLE_USER_LEVEL, expected_throughput)));
+            let level = SINGLE_USER_LEVEL.mul_f64(self.pace);
+            return Some((1, extended(level, expected_throughput)));
         };
         let next = last.users.saturating_mul(2);
         let ended = self.ended_by.is_some() || next > MOST_USERS;
-        (!ended).then(|| (next, extended(LEVEL, self.largest())))
+        (!ended).then(|| (next, extended(LEVEL.mul_f64(self.pace), self.largest())))
+    }
+
+    /// The last level carried more than those before it, and another would follow: where throughput ends is not
+    /// known. Then the number of its users and what they were served per second.
+    pub(super) fn still_grows(&self) -> Option<(u32, f64)> {
+        let last = self.levels.last()?;
+        let grows = self.levels.len() == 1 || self.stale_levels == 0;
+        let goes_on = self.next_level(last.throughput).is_some();
+        (grows && goes_on).then_some((last.users, last.throughput))
     }
 
     /// The levels so far give a plateau.
@@ -278,7 +295,7 @@ mod tests {
             throughput: mean(&windows).unwrap(),
             windows: windows.to_vec(),
         };
-        let mut staircase = Staircase::new(Mode::Full);
+        let mut staircase = Staircase::new(Mode::Full, UNHURRIED);
         staircase.unloaded_us = 20_000.0;
         staircase.levels = vec![level(1, alone), level(2, pair)];
         staircase.contending_servers(154.0, 4)
