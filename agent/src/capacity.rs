@@ -173,6 +173,7 @@ impl StepRecord {
         max_error_share: f64,
         result: EndedStep,
     ) -> Self {
+        let elapsed = result.lasted(&plan.load);
         let EndedStep { observation, figures, .. } = result;
         let judged = !constraints.is_empty() && !matches!(plan.load, Load::Closed { .. });
         let misses = |slo: &Slo| {
@@ -193,7 +194,7 @@ impl StepRecord {
             accepted,
             plan,
             started: Duration::from_micros(observation.started_us),
-            elapsed: Duration::from_micros(observation.elapsed_us),
+            elapsed,
             generator_saturated: observation.generator_saturated,
             batches: observation.batches.len(),
             figures,

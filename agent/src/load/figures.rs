@@ -6,6 +6,7 @@ use std::{fmt, iter::Sum, time::Duration};
 
 use assay_measure::{
     latency::{Latency, histogram},
+    schedule::Load,
     search::StepObservation,
 };
 use hdrhistogram::Histogram;
@@ -115,6 +116,8 @@ pub struct StepFigures {
     pub carried_in: u64,
     pub sent: u64,
     pub answered: u64,
+    /// When the last of them came, from the beginning of the step.
+    pub last_answer: Duration,
     /// Answers that came during this step to requests of earlier ones, whose books were closed already.
     pub late_answers: u64,
     pub errors: ErrorCounts,
@@ -148,6 +151,19 @@ pub struct EndedStep {
     pub end: StepEnd,
 }
 
+impl EndedStep {
+    /// What rates are told of: the time of the load, and for recorded arrivals, which may all come at once, the
+    /// time until the last of them was answered.
+    #[must_use]
+    pub fn lasted(&self, load: &Load) -> Duration {
+        let elapsed = Duration::from_micros(self.observation.elapsed_us);
+        match load {
+            Load::Replay { .. } => elapsed.max(self.figures.last_answer),
+            Load::Open { .. } | Load::Closed { .. } => elapsed,
+        }
+    }
+}
+
 impl Default for StepFigures {
     fn default() -> Self {
         Self {
@@ -155,6 +171,7 @@ impl Default for StepFigures {
             late_answers: 0,
             sent: 0,
             answered: 0,
+            last_answer: Duration::ZERO,
             errors: ErrorCounts::default(),
             outstanding: 0,
             waited: 0,
@@ -185,6 +202,7 @@ impl StepFigures {
         self.late_answers += other.late_answers;
         self.sent += other.sent;
         self.answered += other.answered;
+        self.last_answer = self.last_answer.max(other.last_answer);
         self.errors.merge(&other.errors);
         self.outstanding += other.outstanding;
         self.waited += other.waited;

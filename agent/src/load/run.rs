@@ -170,6 +170,8 @@ impl Run {
         self.turn_second(ended.at_ns);
         if answered {
             self.figures.answered += 1;
+            let since_ns = ended.at_ns.saturating_sub(self.started_ns);
+            self.figures.last_answer = self.figures.last_answer.max(Duration::from_nanos(since_ns));
             self.figures.latency.saturating_record(latency_us);
             let service_us = micros(ended.at_ns.saturating_sub(ended.ticket.sent_ns));
             self.figures.service_time.saturating_record(service_us);

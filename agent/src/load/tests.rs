@@ -180,12 +180,16 @@ fn a_connection_limit_makes_requests_wait_in_the_generator_and_counts_it() {
     let server = Server::http(|_| Answer::ok("x").after(Duration::from_millis(20)));
     let at_us = vec![0; 10];
     let options = GeneratorOptions { connections: 2, ..Default::default() };
-    let result = run(&server, &options, &plan(0, Load::Replay { at_us }, SECOND / 20));
+    let load = Load::Replay { at_us };
+    let result = run(&server, &options, &plan(0, load.clone(), SECOND / 20));
     assert_eq!((result.figures.answered, result.figures.waited), (10, 8));
     assert_eq!(server.most_at_once(), 2);
     // Five rounds of at least 20 ms, counted from the intended time.
     assert!(result.figures.latency.max() >= 99_000, "{}", result.figures.latency.max());
     assert!(result.figures.service_time.min() >= 19_900);
+    // All came at once; a rate of them is that of their answers.
+    assert_eq!(result.observation.elapsed_us, 50_000);
+    assert!(result.lasted(&load) >= Duration::from_millis(99), "{:?}", result.lasted(&load));
     assert!(!result.observation.generator_saturated);
 }
 

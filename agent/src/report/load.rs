@@ -102,12 +102,18 @@ pub struct Performed {
     pub result: EndedStep,
 }
 
+impl Performed {
+    fn lasted(&self) -> Duration {
+        self.result.lasted(&self.load)
+    }
+}
+
 impl LoadReport {
     /// The report of one or several phases; at least one.
     #[must_use]
     pub fn of(target: String, performed: &[Performed], interrupted: bool) -> Self {
         let all: StepFigures = performed.iter().map(|phase| &phase.result.figures).sum();
-        let elapsed: Duration = performed.iter().map(|phase| elapsed(&phase.result)).sum();
+        let elapsed: Duration = performed.iter().map(Performed::lasted).sum();
         let load = performed.first().map(|phase| &phase.load);
         let (mode, seed) = match load {
             None | Some(Load::Closed { .. }) => ("closed", None),
@@ -252,7 +258,7 @@ impl LoadReport {
 impl PhaseReport {
     fn of(performed: &Performed) -> Self {
         let EndedStep { observation: _, figures, .. } = &performed.result;
-        let elapsed = elapsed(&performed.result);
+        let elapsed = performed.lasted();
         let users = match performed.load {
             Load::Closed { users } => Some(users),
             Load::Open { .. } | Load::Replay { .. } => None,
@@ -265,10 +271,6 @@ impl PhaseReport {
             duration_s: elapsed.as_secs_f64(),
         }
     }
-}
-
-fn elapsed(result: &EndedStep) -> Duration {
-    Duration::from_micros(result.observation.elapsed_us)
 }
 
 fn seconds_of(performed: &[Performed]) -> Vec<SecondReport> {

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 
 use crate::{
     artifact::{self, LocalFile},
-    cli::{JobRequest, parse_ready_timeout},
+    cli::{JobRequest, parse_percent, parse_ready_timeout},
     failure::{Failure, OrFail},
     payload_files,
 };
@@ -49,6 +49,10 @@ pub(crate) struct PreparedJob {
 impl JobRequest {
     /// Opens and checks every file, and settles what was left open. Made-up files go to `scratch`.
     pub(crate) fn prepare(self, scratch: &Path) -> Result<PreparedJob, Failure> {
+        if self.demand.is_some_and(|demand| demand.as_per_second() <= 0.0) {
+            return Err(Failure::usage("a demand of nothing needs no instance")
+                .hint("say what must be carried, such as --demand 40000/min"));
+        }
         let model = self.model.as_deref().map(artifact::hash).transpose();
         let model = model.map_err(|failure| failure.hint(MODEL_HINT))?;
         let subject = subject(model.as_ref(), self.endpoint.as_ref())?;
@@ -215,11 +219,11 @@ struct JobFile {
     load: Option<String>,
     region: Option<String>,
     demand: Option<String>,
-    headroom: Option<u8>,
+    headroom: Option<toml::Value>,
     max_duration: Option<String>,
     ready_timeout: Option<String>,
     prices: Option<PathBuf>,
-    price_per_hour: Option<String>,
+    price_per_hour: Option<toml::Value>,
     name: Option<JobName>,
     emulate: Option<bool>,
 }
@@ -232,7 +236,10 @@ pub(crate) fn read_job_file(path: &Path) -> Result<JobRequest, Failure> {
     let file: JobFile = toml::from_str(&text).map_err(|error| {
         wrong()
             .cause(error.to_string().trim_end())
-            .hint("its keys are the long flags of `assay recommend`, such as model, input, slo")
+            .hint(
+                "its keys are the long flags of `assay recommend`; those that may be repeated are lists, \
+                 such as slo = [\"p95<=50ms\"]",
+            )
     })?;
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
     let beside = |path: PathBuf| folder.join(path);
@@ -255,10 +262,17 @@ pub(crate) fn read_job_file(path: &Path) -> Result<JobRequest, Failure> {
         quick: file.quick,
         seed: file.seed.unwrap_or(1),
         soak: file.soak.map(duration).transpose()?,
-        load: file.load,
+        load: file.load.map(|load| match load.strip_prefix("trace:") {
+            Some(trace) => format!("trace:{}", folder.join(trace).display()),
+            None => load,
+        }),
         region: file.region.unwrap_or_else(|| "us-east-1".to_owned()),
         demand: parsed(file.demand, wrong)?,
-        headroom: file.headroom.unwrap_or(70).clamp(1, 100),
+        headroom: file
+            .headroom
+            .map(|value| parse_percent(&in_words(value)).map_err(|error| wrong().cause(error)))
+            .transpose()?
+            .unwrap_or(70),
         max_duration: file
             .max_duration
             .map(duration)
@@ -269,10 +283,16 @@ pub(crate) fn read_job_file(path: &Path) -> Result<JobRequest, Failure> {
             .map(|text| parse_ready_timeout(&text).map_err(|error| wrong().cause(error)))
             .transpose()?,
         prices: file.prices.map(beside),
-        price_per_hour: parsed(file.price_per_hour, wrong)?,
+        price_per_hour: parsed(file.price_per_hour.map(in_words), wrong)?,
         name: file.name,
         emulate: file.emulate.unwrap_or(true),
     })
+}
+
+/// A figure may stand without quotes.
+fn in_words(value: toml::Value) -> String {
+    let written = value.to_string();
+    if let toml::Value::String(text) = value { text } else { written }
 }
 
 fn parsed<T>(text: Option<String>, wrong: impl Fn() -> Failure) -> Result<Option<T>, Failure>

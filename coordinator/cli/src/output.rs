@@ -1,6 +1,11 @@
 //! Standard output: the one place where results are written.
 
-use std::{io::Write, path::Path};
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
 
 use assay_measure::printable;
 use assay_planning::{export, report::JobReport};
@@ -144,14 +149,30 @@ fn width() -> Option<u16> {
     terminal_size_of(std::io::stdout()).map(|(Width(width), _)| width)
 }
 
-/// Writes beside the target and renames, so that a reader never sees half a file.
-pub(crate) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+/// Replaces a file whole, so that a reader never sees half of it: written beside it and renamed. Its permissions stay,
+/// a link goes on leading to it, and what is no file (a pipe, a device) is written to.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let existing = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => Some(metadata.permissions()),
+        Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+        Ok(_) => {
+            let mut special = File::options().write(true).open(path)?;
+            return special.write_all(format!("{text}{end}").as_bytes());
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let path = if existing.is_some() { fs::canonicalize(path)? } else { path.to_owned() };
     let folder =
         path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    // As any new file; the process's umask takes from it.
+    let permissions = existing.clone().unwrap_or(Permissions::from_mode(0o666));
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        file.write_all(b"\n")?;
+    file.write_all(end.as_bytes())?;
+    if let Some(existing) = existing {
+        file.as_file().set_permissions(existing)?;
     }
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -170,5 +191,39 @@ mod tests {
         replace(&path, "new").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\n");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_keeps_its_permissions_and_a_link_its_target() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("out.json"), dir.path().join("link.json"));
+        fs::write(&file, "old").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        replace(&link, "new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new\n");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    }
+
+    #[test]
+    fn what_is_no_file_is_written_to_and_never_replaced() {
+        // Not a device of the machine's own: as root, a mistake here would take it away from everybody.
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        )
+        .unwrap();
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read_to_string(pipe).unwrap()
+        });
+        replace(&pipe, "new").unwrap();
+        assert_eq!(reader.join().unwrap(), "new\n");
+        assert!(!fs::symlink_metadata(&pipe).unwrap().is_file());
+        assert_eq!(replace(dir.path(), "x").unwrap_err().kind(), io::ErrorKind::IsADirectory);
     }
 }

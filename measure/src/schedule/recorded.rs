@@ -10,6 +10,11 @@ use crate::units::as_micros;
 /// The most send times of one trace; they are held in memory.
 pub const TIMES_LIMIT: usize = 50_000_000;
 
+/// No load lasts longer than a day. What lies further off is a time of day rather than one since the first arrival.
+const LONGEST: Duration = Duration::from_secs(86_400);
+/// So much of a line is shown that is wrong.
+const SHOWN_CHARACTERS: usize = 80;
+
 /// A trace cannot be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TraceError {
@@ -24,6 +29,16 @@ pub enum TraceError {
     /// A line goes back in time.
     #[error("line {line}: {text:?} lies before the time on the line before")]
     Descends {
+        /// Counts from 1.
+        line: usize,
+        /// What stands there.
+        text: String,
+    },
+    /// A line lies too far from the first.
+    #[error(
+        "line {line}: {text:?} is more than a day; times are in seconds since the first arrival"
+    )]
+    TooFar {
         /// Counts from 1.
         line: usize,
         /// What stands there.
@@ -48,7 +63,7 @@ pub fn parse(text: &str) -> Result<Phase, TraceError> {
         if value.is_empty() {
             continue;
         }
-        let position = || (index + 1, value.to_owned());
+        let position = || (index + 1, value.chars().take(SHOWN_CHARACTERS).collect());
         let time = value
             .parse()
             .ok()
@@ -61,6 +76,10 @@ pub fn parse(text: &str) -> Result<Phase, TraceError> {
         if at_us.last().is_some_and(|&last| time < last) {
             let (line, text) = position();
             return Err(TraceError::Descends { line, text });
+        }
+        if time >= as_micros(LONGEST) {
+            let (line, text) = position();
+            return Err(TraceError::TooFar { line, text });
         }
         if at_us.len() == TIMES_LIMIT {
             return Err(TraceError::TooLong);
@@ -92,6 +111,12 @@ mod tests {
         for bad in ["-1", "NaN", "inf", "1e300", "1,5"] {
             assert!(matches!(parse(bad), Err(TraceError::NotATime { line: 1, .. })), "{bad}");
         }
+        for far in ["1700000000.5", "86400"] {
+            let error = parse(&format!("0\n{far}")).unwrap_err();
+            assert!(matches!(error, TraceError::TooFar { line: 2, .. }), "{error}");
+        }
+        assert!(parse("0\n86399").is_ok());
+        assert!(parse(&"x".repeat(1_000_000)).unwrap_err().to_string().len() < 200);
         assert!(matches!(parse("1\n# c\n0.5\n"), Err(TraceError::Descends { line: 3, .. })));
         assert!(matches!(parse("# nothing\n"), Err(TraceError::Empty)));
     }

@@ -1,7 +1,7 @@
 //! HdrHistogram's interval log of a trial: one histogram of each step, tagged with what the step was for.
 //! Its own tools read it, and pool steps by their tags.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
 
 use assay_measure::{ids::TrialId, latency, outcome::StepResult};
 use assay_planning::report::JobReport;
@@ -24,11 +24,12 @@ pub(super) fn of_trials(report: &JobReport) -> Result<Vec<(String, String)>, Fai
         .filter(|(_, steps)| steps.iter().any(|step| !step.histogram.is_empty()))
         .collect();
     if trials.is_empty() {
-        return Err(Failure::failed("no call of this job was answered, so it has no histogram"));
+        return Err(Failure::failed(
+            "no call of this job has been answered, so there is no histogram",
+        ));
     }
-    let began = SystemTime::from(report.created_at);
     let log = |(trial, steps): (&TrialId, &[StepResult])| {
-        let text = of_steps(trial, steps, began).map_err(|error| {
+        let text = of_steps(trial, steps).map_err(|error| {
             Failure::failed(format!("the histograms of {trial} cannot be written")).because(&*error)
         })?;
         Ok((format!("{}.hlog", trial.as_str().replace('/', "-")), text))
@@ -38,15 +39,14 @@ pub(super) fn of_trials(report: &JobReport) -> Result<Vec<(String, String)>, Fai
 
 type Problem = Box<dyn std::error::Error + Send + Sync>;
 
-/// Times are since the load generator was started.
-fn of_steps(trial: &TrialId, steps: &[StepResult], began: SystemTime) -> Result<String, Problem> {
+/// Times are since the load generator of the trial was started; what time of day that was is not recorded, so the
+/// log names none.
+fn of_steps(trial: &TrialId, steps: &[StepResult]) -> Result<String, Problem> {
     let mut text = Vec::new();
     let mut serializer = V2DeflateSerializer::new();
     let mut builder = IntervalLogWriterBuilder::new();
     builder
         .add_comment(&format!("[{trial}, logged with assay; values are latencies in microseconds]"))
-        .with_start_time(began)
-        .with_base_time(began)
         .with_max_value_divisor(MICROSECONDS_PER_MILLISECOND);
     let mut log = builder.begin_log_with(&mut text, &mut serializer)?;
     for step in steps {
@@ -130,6 +130,6 @@ mod tests {
     #[test]
     fn a_job_without_an_answered_call_has_no_log_and_says_so() {
         let error = of_trials(&report(vec![step(0, Purpose::Main, &[])])).unwrap_err();
-        assert!(error.to_string().contains("no call of this job was answered"), "{error}");
+        assert!(error.to_string().contains("no call of this job has been answered"), "{error}");
     }
 }

@@ -186,6 +186,32 @@ fn a_job_file_reads_like_the_flags_and_refuses_unknown_keys() {
 }
 
 #[test]
+fn a_job_file_takes_the_same_figures_as_the_flags_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("job.toml");
+    let read = |line: &str| {
+        fs::write(&path, format!("model = \"x\"\n{line}\n")).unwrap();
+        read_job_file(&path).map_err(|failure| failure.to_string())
+    };
+    for (line, headroom) in [("", 70), ("headroom = 55", 55), ("headroom = \"55%\"", 55)] {
+        assert_eq!(read(line).unwrap().headroom, headroom, "{line}");
+    }
+    for wrong in ["0", "250", "-1", "0.7", "\"0%\"", "nan"] {
+        let error = read(&format!("headroom = {wrong}")).unwrap_err();
+        assert!(error.contains("between 1% and 100%"), "{wrong}: {error}");
+    }
+    assert!(read("price-per-hour = 0.5").unwrap().price_per_hour.is_some());
+    assert_eq!(
+        read("price-per-hour = \"0.5\"").unwrap().price_per_hour,
+        read("price-per-hour = 0.5").unwrap().price_per_hour
+    );
+    let trace = read("load = \"trace:calls.txt\"").unwrap().load.unwrap();
+    assert_eq!(trace, format!("trace:{}", dir.path().join("calls.txt").display()));
+    let nothing = read("demand = \"0/s\"").unwrap().prepare(dir.path()).unwrap_err();
+    assert!(nothing.to_string().contains("demand"), "{nothing}");
+}
+
+#[test]
 fn any_file_name_makes_a_valid_job_name() {
     let now: Timestamp = "2026-11-22T14:30:05Z".parse().unwrap();
     assert_eq!(made_up_name(Path::new("/a/resnet18.pt"), now).as_str(), "resnet18-20261122-143005");

@@ -225,7 +225,7 @@ fn every_candidate_gets_the_same_arrivals_and_an_equal_share_of_the_time() {
     // Two configurations of ml.c5.large race each other quickly first; onprem.small has only one.
     let times = hurried.trials.iter().map(|trial| search_of(trial).max_duration.as_secs());
     assert_eq!(times.collect::<Vec<_>>(), [20, 20, 45 + 60]);
-    assert!(hurried.warnings[0].contains("the last may not begin"), "{:?}", hurried.warnings);
+    assert!(hurried.warnings[0].contains("the last may not end"), "{:?}", hurried.warnings);
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn per_search(
     share.clamp(bounds.least, if slow_start.is_some() { most.max(share) } else { most })
 }
 
-/// That the time given may be too short for searches in this mode.
+/// That the time given may be too short for searches in this mode, or for a fixed load.
 pub(super) fn warning(
     job: &JobSpec,
     mode: Mode,
@@ -89,11 +89,16 @@ pub(super) fn warning(
         .model()
         .and_then(|model| job.ready_timeout.filter(|within| *within > ready_within(model)));
     let around = AROUND_A_SEARCH + soak + slow_start.unwrap_or_default();
-    let each = per_search(mode, soak, longest_queue, time, Duration::ZERO, slow_start) + around;
+    let each = around
+        + match &job.load {
+            Some(load) => load.duration(),
+            None => per_search(mode, soak, longest_queue, time, Duration::ZERO, slow_start),
+        };
     let needed = each.saturating_mul(longest_queue);
-    (job.load.is_none() && needed > time).then(|| {
+    (needed > time).then(|| {
         format!(
-            "{longest_queue} trials one after another may take up to {} s, and there are {} s for them: the last may not begin",
+            "{longest_queue} {} one after another may take up to {} s, and there are {} s for them: the last may not end",
+            if longest_queue == 1 { "trial" } else { "trials" },
             needed.as_secs(),
             time.as_secs()
         )
