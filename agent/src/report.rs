@@ -115,14 +115,14 @@ fn latency_table(text: &mut String, rows: &[(&str, Option<Latency>)]) {
 fn errors_in_words(errors: &ErrorCounts) -> String {
     let ErrorCounts { connect, timeout, reset, status, malformed } = *errors;
     let counts = [
-        ("connect", connect),
+        ("no connection", connect),
         ("timeout", timeout),
         ("reset", reset),
-        ("status", status),
+        ("error status", status),
         ("malformed", malformed),
     ];
     let some = counts.iter().filter(|(_, count)| *count > 0);
-    some.map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ")
+    some.map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
 }
 
 fn first_failure(text: &mut String, failure: Option<&FirstFailure>) {

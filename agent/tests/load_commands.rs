@@ -233,7 +233,7 @@ fn the_table_is_at_most_80_columns_wide() {
     assert_eq!(output.status.code(), Some(0));
     let table = text(&output.stdout);
     assert!(
-        table.contains("HTTP status 500: no tensor") && table.contains("failed (status"),
+        table.contains("HTTP status 500: no tensor") && table.contains(" error status)"),
         "{table}"
     );
     let output =

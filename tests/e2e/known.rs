@@ -67,6 +67,8 @@ fn known_figures_are_ranked_by_cost_and_shown_to_the_digit() {
         run(known.bench.assay().args(["--server", &known.url, "jobs", "describe"]).arg("known"));
     assert_eq!(described.code, 0, "{}", described.stderr);
     let table = &described.stdout;
+    let head = table.lines().next().unwrap();
+    assert!(head.contains("Job  known  completed  mlp.pt  2 of 2 trials ended"), "{head}");
     let line = |part: &str| {
         let at = table.lines().position(|line| line.contains(part));
         at.unwrap_or_else(|| panic!("no {part:?} in\n{table}"))

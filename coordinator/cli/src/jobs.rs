@@ -5,13 +5,14 @@ use assay_measure::{
     outcome::TrialOutcome,
     printable,
 };
+use assay_planning::report::JobReport;
 use assay_proto::v1::{self, job_event::Event};
 use jiff::Timestamp;
 use serde_json::json;
 use tokio_stream::StreamExt;
 
 use crate::{
-    cli::JobsCommand,
+    cli::{JobsCommand, OutputFormat},
     client::Client,
     config::Settings,
     failure::{ExitCode, Failure, OrFail},
@@ -54,6 +55,9 @@ pub(crate) async fn run(command: &JobsCommand, settings: &Settings) -> Result<Ex
             };
             let answer = client.jobs.get_job(request).await?.into_inner();
             let report = recommend::read_report(answer)?;
+            if matches!(settings.output, OutputFormat::Table | OutputFormat::Wide) {
+                output::write(&headline(&report, Timestamp::now()))?;
+            }
             output::report(&report, settings.output)?;
             Ok(ExitCode::Done)
         }
@@ -102,6 +106,19 @@ async fn list(
 }
 
 /// The model, the endpoint, or both.
+/// `  Job  NAME  running  resnet18.pt  3 of 5 trials ended  created 2 min ago`.
+fn headline(report: &JobReport, now: Timestamp) -> String {
+    let (progress, created) = (report.progress, figures::ago(report.created_at, now));
+    printable::line(&format!(
+        "  Job  {}  {}  {}  {} of {} trials ended  created {created}",
+        report.name,
+        report.status,
+        report.about(),
+        progress.ended,
+        progress.trials
+    ))
+}
+
 fn about(job: &v1::Job) -> String {
     let model = Some(job.model_name.clone()).filter(|name| !name.is_empty());
     let endpoint = job.endpoint.as_ref().map(|name| format!("endpoint {name}"));
