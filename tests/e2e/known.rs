@@ -137,6 +137,15 @@ fn two_jobs_are_compared_by_name_or_as_files_and_a_gate_that_fails_has_its_exit_
     assert_eq!(assay(&["compare", "first", "dearer.json", "--fail-on", "cost>+20%"]).code, 0);
     let junit = std::fs::read_to_string(known.bench.path().join("junit.xml")).unwrap();
     assert_eq!(junit.matches("<failure").count(), 1, "{junit}");
+    // What a gate asks for and one of the jobs lacks has failed, there as well.
+    dearer["ranking"][0]["latency_us"] = Value::Null;
+    known.bench.file("dearer.json", dearer.to_string().as_bytes());
+    let gate = ["--fail-on", "p95>+5%", "--junit", "junit.xml"];
+    assert_eq!(assay(&[&["compare", "first", "dearer.json"], &gate[..]].concat()).code, 99);
+    let junit = std::fs::read_to_string(known.bench.path().join("junit.xml")).unwrap();
+    let failed = junit.split("<testcase").find(|case| case.contains("<failure")).unwrap();
+    assert!(failed.contains(r#"name="p95""#), "{junit}");
+    assert!(failed.contains("one of the jobs has no p95"), "{junit}");
     let nobody = assay(&["compare", "first", "third"]);
     assert_eq!(nobody.code, 7, "{}", nobody.stderr);
 }

@@ -4,7 +4,7 @@ use std::{fs, io, path::Path};
 
 use assay_measure::printable;
 use assay_planning::compare::{
-    self, Change, ComparedJob, Comparison, FIELDS, Metric, Unlike, Verdict,
+    self, Change, ComparedJob, Comparison, FIELDS, FailedGate, Metric, Unlike, Verdict,
 };
 use assay_proto::LARGEST_ANSWER;
 use quick_xml::{Writer, events::BytesText};
@@ -179,25 +179,23 @@ fn in_words(change: &Change) -> String {
     format!("{:+.1} %{}", change.change_pct, interval.unwrap_or_default())
 }
 
-/// A test case of each metric of each candidate, failed where a gate did.
+/// A test case of each metric that a candidate has or a gate asks for, failed where a gate did.
 fn junit(comparison: &Comparison) -> io::Result<String> {
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     let name = format!("assay compare {} {}", comparison.base, comparison.new);
     let suite = writer.create_element("testsuite").with_attribute(("name", &*name));
     suite.write_inner_content(|writer| {
         for one in &comparison.candidates {
-            for change in &one.changes {
-                test_case(writer, comparison, &one.candidate, change)?;
+            for metric in Metric::ALL {
+                let change = one.changes.iter().find(|change| change.metric == metric);
+                let failed = failed_gates(comparison, &one.candidate)
+                    .find(|failed| failed.gate.metric == metric);
+                test_case(writer, (&one.candidate, metric.word()), change, failed)?;
             }
         }
-        for one in comparison.only_in_base.iter() {
-            let failed =
-                comparison.failed_gates.iter().find(|gate| gate.candidate == one.candidate);
-            let Some(failed) = failed else { continue };
-            let case = writer.create_element("testcase");
-            let case = case.with_attribute(("classname", &*one.candidate));
-            case.with_attribute(("name", "measured"))
-                .write_inner_content(|writer| outcome(writer, "failure", &failed.reason))?;
+        for one in &comparison.only_in_base {
+            let failed = failed_gates(comparison, &one.candidate).next();
+            test_case(writer, (&one.candidate, "measured"), None, failed)?;
         }
         Ok(())
     })?;
@@ -205,32 +203,37 @@ fn junit(comparison: &Comparison) -> io::Result<String> {
     Ok(format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}\n"))
 }
 
+fn failed_gates<'a>(
+    comparison: &'a Comparison,
+    candidate: &'a str,
+) -> impl Iterator<Item = &'a FailedGate> {
+    comparison.failed_gates.iter().filter(move |failed| failed.candidate == candidate)
+}
+
+/// Nothing where neither has anything to say.
 fn test_case(
     writer: &mut Writer<Vec<u8>>,
-    comparison: &Comparison,
-    candidate: &str,
-    change: &Change,
+    (class, name): (&str, &str),
+    change: Option<&Change>,
+    failed: Option<&FailedGate>,
 ) -> io::Result<()> {
-    let failed = comparison.failed_gates.iter().any(|gate| {
-        gate.candidate == candidate
-            && gate.gate.starts_with(change.metric.word())
-            && change.verdict == Verdict::Regressed
-    });
-    let case = writer.create_element("testcase").with_attribute(("classname", candidate));
-    let case = case.with_attribute(("name", change.metric.word()));
-    let words = format!("{}, {}", in_words(change), change.verdict.word());
-    match (failed, change.verdict) {
-        (true, _) => case.write_inner_content(|writer| outcome(writer, "failure", &words))?,
-        (false, Verdict::Inconclusive) => {
-            case.write_inner_content(|writer| outcome(writer, "skipped", &words))?
-        }
-        (false, Verdict::Improved | Verdict::Unchanged | Verdict::Regressed) => case
-            .write_inner_content(|writer| {
-                let said = writer.create_element("system-out");
-                said.write_text_content(BytesText::new(&words)).map(drop)
-            })?,
+    let words = change.map(|change| format!("{}, {}", in_words(change), change.verdict.word()));
+    let (kind, words) = match (failed, change.map(|change| change.verdict), words) {
+        (Some(failed), _, words) => ("failure", words.unwrap_or_else(|| failed.reason.clone())),
+        (None, Some(Verdict::Inconclusive), Some(words)) => ("skipped", words),
+        (None, _, Some(words)) => ("system-out", words),
+        (None, _, None) => return Ok(()),
     };
-    Ok(())
+    let case = writer.create_element("testcase").with_attribute(("classname", class));
+    let case = case.with_attribute(("name", name));
+    case.write_inner_content(|writer| {
+        if kind == "system-out" {
+            let said = writer.create_element(kind);
+            return said.write_text_content(BytesText::new(&words)).map(drop);
+        }
+        outcome(writer, kind, &words)
+    })
+    .map(drop)
 }
 
 fn outcome(writer: &mut Writer<Vec<u8>>, kind: &str, message: &str) -> io::Result<()> {

@@ -14,7 +14,7 @@
 use std::{fmt, str::FromStr};
 
 use assay_measure::{search::Purpose, statistics::mean_interval};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 pub use self::job::{ComparedCandidate, ComparedJob, NotAJob};
@@ -170,6 +170,13 @@ impl FromStr for Gate {
     }
 }
 
+/// As it is written.
+impl Serialize for Gate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Display for Gate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.metric.is_better_when_less() { ">+" } else { "<-" };
@@ -194,6 +201,13 @@ pub struct Change {
 }
 
 impl Change {
+    /// Whether it is for certain beyond a gate for its metric, which may be wider than the one of its verdict.
+    fn fails(&self, gate: &Gate) -> bool {
+        let verdict =
+            |interval| verdict(interval, gate.limit_pct, self.metric.is_better_when_less());
+        self.change_ci95_pct.map(verdict) == Some(Verdict::Regressed)
+    }
+
     fn of(metric: Metric, base: Figure, new: Figure, gate_pct: f64) -> Self {
         let log = (new.value / base.value).ln();
         let half_width = base.half_width.zip(new.half_width).map(|(a, b)| a.hypot(b));
@@ -268,9 +282,9 @@ pub struct Comparison {
 /// The name and version of the document.
 pub const SCHEMA: &str = "assay.compare/1";
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FailedGate {
-    pub gate: String,
+    pub gate: Gate,
     pub candidate: String,
     pub reason: String,
 }
@@ -356,18 +370,16 @@ fn failed_gates(candidates: &[Compared], lost: &[Unmatched], gates: &[Gate]) -> 
         for compared in candidates {
             let change = compared.changes.iter().find(|change| change.metric == gate.metric);
             let reason = match change {
-                Some(change) if change.verdict == Verdict::Regressed => {
-                    format!("{:+.1} %", change.change_pct)
-                }
+                Some(change) if change.fails(gate) => format!("{:+.1} %", change.change_pct),
                 Some(_) => continue,
                 None => format!("one of the jobs has no {}", gate.metric),
             };
             let candidate = compared.candidate.clone();
-            failed.push(FailedGate { gate: gate.to_string(), candidate, reason });
+            failed.push(FailedGate { gate: *gate, candidate, reason });
         }
         for lost in lost.iter().filter(|lost| lost.reason.is_some()) {
             failed.push(FailedGate {
-                gate: gate.to_string(),
+                gate: *gate,
                 candidate: lost.candidate.clone(),
                 reason: lost.reason.clone().unwrap_or_default(),
             });

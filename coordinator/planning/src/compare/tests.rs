@@ -96,6 +96,7 @@ fn a_gate_fails_for_certain_or_not_at_all() {
     assert_eq!(gates(&["throughput<-5%", "cost>+5%"]), 2);
     assert_eq!(gates(&["cost>+10%"]), 0, "its interval crosses the gate");
     assert_eq!(gates(&["cost>+20%"]), 0);
+    assert_eq!(gates(&["cost>+5%", "cost>+20%"]), 1, "each holds by its own limit");
 }
 
 #[test]
