@@ -97,6 +97,18 @@ fn without_any_price_the_ranking_is_by_throughput_and_says_so() {
 }
 
 #[test]
+fn a_constraint_that_nothing_meets_ends_with_its_own_exit_code() {
+    let known = Known::new();
+    let types = ["--instance-types", "own.small=1x2GiB@0.05"];
+    let run = known.recommend(&[&types[..], &["--slo", "p99<=1us", "-o", "json"]].concat());
+    assert_eq!(run.code, 6, "{}\n{}", run.stdout, run.stderr);
+    let report = run.json();
+    assert_eq!(report["recommendation"], Value::Null);
+    let [rejected] = &report["rejected"].as_array().unwrap()[..] else { panic!("{report:#}") };
+    assert!(rejected["reason"].as_str().unwrap().contains("p99"), "{report:#}");
+}
+
+#[test]
 fn two_jobs_are_compared_by_name_or_as_files_and_a_gate_that_fails_has_its_exit_code() {
     let known = Known::new();
     let types = ["--instance-types", "own.small=1x2GiB@0.05"];

@@ -74,7 +74,7 @@ fn a_killed_command_takes_agent_and_host_with_it() {
 }
 
 #[test]
-fn a_constraint_that_nothing_meets_ends_with_its_own_exit_code() {
+fn a_constraint_that_a_lone_request_misses_rejects_the_candidate() {
     let bench = Workbench::new();
     let model = bench.model("mlp");
     let run = run(bench.recommend(&model).args([
@@ -87,14 +87,16 @@ fn a_constraint_that_nothing_meets_ends_with_its_own_exit_code() {
         "-o",
         "json",
     ]));
-    assert_eq!(run.code, 6, "{}\n{}", run.stdout, run.stderr);
     let report = run.json();
     assert_eq!(report["recommendation"], Value::Null);
-    assert_eq!(entries(&report, "rejected").len(), 1, "{report:#}");
-    assert!(
-        entries(&report, "rejected")[0]["reason"].as_str().unwrap().contains("p99"),
-        "{report:#}"
-    );
+    // What others took of the machine meanwhile leaves open whether it meets the constraint.
+    let disturbed = entries(&report, "failed").first();
+    let disturbed = disturbed.is_some_and(|entry| entry["validity"]["verdict"] == "invalid");
+    if !disturbed {
+        assert_eq!(run.code, 6, "{}\n{}", run.stdout, run.stderr);
+        let [rejected] = &entries(&report, "rejected")[..] else { panic!("{report:#}") };
+        assert!(rejected["reason"].as_str().unwrap().contains("p99"), "{report:#}");
+    }
 }
 
 #[test]
@@ -122,7 +124,9 @@ fn a_fixed_load_is_reported_as_such() {
     // Off a terminal: what happened, and not each step of it.
     let told: Vec<&str> = run.stderr.lines().collect();
     let is_dated = |line: &&str| line.len() > 20 && line.as_bytes()[10] == b'T';
-    assert!(told.iter().filter(|line| is_dated(line)).count() <= 6, "{told:#?}");
+    // One on a machine that others use is told of, and begins again.
+    let repeated = told.iter().filter(|line| line.contains("measured again")).count();
+    assert!(told.iter().filter(|line| is_dated(line)).count() <= 6 + 2 * repeated, "{told:#?}");
     assert!(told.iter().any(|line| line.contains("started on")), "{told:#?}");
     assert!(!told.iter().any(|line| line.contains("warm_up")), "{told:#?}");
 }

@@ -19,6 +19,7 @@ const LEADS_ELSEWHERE: [&str; 6] =
 #[derive(Debug, Clone)]
 pub(crate) struct Checkout {
     root: PathBuf,
+    lints: bool,
 }
 
 impl Checkout {
@@ -29,7 +30,13 @@ impl Checkout {
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root =
             manifest_dir.parent().context("xtask does not lie inside a checkout")?.to_owned();
-        Ok(Self { root })
+        Ok(Self { root, lints: false })
+    }
+
+    /// The same checkout, compiling its own packages with Clippy, for which every lint is an error: what is linted is
+    /// what is tested, compiled once. `cargo clippy` would check all dependencies beside building them.
+    pub(crate) fn linted(&self) -> Self {
+        Self { lints: true, ..self.clone() }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -80,6 +87,11 @@ impl Checkout {
             command.env_remove("LIBTORCH");
         }
         forget_this_package(&mut command);
+        if self.lints {
+            // As `cargo clippy -- -D warnings` sets them.
+            command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+            command.env("CLIPPY_ARGS", "-Dwarnings__CLIPPY_HACKERY__");
+        }
         command
     }
 
