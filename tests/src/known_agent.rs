@@ -6,7 +6,7 @@ use std::time::Duration;
 use assay_measure::{
     hardware::Utilization,
     load_profile::LoadProfile,
-    outcome::TrialOutcome,
+    outcome::{Failure, FailureKind, TrialOutcome},
     stepped_load::StopCause,
     trial::{TrialSpec, Work},
 };
@@ -69,6 +69,15 @@ fn report(stream: &Stream, start: &v1::StartTrial) {
     stream.say(trial_finished(&held, outcome(&spec, capacity).into()));
 }
 
+/// The figure that misses its constraint, as `p99 of 27000us`.
+fn missed_by_a_single_user(spec: &TrialSpec) -> Option<String> {
+    let Work::Search(plan) = &spec.work else { return None };
+    let latency = known_figures::latency();
+    let figure = |metric| Duration::from_micros(latency.figure_us(metric));
+    let missed = plan.constraints.iter().find(|slo| figure(slo.metric()) > slo.limit())?;
+    Some(format!("{} of {:?}", missed.metric(), figure(missed.metric())))
+}
+
 fn busy(share: f64) -> Utilization {
     let pct = 100.0 * share;
     Utilization {
@@ -80,6 +89,10 @@ fn busy(share: f64) -> Utilization {
 }
 
 fn outcome(spec: &TrialSpec, capacity: f64) -> TrialOutcome {
+    if let Some(missed) = missed_by_a_single_user(spec) {
+        let message = format!("a single user has a {missed}");
+        return TrialOutcome::Failed(Failure::new(FailureKind::TooSlow, message, String::new()));
+    }
     let mut result = known_figures::measured(capacity, 600);
     if let Some(answer) = &mut result.answer {
         answer.answer_steps = vec![2];

@@ -82,7 +82,7 @@ pub fn measured(per_second: f64, calls: u64) -> TrialResult {
     }
 }
 
-fn latency() -> Latency {
+pub fn latency() -> Latency {
     Latency {
         count: 60,
         mean_us: 25_000.5,
