@@ -80,9 +80,13 @@ fn two_types_of_one_shape_share_a_trial_and_the_report_is_an_assay_job_1_sorted_
     assert_eq!(measured[0]["max_invocations_per_min"], measured[1]["max_invocations_per_min"]);
     for entry in &measured {
         assert_eq!(entry["emulated"], true);
+        // A machine that others keep busy may take all of the time, which is then what is told.
+        let Some(rate) = entry["max_invocations_per_min"].as_f64() else {
+            assert!(!entry["reason"].as_str().unwrap().is_empty(), "{entry:#}");
+            continue;
+        };
         let cost = entry["cost_per_inference_usd"].as_f64().unwrap();
         let per_hour = entry["cost_per_hour_usd"].as_f64().unwrap();
-        let rate = entry["max_invocations_per_min"].as_f64().unwrap();
         assert_eq!(cost.to_bits(), (per_hour / (60.0 * rate)).to_bits());
         assert!(rate > 600.0, "an MLP of a few microseconds carries more than ten calls a second");
         let interval = entry["max_invocations_ci95"].as_array().unwrap();
