@@ -12,8 +12,8 @@ pub(crate) struct CompareArgs {
     pub(crate) base: String,
     /// The job that is judged, or such a file
     pub(crate) new: String,
-    /// Exit with 99 when a change is worse than this for certain: cost>+5%, p95>+10% (p50, p99),
-    /// throughput<-5%; repeatable
+    /// Exit with 99 when a change is worse than this, and for certain worse than half of it: cost>+5%,
+    /// p95>+10% (p50, p99), throughput<-5%; repeatable
     #[arg(long = "fail-on", value_name = "GATE")]
     pub(crate) gates: Vec<Gate>,
     /// Compare although this differs: constraints, load, machine, endpoint or mode; repeatable

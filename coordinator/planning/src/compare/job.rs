@@ -44,6 +44,7 @@ pub struct ComparedCandidate {
     pub(super) cost_per_inference_ci95: Option<[f64; 2]>,
     pub(super) max_invocations_per_min: Option<f64>,
     pub(super) max_invocations_ci95: Option<[f64; 2]>,
+    pub(super) plateau_invocations_per_min: Option<f64>,
     pub(super) latency_us: Option<Latency>,
     pub(super) reason: Option<String>,
     pub(super) steps: Vec<Step>,
@@ -71,6 +72,8 @@ pub(super) struct Latency {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(super) struct Step {
     pub(super) purpose: Purpose,
+    /// In open loop.
+    pub(super) offered_per_min: Option<f64>,
     pub(super) latency_us: Option<Latency>,
 }
 

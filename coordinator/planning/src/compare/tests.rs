@@ -50,12 +50,17 @@ fn verdict_of(comparison: &Comparison, metric: Metric) -> Verdict {
 }
 
 #[test]
-fn the_whole_interval_decides() {
+fn a_change_counts_beyond_the_gate_where_chance_does_not_explain_half_of_it() {
     for (per_min, throughput, cost) in [
         (2000.0, Verdict::Unchanged, Verdict::Unchanged),
         (2030.0, Verdict::Unchanged, Verdict::Unchanged),
         (1940.0, Verdict::Inconclusive, Verdict::Inconclusive),
+        // By 4.5 and 4.7 %: certain, and not as much as the gate.
+        (1910.0, Verdict::Inconclusive, Verdict::Inconclusive),
+        // By 6 and 6.4 %: beyond the gate, and for certain beyond half of it.
+        (1880.0, Verdict::Regressed, Verdict::Regressed),
         (1800.0, Verdict::Regressed, Verdict::Regressed),
+        (2130.0, Verdict::Improved, Verdict::Improved),
         (2200.0, Verdict::Improved, Verdict::Improved),
     ] {
         let comparison = against(candidate(1, per_min, 40_000.0), &[]);
@@ -63,6 +68,33 @@ fn the_whole_interval_decides() {
         assert_eq!(verdict_of(&comparison, Metric::Cost), cost, "{per_min}");
         assert!(comparison.failed_gates.is_empty());
     }
+}
+
+#[test]
+fn the_same_change_counts_only_where_the_figures_are_sure_enough() {
+    for (share, verdict) in [
+        (0.001, Verdict::Regressed),
+        (0.03, Verdict::Regressed),
+        (0.05, Verdict::Inconclusive),
+        (0.20, Verdict::Inconclusive),
+    ] {
+        let mut base = candidate(1, 2000.0, 40_000.0);
+        let mut new = candidate(1, 1820.0, 40_000.0);
+        for one in [&mut base, &mut new] {
+            let per_min = one["max_invocations_per_min"].as_f64().unwrap();
+            one["max_invocations_ci95"] = json!([per_min * (1.0 - share), per_min * (1.0 + share)]);
+        }
+        let comparison =
+            compare(&read(&job(vec![base])), &read(&job(vec![new])), &[], &[]).unwrap();
+        assert_eq!(verdict_of(&comparison, Metric::Throughput), verdict, "± {share}");
+    }
+    // However sure it is, what is less than the gate is no regression.
+    let mut sure = candidate(1, 1910.0, 40_000.0);
+    sure["max_invocations_ci95"] = json!([1909.9, 1910.1]);
+    let mut base = candidate(1, 2000.0, 40_000.0);
+    base["max_invocations_ci95"] = json!([1999.9, 2000.1]);
+    let comparison = compare(&read(&job(vec![base])), &read(&job(vec![sure])), &[], &[]).unwrap();
+    assert_eq!(verdict_of(&comparison, Metric::Throughput), Verdict::Unchanged);
 }
 
 #[test]
@@ -88,13 +120,42 @@ fn a_latency_is_as_sure_as_the_steps_of_its_run_agree() {
     assert!(unsure.failed_gates.is_empty());
 }
 
+/// The half-width of a p95, on the logarithm.
+fn doubt_of_p95(candidate: Value) -> Option<f64> {
+    let job = read(&job(vec![candidate]));
+    Figure::of(job.measured().next()?, Metric::P95)?.half_width
+}
+
 #[test]
-fn a_gate_fails_for_certain_or_not_at_all() {
+fn the_latency_of_a_search_is_as_sure_as_its_load_and_as_the_steps_at_that_load_are_many() {
+    let plain = doubt_of_p95(candidate(1, 2000.0, 40_000.0)).unwrap();
+    let steered = |offered: [f64; 4], plateau: f64| {
+        let mut one = candidate(1, 2000.0, 40_000.0);
+        one["plateau_invocations_per_min"] = json!(plateau);
+        for (step, offered) in one["steps"].as_array_mut().unwrap().iter_mut().zip(offered) {
+            step["offered_per_min"] = json!(offered);
+        }
+        doubt_of_p95(one)
+    };
+    // ± 2 % of the load at half of the plateau is 2 % of the wait, and 18 % at nine tenths.
+    let of_load = (1.02f64 / 0.98).ln() / 2.0;
+    for (plateau, factor) in [(4000.0, 1.0), (2000.0 / 0.9, 9.0)] {
+        let doubt = steered([2000.0; 4], plateau).unwrap();
+        assert!((doubt - plain.hypot(of_load * factor)).abs() < 1e-9, "{doubt} at {plateau}");
+    }
+    let half_elsewhere = steered([2000.0, 2030.0, 1500.0, 2500.0], 4000.0).unwrap();
+    assert!(half_elsewhere > 2.0 * plain, "{half_elsewhere}");
+    assert_eq!(steered([2000.0, 1500.0, 2500.0, 2200.0], 4000.0), None);
+}
+
+#[test]
+fn a_gate_fails_beyond_it_where_chance_does_not_explain_half_of_it() {
     let worse = candidate(1, 1800.0, 40_000.0);
     let gates = |gates: &[&str]| against(worse.clone(), gates).failed_gates.len();
     assert_eq!(gates(&["cost>+5%"]), 1);
     assert_eq!(gates(&["throughput<-5%", "cost>+5%"]), 2);
-    assert_eq!(gates(&["cost>+10%"]), 0, "its interval crosses the gate");
+    assert_eq!(gates(&["cost>+10%"]), 1, "11 %, and 8 % for certain");
+    assert_eq!(gates(&["cost>+12%"]), 0, "its interval crosses the gate, the figure does not");
     assert_eq!(gates(&["cost>+20%"]), 0);
     assert_eq!(gates(&["cost>+5%", "cost>+20%"]), 1, "each holds by its own limit");
 }
