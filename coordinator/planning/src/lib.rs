@@ -10,6 +10,7 @@
 //!   waits for: [`waiting`].
 //! - How it goes: [`job_state`], [`trial_state`], [`lease`].
 //! - What it means: [`cost`], [`constraints`], [`ranking`], [`sizing`].
+//! - What to do with it: [`fleet_mix`] (types together), [`snippet`] (ready to be used).
 //! - What changed between two jobs: [`compare`].
 //! - How it is told: [`report`] (the `assay.job/1` document, assembled by [`job_report`]), [`export`] (CSV, Markdown, JSON lines).
 
@@ -20,6 +21,7 @@ pub mod cost;
 pub mod dispatch;
 pub mod export;
 pub mod fleet;
+pub mod fleet_mix;
 pub mod job_report;
 pub mod job_state;
 pub mod lease;
@@ -30,6 +32,7 @@ pub mod prices;
 pub mod ranking;
 pub mod report;
 pub mod sizing;
+pub mod snippet;
 pub mod sweep;
 pub mod trial_state;
 pub mod waiting;

@@ -5,7 +5,10 @@
 //! us-east-1 times the ratio seen over all sourced rows); unpriced. Every quote carries region, source
 //! and date, and every estimate says that it is one and why. Amounts are integers throughout.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use assay_measure::{ids::InstanceTypeName, job::JobSpec, money::PricePerHour};
 use serde::{Deserialize, Serialize};
@@ -37,6 +40,15 @@ pub struct Prices {
 }
 
 impl Prices {
+    /// Every instance type that may have a price: the operator's own, then those of the catalogue.
+    pub fn instance_types(&self) -> impl Iterator<Item = &InstanceTypeName> {
+        let own: BTreeSet<&InstanceTypeName> =
+            self.operator.rows().iter().map(|row| &row.instance_type).collect();
+        let known = Catalogue::builtin().iter().map(|known| &known.name);
+        let others: Vec<&InstanceTypeName> = known.filter(|name| !own.contains(*name)).collect();
+        own.into_iter().chain(others)
+    }
+
     #[must_use]
     pub fn builtin() -> Self {
         Self::default()

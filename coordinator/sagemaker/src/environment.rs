@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use assay_measure::{
-    configuration::{Allocator, Configuration, Device, Graph, Precision},
-    environment::{
-        MAX_BATCH, MAX_BATCH_DELAY_US, MODEL_SERVER_WORKERS, OMP_NUM_THREADS, TORCHSERVE_WORKERS,
-    },
+    configuration::Configuration,
+    environment::{MODEL_SERVER_WORKERS, TORCHSERVE_WORKERS},
 };
+use assay_planning::snippet;
 
 use crate::{
     error::ApiError,
@@ -61,7 +60,8 @@ pub fn parameters(
         let others = name == MODEL_SERVER_WORKERS && brought_along.contains(TORCHSERVE_WORKERS);
         if others { TORCHSERVE_WORKERS } else { name }
     };
-    let settings = settings(configuration).into_iter().map(|(name, value)| (own_name(name), value));
+    let settings =
+        snippet::variables(configuration).into_iter().map(|(name, value)| (own_name(name), value));
     let is_said = |name: &str| {
         asked.contains_key(name)
             || (name == MODEL_SERVER_WORKERS && asked.contains_key(TORCHSERVE_WORKERS))
@@ -85,46 +85,17 @@ pub fn parameters(
 /// What tells a configuration from every other one: its settings, then all of its variables.
 #[must_use]
 pub fn identity(configuration: &Configuration) -> Vec<String> {
-    let settings = settings(configuration).into_iter();
+    let settings = snippet::variables(configuration).into_iter();
     let variables =
         configuration.environment.iter().map(|(name, value)| (name.as_str(), value.clone()));
     settings.chain(variables).map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-/// Workers and threads always, the rest where it is not the default.
-fn settings(configuration: &Configuration) -> Vec<(&'static str, String)> {
-    let Configuration {
-        workers,
-        intra_op_threads,
-        max_batch,
-        max_batch_delay_us,
-        device,
-        dtype,
-        graph,
-        allocator,
-        environment: _,
-    } = configuration;
-    let unless = |is_default: bool, name: &'static str, value: String| {
-        (!is_default).then_some((name, value))
-    };
-    [
-        Some((MODEL_SERVER_WORKERS, workers.to_string())),
-        Some((OMP_NUM_THREADS, intra_op_threads.to_string())),
-        unless(max_batch.get() == 1, MAX_BATCH, max_batch.to_string()),
-        unless(*max_batch_delay_us == 0, MAX_BATCH_DELAY_US, max_batch_delay_us.to_string()),
-        unless(*device == Device::Cpu, "ASSAY_DEVICE", device.to_string()),
-        unless(*dtype == Precision::Float32, "ASSAY_DTYPE", dtype.to_string()),
-        unless(*graph == Graph::Plain, "ASSAY_GRAPH", graph.to_string()),
-        unless(*allocator == Allocator::Tuned, "ASSAY_ALLOCATOR", allocator.to_string()),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
+
+    use assay_measure::configuration::{Allocator, Device, Graph, Precision};
 
     use super::*;
     use crate::shapes::jobs::EnvironmentParameterRanges;

@@ -1,10 +1,7 @@
 //! `PriceService`: what instance types cost, and the operator's own prices.
 
-use std::collections::BTreeSet;
-
 use assay_measure::{ids::InstanceTypeName, money::PricePerHour};
 use assay_planning::{
-    catalogue::Catalogue,
     price_file::PriceRow,
     prices::{PriceQuote, Prices},
 };
@@ -27,16 +24,8 @@ impl PriceService for Shared {
         let v1::ListPricesRequest { region, name_contains } = request.into_inner();
         let region = if region.is_empty() { DEFAULT_REGION } else { &region };
         let prices = self.dispatch.prices();
-        let rows = prices.operator_table().rows();
-        let own: BTreeSet<&InstanceTypeName> = rows.iter().map(|row| &row.instance_type).collect();
-        let others = Catalogue::builtin()
-            .iter()
-            .map(|known| &known.name)
-            .filter(|name| !own.contains(*name));
-        let listed = own
-            .iter()
-            .copied()
-            .chain(others)
+        let listed = prices
+            .instance_types()
             .filter(|name| name.as_str().contains(&name_contains))
             .map(|name| price(&prices, name, region));
         Ok(Response::new(v1::ListPricesResponse { prices: listed.collect() }))
