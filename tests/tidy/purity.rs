@@ -7,8 +7,12 @@ use crate::{
     rust_source::{code_only, paths},
 };
 
-const PURE_FOLDERS: &[&str] =
-    &["measure/src/", "coordinator/planning/src/", "coordinator/sagemaker/src/"];
+const PURE_FOLDERS: &[&str] = &[
+    "measure/src/",
+    "coordinator/pages/src/",
+    "coordinator/planning/src/",
+    "coordinator/sagemaker/src/",
+];
 
 /// Paths that begin like this.
 const FORBIDDEN_ROOTS: &[&str] = &[

@@ -10,6 +10,7 @@ use assay_measure::{
     slo::Slo,
     units::{Rate, parse_duration},
 };
+use assay_server::settings::PublicUrl;
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
 use serde::{Deserialize, Serialize};
 
@@ -272,6 +273,9 @@ pub(crate) struct ServeArgs {
     /// Own prices: instance_type,region,usd_per_hour,source,as_of
     #[arg(long, value_name = "FILE")]
     pub(crate) prices: Option<PathBuf>,
+    /// Where people reach the pages besides, such as https://assay.example.org; repeat for several
+    #[arg(long = "public-url", value_name = "URL")]
+    pub(crate) public_urls: Vec<PublicUrl>,
     #[command(flatten)]
     pub(crate) aws: AwsArgs,
 }

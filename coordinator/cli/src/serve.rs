@@ -30,6 +30,7 @@ pub(crate) async fn run(args: &ServeArgs, settings: &Settings) -> Result<ExitCod
         tls,
         token_file: settings.token_file.clone(),
         price_file: args.prices.clone(),
+        public_urls: args.public_urls.clone(),
         aws: args.aws.settings(),
         ..ServerSettings::new(Listen::At(args.listen), data_dir.clone())
     })

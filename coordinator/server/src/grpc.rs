@@ -11,7 +11,7 @@ mod job_service;
 pub(crate) mod job_wire;
 mod price_service;
 mod status;
-mod watch;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 
@@ -40,6 +40,7 @@ use crate::{
     dispatch::DispatchLink,
     store::Store,
     tokens::{Tokens, is_grpc, require_token},
+    web,
 };
 
 /// What the services work with; each is implemented on it.
@@ -107,6 +108,9 @@ async fn not_found(request: Request) -> Response {
     if is_grpc(&request) {
         let status = refusal(Code::Unimplemented, format!("no method {}", request.uri().path()));
         return status.into_http::<axum::body::Body>().into_response();
+    }
+    if web::wants_page(request.headers()) {
+        return web::page_not_found(request.uri().path());
     }
     (StatusCode::NOT_FOUND, "not found\n").into_response()
 }

@@ -7,6 +7,7 @@
 //! - Starting and stopping: [`server`], [`settings`], [`start_error`]; [`data_dir`], [`tls`], [`tokens`], `connections`.
 //! - State: `dispatch` (the loop), [`store`] (what survives), `artifacts` (files), [`archives`] (what is in them), `job_files` (who needs them), `clock`.
 //! - Vocabulary: `agent_link` (what agents and coordinator say), `job_event` (what watchers see).
+//! - The pages: `web`, of what `assay-pages` renders.
 //! - The APIs: `grpc` (services and their conversions), `sagemaker` (the API that AWS's clients speak); [`report_wire`] is for clients in Rust.
 
 mod agent_link;
@@ -28,6 +29,7 @@ pub mod start_error;
 pub mod store;
 pub mod tls;
 pub mod tokens;
+mod web;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ use std::{
 
 use assay_measure::ids::LeaseToken;
 use assay_planning::price_file::{PriceFileFormat, PriceTable};
+use axum::middleware;
 use thiserror::Error;
 use tokio::{
     net::TcpListener,
@@ -38,6 +39,7 @@ use crate::{
     store::{Store, StoreError},
     tls,
     tokens::Tokens,
+    web::{self, Hosts, Web},
 };
 
 /// A coordinator to be started.
@@ -132,6 +134,7 @@ struct Parts {
     address: SocketAddr,
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    hosts: Hosts,
     tokens: Option<Tokens>,
     offer: Offer,
     gate: Gate,
@@ -146,6 +149,7 @@ struct Parts {
 impl Parts {
     async fn gather(settings: ServerSettings) -> Result<Self, StartError> {
         let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+        let (tls, certified) = tls.unzip();
         let tokens = settings.token_file.as_deref().map(Tokens::read).transpose()?;
         let file_prices = settings.price_file.as_deref().map(read_prices).transpose()?;
         let mut offer = Offer::check(settings.aws)?;
@@ -154,6 +158,7 @@ impl Parts {
             refuse_unprotected(address, protected)?;
             offer.refuse_unprotected(address)
         })?;
+        let hosts = Hosts::new(address, certified, settings.public_urls);
         let gate = offer.gate(address.ip().is_loopback() && tokens.is_none());
         let data_dir = DataDir::hold(&settings.data_dir)?;
         let store = Arc::new(Store::open(&data_dir.database()).await?);
@@ -176,6 +181,7 @@ impl Parts {
             address,
             listener,
             tls,
+            hosts,
             tokens,
             offer,
             gate,
@@ -208,9 +214,18 @@ impl Parts {
             clock: self.clock,
             stopping: stop.clone(),
         };
+        let reached_at = (self.address, self.tls.is_some());
+        let hosts = Arc::new(self.hosts);
+        let web = Web::new(shared.clone(), self.tokens.clone(), reached_at, Arc::clone(&hosts));
+        let is_open = self.tokens.is_none();
         let (router, health) = grpc::router(shared, self.tokens).await;
-        // Beyond the tokens' reach: its clients sign instead of presenting one.
-        let router = router.merge(front::routes(api, self.gate));
+        // Beyond the tokens' reach: its clients sign instead of presenting one, and people sign in.
+        let router = router.merge(front::routes(api, self.gate)).merge(web::routes(web));
+        let router = if is_open {
+            router.layer(middleware::from_fn_with_state(hosts, web::own_names_only))
+        } else {
+            router
+        };
         let connections = connections::serve(self.listener, self.tls, router, stop.clone());
         // A write that failed anywhere ends the loop as one of its own does.
         let dispatch = async {

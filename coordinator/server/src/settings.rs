@@ -1,11 +1,15 @@
 //! What a coordinator is started with.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use assay_measure::units::Bytes;
 pub use assay_sagemaker::recommendations::{LatencyUnit, OrderRule};
 
+use http::Uri;
+use thiserror::Error;
+
 pub use crate::tls::TlsFiles;
+use crate::web::host_of_url;
 
 /// Everything that a coordinator needs to know before it starts.
 #[derive(Debug)]
@@ -19,6 +23,8 @@ pub struct ServerSettings {
     pub token_file: Option<PathBuf>,
     /// File of the operator's own prices, CSV or TOML.
     pub price_file: Option<PathBuf>,
+    /// Where people reach its pages besides its own addresses and the names in its certificate.
+    pub public_urls: Vec<PublicUrl>,
     /// How the SageMaker API is offered.
     pub aws: AwsSettings,
     /// The largest file that may be uploaded.
@@ -27,6 +33,39 @@ pub struct ServerSettings {
     pub heartbeat_interval: Duration,
     /// After so long without a sign of life an agent is lost and its trial goes back to the queue.
     pub lease_term: Duration,
+}
+
+/// An address that leads to this coordinator from elsewhere, such as that of a proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl {
+    host: String,
+}
+
+/// A text is no such address.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?} is no address of a web page; write it like https://assay.example.org")]
+pub struct PublicUrlError(String);
+
+impl PublicUrl {
+    /// In lower case, without port, brackets and final dot.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = PublicUrlError;
+
+    fn from_str(text: &str) -> Result<Self, PublicUrlError> {
+        let wrong = || PublicUrlError(text.to_owned());
+        let url: Uri = text.parse().map_err(|_| wrong())?;
+        let is_web = matches!(url.scheme_str(), Some("http" | "https"));
+        // Whoever writes a path, or a user's name, expects more of it than a name.
+        let is_bare = matches!(url.path_and_query().map(|rest| rest.as_str()), None | Some("/"));
+        let host = host_of_url(&url).filter(|_| is_web && is_bare && !text.contains('@'));
+        Ok(Self { host: host.ok_or_else(wrong)? })
+    }
 }
 
 /// How the SageMaker API is offered.
@@ -88,10 +127,34 @@ impl ServerSettings {
             tls: None,
             token_file: None,
             price_file: None,
+            public_urls: Vec::new(),
             aws: AwsSettings::default(),
             artifact_limit: Bytes::gib(20),
             heartbeat_interval: Duration::from_secs(5),
             lease_term: Duration::from_secs(30),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_is_a_scheme_and_a_host() {
+        let host = |text: &str| text.parse::<PublicUrl>().map(|url| url.host().to_owned());
+        assert_eq!(host("https://Assay.example.org:8443/").unwrap(), "assay.example.org");
+        assert_eq!(host("http://10.0.0.1").unwrap(), "10.0.0.1");
+        for bad in [
+            "",
+            "assay.example.org",
+            "ftp://a",
+            "https://",
+            "https://a/b",
+            "https://u@a",
+            "https://a b",
+        ] {
+            assert!(host(bad).is_err(), "{bad:?}");
         }
     }
 }

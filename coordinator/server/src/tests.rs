@@ -6,6 +6,7 @@ pub(crate) mod aws;
 mod aws_jobs;
 mod jobs;
 mod limits;
+mod pages;
 mod restart;
 mod starting;
 mod store_lost;

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use rustls::ServerConfig;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use thiserror::Error;
 use tokio_rustls::TlsAcceptor;
 
@@ -27,8 +27,22 @@ pub enum TlsFileError {
     Unusable { cert: PathBuf, key: PathBuf, source: rustls::Error },
 }
 
+/// The names in a certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct Names(CertificateDer<'static>);
+
+impl Names {
+    /// Whether a client that knows the server by this name would take the certificate for it.
+    pub(crate) fn include(&self, host: &str) -> bool {
+        let Ok(name) = ServerName::try_from(host) else { return false };
+        let certificate = webpki::EndEntityCert::try_from(&self.0);
+        certificate
+            .is_ok_and(|certificate| certificate.verify_is_valid_for_subject_name(&name).is_ok())
+    }
+}
+
 /// Reads both files and prepares for handshakes.
-pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsFileError> {
+pub(crate) fn acceptor(files: &TlsFiles) -> Result<(TlsAcceptor, Names), TlsFileError> {
     let unreadable = |path: &PathBuf| {
         let path = path.clone();
         move |source| TlsFileError::Unreadable { path, source }
@@ -37,9 +51,10 @@ pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsFileError> {
         .map_err(unreadable(&files.cert))?
         .collect::<Result<_, _>>()
         .map_err(unreadable(&files.cert))?;
-    if chain.is_empty() {
+    let Some(own) = chain.first() else {
         return Err(TlsFileError::NoCertificate { path: files.cert.clone() });
-    }
+    };
+    let names = Names(own.clone());
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(unreadable(&files.key))?;
     let unusable = |source| TlsFileError::Unusable {
         cert: files.cert.clone(),
@@ -54,5 +69,5 @@ pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsFileError> {
         .with_single_cert(chain, key)
         .map_err(unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok((TlsAcceptor::from(Arc::new(config)), names))
 }

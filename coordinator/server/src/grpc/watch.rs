@@ -17,7 +17,7 @@ use crate::{
 
 const PAGE: u32 = 256;
 
-pub(super) struct Watch {
+pub(crate) struct Watch {
     shared: Shared,
     job: JobName,
     live: Receiver<Arc<Published>>,
@@ -31,7 +31,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(shared: Shared, job: JobName, after: u64) -> Result<Self, Stopping> {
+    pub(crate) fn new(shared: Shared, job: JobName, after: u64) -> Result<Self, Stopping> {
         let live = shared.dispatch.watch()?;
         Ok(Self {
             shared,
@@ -45,7 +45,7 @@ impl Watch {
     }
 
     /// The next entry; `None` once the job has ended and all is told.
-    pub(super) async fn next(&mut self) -> Result<Option<JobEvent>, Status> {
+    pub(crate) async fn next(&mut self) -> Result<Option<JobEvent>, Status> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
                 self.over = is_final(&event);

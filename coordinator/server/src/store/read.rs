@@ -136,6 +136,17 @@ impl Store {
         .map_err(broken("read jobs from"))
     }
 
+    /// The sequence number of the last entry in a job's record; 0 without any.
+    pub(crate) async fn last_event(&self, job: &JobName) -> Result<u64, StoreError> {
+        let last: i64 =
+            sqlx::query_scalar("select coalesce(max(sequence), 0) from event where job = $1")
+                .bind(job.as_str())
+                .fetch_one(&self.readers)
+                .await
+                .map_err(broken("read events from"))?;
+        Ok(last.unsigned_abs())
+    }
+
     /// The record of a job after a sequence number, at most `limit` entries, ascending.
     pub(crate) async fn events(
         &self,

@@ -1,0 +1,146 @@
+//! Forms: to sign in and out, and what every form has to carry.
+
+use std::time::Duration;
+
+use assay_pages::login::Login;
+use axum::{
+    body::{Body, to_bytes},
+    extract::{FromRequest, Request, State},
+    response::{Html, IntoResponse, Redirect, Response},
+};
+use http::{StatusCode, header};
+use serde::Deserialize;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Web,
+    asked::{Form, Query},
+    html,
+    refusal::Refusal,
+    visitors::Visitor,
+};
+use crate::dispatch::Stopping;
+
+const LARGEST_FORM: usize = 64 << 10;
+const SLOWEST_FORM: Duration = Duration::from_secs(10);
+
+#[derive(Deserialize)]
+struct WithToken {
+    #[serde(default)]
+    csrf: String,
+}
+
+/// The same request, if its form is the visitor's own. Whoever sends it slowly, or while the coordinator stops, is not
+/// waited for.
+pub(super) async fn checked(
+    visitor: &Visitor,
+    request: Request,
+    stopping: &CancellationToken,
+) -> Result<Request, Refusal> {
+    let foreign = || {
+        Refusal::new(
+            StatusCode::FORBIDDEN,
+            "The form is not of this session.",
+            "Load the page again and repeat what you did.",
+        )
+    };
+    let site = request.headers().get("sec-fetch-site").map(|site| site.as_bytes().to_owned());
+    if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
+        return Err(foreign());
+    }
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let kind = content_type.and_then(|it| it.to_str().ok()?.split(';').next());
+    if kind.is_none_or(|kind| kind.trim() != "application/x-www-form-urlencoded") {
+        return Err(Refusal::bad_request("The request carries no form.", ""));
+    }
+    let (parts, body) = request.into_parts();
+    let body = tokio::select! {
+        body = timeout(SLOWEST_FORM, to_bytes(body, LARGEST_FORM)) => body,
+        () = stopping.cancelled() => return Err(Stopping.into()),
+    };
+    let body = body.map_err(|_| {
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, "The form did not come within 10 s.", "")
+    })?;
+    let body = body.map_err(|_| {
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is larger than 64 KiB.", "")
+    })?;
+    let copy = Request::from_parts(parts.clone(), Body::from(body.clone()));
+    let Form(form) = Form::<WithToken>::from_request(copy, &()).await?;
+    if !visitor.sent(&form.csrf) {
+        return Err(foreign());
+    }
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+#[derive(Deserialize)]
+pub(super) struct Next {
+    #[serde(default)]
+    next: String,
+}
+
+pub(super) async fn login_form(
+    visitor: Visitor,
+    Query(Next { next }): Query<Next>,
+) -> Result<Response, Refusal> {
+    if visitor.may_enter {
+        return Ok(Redirect::to(own_path(&next)).into_response());
+    }
+    let page = Login { frame: visitor.frame(None), next, failed: false };
+    Ok(html(&page)?.into_response())
+}
+
+#[derive(Deserialize)]
+pub(super) struct Credentials {
+    token: String,
+    #[serde(default)]
+    next: String,
+}
+
+pub(super) async fn login(
+    State(web): State<Web>,
+    visitor: Visitor,
+    Form(Credentials { token, next }): Form<Credentials>,
+) -> Result<Response, Refusal> {
+    if let Some(cookie) = web.visitors.sign_in(token.trim(), web.shared.clock.now()) {
+        return Ok(([(header::SET_COOKIE, cookie)], Redirect::to(own_path(&next))).into_response());
+    }
+    tracing::warn!("somebody tried to sign in with what is no access token");
+    let page: Html<String> = html(&Login { frame: visitor.frame(None), next, failed: true })?;
+    Ok((StatusCode::UNAUTHORIZED, page).into_response())
+}
+
+pub(super) async fn logout(State(web): State<Web>, visitor: Visitor) -> Response {
+    let cookie = web.visitors.sign_out(&visitor);
+    ([(header::SET_COOKIE, cookie)], Redirect::to("/login")).into_response()
+}
+
+/// Nobody is sent to another site.
+fn own_path(next: &str) -> &str {
+    let is_own = next.starts_with('/')
+        && !next.starts_with("//")
+        && !next.starts_with("/\\")
+        && next.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_own { next } else { "/jobs" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signing_in_leads_nowhere_else() {
+        assert_eq!(own_path("/jobs/a?cost=high"), "/jobs/a?cost=high");
+        for elsewhere in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "jobs",
+            "/\n/evil",
+            "/ü",
+        ] {
+            assert_eq!(own_path(elsewhere), "/jobs", "{elsewhere:?}");
+        }
+    }
+}
