@@ -10,12 +10,12 @@ use std::{collections::VecDeque, time::Duration};
 use assay_measure::{
     schedule::Load,
     search::{
-        Batch, Mode, Next, Purpose, Sample, Search, SearchPlan, StepObservation, StepPlan,
-        UnexpectedObservation, Verdict,
+        Batch, LimitedBy, Mode, Next, Purpose, Sample, Search, SearchPlan, StepObservation,
+        StepPlan, UnexpectedObservation, Verdict,
     },
 };
 use proptest::prelude::*;
-use simulated_server::{Driver, Server, ServerKind, drive, known_servers};
+use simulated_server::{Driver, Server, ServerKind, drive, drive_with, known_servers};
 
 fn plan(seed: u64) -> SearchPlan {
     SearchPlan {
@@ -210,6 +210,9 @@ proptest! {
                 Next::Done(answer) => {
                     prop_assert!(answer.capacity.low <= answer.capacity.value && answer.capacity.value <= answer.capacity.high);
                     prop_assert!(answer.plateau.low <= answer.plateau.value && answer.plateau.value <= answer.plateau.high);
+                    // What is known without any doubt was not measured.
+                    let is_certain = answer.capacity.low >= answer.capacity.high;
+                    prop_assert!(!is_certain || answer.limited_by != LimitedBy::Slo, "{answer:?}");
                     break;
                 }
                 Next::Failed(failure) => {
@@ -274,4 +277,35 @@ fn a_plateau_of_few_answers_has_an_interval_that_says_how_little_is_known() {
     };
     let (reaches, carried) = plateau_reaches(kind, 50, 15_697_521_021_644_404_698, false);
     assert!(reaches >= carried, "{reaches} of {carried}");
+}
+
+/// A target that carried a quarter, in open loop, of what it had done for its users was said to carry some rate, ± 0 %:
+/// where every call of the one stretch that was seen missed, more or fewer misses make no difference to the rate.
+#[test]
+fn a_stretch_of_overload_alone_leaves_the_rate_in_doubt() {
+    let kind = || ServerKind::plain("collapses", "p95<=50ms");
+    let mut answers = 0;
+    for seconds in 8..30 {
+        let limited = || SearchPlan { max_duration: Duration::from_secs(seconds), ..plan(5) };
+        let usual = drive(Search::new(limited()), Server::new(kind(), 9));
+        let is_open = |step: &&StepPlan| matches!(step.load, Load::Open { .. });
+        let Some(first_open) = usual.steps.iter().find(is_open).map(|step| step.index) else {
+            continue;
+        };
+        let collapsed =
+            drive_with(Search::new(limited()), Server::new(kind(), 9), |search, seen| {
+                let mut seen = seen.clone();
+                for sample in seen.samples.iter_mut().filter(|_| seen.index >= first_open) {
+                    sample.latency_us += 200_000 + (sample.intended_us - seen.started_us) * 3;
+                }
+                search.observe(&seen).expect("the step is in flight");
+            });
+        if let Next::Done(answer) = collapsed.end {
+            let width = answer.capacity.high.as_per_second() - answer.capacity.low.as_per_second();
+            let half_width = width / 2.0 / answer.capacity.value.as_per_second();
+            assert!(half_width > 0.25, "± {half_width} after {seconds} s: {answer:?}");
+            answers += 1;
+        }
+    }
+    assert!(answers > 0);
 }

@@ -89,7 +89,8 @@ fn two_types_of_one_shape_share_a_trial_and_the_report_is_an_assay_job_1_sorted_
         let per_hour = entry["cost_per_hour_usd"].as_f64().unwrap();
         assert_eq!(cost.to_bits(), (per_hour / (60.0 * rate)).to_bits());
         assert!(rate > 600.0, "an MLP of a few microseconds carries more than ten calls a second");
-        let interval = entry["max_invocations_ci95"].as_array().unwrap();
+        let interval = entry["max_invocations_ci95"].as_array();
+        let interval = interval.unwrap_or_else(|| panic!("no interval: {entry:#}"));
         assert!(interval[0].as_f64().unwrap() <= rate && rate <= interval[1].as_f64().unwrap());
     }
     if let [cheapest, dearer] = &*entries("ranking") {

@@ -50,6 +50,9 @@ impl RunEstimate {
                 .map(|spread| spread.max(share * unlike_the_model(run, included)))
                 .map(|spread| spread.hypot(doubted).hypot(resolution(run, included)))
         };
+        // No spread at all is that of an estimate at the end of its range, where more or fewer misses make no
+        // difference any more.
+        let half_width = half_width.filter(|found| *found > 0.0);
         let half_width = half_width.map(|found| found.hypot(run.doubt_of_model()));
         let half_width = half_width.map(|found| found.hypot(drift_ahead(run, included, share)));
         // Nothing known about the spread leaves everything up to the plateau possible.
