@@ -18,6 +18,9 @@ pub(crate) struct Finished {
     pub(crate) end: Next,
     /// When the last load ended, from the beginning of the search.
     pub(crate) seconds: f64,
+    /// The longest that working off a queue took beyond what a search allows for it: one and a half times the longest
+    /// latency just seen, and a pause.
+    pub(crate) unforeseen_s: f64,
     pub(crate) steps: Vec<StepPlan>,
 }
 
@@ -31,11 +34,14 @@ pub(crate) struct Driver {
     ahead: Option<(u32, Vec<(f64, usize)>)>,
     /// When verdicts of the last step were in.
     now_s: f64,
+    /// By when a search expects what is outstanding to be worked off.
+    foreseen_s: f64,
+    unforeseen_s: f64,
 }
 
 impl Driver {
     pub(crate) fn new(server: Server) -> Self {
-        Self { server, ended_s: 0.0, ahead: None, now_s: 0.0 }
+        Self { server, ended_s: 0.0, ahead: None, now_s: 0.0, foreseen_s: 0.0, unforeseen_s: 0.0 }
     }
 
     /// How long all steps took, their verdicts included.
@@ -55,6 +61,9 @@ impl Driver {
             self.server.drain().max(self.now_s).max(self.ended_s)
         };
         let ends_s = begins_s + step.duration.as_secs_f64();
+        if !step.continues {
+            self.unforeseen_s = self.unforeseen_s.max(begins_s - self.foreseen_s.max(self.now_s));
+        }
         self.ended_s = ends_s;
         let (samples, now_s) = match &step.load {
             Load::Closed { users } => (self.closed(*users, begins_s, ends_s), ends_s),
@@ -64,6 +73,8 @@ impl Driver {
             }
         };
         self.now_s = self.now_s.max(now_s);
+        let longest_us = samples.iter().map(|sample| sample.latency_us).max().unwrap_or(0);
+        self.foreseen_s = ends_s + 1.5 * longest_us as f64 / 1e6 + 0.1;
         let batches = self.server.batches_until(micros(ends_s));
         StepObservation {
             index: step.index,
@@ -204,7 +215,8 @@ pub(crate) fn drive_with(
                 observe(&mut search, &observation);
             }
             Next::Done(_) | Next::Failed(_) => {
-                return Finished { end: next, seconds: driver.seconds(), steps };
+                let (seconds, unforeseen_s) = (driver.seconds(), driver.unforeseen_s);
+                return Finished { end: next, seconds, unforeseen_s, steps };
             }
         }
     }
