@@ -17,6 +17,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".inference.ModelInferResponse.raw_output_contents")
         .bytes(".assay.v1.ArtifactChunk.data")
         .bytes(".assay.v1.UploadArtifactRequest.data")
+        .bytes(".assay.v1.ExportJobResponse.data")
+        .bytes(".assay.v1.ImportJobRequest.data")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -142,6 +142,7 @@ fn what_was_saved_reads_the_same(data_dir: &Path, report: &Value) {
         .collect();
     assert_eq!(lines.len(), entries.len(), "{lines:#?}");
     histograms_are_those_of_the_steps(data_dir, &url, entries[0].1);
+    tables_are_read_by_pandas(data_dir, &url, &entries);
     for (line, (list, entry)) in lines.iter().zip(entries) {
         assert_eq!(line["list"], list);
         assert_eq!(line["p95_us"], entry["latency_us"]["p95"], "{line}");
@@ -182,6 +183,43 @@ fn histograms_are_those_of_the_steps(data_dir: &Path, url: &str, entry: &Value) 
             assert!((read / written - 1.0).abs() < 0.002, "{figure}: {interval} {step}");
         }
     }
+}
+
+/// As pandas reads them without a hint.
+fn tables_are_read_by_pandas(data_dir: &Path, url: &str, entries: &[(&str, &Value)]) {
+    let exported = |table: &str, format: &str| {
+        let path = data_dir.join(format!("{table}.{format}"));
+        let mut export = Command::new(binaries::assay());
+        export.args(["--server", url, "export", "two-types", "--format", format, "--table", table]);
+        let mut exported = Child::start("assay export", export.arg("-O").arg(&path));
+        assert_eq!(exported.exit_code(LIMIT), 0, "{}", exported.stderr());
+        path.to_str().unwrap().to_owned()
+    };
+    let paths = [("trials", "csv"), ("trials", "parquet"), ("steps", "csv"), ("steps", "parquet")];
+    let paths = paths.map(|(table, format)| exported(table, format));
+    let tables = lines_of_python("tables.py", &paths.each_ref().map(String::as_str));
+    let [csv, parquet, steps_csv, steps_parquet] = &*tables else { panic!("{tables:#?}") };
+    for (one, other) in [(csv, parquet), (steps_csv, steps_parquet)] {
+        let columns =
+            |table: &Value| table["kinds"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(columns(one), columns(other));
+        assert_eq!(one["rows"].as_array().unwrap().len(), other["rows"].as_array().unwrap().len());
+    }
+    for table in [csv, parquet] {
+        let rows = table["rows"].as_array().unwrap();
+        assert_eq!(rows.len(), entries.len());
+        assert_eq!(table["kinds"]["max_invocations_per_min"], "number");
+        for (row, (list, entry)) in rows.iter().zip(entries) {
+            assert_eq!(row["list"], *list);
+            assert_eq!(row["latency_p95_us"].as_f64(), entry["latency_us"]["p95"].as_f64());
+            assert_eq!(row["max_invocations_per_min"], entry["max_invocations_per_min"]);
+        }
+    }
+    let trials: std::collections::BTreeMap<&str, usize> = entries
+        .iter()
+        .filter_map(|(_, entry)| Some((entry["trial"].as_str()?, entry["steps"].as_array()?.len())))
+        .collect();
+    assert_eq!(steps_parquet["rows"].as_array().unwrap().len(), trials.values().sum::<usize>());
 }
 
 fn lines_of_python(script: &str, arguments: &[&str]) -> Vec<Value> {

@@ -1,7 +1,7 @@
 //! An agent that measures nothing and reports figures known in advance, so that what becomes of them can
 //! be asserted exactly, however busy the machine is.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use assay_measure::{
     hardware::Utilization,
@@ -11,7 +11,10 @@ use assay_measure::{
     trial::{TrialSpec, Work},
 };
 use assay_proto::v1::{self, coordinator_message::Message};
-use tokio::{runtime::Runtime, time::interval};
+use tokio::{
+    runtime::Runtime,
+    time::{interval, sleep},
+};
 
 use crate::{
     agent_stream::{Stream, heartbeat, held, registration, step_finished, trial_finished},
@@ -28,7 +31,14 @@ pub struct KnownAgent {
 }
 
 impl KnownAgent {
+    /// One that reports at once.
     pub fn attach(url: &str) -> Self {
+        Self::attach_paced(url, Duration::ZERO)
+    }
+
+    /// One that takes so long for each step. A trial of a job that is called `held-…` stays at its second step until it
+    /// is cancelled, and the model host of a job that is called `broken-…` or `broken` dies.
+    pub fn attach_paced(url: &str, pace: Duration) -> Self {
         let runtime = Runtime::new().expect("a runtime can be made");
         let register =
             v1::Register { emulates: true, ..registration("known", "local", "host-of-known") };
@@ -36,37 +46,92 @@ impl KnownAgent {
             .block_on(Stream::attach(url, register))
             .unwrap_or_else(|error| panic!("the coordinator at {url} refuses: {error}"));
         let beat = Duration::from_micros(registered.heartbeat_interval_us);
-        runtime.spawn(live(stream, beat));
+        runtime.spawn(live(stream, beat, pace));
         Self { _runtime: runtime }
     }
 }
 
-async fn live(mut stream: Stream, beat: Duration) {
+/// A trial under way.
+struct Running {
+    held: v1::HeldTrial,
+    spec: TrialSpec,
+    steps: u32,
+}
+
+async fn live(mut stream: Stream, beat: Duration, pace: Duration) {
     let mut beat = interval(beat);
+    let mut running: Option<Running> = None;
     loop {
+        let next = async {
+            match &running {
+                Some(trial) if trial.may_go_on() => sleep(pace).await,
+                Some(_) | None => pending().await,
+            }
+        };
         tokio::select! {
             heard = stream.hear() => match heard {
-                Some(Message::StartTrial(start)) => report(&stream, &start),
+                Some(Message::StartTrial(start)) => running = Some(Running::of(&start)),
+                Some(Message::CancelTrial(cancel)) => {
+                    let is_it = |trial: &mut Running| trial.held.trial_id == cancel.trial_id;
+                    if let Some(trial) = running.take_if(is_it) {
+                        let outcome = TrialOutcome::Cancelled { by: cancel.by };
+                        stream.say(trial_finished(&trial.held, outcome.into()));
+                    }
+                }
                 Some(_) => {}
                 None => return,
             },
-            _ = beat.tick() => stream.say(heartbeat(None)),
+            () = next => {
+                if running.as_mut().is_some_and(|trial| trial.go_on(&stream)) {
+                    running = None;
+                }
+            }
+            _ = beat.tick() => {
+                stream.say(heartbeat(running.as_ref().map(|trial| trial.held.clone())));
+            }
         }
     }
 }
 
-/// Three steps, at a quarter, a half and all of what there is, and the outcome.
-fn report(stream: &Stream, start: &v1::StartTrial) {
-    let held = held(start);
-    let spec = start.spec.clone().expect("a trial has a specification");
-    let spec = TrialSpec::try_from(spec).expect("a coordinator sends what can be read");
-    let vcpus = spec.emulated().map_or(1, |shape| shape.vcpus);
-    let capacity = f64::from(vcpus) * PER_SECOND_AND_VCPU;
-    for (index, share) in [(0, 0.25), (1, 0.5), (2, 1.0)] {
-        let step = known_figures::step(index, capacity * share, busy(share));
-        stream.say(step_finished(&held, step.into()));
+impl Running {
+    fn of(start: &v1::StartTrial) -> Self {
+        let spec = start.spec.clone().expect("a trial has a specification");
+        let spec = TrialSpec::try_from(spec).expect("a coordinator sends what can be read");
+        Self { held: held(start), spec, steps: 0 }
     }
-    stream.say(trial_finished(&held, outcome(&spec, capacity).into()));
+
+    fn is_of(&self, job: &str) -> bool {
+        self.held.trial_id.starts_with(job)
+    }
+
+    fn may_go_on(&self) -> bool {
+        !(self.is_of("held-") && self.steps == 2)
+    }
+
+    /// Three steps, at a quarter, a half and all of what there is, then the outcome, which ends it.
+    fn go_on(&mut self, stream: &Stream) -> bool {
+        let vcpus = self.spec.emulated().map_or(1, |shape| shape.vcpus);
+        let capacity = f64::from(vcpus) * PER_SECOND_AND_VCPU;
+        if let Some(share) = [0.25, 0.5, 1.0].get(self.steps as usize) {
+            let step = known_figures::step(self.steps, capacity * share, busy(*share));
+            stream.say(step_finished(&self.held, step.into()));
+            self.steps += 1;
+            return false;
+        }
+        let outcome = if self.is_of("broken") { crashed() } else { outcome(&self.spec, capacity) };
+        stream.say(trial_finished(&self.held, outcome.into()));
+        true
+    }
+}
+
+fn crashed() -> TrialOutcome {
+    let detail =
+        "HTTP 500: forward() raised in TorchScript: mat1 and mat2 shapes cannot be multiplied";
+    TrialOutcome::Failed(Failure::new(
+        FailureKind::HostCrashed,
+        "the model host died: signal 11".to_owned(),
+        detail.to_owned(),
+    ))
 }
 
 /// The figure that misses its constraint, as `p99 of 27000us`.

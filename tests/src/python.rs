@@ -15,17 +15,20 @@ use crate::workspace;
 
 pub fn python() -> PathBuf {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| find_or_make("venv", "requirements.txt")).clone()
+    PYTHON.get_or_init(|| find_or_make("venv", "conformance/python/requirements.txt")).clone()
 }
 
 /// The interpreter with AWS's clients.
 pub fn aws_python() -> PathBuf {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| find_or_make("venv-aws", "aws/requirements.txt")).clone()
+    PYTHON
+        .get_or_init(|| find_or_make("venv-aws", "conformance/python/aws/requirements.txt"))
+        .clone()
 }
 
-fn find_or_make(venv: &str, requirements: &str) -> PathBuf {
-    let requirements = workspace::root().join("tests/conformance/python").join(requirements);
+/// With the packages that a list below `tests` names.
+pub(crate) fn find_or_make(venv: &str, requirements: &str) -> PathBuf {
+    let requirements = workspace::root().join("tests").join(requirements);
     make(&workspace::target_dir().join(venv), &requirements)
 }
 
@@ -51,7 +54,7 @@ fn make(venv: &Path, requirements: &Path) -> PathBuf {
     python
 }
 
-fn run(command: &mut Command, hint: &str) {
+pub(crate) fn run(command: &mut Command, hint: &str) {
     match command.output() {
         Ok(output) if output.status.success() => {}
         Ok(output) => panic!(

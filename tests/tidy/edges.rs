@@ -48,6 +48,7 @@ const WRAPPED: &[(&str, &[&str])] = &[
 /// randomness by itself.
 const PURE: &[&str] = &[
     "askama",
+    "base64",
     "csv",
     "hdrhistogram",
     "indexmap",

@@ -21,6 +21,7 @@ mod files;
 mod fuzz;
 mod libtorch;
 mod process;
+mod screenshots;
 mod test_run;
 
 /// Tasks for people who work on Assay, or try it from a checkout.
@@ -37,6 +38,8 @@ enum Task {
     Ci,
     /// Ask the SageMaker API what nobody would, for minutes.
     Fuzz(fuzz::Arguments),
+    /// Take pictures of every page, and put two of them beside the README.
+    Screenshots,
     /// Measure Assay itself and write the figures into docs/BENCHMARKS.md.
     Bench(bench::Arguments),
 }
@@ -61,6 +64,7 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Test(arguments) => test_run::run(&checkout, console, &arguments),
         Task::Ci => ci::run(&checkout, console),
         Task::Fuzz(arguments) => fuzz::run(&checkout, console, &arguments),
+        Task::Screenshots => screenshots::run(&checkout, console),
         Task::Bench(arguments) => bench::run(&checkout, console, &arguments),
     }
 }

@@ -10,6 +10,7 @@ use assay_measure::{
     slo::Slo,
     units::{Rate, parse_duration},
 };
+use assay_planning::prices::DEFAULT_REGION;
 use assay_server::settings::PublicUrl;
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::styling};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use crate::{aws_args::AwsArgs, failure::EXIT_CODES};
 
 mod results;
 
-pub(crate) use self::results::{CompareArgs, ExportArgs, ExportFormat};
+pub(crate) use self::results::{CompareArgs, ExportArgs};
 
 const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Green.on_default().bold())
@@ -137,6 +138,12 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Write a job's results as a file
     Export(ExportArgs),
+    /// Bring jobs of another coordinator, as `assay export --format bundle` wrote them
+    Import {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// Check this machine and the connection to the coordinator
     Doctor(DoctorArgs),
     /// Show the configuration in force
@@ -168,6 +175,9 @@ pub(crate) struct RecommendArgs {
     /// Keep the store of a run without a server in this directory
     #[arg(long, value_name = "DIR", help_heading = OUTPUT, hide_short_help = true)]
     pub(crate) save: Option<PathBuf>,
+    /// Write the report as one page, too: with charts, and ranking again by any goals without a server
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT, conflicts_with = "detach")]
+    pub(crate) html: Option<PathBuf>,
     /// Create the job on the server and return
     #[arg(long, help_heading = CONNECTION, hide_short_help = true)]
     pub(crate) detach: bool,
@@ -221,7 +231,7 @@ pub(crate) struct JobRequest {
     #[arg(long, value_name = "LOAD", help_heading = MEASUREMENT)]
     pub(crate) load: Option<String>,
     /// Region whose prices count
-    #[arg(long, default_value = "us-east-1", value_name = "REGION", help_heading = CANDIDATES, hide_short_help = true)]
+    #[arg(long, default_value = DEFAULT_REGION, value_name = "REGION", help_heading = CANDIDATES, hide_short_help = true)]
     pub(crate) region: String,
     /// Constraint that must hold, such as p95<=50ms; repeat for several
     #[arg(long = "slo", value_name = "METRIC<=LIMIT", help_heading = RANKING)]
@@ -370,7 +380,7 @@ pub(crate) enum PricesCommand {
     /// Every price
     List {
         /// Region
-        #[arg(long, default_value = "us-east-1")]
+        #[arg(long, default_value = DEFAULT_REGION)]
         region: String,
         /// Only instance types whose name contains this
         #[arg(long, default_value = "", value_name = "TEXT")]
@@ -381,7 +391,7 @@ pub(crate) enum PricesCommand {
         /// Instance type
         instance_type: String,
         /// Region
-        #[arg(long, default_value = "us-east-1")]
+        #[arg(long, default_value = DEFAULT_REGION)]
         region: String,
     },
     /// Set an own price on a coordinator
@@ -392,7 +402,7 @@ pub(crate) enum PricesCommand {
         #[arg(long, value_name = "USD")]
         per_hour: PricePerHour,
         /// Region
-        #[arg(long, default_value = "us-east-1")]
+        #[arg(long, default_value = DEFAULT_REGION)]
         region: String,
         /// Where the price comes from
         #[arg(long, default_value = "set by hand")]

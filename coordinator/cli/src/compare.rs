@@ -32,7 +32,7 @@ pub(crate) async fn run(args: &CompareArgs, settings: &Settings) -> Result<ExitC
         .map_err(|unlike| refused(args, &unlike))?;
     if let Some(path) = &args.junit {
         let report = junit(&comparison).or_failed("cannot write the JUnit report")?;
-        output::replace(path, &report)
+        output::replace(path, format!("{report}\n").as_bytes())
             .or_failed(format_args!("cannot write {}", path.display()))?;
     }
     show(&comparison, if args.md { OutputFormat::Md } else { settings.output })?;

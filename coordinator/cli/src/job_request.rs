@@ -20,7 +20,11 @@ use assay_measure::{
     trial::ArtifactRef,
     units::parse_duration,
 };
-use assay_planning::price_file::{PriceFileFormat, PriceTable};
+use assay_planning::{
+    made_up_name,
+    price_file::{PriceFileFormat, PriceTable},
+    prices::DEFAULT_REGION,
+};
 use jiff::Timestamp;
 
 use crate::{
@@ -69,9 +73,10 @@ impl JobRequest {
         let name = match self.name {
             Some(name) => name,
             None => {
-                let endpoint = self.endpoint.as_ref().map(|name| Path::new(name.as_str()));
-                let of = self.model.as_deref().or(endpoint).unwrap_or(Path::new(""));
-                made_up_name(of, Timestamp::now())
+                let file = self.model.as_deref().and_then(Path::file_name);
+                let file = file.map(|name| name.to_string_lossy().into_owned());
+                let endpoint = self.endpoint.as_ref().map(ToString::to_string);
+                made_up_name::of(&file.or(endpoint).unwrap_or_default(), Timestamp::now())
             }
         };
         let spec = JobSpec {
@@ -180,21 +185,6 @@ fn read_trace(path: &Path) -> Result<(Recording, LocalFile), Failure> {
     Ok((recording, file))
 }
 
-/// `resnet18-20261122-143005`: of the file's stem and the time, always a valid name.
-fn made_up_name(model: &Path, now: Timestamp) -> JobName {
-    let stem =
-        model.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let stem = stem.split('.').next().unwrap_or_default();
-    let mut clean: String =
-        stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
-    clean = clean.trim_matches('-').to_owned();
-    if clean.is_empty() {
-        clean.push_str("job");
-    }
-    let name = format!("{clean}-{}", now.strftime("%Y%m%d-%H%M%S"));
-    JobName::new(name).expect("letters, digits and inner hyphens, at most 56 of them")
-}
-
 /// A job file: its keys are the long flags of `assay recommend`.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -266,7 +256,7 @@ pub(crate) fn read_job_file(path: &Path) -> Result<JobRequest, Failure> {
             Some(trace) => format!("trace:{}", folder.join(trace).display()),
             None => load,
         }),
-        region: file.region.unwrap_or_else(|| "us-east-1".to_owned()),
+        region: file.region.unwrap_or_else(|| DEFAULT_REGION.to_owned()),
         demand: parsed(file.demand, wrong)?,
         headroom: file
             .headroom

@@ -17,6 +17,7 @@ mod failure;
 mod figures;
 mod follow;
 mod help;
+mod import;
 mod job_request;
 mod jobs;
 mod output;
@@ -25,7 +26,6 @@ mod prices;
 mod progress;
 mod recommend;
 mod report_table;
-mod sample_payload;
 mod serve;
 mod wire;
 
@@ -112,6 +112,7 @@ async fn perform(command: &Command, settings: &Settings) -> Result<ExitCode, Fai
         Command::Prices(command) => prices::run(command, settings).await,
         Command::Compare(args) => compare::run(args, settings).await,
         Command::Export(args) => export::run(args, settings).await,
+        Command::Import { files } => import::run(files, settings).await,
         Command::Doctor(args) => doctor::run(args, settings).await,
         Command::Config(ConfigCommand::Show { origin }) => show_config(settings, *origin),
         Command::Completions { shell } => help::completions(*shell),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, Permissions},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     os::unix::fs::PermissionsExt,
     path::Path,
 };
@@ -35,6 +35,21 @@ pub(crate) fn write(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Writes what is no text. A reader who has gone away is no error; a terminal would show noise.
+pub(crate) fn write_bytes(content: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    if stdout.is_terminal() {
+        return Err(Failure::usage("this format is not for a terminal")
+            .hint("name a file with -O FILE, or pipe it on"));
+    }
+    match stdout.write_all(content).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed("cannot write to standard output").because(&error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// Writes a job's report as asked.
 pub(crate) fn report(report: &JobReport, format: OutputFormat) -> Result<(), Failure> {
     write(&rendered(report, format)?)
@@ -52,7 +67,8 @@ pub(crate) fn rendered(report: &JobReport, format: OutputFormat) -> Result<Strin
         OutputFormat::Wide => Ok(report_table::render(report, Layout { wide: true, width: None })),
         OutputFormat::Json => serde_json::to_string_pretty(report).map(escaped).map_err(json),
         OutputFormat::Jsonl => export::jsonl(report).map(escaped).map_err(json),
-        OutputFormat::Csv => export::csv(report).or_failed("cannot write the report as CSV"),
+        OutputFormat::Csv => export::csv(&export::table::of_trials(report))
+            .or_failed("cannot write the report as CSV"),
         OutputFormat::Md => Ok(export::markdown(report)),
     }
 }
@@ -151,26 +167,23 @@ fn width() -> Option<u16> {
 
 /// Replaces a file whole, so that a reader never sees half of it: written beside it and renamed. Its permissions stay,
 /// a link goes on leading to it, and what is no file (a pipe, a device) is written to.
-pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let end = if text.ends_with('\n') { "" } else { "\n" };
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let existing = match fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => Some(metadata.permissions()),
         Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(_) => {
             let mut special = File::options().write(true).open(path)?;
-            return special.write_all(format!("{text}{end}").as_bytes());
+            return special.write_all(content);
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(error),
     };
     let path = if existing.is_some() { fs::canonicalize(path)? } else { path.to_owned() };
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(&path);
     // As any new file; the process's umask takes from it.
     let permissions = existing.clone().unwrap_or(Permissions::from_mode(0o666));
     let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    file.write_all(end.as_bytes())?;
+    file.write_all(content)?;
     if let Some(existing) = existing {
         file.as_file().set_permissions(existing)?;
     }
@@ -179,16 +192,48 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether [`replace`] could write there now. Nothing is changed.
+pub(crate) fn check_replaceable(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if !metadata.is_file() => Ok(()),
+        Ok(_) => tempfile::tempfile_in(folder_of(&fs::canonicalize(path)?)).map(drop),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            tempfile::tempfile_in(folder_of(path)).map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_whole_and_ends_with_a_newline() {
+    fn what_cannot_be_written_later_is_known_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.html");
+        check_replaceable(&path).unwrap();
+        assert!(!path.exists());
+        fs::write(&path, "old").unwrap();
+        check_replaceable(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+        let missing = dir.path().join("missing/report.html");
+        assert_eq!(check_replaceable(&missing).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let directory = check_replaceable(dir.path()).unwrap_err();
+        assert_eq!(directory.kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.csv");
         std::fs::write(&path, "old").unwrap();
-        replace(&path, "new").unwrap();
+        replace(&path, b"new\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\n");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -200,7 +245,7 @@ mod tests {
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        replace(&link, "new").unwrap();
+        replace(&link, b"new\n").unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "new\n");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
@@ -221,9 +266,9 @@ mod tests {
             let pipe = pipe.clone();
             move || fs::read_to_string(pipe).unwrap()
         });
-        replace(&pipe, "new").unwrap();
+        replace(&pipe, b"new\n").unwrap();
         assert_eq!(reader.join().unwrap(), "new\n");
         assert!(!fs::symlink_metadata(&pipe).unwrap().is_file());
-        assert_eq!(replace(dir.path(), "x").unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(replace(dir.path(), b"x").unwrap_err().kind(), io::ErrorKind::IsADirectory);
     }
 }

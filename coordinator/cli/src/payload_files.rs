@@ -11,14 +11,13 @@ use assay_measure::{
     stray_file::{PassedOver, is_stray},
     trial::Payload,
 };
-use assay_server::archives;
+use assay_server::{archives, sample_payload};
 use flate2::{Compression, write::GzEncoder};
 
 use crate::{
     artifact::{self, LocalFile},
     cli::JobRequest,
     failure::{Failure, OrFail},
-    sample_payload,
 };
 
 /// The payload of a job.

@@ -4,7 +4,7 @@
 use std::{fs::File, path::Path};
 
 use assay_measure::job::JobStatus;
-use assay_planning::report::JobReport;
+use assay_planning::{export::ExportFormat, report::JobReport};
 use assay_proto::{agent::Malformed, v1};
 use assay_server::report_wire;
 
@@ -14,6 +14,7 @@ use crate::{
     client::Client,
     config::Settings,
     embedded::{Embedded, EmbeddedOptions},
+    export,
     failure::{ExitCode, Failure, OrFail},
     figures,
     follow::{self, Ended},
@@ -25,6 +26,11 @@ use crate::{
 /// Runs the job and prints its ranking.
 pub(crate) async fn run(args: &RecommendArgs, settings: &Settings) -> Result<ExitCode, Failure> {
     args.job.op_libraries.iter().try_for_each(|file| readable(file))?;
+    // Minutes of measuring come before it is written.
+    if let Some(path) = &args.html {
+        output::check_replaceable(path)
+            .or_usage(format_args!("cannot write {}", path.display()))?;
+    }
     let scratch = tempfile::tempdir().or_failed("cannot make a temporary directory")?;
     let prepared = args.job.clone().prepare(scratch.path())?;
     if settings.server.is_some() {
@@ -92,6 +98,9 @@ async fn run_job(
         anstream::eprintln!();
     }
     output::report(&report, settings.output)?;
+    if let Some(path) = &args.html {
+        export::to_file(client, &name, ExportFormat::Html, path).await?;
+    }
     Ok(match ended {
         Ended::Interrupted => ExitCode::Interrupted,
         Ended::ByItself => exit_code(&report),

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use assay_measure::hardware::HostFacts;
+use assay_planning::prices::PriceQuote;
 use jiff::Timestamp;
 
 use crate::{filters, frame::Frame};
@@ -23,6 +24,12 @@ pub struct AgentRow {
     pub version: String,
 }
 
+/// Of an agent's page. Names hold nothing that a URL would read otherwise.
+#[must_use]
+pub fn agent_path(name: &str) -> String {
+    format!("/agents/{name}")
+}
+
 impl AgentRow {
     const fn state(&self) -> &'static str {
         match (self.connected, self.draining, self.running.is_some()) {
@@ -40,6 +47,21 @@ impl AgentRow {
             (true, false) => "good",
         }
     }
+}
+
+/// One agent.
+#[derive(Clone, Debug, Template)]
+#[template(path = "agent.html")]
+pub struct Agent {
+    pub frame: Frame,
+    pub row: AgentRow,
+    /// Where the instance type is known from.
+    pub type_source: String,
+    pub labels: Vec<(String, String)>,
+    /// Running servers that it may load.
+    pub endpoints: Vec<String>,
+    /// What its instance type costs, where that is known.
+    pub quote: Option<PriceQuote>,
 }
 
 /// All agents.

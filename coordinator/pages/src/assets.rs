@@ -23,13 +23,13 @@ impl Asset {
     }
 }
 
+/// How pages and reports look.
+pub(crate) const STYLE: &str =
+    concat!(include_str!("../assets/site.css"), include_str!("../assets/charts.css"));
+
 /// Every asset.
 pub const ASSETS: &[Asset] = &[
-    Asset {
-        name: "site.css",
-        content_type: SHEET,
-        content: concat!(include_str!("../assets/site.css"), include_str!("../assets/charts.css")),
-    },
+    Asset { name: "site.css", content_type: SHEET, content: STYLE },
     // htmx 2.0.11 and its extension for server-sent events 2.2.4, Zero-Clause BSD.
     Asset {
         name: "htmx.min.js",
@@ -75,5 +75,6 @@ mod tests {
             let elsewhere = asset.content.replace("http://www.w3.org/2000/svg", "");
             assert!(!elsewhere.contains("://") && !elsewhere.contains("@import"), "{}", asset.name);
         }
+        assert!(!include_str!("../assets/report.js").contains("://"));
     }
 }

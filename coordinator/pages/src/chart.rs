@@ -10,6 +10,7 @@ pub mod cost_demand;
 pub mod latency_cost;
 pub mod latency_percentiles;
 pub mod load_curve;
+pub mod load_overlay;
 pub mod utilization;
 
 mod labels;

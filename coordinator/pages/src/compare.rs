@@ -1,9 +1,9 @@
 //! Two jobs held against each other.
 
 use askama::Template;
-use assay_planning::compare::Comparison;
+use assay_planning::{compare::Comparison, report::JobReport};
 
-use crate::{filters, frame::Frame};
+use crate::{drawings, filters, frame::Frame};
 
 /// What came of it.
 #[derive(Clone, Debug)]
@@ -16,7 +16,25 @@ pub enum Outcome {
         /// The path that compares them all the same, where that says anything.
         allow: Option<String>,
     },
-    Compared(Box<Comparison>),
+    Compared(Box<Compared>),
+}
+
+/// A comparison with its drawings.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    comparison: Comparison,
+    /// The load curves of each candidate, as far as there are any.
+    curves: Vec<Option<String>>,
+}
+
+impl Compared {
+    /// Of these two reports.
+    #[must_use]
+    pub fn new(comparison: Comparison, base: &JobReport, new: &JobReport) -> Self {
+        let curves = comparison.candidates.iter();
+        let curves = curves.map(|one| drawings::of_both(base, new, &one.candidate)).collect();
+        Self { comparison, curves }
+    }
 }
 
 #[derive(Clone, Debug, Template)]

@@ -11,11 +11,12 @@ use assay_measure::{
 };
 use assay_planning::{
     prices::PriceQuote,
+    repeat,
     report::{Entry, JobReport},
 };
 use jiff::Timestamp;
 
-use crate::{filters, frame::Frame, results::job_path};
+use crate::{filters, frame::Frame, results::job_path, runs::Use};
 
 /// One entry of a job's record, in words.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Details<'a> {
     reason: &'a str,
     took: String,
     settings: Vec<(&'static str, String)>,
+    /// The same job again, as text.
+    uses: Vec<Use>,
     prices: BTreeMap<&'a InstanceTypeName, &'a PriceQuote>,
     machines: Vec<Machine<'a>>,
     events: Vec<EventRow>,
@@ -58,8 +61,8 @@ impl<'a> Details<'a> {
         (spec, reason): (&'a JobSpec, &'a str),
         (events, more_events): (Vec<EventRow>, bool),
     ) -> Self {
-        let entries = || report.ranking.iter().chain(&report.rejected).chain(&report.failed);
-        let prices = entries()
+        let prices = report
+            .entries()
             .filter_map(|entry| Some((&entry.instance_type, entry.price.as_ref()?)))
             .collect();
         let took = report.finished_at.map(|at| at.duration_since(report.created_at).as_secs());
@@ -72,8 +75,14 @@ impl<'a> Details<'a> {
             reason,
             took: took.map(minutes).unwrap_or_default(),
             settings: settings(spec),
+            uses: [
+                ("Command line", repeat::command_line(spec)),
+                ("Job file, for assay jobs create -f", repeat::job_file(spec)),
+            ]
+            .map(|(title, text)| Use { title, text: text.map_err(|error| error.to_string()) })
+            .into(),
             prices,
-            machines: entries().filter_map(machine).collect(),
+            machines: report.entries().filter_map(machine).collect(),
             events,
             more_events,
         }

@@ -133,6 +133,13 @@ pub(crate) fn seconds(duration: impl Shown<Duration>, _: &dyn Values) -> askama:
     Ok(format!("{} s", figures::significant(duration.shown().as_secs_f64())))
 }
 
+/// `4:08`, in minutes and seconds.
+#[filter_fn]
+pub(crate) fn clock(duration: impl Shown<Duration>, _: &dyn Values) -> askama::Result<String> {
+    let seconds = duration.shown().as_secs();
+    Ok(format!("{}:{:02} min", seconds / 60, seconds % 60))
+}
+
 #[filter_fn]
 pub(crate) fn tenths(duration: impl Shown<Duration>, _: &dyn Values) -> askama::Result<String> {
     Ok(format!("{:.1}", duration.shown().as_secs_f64()))

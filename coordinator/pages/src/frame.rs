@@ -7,6 +7,7 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     Jobs,
+    Models,
     Compare,
     Agents,
     Prices,
@@ -16,6 +17,7 @@ pub enum Section {
 /// The main navigation: section, path and name.
 pub(crate) const SECTIONS: &[(Section, &str, &str)] = &[
     (Section::Jobs, "/jobs", "Jobs"),
+    (Section::Models, "/models", "Models"),
     (Section::Compare, "/compare", "Compare"),
     (Section::Agents, "/agents", "Agents"),
     (Section::Prices, "/prices", "Prices"),

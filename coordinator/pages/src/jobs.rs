@@ -30,11 +30,14 @@ pub struct JobRow {
 pub struct Filter {
     pub name_contains: String,
     pub status: Option<JobStatus>,
+    pub model_contains: String,
+    pub instance_type: String,
 }
 
 impl Filter {
     fn is_set(&self) -> bool {
-        self.status.is_some() || !self.name_contains.is_empty()
+        let texts = [&self.name_contains, &self.model_contains, &self.instance_type];
+        self.status.is_some() || texts.iter().any(|text| !text.is_empty())
     }
 
     fn wants(&self, status: &JobStatus) -> bool {

@@ -6,16 +6,18 @@ use assay_measure::{
     job::{Demand, Goals, Importance, JobSpec},
 };
 use assay_planning::{
+    export::ExportFormat,
     fleet_mix::{self, FleetMix},
     ranking::RankedBy,
-    report::{Entry, JobReport},
-    snippet::{self, NoSnippet, Recommended},
+    report::JobReport,
 };
 
 use crate::{
-    drawings::{self, Chart},
+    drawings::{self, Best, Chart},
     filters,
     frame::Frame,
+    goals::{GoalChoice, choices},
+    runs::{Links, Panel, Runs, Use, uses},
 };
 
 /// The share of a capacity that a demand may use where nobody says, in per cent.
@@ -67,13 +69,13 @@ impl<'a> Results<'a> {
 pub struct Part<'a> {
     report: &'a JobReport,
     waits_for: &'a str,
-    rows: Vec<Row<'a>>,
+    panel: Option<Panel<'a>>,
     charts: Vec<Chart>,
-    /// The recommendation as text to be run.
     uses: Vec<Use>,
     mix: Option<Mix>,
-    has_sizing: bool,
-    has_emulated: bool,
+    runs: Runs<'a>,
+    /// The part of a URL that ranks and sizes the same; may be empty.
+    asked: String,
 }
 
 impl<'a> Part<'a> {
@@ -84,119 +86,46 @@ impl<'a> Part<'a> {
         demand: Option<Demand>,
         waits_for: &'a str,
     ) -> Self {
-        let ranked = report.ranking.iter().map(|entry| {
-            let class = if entry.rank == Some(1) { "best" } else { "" };
-            let verdict = if entry.is_suspect() {
-                format!("suspect: {}", entry.doubts())
-            } else {
-                entry.validity.as_ref().map_or("", |validity| validity.verdict.word()).to_owned()
-            };
-            Row { entry, class, verdict }
-        });
-        let others = report.rejected.iter().map(|entry| (entry, "rejected"));
-        let others = others.chain(report.failed.iter().map(|entry| (entry, "failed")));
-        let others =
-            others.map(|(entry, list)| Row { entry, class: "out", verdict: list.to_owned() });
-        let rows: Vec<Row<'_>> = ranked.chain(others).collect();
+        let title = if report.status.is_final() { "Recommendation" } else { "Best so far" };
+        let best = report.recommendation();
         Self {
             report,
             waits_for,
-            charts: drawings::of_report(report),
-            uses: uses(report, spec),
+            panel: best.map(|best| Panel { best, title, id: "recommendation".to_owned() }),
+            charts: drawings::of_report(report, Best::Marked),
+            uses: best.map(|best| uses(report, best, spec)).unwrap_or_default(),
             mix: demand.map(|demand| Mix::of(report, demand)),
-            has_sizing: rows.iter().any(|row| row.entry.sizing.is_some()),
-            has_emulated: rows.iter().any(|row| row.entry.emulated),
-            rows,
+            runs: Runs::of(report, report.goals.is_some(), Links::Trials),
+            asked: asked(report.goals, demand),
         }
     }
 }
 
-/// The recommendation as text to be run.
-#[derive(Clone, Debug)]
-struct Use {
-    title: &'static str,
-    /// The text, or why there is none.
-    text: Result<String, String>,
-}
-
-fn uses(report: &JobReport, spec: &JobSpec) -> Vec<Use> {
-    let (Some(entry), Some(model)) = (report.recommendation(), &report.model) else {
-        return Vec::new();
-    };
-    let recommended = Recommended {
-        entry,
-        model: &model.name,
-        inputs: &spec.inputs,
-        sizing: entry.sizing.as_ref(),
-    };
-    let of = |title, text: Result<String, NoSnippet>| Use {
-        title,
-        text: text.map_err(|error| error.to_string()),
-    };
-    vec![
-        of("On this machine", snippet::command_line(recommended)),
-        of("Kubernetes", snippet::kubernetes(recommended)),
-        of("SageMaker, with boto3", snippet::boto3(recommended)),
-    ]
+fn asked(goals: Option<Goals>, demand: Option<Demand>) -> String {
+    let goals = goals.map(|Goals { cost, latency, throughput }| {
+        format!("cost={cost}&latency={latency}&throughput={throughput}")
+    });
+    let demand = demand
+        .map(|Demand { rate, headroom_pct }| format!("demand={rate}&headroom={headroom_pct}"));
+    let pairs: Vec<String> = goals.into_iter().chain(demand).collect();
+    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
 }
 
 /// The cheapest fleet for the demand, or why there is none.
 #[derive(Clone, Debug)]
-struct Mix(Result<FleetMix, String>);
+pub(crate) struct Mix(pub(crate) Result<FleetMix, String>);
 
 impl Mix {
-    fn of(report: &JobReport, demand: Demand) -> Self {
+    pub(crate) fn of(report: &JobReport, demand: Demand) -> Self {
         Self(fleet_mix::of_report(report, demand).map_err(|error| error.to_string()))
     }
 
     /// `3 × ml.c5.large, 1 × ml.m5.large`.
-    fn parts(mix: &FleetMix) -> String {
+    pub(crate) fn parts(mix: &FleetMix) -> String {
         let part =
             |part: &fleet_mix::MixPart| format!("{} × {}", part.instance_count, part.instance_type);
         mix.parts.iter().map(part).collect::<Vec<_>>().join(", ")
     }
-}
-
-#[derive(Clone, Debug)]
-struct Row<'a> {
-    entry: &'a Entry,
-    class: &'static str,
-    /// The list that it is in instead of the ranking, or what its figures are worth.
-    verdict: String,
-}
-
-impl Row<'_> {
-    /// Why it is not ranked.
-    fn reason(&self) -> Option<&str> {
-        let is_out = self.entry.rank.is_none();
-        is_out.then(|| self.entry.reason.as_deref().unwrap_or("no reason was given"))
-    }
-
-    /// Of its trial's page.
-    fn path(&self) -> Option<String> {
-        self.entry.trial.as_ref().map(trial_path)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct GoalChoice {
-    name: &'static str,
-    title: &'static str,
-    importance: Importance,
-}
-
-/// What nobody has chosen begins with cost, which contains throughput already.
-fn choices(goals: Option<Goals>) -> [GoalChoice; 3] {
-    let goals = goals.unwrap_or(Goals {
-        cost: Importance::Highest,
-        latency: Importance::Low,
-        throughput: Importance::Lowest,
-    });
-    [
-        GoalChoice { name: "cost", title: "Cost", importance: goals.cost },
-        GoalChoice { name: "latency", title: "Latency", importance: goals.latency },
-        GoalChoice { name: "throughput", title: "Throughput", importance: goals.throughput },
-    ]
 }
 
 /// Of a job's page. Names hold nothing that a URL would read otherwise.

@@ -1,33 +1,45 @@
-//! A report as CSV, Markdown or JSON lines.
+//! A report as tables, CSV, Markdown or JSON lines.
 
 use std::fmt::Write as _;
 
-use assay_measure::{figures, outcome::TrialResult, printable};
+use assay_measure::{figures, printable};
 use serde::Serialize;
 
+use self::table::{Table, Values};
 use crate::report::{Entry, JobReport};
 
-/// One row per candidate, in the order ranking, rejected, failed. A job without candidates has one row,
-/// of the list `job`, with the reason why there are none.
+mod choice;
+pub mod table;
+
+pub use self::choice::{ExportFormat, ExportTable};
+
+/// A table with a header; a missing figure is an empty field.
 ///
 /// # Errors
 /// When the CSV writer fails, which memory does not.
-pub fn csv(report: &JobReport) -> Result<String, csv::Error> {
+pub fn csv(table: &Table) -> Result<String, csv::Error> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for (list, entry) in entries(report) {
-        writer.serialize(CandidateRow::of(report.name.as_str(), list, entry))?;
-    }
-    if let Some(reason) = why_no_entries(report) {
-        let reason = Some(reason);
-        writer.serialize(CandidateRow {
-            job: report.name.as_str(),
-            list: JOB,
-            reason,
-            ..<_>::default()
-        })?;
+    writer.write_record(table.columns.iter().map(|column| column.name))?;
+    for row in 0..table.rows {
+        let cells = table.columns.iter().map(|column| match &column.values {
+            Values::Text(values) => Cell::Text(values[row].as_deref()),
+            Values::Real(values) => Cell::Real(values[row]),
+            Values::Whole(values) => Cell::Whole(values[row]),
+            Values::Flag(values) => Cell::Flag(values[row]),
+        });
+        writer.serialize(cells.collect::<Vec<_>>())?;
     }
     let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Cell<'a> {
+    Text(Option<&'a str>),
+    Real(Option<f64>),
+    Whole(Option<u64>),
+    Flag(Option<bool>),
 }
 
 /// A table of the ranking, then what was rejected and failed, then warnings.
@@ -115,79 +127,6 @@ fn entries(report: &JobReport) -> impl Iterator<Item = (&'static str, &Entry)> {
     let rejected = report.rejected.iter().map(|entry| ("rejected", entry));
     let failed = report.failed.iter().map(|entry| ("failed", entry));
     ranking.chain(rejected).chain(failed)
-}
-
-/// The columns of [`csv`]; a missing figure is an empty field.
-#[derive(Default, Serialize)]
-struct CandidateRow<'a> {
-    job: &'a str,
-    list: &'static str,
-    rank: Option<u32>,
-    score: Option<f64>,
-    instance_type: &'a str,
-    emulated: bool,
-    configuration: Option<String>,
-    usd_per_hour: Option<f64>,
-    price_estimate: Option<bool>,
-    cost_per_hour_usd: Option<f64>,
-    cost_per_inference_usd: Option<f64>,
-    cost_per_million_usd: Option<f64>,
-    max_invocations_per_min: Option<f64>,
-    max_invocations_low: Option<f64>,
-    max_invocations_high: Option<f64>,
-    plateau_invocations_per_min: Option<f64>,
-    latency_mean_us: Option<f64>,
-    latency_p50_us: Option<u64>,
-    latency_p90_us: Option<u64>,
-    latency_p95_us: Option<u64>,
-    latency_p99_us: Option<u64>,
-    cpu_utilization_pct: Option<f64>,
-    memory_utilization_pct: Option<f64>,
-    energy_j_per_inference: Option<f64>,
-    output_deviation_max: Option<f64>,
-    output_deviation_mean: Option<f64>,
-    meets: bool,
-    verdict: Option<&'static str>,
-    reason: Option<&'a str>,
-}
-
-impl<'a> CandidateRow<'a> {
-    fn of(job: &'a str, list: &'static str, entry: &'a Entry) -> Self {
-        let latency = entry.latency();
-        let result: Option<&TrialResult> = entry.result.as_deref();
-        let deviation = result.and_then(|result| result.output_deviation);
-        Self {
-            job,
-            list,
-            rank: entry.rank,
-            score: entry.score,
-            instance_type: entry.instance_type.as_str(),
-            emulated: entry.emulated,
-            configuration: entry.serving(),
-            usd_per_hour: entry.price.as_ref().map(|price| price.usd_per_hour.as_usd()),
-            price_estimate: entry.price.as_ref().map(|price| price.estimate),
-            cost_per_hour_usd: entry.cost_per_hour_usd,
-            cost_per_inference_usd: entry.cost_per_inference_usd,
-            cost_per_million_usd: entry.cost_per_million_usd,
-            max_invocations_per_min: entry.max_invocations_per_min,
-            max_invocations_low: entry.max_invocations_ci95.map(|[low, _]| low),
-            max_invocations_high: entry.max_invocations_ci95.map(|[_, high]| high),
-            plateau_invocations_per_min: entry.plateau_invocations_per_min(),
-            latency_mean_us: latency.map(|latency| latency.mean_us),
-            latency_p50_us: latency.map(|latency| latency.p50_us),
-            latency_p90_us: latency.map(|latency| latency.p90_us),
-            latency_p95_us: latency.map(|latency| latency.p95_us),
-            latency_p99_us: latency.map(|latency| latency.p99_us),
-            cpu_utilization_pct: entry.cpu_utilization_pct(),
-            memory_utilization_pct: entry.memory_utilization_pct,
-            energy_j_per_inference: result.and_then(|result| result.energy_j_per_inference),
-            output_deviation_max: deviation.map(|deviation| deviation.max),
-            output_deviation_mean: deviation.map(|deviation| deviation.mean),
-            meets: entry.meets,
-            verdict: entry.validity.as_ref().map(|validity| validity.verdict.word()),
-            reason: entry.reason.as_deref(),
-        }
-    }
 }
 
 fn markdown_row(entry: &Entry) -> String {

@@ -181,15 +181,15 @@ fn judge_measured(
     demand: Option<Demand>,
     lists: &mut Lists,
 ) {
-    let capacity = entry::capacity_of(measurement, &trial.steps);
     let mut entry = entry::of_measurement(facts, candidate, trial, measurement, demand);
     if measurement.validity.verdict == Verdict::Invalid {
         entry.reason = Some(remarks::unbelievable(&measurement.validity, trial.repeats));
         lists.failed.push((entry, WhyFailed::Unbelievable));
         return;
     }
-    let answered = capacity.filter(|capacity| capacity.value.count() > 0).zip(measurement.latency);
-    let Some((capacity, latency)) = answered else {
+    let metric = facts.spec.constraints.first().map_or(SloMetric::P95, |slo| slo.metric());
+    let contender = entry.contender(metric).filter(|one| one.capacity.value.count() > 0);
+    let Some(contender) = contender else {
         entry.reason = Some("no call was answered".to_owned());
         lists.failed.push((entry, WhyFailed::NotMeasured));
         return;
@@ -200,13 +200,6 @@ fn judge_measured(
         return;
     }
     entry.meets = true;
-    let metric = facts.spec.constraints.first().map_or(SloMetric::P95, |slo| slo.metric());
-    let contender = Contender {
-        name: format!("{} {}", candidate.instance_type, candidate.serving),
-        per_hour: entry::endpoint_price(facts, &candidate.instance_type),
-        capacity,
-        latency_us: latency.figure_us(metric),
-    };
     lists.contenders.push((entry, contender));
 }
 

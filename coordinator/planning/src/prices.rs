@@ -18,6 +18,9 @@ use crate::{
     price_file::PriceTable,
 };
 
+/// Whose prices count where nobody says.
+pub const DEFAULT_REGION: &str = "us-east-1";
+
 /// A price, and how far it can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PriceQuote {

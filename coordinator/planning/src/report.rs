@@ -13,14 +13,20 @@ use assay_measure::{
     latency::Latency,
     outcome::{FailureKind, StepResult, TrialResult},
     search::Mode,
-    slo::Slo,
+    slo::{Slo, SloMetric},
     trial::ArtifactRef,
+    units::Rate,
     validity::{Validity, Verdict},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{cost::MilliPerMinute, prices::PriceQuote, ranking::RankedBy, sizing::Sizing};
+use crate::{
+    cost::{Capacity, MilliPerMinute},
+    prices::PriceQuote,
+    ranking::{Contender, RankedBy},
+    sizing::Sizing,
+};
 
 mod document;
 
@@ -156,9 +162,18 @@ impl JobReport {
     /// What it is about, for people: the model's file, the endpoint, or both.
     #[must_use]
     pub fn about(&self) -> String {
-        let model = self.model.iter().map(|model| model.name.clone());
-        let endpoint = self.endpoint.iter().map(|name| format!("endpoint {name}"));
-        model.chain(endpoint).collect::<Vec<_>>().join(" and ")
+        about(self.model.as_ref(), self.endpoint.as_ref())
+    }
+
+    /// The latency that candidates are compared by: the one of the first constraint, else the 95th percentile.
+    #[must_use]
+    pub fn metric(&self) -> SloMetric {
+        self.constraints.first().map_or(SloMetric::P95, |slo| slo.metric())
+    }
+
+    /// Every candidate: ranked, rejected, failed.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.ranking.iter().chain(&self.rejected).chain(&self.failed)
     }
 
     /// Whether some candidate's fate is open: its time was over before it had an answer, or what was seen of
@@ -213,6 +228,27 @@ impl Entry {
         self.result.as_ref()?.latency.as_ref()
     }
 
+    /// What a ranking needs to know of it; absent when no call was answered.
+    #[must_use]
+    pub fn contender(&self, metric: SloMetric) -> Option<Contender> {
+        let rate = |per_minute| Rate::per_minute(per_minute).ok().map(MilliPerMinute::from_rate);
+        let value = rate(self.max_invocations_per_min?)?;
+        let capacity = match self.max_invocations_ci95 {
+            Some([low, high]) => Capacity { value, low: rate(low)?, high: rate(high)? },
+            // Nothing says how sure it is.
+            None => Capacity { value, low: value, high: value },
+        };
+        Some(Contender {
+            name: format!("{} {}", self.instance_type, self.serving().unwrap_or_default()),
+            per_hour: self
+                .price
+                .as_ref()
+                .and_then(|price| price.usd_per_hour.times(self.instance_count)),
+            capacity,
+            latency_us: self.latency()?.figure_us(metric),
+        })
+    }
+
     /// Busy share of the processors that the model may use, in per cent.
     #[must_use]
     pub fn cpu_utilization_pct(&self) -> Option<f64> {
@@ -260,6 +296,14 @@ impl Entry {
         let configuration = self.configuration.as_ref().map(ToString::to_string);
         configuration.or_else(|| self.endpoint.as_ref().map(|name| format!("endpoint {name}")))
     }
+}
+
+/// What a job is about, for people: the model's file, the endpoint, or both.
+#[must_use]
+pub fn about(model: Option<&ArtifactRef>, endpoint: Option<&EndpointName>) -> String {
+    let model = model.map(|model| model.name.clone());
+    let endpoint = endpoint.map(|name| format!("endpoint {name}"));
+    model.into_iter().chain(endpoint).collect::<Vec<_>>().join(" and ")
 }
 
 /// What to bear in mind of figures that were measured on another machine; without `host`, on an unknown one.

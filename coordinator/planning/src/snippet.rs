@@ -13,12 +13,11 @@ use assay_measure::{
 use thiserror::Error;
 
 pub use self::{boto3::boto3, command_line::command_line, kubernetes::kubernetes};
-use crate::{catalogue::Catalogue, report::Entry, sizing::Sizing};
+use crate::{catalogue::Catalogue, quote, report::Entry, sizing::Sizing};
 
 mod boto3;
 mod command_line;
 mod kubernetes;
-mod quote;
 
 /// The port that `assay-host serve` listens on without other instructions, and that SageMaker calls.
 const PORT: u16 = 8080;

@@ -49,6 +49,7 @@ pub(crate) use self::{
 use crate::{
     agent_link::{AgentCommand, AgentFacts, AgentReport, Held},
     artifacts::Hold,
+    bundle::Bundle,
     clock::Clock,
     job_event::{JobEvent, TrialBrief},
     store::{Change, Store, StoreError},
@@ -98,6 +99,16 @@ pub(crate) enum Event {
     StopJob {
         name: JobName,
         by: String,
+        answer: AnswerTo<Result<(), Refused>>,
+    },
+    /// A client wants to know what would be measured.
+    PlanJob {
+        spec: Box<JobSpec>,
+        answer: AnswerTo<Result<Created, Refused>>,
+    },
+    /// A client brings a job of another coordinator, which has ended.
+    ImportJob {
+        bundle: Box<Bundle>,
         answer: AnswerTo<Result<(), Refused>>,
     },
     /// A client wants an ended job deleted.

@@ -38,6 +38,7 @@ use crate::{
     artifacts::Artifacts,
     clock::Clock,
     dispatch::DispatchLink,
+    sagemaker::Api,
     store::Store,
     tokens::{Tokens, is_grpc, require_token},
     web,
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) artifacts: Artifacts,
     pub(crate) clock: Clock,
+    /// What the SageMaker API knows, for whoever asks for it another way.
+    pub(crate) aws: Arc<Api>,
     /// Cancelled when the coordinator stops: streams without an end of their own end then.
     pub(crate) stopping: CancellationToken,
 }

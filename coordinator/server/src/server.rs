@@ -212,6 +212,7 @@ impl Parts {
             store: Arc::clone(&self.store),
             artifacts: self.artifacts,
             clock: self.clock,
+            aws: Arc::clone(&api),
             stopping: stop.clone(),
         };
         let reached_at = (self.address, self.tls.is_some());
@@ -220,12 +221,14 @@ impl Parts {
         let is_open = self.tokens.is_none();
         let (router, health) = grpc::router(shared, self.tokens).await;
         // Beyond the tokens' reach: its clients sign instead of presenting one, and people sign in.
-        let router = router.merge(front::routes(api, self.gate)).merge(web::routes(web));
+        let router = router.merge(front::routes(api, self.gate));
+        // The pages see to it themselves.
         let router = if is_open {
             router.layer(middleware::from_fn_with_state(hosts, web::own_names_only))
         } else {
             router
         };
+        let router = router.merge(web::routes(web));
         let connections = connections::serve(self.listener, self.tls, router, stop.clone());
         // A write that failed anywhere ends the loop as one of its own does.
         let dispatch = async {

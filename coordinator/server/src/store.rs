@@ -3,6 +3,7 @@
 //! The store speaks domain types only; SQL stays below this module. Changes come as a closed list and are
 //! committed together or not at all. Who decides on them is [`crate::dispatch`].
 
+mod bundled;
 mod fail_fast;
 pub(crate) mod job_list;
 mod read;
@@ -191,6 +192,10 @@ pub(crate) struct JobQuery {
     pub(crate) status: Option<JobStatus>,
     /// Only jobs whose name contains this.
     pub(crate) name_contains: String,
+    /// Only jobs of a model whose name contains this; empty is any.
+    pub(crate) model_contains: String,
+    /// Only jobs with this instance type among their candidates; empty is any.
+    pub(crate) instance_type: String,
     pub(crate) limit: u32,
 }
 

@@ -5,17 +5,20 @@
 
 mod asked;
 mod events;
+mod exports;
 mod fleet;
 mod forms;
 mod hosts;
 mod jobs;
+mod models;
+mod new_job;
 mod refusal;
 mod visitors;
 mod words;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use assay_pages::{Page, assets, frame::Section, help::Help};
+use assay_pages::{Template, assets, frame::Section, help::Help};
 use axum::{
     Router,
     extract::{Request, State},
@@ -46,6 +49,8 @@ pub(crate) struct Web {
     shared: Shared,
     visitors: Arc<Visitors>,
     hosts: Arc<Hosts>,
+    /// The URL of this coordinator on its own machine.
+    url: Arc<str>,
     /// The flags with which agents and clients reach this coordinator.
     reached_by: Arc<str>,
 }
@@ -63,8 +68,13 @@ impl Web {
             shared,
             visitors: Arc::new(Visitors::new(tokens, address.port(), secure)),
             hosts,
+            url: format!("{scheme}://{address}").into(),
             reached_by: format!("--server {scheme}://{address}{token}").into(),
         }
+    }
+
+    fn url(&self) -> String {
+        self.url.to_string()
     }
 
     fn reached_by(&self) -> String {
@@ -77,14 +87,22 @@ pub(crate) fn routes(web: Web) -> Router {
     Router::new()
         .route("/", get(async || Redirect::to("/jobs")))
         .route("/jobs", get(jobs::list))
+        .route("/jobs/new", get(new_job::form).post(new_job::create))
         .route("/jobs/{name}", get(jobs::results))
         .route("/jobs/{name}/results", get(jobs::part))
         .route("/jobs/{name}/details", get(jobs::details))
         .route("/jobs/{name}/trials/{number}", get(jobs::trial))
         .route("/jobs/{name}/events", get(events::stream))
+        .route("/jobs/{name}/report.html", get(exports::report))
+        .route("/jobs/{name}/export/{format}", get(exports::export))
         .route("/jobs/{name}/stop", post(jobs::stop))
+        .route("/models", get(models::list))
+        .route("/models/{group}", get(models::group))
+        .route("/models/{group}/{version}", get(models::version))
+        .route("/models/{group}/{version}/recommendations", post(models::recommend))
         .route("/compare", get(jobs::compare))
         .route("/agents", get(fleet::agents))
+        .route("/agents/{name}", get(fleet::agent))
         .route("/prices", get(fleet::prices))
         .route("/help", get(help))
         .route("/login", get(forms::login_form).post(forms::login))
@@ -158,7 +176,9 @@ fn is_part(headers: &HeaderMap) -> bool {
 
 fn secured(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    // A report lets its own script run, and says so itself.
+    let policy = HeaderValue::from_static(POLICY);
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     // Jobs are their owner's: nothing of them stays in a cache.
@@ -168,8 +188,8 @@ fn secured(mut response: Response) -> Response {
 }
 
 /// A page as an answer.
-fn html(page: &impl Page) -> Result<Html<String>, Refusal> {
-    page.html().map(Html).map_err(|error| Refusal::fault(&error))
+fn html(page: &impl Template) -> Result<Html<String>, Refusal> {
+    page.render().map(Html).map_err(|error| Refusal::fault(&error))
 }
 
 async fn help(visitor: Visitor) -> Result<Html<String>, Refusal> {

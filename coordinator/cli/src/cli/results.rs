@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use assay_planning::compare::Gate;
+use assay_planning::{
+    compare::Gate,
+    export::{ExportFormat, ExportTable},
+};
 use clap::{Args, ValueEnum};
 
 /// `assay compare`.
@@ -34,7 +37,10 @@ pub(crate) struct ExportArgs {
     pub(crate) job: String,
     /// Format of the file
     #[arg(long, value_name = "FORMAT", default_value = "json")]
-    pub(crate) format: ExportFormat,
+    pub(crate) format: Format,
+    /// What the rows of csv and parquet are
+    #[arg(long, value_name = "TABLE", default_value = "trials")]
+    pub(crate) table: Table,
     /// Where to; - is standard output. Of several interval logs it is the directory, made when missing
     #[arg(short = 'O', long = "out", value_name = "PATH", default_value = "-")]
     pub(crate) out: PathBuf,
@@ -42,13 +48,54 @@ pub(crate) struct ExportArgs {
 
 /// What `assay export` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportFormat {
+pub(crate) enum Format {
     /// The assay.job/1 document
     Json,
-    /// One row per candidate
+    /// The answer of SageMaker's DescribeInferenceRecommendationsJob
+    AwsJson,
+    /// A table
     Csv,
+    /// A table for pandas, DuckDB and the like
+    Parquet,
+    /// A page that needs nothing else, with charts, and ranks again by any goals
+    Html,
     /// Markdown
     Md,
     /// HdrHistogram's interval logs, one of each trial: a directory of files
     Hlog,
+    /// All of a job that has ended, for `assay import` on another coordinator
+    Bundle,
+}
+
+impl From<Format> for ExportFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Json => Self::Json,
+            Format::AwsJson => Self::AwsJson,
+            Format::Csv => Self::Csv,
+            Format::Parquet => Self::Parquet,
+            Format::Html => Self::Html,
+            Format::Md => Self::Markdown,
+            Format::Hlog => Self::Hlog,
+            Format::Bundle => Self::Bundle,
+        }
+    }
+}
+
+/// What the rows of an exported table are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Table {
+    /// Candidates
+    Trials,
+    /// Steps of load
+    Steps,
+}
+
+impl From<Table> for ExportTable {
+    fn from(table: Table) -> Self {
+        match table {
+            Table::Trials => Self::Trials,
+            Table::Steps => Self::Steps,
+        }
+    }
 }

@@ -52,6 +52,45 @@ fn a_request_becomes_a_whole_job() {
 }
 
 #[test]
+fn a_job_as_text_asks_for_the_same_job_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = JobRequest {
+        inputs: vec!["a=float32[1,4]".parse().unwrap(), "b=int64[2]".parse().unwrap()],
+        instance_types: ["ml.c5.large", "own.a=2x1536MiB@0.125"]
+            .map(|one| one.parse().unwrap())
+            .into(),
+        sweep: ["workers=1,2", "max-batch-delay-us=0,500", "dtype=bfloat16"]
+            .map(str::to_owned)
+            .into(),
+        slos: ["p95<=50ms", "p99<=1s"].map(|slo| slo.parse().unwrap()).into(),
+        goal: "cost=high,latency=low".parse().ok(),
+        soak: Some(Duration::from_secs(90)),
+        region: "eu-west-1".to_owned(),
+        demand: "40000/min".parse().ok(),
+        headroom: 60,
+        ready_timeout: Some(Duration::from_secs(300)),
+        price_per_hour: "0.25".parse().ok(),
+        name: "again".parse().ok(),
+        ..request(&model_in(dir.path()))
+    };
+    let spec = asked.prepare(dir.path()).unwrap().spec;
+    let file = dir.path().join("job.toml");
+    fs::write(&file, assay_planning::repeat::job_file(&spec).unwrap()).unwrap();
+    let again = JobRequest { name: "again".parse().ok(), ..read_job_file(&file).unwrap() };
+    assert_eq!(again.prepare(dir.path()).unwrap().spec, spec);
+    let line = assay_planning::repeat::command_line(&spec).unwrap();
+    for part in [
+        "assay recommend",
+        "resnet18.pt",
+        "--input 'a=float32[1,4]'",
+        "--slo 'p95<=50ms'",
+        "--quick",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let model = model_in(dir.path());
@@ -209,13 +248,4 @@ fn a_job_file_takes_the_same_figures_as_the_flags_and_no_others() {
     assert_eq!(trace, format!("trace:{}", dir.path().join("calls.txt").display()));
     let nothing = read("demand = \"0/s\"").unwrap().prepare(dir.path()).unwrap_err();
     assert!(nothing.to_string().contains("demand"), "{nothing}");
-}
-
-#[test]
-fn any_file_name_makes_a_valid_job_name() {
-    let now: Timestamp = "2026-11-22T14:30:05Z".parse().unwrap();
-    assert_eq!(made_up_name(Path::new("/a/resnet18.pt"), now).as_str(), "resnet18-20261122-143005");
-    for odd in ["", "..", "---.pt", "é è.pt", &"x".repeat(200)] {
-        made_up_name(Path::new(odd), now);
-    }
 }

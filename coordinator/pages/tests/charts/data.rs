@@ -6,6 +6,7 @@ use assay_pages::chart::cost_demand::Line;
 use assay_pages::chart::latency_cost::Candidate;
 use assay_pages::chart::latency_percentiles::Curve;
 use assay_pages::chart::load_curve::{Capacity, Step};
+use assay_pages::chart::load_overlay::Run;
 use assay_pages::chart::utilization::{Band, Mark, Series, Unit};
 
 pub(crate) fn limit() -> Limit {
@@ -64,6 +65,15 @@ pub(crate) fn steps() -> Vec<Step> {
             }
         })
         .collect()
+}
+
+/// The same load twice, a tenth slower the second time.
+pub(crate) fn runs() -> Vec<Run> {
+    let slower = |step: Step| Step { p95_us: step.p95_us * 11 / 10, ..step };
+    vec![
+        Run { name: "monday".to_owned(), steps: steps() },
+        Run { name: "tuesday".to_owned(), steps: steps().into_iter().map(slower).collect() },
+    ]
 }
 
 pub(crate) fn capacity() -> Capacity {

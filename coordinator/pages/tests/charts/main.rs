@@ -10,9 +10,11 @@ use assay_pages::chart::cost_demand::Line;
 use assay_pages::chart::latency_cost::Candidate;
 use assay_pages::chart::latency_percentiles::Curve;
 use assay_pages::chart::load_curve::{Capacity, Step};
+use assay_pages::chart::load_overlay::Run;
 use assay_pages::chart::utilization::{Band, Mark, Series, Unit};
 use assay_pages::chart::{
-    Limit, comparison, cost_demand, latency_cost, latency_percentiles, load_curve, utilization,
+    Limit, comparison, cost_demand, latency_cost, latency_percentiles, load_curve, load_overlay,
+    utilization,
 };
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -26,6 +28,7 @@ fn measured(width: u32) -> Vec<String> {
         latency_cost::draw(&data::candidates(), Some(&limit), width),
         latency_cost::draw(&data::many_candidates(), Some(&limit), width),
         load_curve::draw(&data::steps(), Some(&data::capacity()), Some(&limit), width),
+        load_overlay::draw(&data::runs(), width),
         utilization::draw(&data::series(), &data::bands(), &data::marks(), "one", width),
         latency_percentiles::draw(&data::curves(), width),
         cost_demand::draw(&data::lines(), 30_000.0, Some(12_000.0), width),
@@ -38,6 +41,7 @@ fn empty(width: u32) -> Vec<String> {
     vec![
         latency_cost::draw(&[], Some(&data::limit()), width),
         load_curve::draw(&[], Some(&data::capacity()), None, width),
+        load_overlay::draw(&[Run { name: "nothing".to_owned(), steps: Vec::new() }], width),
         utilization::draw(&[], &data::bands(), &data::marks(), "two", width),
         latency_percentiles::draw(&[], width),
         cost_demand::draw(&[], 100.0, Some(1.0), width),
@@ -100,9 +104,13 @@ fn drawn_of(values: &[f64], micros: &[u64], labels: &[String], width: u32) -> Ve
     let capacity = Capacity { invocations_per_min: each[0].1, ci95: Some([each[0].2, each[0].1]) };
     let [bands, marks] = [(bands.collect::<Vec<_>>(), vec![]), (vec![], marks.collect::<Vec<_>>())];
     let lines: Vec<Line> = lines.collect();
+    let steps: Vec<Step> = steps.collect();
+    let runs: Vec<Run> =
+        labels.iter().map(|label| Run { name: label.clone(), steps: steps.clone() }).collect();
     let mut drawn = vec![
+        load_overlay::draw(&runs, width),
         latency_cost::draw(&candidates.collect::<Vec<_>>(), Some(&limit), width),
-        load_curve::draw(&steps.collect::<Vec<_>>(), Some(&capacity), Some(&limit), width),
+        load_curve::draw(&steps, Some(&capacity), Some(&limit), width),
         utilization::draw(&series, &bands.0, &marks.1, &limit.label, width),
         latency_percentiles::draw(&curves.collect::<Vec<_>>(), width),
         comparison::draw(&rows.collect::<Vec<_>>(), each[0].2, width),
@@ -183,6 +191,11 @@ fn a_load_test_is_drawn_with_its_capacity() {
     let limit = data::limit();
     let svg = load_curve::draw(&data::steps(), Some(&data::capacity()), Some(&limit), 720);
     insta::assert_snapshot!(svg);
+}
+
+#[test]
+fn two_runs_are_drawn_one_over_the_other() {
+    insta::assert_snapshot!(load_overlay::draw(&data::runs(), 720));
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn column(text: &str, name: &str) -> usize {
 
 #[test]
 fn csv_has_a_row_per_candidate_and_empty_fields_for_what_is_missing() {
-    let (text, report) = (csv(&report()).unwrap(), report());
+    let (text, report) = (csv(&table::of_trials(&report())).unwrap(), report());
     let rows = rows(&text);
     assert_eq!(rows.len(), report.ranking.len() + report.rejected.len() + report.failed.len());
     let lists: Vec<&str> = rows.iter().map(|row| row.get(column(&text, "list")).unwrap()).collect();
@@ -39,7 +39,7 @@ fn a_job_without_candidates_says_why_in_every_format() {
     facts.status = assay_measure::job::JobStatus::Failed;
     facts.warnings = vec!["the model cannot be fetched".to_owned()];
     let report = build(&facts, Overrides::default());
-    let text = csv(&report).unwrap();
+    let text = csv(&table::of_trials(&report)).unwrap();
     let rows = rows(&text);
     assert_eq!(rows.len(), 1, "{text}");
     assert_eq!(rows[0].get(column(&text, "list")), Some("job"));
@@ -48,6 +48,45 @@ fn a_job_without_candidates_says_why_in_every_format() {
     let line: serde_json::Value = serde_json::from_str(jsonl(&report).unwrap().trim()).unwrap();
     assert_eq!(line, serde_json::json!({"job": "demo", "list": "job", "reason": reason}));
     assert!(markdown(&report).contains(reason));
+}
+
+#[test]
+fn a_step_is_there_once_however_many_types_share_its_trial() {
+    let report = report();
+    let steps = table::of_steps(&report);
+    let all = report.ranking.iter().chain(&report.rejected).chain(&report.failed);
+    let trials: std::collections::BTreeMap<_, usize> =
+        all.filter_map(|entry| Some((entry.trial.clone()?, entry.steps.len()))).collect();
+    assert_eq!(steps.rows, trials.values().sum::<usize>());
+    assert!(steps.rows > 0);
+    let text = csv(&steps).unwrap();
+    assert_eq!(rows(&text).len(), steps.rows);
+    assert_eq!(rows(&text)[0].get(column(&text, "step")), Some("0"));
+}
+
+#[test]
+fn every_figure_of_a_table_has_its_unit_in_its_name() {
+    const PLAIN: [&str; 8] = [
+        "rank",
+        "score",
+        "output_deviation_max",
+        "output_deviation_mean",
+        "step",
+        "users",
+        "energy_j_per_inference",
+        "max_invocations_per_min_low",
+    ];
+    const UNITS: [&str; 7] = ["_usd", "_per_min", "_per_hour", "_us", "_s", "_pct", "_calls"];
+    let report = report();
+    for column in [table::of_trials(&report), table::of_steps(&report)]
+        .into_iter()
+        .flat_map(|table| table.columns)
+    {
+        let is_figure = matches!(column.values, Values::Real(_) | Values::Whole(_));
+        let name = column.name.trim_end_matches("_high");
+        let has_unit = UNITS.iter().any(|unit| name.ends_with(unit)) || PLAIN.contains(&name);
+        assert!(!is_figure || has_unit, "{}", column.name);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use assay_measure::{
 use assay_planning::{
     catalogue::Catalogue,
     job_state::{JobInput, JobInputDenied, JobState, claim_name},
-    planner::{self, PlanError},
+    planner::{self, Plan, PlanError},
     trial_state::{TrialInput, TrialInputDenied},
 };
 use jiff::Timestamp;
@@ -21,6 +21,7 @@ use super::{
     state::State,
 };
 use crate::{
+    bundle::Bundle,
     job_event::TrialBrief,
     store::{Change, JobRecord, Planned},
 };
@@ -34,13 +35,19 @@ impl JobRun {
                 expected: Duration::ZERO,
             };
         };
+        Created::of(plan, &self.spec)
+    }
+}
+
+impl Created {
+    fn of(plan: &Plan, spec: &JobSpec) -> Self {
         let rejected = plan.rejections.iter().map(|rejected| {
             format!("{} will not be measured: {}", rejected.instance_type, rejected.reason)
         });
-        Created {
+        Self {
             trials: plan.trials.iter().map(|trial| TrialBrief::of(plan, trial)).collect(),
             warnings: plan.warnings.iter().cloned().chain(rejected).collect(),
-            expected: plan.expected(&self.spec),
+            expected: plan.expected(spec),
         }
     }
 }
@@ -99,6 +106,27 @@ impl State {
         job.announce_status(&mut context);
         job.make_plan(&fleet, &mut context);
         Ok(job.created())
+    }
+
+    /// What would be measured if the job were created now.
+    pub(super) fn plan_job(&self, spec: &JobSpec) -> Result<Created, Refused> {
+        claim_name(&spec.name, &self.taken)?;
+        let plan = planner::plan(spec, Catalogue::builtin(), &self.fleet())?;
+        Ok(Created::of(&plan, spec))
+    }
+
+    /// A job that has ended elsewhere is one that has ended here.
+    pub(super) fn import_job(&mut self, bundle: Bundle) -> Result<(), Refused> {
+        let name = bundle.spec.name.clone();
+        claim_name(&name, &self.taken)?;
+        let number = self.next_number;
+        self.next_number += 1;
+        self.taken.insert(name.clone());
+        self.ended.insert(name);
+        for change in bundle.changes(number) {
+            self.store(change);
+        }
+        Ok(())
     }
 
     pub(super) fn stop_job(

@@ -76,6 +76,14 @@ impl State {
                 let stopped = self.stop_job(&name, by, now);
                 self.effects.push(answer(to, stopped));
             }
+            Event::PlanJob { spec, answer: to } => {
+                let planned = self.plan_job(&spec);
+                self.effects.push(answer(to, planned));
+            }
+            Event::ImportJob { bundle, answer: to } => {
+                let imported = self.import_job(*bundle);
+                self.effects.push(answer(to, imported));
+            }
             Event::DeleteJob { name, answer: to } => {
                 let deleted = self.delete_job(&name, now);
                 self.effects.push(answer(to, deleted));

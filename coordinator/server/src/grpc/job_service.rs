@@ -3,14 +3,18 @@
 use std::pin::Pin;
 
 use assay_measure::{
+    configuration::UnknownWord,
     ids::JobName,
     job::{JobSpec, JobStatus},
     load_profile::LoadProfile,
-    payload_file,
+    payload_file, printable,
     trial::{ArtifactRef, Payload},
     units::as_micros,
 };
-use assay_planning::job_report::{self, Overrides};
+use assay_planning::{
+    export::ExportTable,
+    job_report::{self, Overrides},
+};
 use assay_proto::{
     refusal,
     v1::{self, job_service_server::JobService, upload_artifact_request::Part},
@@ -26,7 +30,9 @@ use super::{
 };
 use crate::{
     archives,
-    dispatch::{Event, Refused},
+    bundle::{self, Bundle},
+    dispatch::{Created, Event, Refused},
+    exports::{self, Wanted},
     job_files, report_wire,
     store::{Change, JobQuery, JobSummary},
 };
@@ -71,6 +77,29 @@ impl Shared {
         }
     }
 
+    /// Checks a job and its files, and hands it to the loop.
+    pub(crate) async fn create(&self, spec: JobSpec) -> Result<Created, Status> {
+        if let Some((what, hint)) = contradiction(&spec) {
+            return Err(refuse(Code::InvalidArgument, what, hint));
+        }
+        let hold = Some(self.artifacts.hold().await);
+        if let Some(model) = spec.model() {
+            self.check_artifact("model", model)?;
+        }
+        self.check_artifact("payload", &spec.payload.artifact)?;
+        if let Some(recording) = spec.load.as_ref().and_then(LoadProfile::artifact) {
+            self.check_artifact("recorded load", recording)?;
+        }
+        self.check_bodies(&spec.payload).await?;
+        let files = job_files::of(&spec);
+        let create = |answer| Event::CreateJob { spec: Box::new(spec), hold, answer };
+        let created = self.dispatch.ask(create).await??;
+        for file in &files {
+            self.artifacts.fulfil(file, self.clock.now());
+        }
+        Ok(created)
+    }
+
     /// No agent is asked to send what is no payload, or too large for one.
     async fn check_bodies(&self, payload: &Payload) -> Result<(), Status> {
         let artifact = &payload.artifact;
@@ -94,6 +123,8 @@ impl Shared {
 
 #[tonic::async_trait]
 impl JobService for Shared {
+    type ExportJobStream =
+        Pin<Box<dyn Stream<Item = Result<v1::ExportJobResponse, Status>> + Send>>;
     type WatchJobStream = Pin<Box<dyn Stream<Item = Result<v1::JobEvent, Status>> + Send>>;
 
     async fn upload_artifact(
@@ -140,25 +171,8 @@ impl JobService for Shared {
             .spec
             .ok_or_else(|| refusal(Code::InvalidArgument, "no job specification"))?;
         let spec: JobSpec = spec.try_into()?;
-        if let Some((what, hint)) = contradiction(&spec) {
-            return Err(refuse(Code::InvalidArgument, what, hint));
-        }
-        let hold = Some(self.artifacts.hold().await);
-        if let Some(model) = spec.model() {
-            self.check_artifact("model", model)?;
-        }
-        self.check_artifact("payload", &spec.payload.artifact)?;
-        if let Some(recording) = spec.load.as_ref().and_then(LoadProfile::artifact) {
-            self.check_artifact("recorded load", recording)?;
-        }
-        self.check_bodies(&spec.payload).await?;
         let name = spec.name.clone();
-        let files = job_files::of(&spec);
-        let create = |answer| Event::CreateJob { spec: Box::new(spec), hold, answer };
-        let created = self.dispatch.ask(create).await??;
-        for file in &files {
-            self.artifacts.fulfil(file, self.clock.now());
-        }
+        let created = self.create(spec).await?;
         Ok(Response::new(v1::CreateJobResponse {
             job: Some(job_wire::job(self.summary(&name).await?)),
             trials: created.trials.iter().map(job_wire::planned_trial).collect(),
@@ -182,7 +196,7 @@ impl JobService for Shared {
         let facts = store.job_facts(&name).await?;
         let mut facts = facts.ok_or_else(|| Refused::NoSuchJob(name.clone()))?;
         if with_histograms {
-            facts.add_histograms(store.histograms(&name).await?);
+            facts.add_histograms(store.histograms(&name, None).await?);
         }
         let report = job_report::build(&facts, overrides);
         Ok(Response::new(v1::GetJobResponse {
@@ -190,6 +204,53 @@ impl JobService for Shared {
             job: Some(job_wire::job(summary)),
             report: Some(report_wire::to_wire(report)),
         }))
+    }
+
+    async fn export_job(
+        &self,
+        request: Request<v1::ExportJobRequest>,
+    ) -> Result<Response<Self::ExportJobStream>, Status> {
+        let v1::ExportJobRequest { name, format, table, goals, demand } = request.into_inner();
+        let name: JobName = id(&name)?;
+        let unknown = |error: UnknownWord| {
+            refusal(Code::InvalidArgument, printable::line(&error.to_string()))
+        };
+        let table = if table.is_empty() {
+            ExportTable::default()
+        } else {
+            table.parse().map_err(unknown)?
+        };
+        let overrides = Overrides {
+            goals: goals.map(TryInto::try_into).transpose()?,
+            demand: demand.map(TryInto::try_into).transpose()?,
+        };
+        let wanted = Wanted { format: format.parse().map_err(unknown)?, table, overrides };
+        let files = exports::files(self, &name, wanted).await?;
+        let parts = files.into_iter().flat_map(job_wire::exported);
+        Ok(Response::new(Box::pin(stream::iter(parts.map(Ok)))))
+    }
+
+    async fn import_job(
+        &self,
+        request: Request<Streaming<v1::ImportJobRequest>>,
+    ) -> Result<Response<v1::ImportJobResponse>, Status> {
+        let mut pieces = request.into_inner();
+        let mut file = Vec::new();
+        while let Some(v1::ImportJobRequest { data }) = pieces.message().await? {
+            if file.len() + data.len() > bundle::LARGEST_FILE {
+                let what = format!("the file has more than {} MiB", bundle::LARGEST_FILE >> 20);
+                return Err(refusal(Code::ResourceExhausted, what));
+            }
+            file.extend_from_slice(&data);
+        }
+        let read = spawn_blocking(move || Bundle::read(&file)).await;
+        let read = read.map_err(|error| refusal(Code::Internal, error.to_string()))?;
+        let bundle = read?;
+        let name = bundle.spec.name.clone();
+        let import = |answer| Event::ImportJob { bundle: Box::new(bundle), answer };
+        self.dispatch.ask(import).await??;
+        let job = job_wire::job(self.summary(&name).await?);
+        Ok(Response::new(v1::ImportJobResponse { job: Some(job) }))
     }
 
     async fn list_jobs(
@@ -205,6 +266,8 @@ impl JobService for Shared {
             before_number: page_start(&request.page_token)?,
             status: request.status.map(job_status).transpose()?,
             name_contains: request.name_contains,
+            model_contains: String::new(),
+            instance_type: String::new(),
             limit: size + 1,
         };
         let mut jobs = self.store.jobs(&query).await?;

@@ -2,12 +2,17 @@
 
 use assay_measure::units::as_micros;
 use assay_proto::v1;
+use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::{
+    exports::ExportedFile,
     job_event::{Happening, JobEvent, TrialBrief},
     store::JobSummary,
 };
+
+/// Data of a file in one message.
+const EXPORTED_PIECE: usize = 256 << 10;
 
 pub(crate) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
@@ -56,6 +61,23 @@ pub(super) fn planned_trial(brief: &TrialBrief) -> v1::PlannedTrial {
         emulated: brief.emulated,
         expected_us: as_micros(brief.expected),
     }
+}
+
+/// A file as it travels: its header, then its data.
+pub(super) fn exported(file: ExportedFile) -> impl Iterator<Item = v1::ExportJobResponse> {
+    use v1::export_job_response::Part;
+    let header = v1::ExportedFile {
+        name: file.name,
+        content_type: file.content_type.to_owned(),
+        size_bytes: file.content.len() as u64,
+    };
+    let mut content = Bytes::from(file.content);
+    let pieces = std::iter::from_fn(move || {
+        let size = content.len().min(EXPORTED_PIECE);
+        (size > 0).then(|| Part::Data(content.split_to(size)))
+    });
+    let parts = std::iter::once(Part::File(header)).chain(pieces);
+    parts.map(|part| v1::ExportJobResponse { part: Some(part) })
 }
 
 /// One entry of a job's record.

@@ -3,7 +3,7 @@
 use assay_measure::{ids::InstanceTypeName, money::PricePerHour};
 use assay_planning::{
     price_file::PriceRow,
-    prices::{PriceQuote, Prices},
+    prices::{DEFAULT_REGION, PriceQuote, Prices},
 };
 use assay_proto::v1::{self, price_service_server::PriceService};
 use jiff::tz::TimeZone;
@@ -12,7 +12,6 @@ use tonic::{Request, Response, Status};
 use super::{Shared, status::id};
 use crate::dispatch::Event;
 
-const DEFAULT_REGION: &str = "us-east-1";
 const EVERY_REGION: &str = "*";
 
 #[tonic::async_trait]

@@ -9,7 +9,9 @@ use tonic::{Code, Status};
 
 use crate::{
     artifacts::ArtifactError,
+    bundle::BadBundle,
     dispatch::{AttachDenied, Refused, Stopping},
+    exports::ExportError,
     store::StoreError,
 };
 
@@ -67,6 +69,34 @@ impl From<StoreError> for Status {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = &error as &dyn Error, "the store failed");
         with_causes(Code::Internal, &error)
+    }
+}
+
+impl From<ExportError> for Status {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Refused(refused) => refused.into(),
+            ExportError::Store(error) => error.into(),
+            error @ ExportError::NoTable { .. } => refuse(
+                Code::InvalidArgument,
+                error,
+                "csv and parquet are tables of trials or steps",
+            ),
+            error @ (ExportError::NothingAnswered | ExportError::NotEnded) => {
+                refusal(Code::FailedPrecondition, error.to_string())
+            }
+            error @ ExportError::NotDescribed(_) => with_causes(Code::FailedPrecondition, &error),
+            error @ ExportError::Unwritten(_) => {
+                tracing::error!(error = &error as &dyn Error, "a job cannot be exported");
+                with_causes(Code::Internal, &error)
+            }
+        }
+    }
+}
+
+impl From<BadBundle> for Status {
+    fn from(bad: BadBundle) -> Self {
+        with_causes(Code::InvalidArgument, &bad)
     }
 }
 

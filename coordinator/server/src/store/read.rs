@@ -7,6 +7,8 @@ use assay_measure::{
     job::JobStatus,
     money::PricePerHour,
     outcome::StepResult,
+    trial::ArtifactRef,
+    units::Bytes,
 };
 use assay_planning::{
     job_report::{JobFacts, TrialFacts},
@@ -53,12 +55,18 @@ impl Store {
     /// Jobs at a glance, newest first.
     pub(crate) async fn jobs(&self, query: &JobQuery) -> Result<Vec<JobSummary>, StoreError> {
         let wanted = "where ($1 is null or number < $1) and ($2 is null or status = $2)
-             and instr(name, $3) > 0 order by number desc limit $4";
+             and instr(name, $3) > 0
+             and ($5 = '' or instr(spec_json ->> '$.model.name', $5) > 0)
+             and ($6 = '' or exists (select 1 from json_each(plan_json, '$.plan.candidates')
+                                     where json_each.value ->> '$.instance_type' = $6))
+             order by number desc limit $4";
         let rows = sqlx::query(AssertSqlSafe(format!("{SUMMARIES} {wanted}")))
             .bind(query.before_number.map(count))
             .bind(query.status.map(JobStatus::word))
             .bind(&query.name_contains)
             .bind(query.limit)
+            .bind(&query.model_contains)
+            .bind(&query.instance_type)
             .fetch_all(&self.readers)
             .await
             .map_err(broken("read jobs from"))?;
@@ -105,14 +113,20 @@ impl Store {
         }))
     }
 
-    /// The histograms of the steps that count, by trial and the step's index.
-    pub(crate) async fn histograms(&self, job: &JobName) -> Result<Histograms, StoreError> {
+    /// The histograms of the steps that count, by trial and the step's index; of one trial alone if that is all that
+    /// is wanted.
+    pub(crate) async fn histograms(
+        &self,
+        job: &JobName,
+        trial: Option<&TrialId>,
+    ) -> Result<Histograms, StoreError> {
         let rows = sqlx::query(
             "select step.trial, step.step_index, step.histogram from step
              join trial on trial.id = step.trial and trial.run_token = step.lease_token
-             where trial.job = $1 and step.histogram is not null",
+             where trial.job = $1 and ($2 is null or trial.id = $2) and step.histogram is not null",
         )
         .bind(job.as_str())
+        .bind(trial.map(TrialId::as_str))
         .fetch_all(&self.readers)
         .await
         .map_err(broken("read steps from"))?;
@@ -134,6 +148,39 @@ impl Store {
         .fetch_one(&self.readers)
         .await
         .map_err(broken("read jobs from"))
+    }
+
+    /// A file that was stored, whether a job refers to it or not.
+    pub(crate) async fn artifact(
+        &self,
+        sha256: &Sha256,
+    ) -> Result<Option<ArtifactRef>, StoreError> {
+        let row = sqlx::query("select name, size_bytes from artifact where sha256 = $1")
+            .bind(sha256.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(broken("read an artifact from"))?;
+        let artifact = |row: SqliteRow| {
+            Ok(ArtifactRef {
+                name: column(&row, "name")?,
+                sha256: sha256.clone(),
+                size_bytes: Bytes::new(uncount(column(&row, "size_bytes")?)),
+            })
+        };
+        row.map(artifact).transpose()
+    }
+
+    /// Models that jobs refer to, the one of the newest job first, each once.
+    pub(crate) async fn known_models(&self, limit: u32) -> Result<Vec<ArtifactRef>, StoreError> {
+        let models: Vec<String> = sqlx::query_scalar(
+            "select spec_json -> '$.model' from job where spec_json ->> '$.model.sha256' <> ''
+             group by spec_json ->> '$.model.sha256' order by max(number) desc limit $1",
+        )
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(broken("read jobs from"))?;
+        models.iter().map(|model| from_json("a model", model)).collect()
     }
 
     /// The sequence number of the last entry in a job's record; 0 without any.
@@ -203,7 +250,7 @@ async fn active_jobs(db: &SqlitePool) -> Result<Vec<RecoveredJob>, StoreError> {
     Ok(jobs)
 }
 
-fn job_record(row: &SqliteRow) -> Result<JobRecord, StoreError> {
+pub(super) fn job_record(row: &SqliteRow) -> Result<JobRecord, StoreError> {
     Ok(JobRecord {
         number: uncount(column(row, "number")?),
         spec: from_json("a job specification", column(row, "spec_json")?)?,
@@ -226,7 +273,10 @@ async fn trials_of(db: &SqlitePool, job: &JobName) -> Result<Vec<TrialRecord>, S
 }
 
 /// In the order of the plan.
-async fn planned_trials(db: &SqlitePool, job: &JobName) -> Result<Vec<PlannedTrial>, StoreError> {
+pub(super) async fn planned_trials(
+    db: &SqlitePool,
+    job: &JobName,
+) -> Result<Vec<PlannedTrial>, StoreError> {
     let sql = "select planned_json from trial where job = $1 order by rowid";
     let trials: Vec<String> = sqlx::query_scalar(sql)
         .bind(job.as_str())
@@ -336,7 +386,7 @@ async fn steps_of(
     Ok(steps)
 }
 
-fn step(row: &SqliteRow) -> Result<StepResult, StoreError> {
+pub(super) fn step(row: &SqliteRow) -> Result<StepResult, StoreError> {
     let mut step: StepResult = from_message::<v1::StepResult, _>("a step", column(row, "result")?)?;
     let histogram: Option<Vec<u8>> = column(row, "histogram")?;
     step.histogram = histogram.unwrap_or_default();

@@ -3,6 +3,8 @@
 //! Resources carry their document as the API wrote it; whatever is searched, sorted or must be unique stands
 //! beside it. Each call is one transaction, so requests that come at the same time see each other whole.
 
+use std::collections::BTreeMap;
+
 use assay_sagemaker::shapes::{
     lists::{SortKey, SortOrder},
     packages::ApprovalStatus,
@@ -218,6 +220,21 @@ impl Store {
             .await
             .map_err(broken("read resources from"))?;
         rows.iter().map(|row| resource(query.kind, row)).collect()
+    }
+
+    /// How many versions each group has, and the last of them.
+    pub(crate) async fn versions_of_groups(
+        &self,
+    ) -> Result<BTreeMap<String, (u64, u32)>, StoreError> {
+        let rows: Vec<(String, i64, u32)> = sqlx::query_as(
+            "select group_name, count(*), max(version) from aws_resource
+             where group_name is not null group by group_name",
+        )
+        .fetch_all(&self.readers)
+        .await
+        .map_err(broken("read packages from"))?;
+        let versions = rows.into_iter();
+        Ok(versions.map(|(group, count, latest)| (group, (count.unsigned_abs(), latest))).collect())
     }
 
     /// Changes a resource, unless it was changed or removed since it was read: then `false`.

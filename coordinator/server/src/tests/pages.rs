@@ -1,6 +1,6 @@
 //! The pages as browsers see them: over HTTP, with what guards them.
 
-use std::{fs, net::SocketAddr};
+use std::fs;
 
 use assay_proto::v1;
 use tokio::{
@@ -8,75 +8,14 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::support::{Coordinator, FakeAgent, held, job_spec, measured, within};
+use super::{
+    http::{address_of, ask, get},
+    support::{Coordinator, FakeAgent, held, job_spec, measured, within},
+};
 use crate::{
     server::{RunningServer, Server},
     settings::{Listen, ServerSettings},
 };
-
-/// An answer: status, head in lower case, body.
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        let start = format!("{name}: ");
-        self.head.lines().find_map(|line| line.strip_prefix(&start))
-    }
-
-    /// The pair to send back.
-    fn cookie(&self) -> String {
-        self.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
-    }
-
-    /// What the forms of a page carry.
-    fn csrf(&self) -> &str {
-        let (_, rest) = self.body.split_once(r#"name="csrf" value=""#).unwrap();
-        rest.split('"').next().unwrap()
-    }
-}
-
-async fn ask(address: SocketAddr, method: &str, path: &str, head: &str, body: &str) -> Answer {
-    let host = if head.contains("host:") { String::new() } else { format!("host: {address}\r\n") };
-    let length = body.len();
-    let form = if method == "POST" {
-        format!("content-type: application/x-www-form-urlencoded\r\ncontent-length: {length}\r\n")
-    } else {
-        String::new()
-    };
-    let text = format!(
-        "{method} {path} HTTP/1.1\r\n{host}accept: text/html\r\nconnection: close\r\n{form}{head}\r\n{body}"
-    );
-    let answered = async {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(text.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    };
-    let answer = within("an answer", answered).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let head: Vec<String> = head
-        .lines()
-        .map(|line| match line.split_once(": ") {
-            Some((name, value)) => format!("{}: {value}", name.to_ascii_lowercase()),
-            None => line.to_owned(),
-        })
-        .collect();
-    Answer { status, head: head.join("\n"), body: body.to_owned() }
-}
-
-async fn get(address: SocketAddr, path: &str) -> Answer {
-    ask(address, "GET", path, "", "").await
-}
-
-fn address_of(coordinator: &Coordinator) -> SocketAddr {
-    coordinator.url.strip_prefix("http://").unwrap().parse().unwrap()
-}
 
 #[tokio::test]
 async fn a_jobs_pages_show_what_its_report_says() {
@@ -153,6 +92,14 @@ async fn what_is_not_there_or_not_understood_has_a_page_with_the_number_of_the_r
         ("/jobs/%ff", 400),
         ("/jobs/nobody/events?after=x", 400),
         ("/compare?a=nobody&b=nobody", 404),
+        ("/jobs/nobody/report.html", 404),
+        ("/jobs/nobody/export/csv", 404),
+        ("/jobs/nobody/export/pdf", 404),
+        ("/jobs/nobody/export/csv?table=cells", 400),
+        ("/models/nobody", 404),
+        ("/models/nobody/1", 404),
+        ("/models/-/nobody", 404),
+        ("/agents/nobody", 404),
         ("/assets/none.js", 404),
         ("/nowhere", 404),
     ] {

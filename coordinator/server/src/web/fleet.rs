@@ -2,20 +2,24 @@
 
 use assay_measure::ids::InstanceTypeName;
 use assay_pages::{
-    agents::{AgentRow, Agents},
+    agents::{Agent, AgentRow, Agents},
     frame::Section,
     prices::{PriceRow, Prices},
     results::trial_path,
 };
-use assay_planning::prices::PriceQuote;
+use assay_planning::prices::{DEFAULT_REGION, PriceQuote};
 use axum::{extract::State, response::Html};
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use serde::Deserialize;
 
-use super::{Web, asked::Query, html, refusal::Refusal, visitors::Visitor};
+use super::{
+    Web,
+    asked::{Path, Query},
+    html,
+    refusal::Refusal,
+    visitors::Visitor,
+};
 use crate::dispatch::{AgentStatus, Event};
-
-const DEFAULT_REGION: &str = "us-east-1";
 
 pub(super) async fn agents(
     State(web): State<Web>,
@@ -26,6 +30,25 @@ pub(super) async fn agents(
         frame: visitor.frame(Some(Section::Agents)),
         rows: agents.into_iter().map(row).collect(),
         reached_by: web.reached_by(),
+    })
+}
+
+pub(super) async fn agent(
+    State(web): State<Web>,
+    visitor: Visitor,
+    Path(name): Path<String>,
+) -> Result<Html<String>, Refusal> {
+    let agents = web.shared.dispatch.ask(|answer| Event::ListAgents { answer }).await?;
+    let found = agents.into_iter().find(|agent| agent.facts.name.as_str() == name);
+    let found = found.ok_or_else(|| Refusal::not_found(format!("There is no agent {name}.")))?;
+    let facts = found.facts.clone();
+    html(&Agent {
+        frame: visitor.frame(Some(Section::Agents)),
+        row: row(found),
+        quote: web.shared.dispatch.prices().quote(&facts.instance_type, DEFAULT_REGION),
+        type_source: facts.instance_type_source,
+        labels: facts.labels.into_iter().collect(),
+        endpoints: facts.endpoints.iter().map(ToString::to_string).collect(),
     })
 }
 
@@ -79,7 +102,7 @@ pub(super) async fn prices(
 }
 
 /// True over a year ago, as far as it says when.
-fn is_old(quote: &PriceQuote, now: Timestamp) -> bool {
+pub(super) fn is_old(quote: &PriceQuote, now: Timestamp) -> bool {
     let today = now.to_zoned(TimeZone::UTC).date();
     let as_of: Option<Date> = quote.as_of.parse().ok();
     let until = as_of.and_then(|date| date.checked_add(1.year()).ok());

@@ -8,7 +8,8 @@ use axum::{
     extract::{FromRequest, Request, State},
     response::{Html, IntoResponse, Redirect, Response},
 };
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
+use multer::{Field, Multipart};
 use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,10 @@ use crate::dispatch::Stopping;
 
 const LARGEST_FORM: usize = 64 << 10;
 const SLOWEST_FORM: Duration = Duration::from_secs(10);
+const LONGEST_TOKEN: usize = 200;
+const WITH_FILES: &str = "multipart/form-data";
+/// The one path that forms with files are sent to.
+const UPLOADS: &str = "/jobs/new";
 
 #[derive(Deserialize)]
 struct WithToken {
@@ -38,19 +43,15 @@ pub(super) async fn checked(
     request: Request,
     stopping: &CancellationToken,
 ) -> Result<Request, Refusal> {
-    let foreign = || {
-        Refusal::new(
-            StatusCode::FORBIDDEN,
-            "The form is not of this session.",
-            "Load the page again and repeat what you did.",
-        )
-    };
     let site = request.headers().get("sec-fetch-site").map(|site| site.as_bytes().to_owned());
     if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
         return Err(foreign());
     }
-    let content_type = request.headers().get(header::CONTENT_TYPE);
-    let kind = content_type.and_then(|it| it.to_str().ok()?.split(';').next());
+    let kind = form_kind(request.headers());
+    // Read by [`UploadForm`] alone, which checks it as it arrives.
+    if kind == Some(WITH_FILES) && request.uri().path() == UPLOADS {
+        return Ok(request);
+    }
     if kind.is_none_or(|kind| kind.trim() != "application/x-www-form-urlencoded") {
         return Err(Refusal::bad_request("The request carries no form.", ""));
     }
@@ -71,6 +72,59 @@ pub(super) async fn checked(
         return Err(foreign());
     }
     Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+fn foreign() -> Refusal {
+    Refusal::new(
+        StatusCode::FORBIDDEN,
+        "The form is not of this session.",
+        "Load the page again and repeat what you did.",
+    )
+}
+
+fn form_kind(headers: &HeaderMap) -> Option<&str> {
+    let content_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    content_type.split(';').next().map(str::trim)
+}
+
+/// A form with files, which its token comes before.
+pub(super) struct UploadForm(Multipart<'static>);
+
+impl UploadForm {
+    /// The next field, to be read before the one after it.
+    pub(super) async fn next(&mut self) -> Result<Option<Field<'static>>, multer::Error> {
+        self.0.next_field().await
+    }
+}
+
+impl<S: Sync> FromRequest<S> for UploadForm {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let no_form = |_| Refusal::bad_request("The request carries no form.", "");
+        let visitor = request.extensions().get::<Visitor>().cloned().ok_or_else(foreign)?;
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let content_type = content_type.and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let boundary = multer::parse_boundary(content_type).map_err(no_form)?;
+        let mut form = Multipart::new(request.into_body().into_data_stream(), boundary);
+        let first = timeout(SLOWEST_FORM, async {
+            let Some(mut field) = form.next_field().await? else { return Ok(Vec::new()) };
+            let is_token = field.name() == Some("csrf");
+            let mut token = Vec::new();
+            while let Some(piece) = field.chunk().await? {
+                token.extend_from_slice(&piece);
+                if !is_token || token.len() > LONGEST_TOKEN {
+                    return Ok(Vec::new());
+                }
+            }
+            Ok::<_, multer::Error>(token)
+        });
+        let late =
+            |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "The form did not come within 10 s.", "");
+        let token = first.await.map_err(late)?.map_err(no_form)?;
+        let token = String::from_utf8(token).unwrap_or_default();
+        if visitor.sent(&token) { Ok(Self(form)) } else { Err(foreign()) }
+    }
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use assay_measure::{
     units::Rate,
 };
 use assay_pages::{
-    compare::{Compare, Outcome},
+    compare::{Compare, Compared, Outcome},
     details::{Details, EventRow},
     frame::Section,
     jobs::{Filter, JobRow, Jobs},
@@ -17,13 +17,13 @@ use assay_pages::{
 use assay_planning::{
     compare::{self, ComparedJob, FIELDS, Unlike},
     job_report::{self, Overrides},
-    report::{Entry, JobReport},
+    report::{self, Entry, JobReport},
 };
 use axum::{
     extract::State,
     response::{Html, IntoResponse, Redirect, Response},
 };
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 
 use super::{
@@ -48,37 +48,61 @@ pub(super) struct ListQuery {
     q: String,
     #[serde(default)]
     status: String,
+    #[serde(default)]
+    model: String,
+    #[serde(default, rename = "type")]
+    instance_type: String,
     before: Option<u64>,
+}
+
+impl ListQuery {
+    /// The path of the page with older jobs.
+    fn before(&self, number: u64) -> String {
+        let pairs = [
+            ("q", &self.q),
+            ("status", &self.status),
+            ("model", &self.model),
+            ("type", &self.instance_type),
+        ];
+        format!(
+            "/jobs{}before={number}",
+            written(&pairs, "?", "&").unwrap_or_else(|| "?".to_owned())
+        )
+    }
 }
 
 pub(super) async fn list(
     State(web): State<Web>,
     visitor: Visitor,
-    Query(ListQuery { q, status, before }): Query<ListQuery>,
+    Query(asked): Query<ListQuery>,
 ) -> Result<Html<String>, Refusal> {
-    let wanted = Some(status.trim()).filter(|word| !word.is_empty());
+    let wanted = Some(asked.status.trim()).filter(|word| !word.is_empty());
     let wanted: Option<JobStatus> = wanted
         .map(str::parse)
         .transpose()
         .map_err(|error| Refusal::bad_request(format!("{error}"), ""))?;
     let query = JobQuery {
-        before_number: before,
+        before_number: asked.before,
         status: wanted,
-        name_contains: q.trim().to_owned(),
+        name_contains: asked.q.trim().to_owned(),
+        model_contains: asked.model.trim().to_owned(),
+        instance_type: asked.instance_type.trim().to_owned(),
         limit: PAGE + 1,
     };
     let mut jobs = web.shared.store.jobs(&query).await?;
     let more = jobs.len() > PAGE as usize;
     jobs.truncate(PAGE as usize);
-    let next = jobs.last().filter(|_| more).map(|last| {
-        let name = percent_encoding::utf8_percent_encode(&q, percent_encoding::NON_ALPHANUMERIC);
-        format!("/jobs?q={name}&status={status}&before={}", last.number)
-    });
+    let next = jobs.last().filter(|_| more).map(|last| asked.before(last.number));
     let agents = web.shared.dispatch.ask(|answer| Event::ListAgents { answer }).await?;
     html(&Jobs {
         frame: visitor.frame(Some(Section::Jobs)),
         rows: jobs.into_iter().map(row).collect(),
-        filter: Filter { name_contains: q, status: wanted },
+        filter: Filter {
+            name_contains: asked.q,
+            status: wanted,
+            model_contains: asked.model,
+            instance_type: asked.instance_type,
+        },
         next,
         agents: agents.iter().filter(|agent| agent.connected).count(),
         reached_by: web.reached_by(),
@@ -86,16 +110,13 @@ pub(super) async fn list(
 }
 
 fn row(job: JobSummary) -> JobRow {
-    let model = job.spec.model().map(|model| model.name.clone());
-    let endpoint = job.spec.endpoint().map(|name| format!("endpoint {name}"));
-    let about: Vec<String> = model.into_iter().chain(endpoint).collect();
     let best = job.recommended;
     let cost = best.as_ref().and_then(|best| best.cost_per_inference_usd);
     JobRow {
         name: job.spec.name.to_string(),
         path: job_path(&job.spec.name),
         status: job.status,
-        about: about.join(" and "),
+        about: report::about(job.spec.model(), job.spec.endpoint()),
         created_at: job.created_at,
         trials_total: job.trials_total,
         trials_ended: job.trials_ended,
@@ -121,7 +142,7 @@ pub(super) struct RankQuery {
 }
 
 impl RankQuery {
-    fn overrides(&self) -> Result<Overrides, Refusal> {
+    pub(super) fn overrides(&self) -> Result<Overrides, Refusal> {
         let words = [&self.cost, &self.latency, &self.throughput].map(|word| word.trim());
         let goals = if words.iter().all(|word| word.is_empty()) {
             None
@@ -153,10 +174,6 @@ impl RankQuery {
 
     /// The part of a URL that says the same.
     fn written(&self) -> String {
-        let escaped = |text: &str| {
-            percent_encoding::utf8_percent_encode(text.trim(), percent_encoding::NON_ALPHANUMERIC)
-                .to_string()
-        };
         let pairs = [
             ("cost", &self.cost),
             ("latency", &self.latency),
@@ -164,11 +181,20 @@ impl RankQuery {
             ("demand", &self.demand),
             ("headroom", &self.headroom),
         ];
-        let said = pairs.into_iter().filter(|(_, text)| !text.trim().is_empty());
-        let pairs: Vec<String> =
-            said.map(|(name, text)| format!("{name}={}", escaped(text))).collect();
-        if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+        written(&pairs, "?", "").unwrap_or_default()
     }
+}
+
+/// The pairs of a URL that say something, between these two; nothing says none.
+fn written(pairs: &[(&str, &String)], before: &str, after: &str) -> Option<String> {
+    let pair = |(name, text): &(&str, &String)| {
+        let text =
+            percent_encoding::utf8_percent_encode(text.trim(), percent_encoding::NON_ALPHANUMERIC);
+        format!("{name}={text}")
+    };
+    let said = pairs.iter().filter(|(_, text)| !text.trim().is_empty());
+    let pairs: Vec<String> = said.map(pair).collect();
+    (!pairs.is_empty()).then(|| format!("{before}{}{after}", pairs.join("&")))
 }
 
 fn importance(word: &str) -> Result<Importance, Refusal> {
@@ -178,7 +204,7 @@ fn importance(word: &str) -> Result<Importance, Refusal> {
     word.parse().map_err(|error| Refusal::bad_request(format!("{error}"), ""))
 }
 
-fn job_name(text: &str) -> Result<JobName, Refusal> {
+pub(super) fn job_name(text: &str) -> Result<JobName, Refusal> {
     text.parse().map_err(|error: BadId| Refusal::bad_request(error.to_string(), ""))
 }
 
@@ -221,6 +247,7 @@ pub(super) async fn part(
     State(web): State<Web>,
     Path(name): Path<String>,
     Query(query): Query<RankQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let name = job_name(&name)?;
     let overrides = query.overrides()?;
@@ -228,6 +255,10 @@ pub(super) async fn part(
     let report = web.report(&name, overrides).await?;
     let demand = overrides.demand.or(job.spec.demand);
     let mut response = html(&Part::new(&report, &job.spec, demand, &job.reason))?.into_response();
+    // What follows a running job by itself is no choice of the visitor's.
+    if headers.get("hx-trigger").is_some_and(|element| element == "results") {
+        return Ok(response);
+    }
     // The address shows the same to whoever it is given to.
     let address = format!("{}{}", job_path(&name), query.written());
     if let Ok(address) = HeaderValue::from_str(&address) {
@@ -267,11 +298,10 @@ pub(super) async fn trial(
     let id: TrialId = format!("{name}/{number}").parse().map_err(|_: BadId| no_trial())?;
     let facts = web.shared.store.job_facts(&name).await?;
     let mut facts = facts.ok_or_else(|| Refused::NoSuchJob(name.clone()))?;
-    facts.add_histograms(web.shared.store.histograms(&name).await?);
+    facts.add_histograms(web.shared.store.histograms(&name, Some(&id)).await?);
     let report = job_report::build(&facts, Overrides::default());
     let is_it = |entry: &&Entry| entry.trial.as_ref() == Some(&id);
-    let entries = report.ranking.iter().chain(&report.rejected).chain(&report.failed);
-    let entry = entries.into_iter().find(is_it).ok_or_else(no_trial)?;
+    let entry = report.entries().find(is_it).ok_or_else(no_trial)?;
     html(&Trial::new(visitor.frame(Some(Section::Jobs)), &report, entry))
 }
 
@@ -307,16 +337,19 @@ pub(super) async fn compare(
     if a.is_empty() || b.is_empty() {
         return html(&Compare { frame, a, b, outcome: Outcome::Nothing });
     }
-    let mut jobs = Vec::new();
+    let (mut reports, mut jobs) = (Vec::new(), Vec::new());
     for name in [&a, &b] {
         let name = job_name(name)?;
         let report = web.report(&name, Overrides::default()).await?;
         jobs.push(ComparedJob::of(&report).map_err(|error| Refusal::fault(&error))?);
+        reports.push(report);
     }
     let allowed = allow.split(',').filter(|field| FIELDS.contains(field)).map(str::to_owned);
     let allowed: Vec<String> = allowed.collect();
     let outcome = match compare::compare(&jobs[0], &jobs[1], &[], &allowed) {
-        Ok(comparison) => Outcome::Compared(Box::new(comparison)),
+        Ok(comparison) => {
+            Outcome::Compared(Box::new(Compared::new(comparison, &reports[0], &reports[1])))
+        }
         Err(unlike) => {
             let allow = match &unlike {
                 Unlike::Field(difference) => {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use assay_pages::{Page, frame::Frame, problem::Problem};
+use assay_pages::{Template, frame::Frame, problem::Problem};
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderValue, StatusCode};
 use tonic::{Code, Status};
@@ -68,7 +68,7 @@ impl Refusal {
             status: self.status.as_u16(),
             request_id: request_id.to_owned(),
         };
-        let mut response = match problem.html() {
+        let mut response = match problem.render() {
             Ok(page) => (self.status, Html(page)).into_response(),
             Err(_) => (self.status, title).into_response(),
         };
@@ -125,10 +125,16 @@ impl From<Status> for Refusal {
         let known = [
             (Code::InvalidArgument, StatusCode::BAD_REQUEST),
             (Code::NotFound, StatusCode::NOT_FOUND),
+            (Code::AlreadyExists, StatusCode::CONFLICT),
+            (Code::FailedPrecondition, StatusCode::CONFLICT),
+            (Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE),
             (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE),
         ];
+        // Messages read like those of a terminal, with one hint at the end.
+        let (what, hint) =
+            status.message().split_once("\nhint: ").unwrap_or((status.message(), ""));
         match known.into_iter().find(|(code, _)| *code == status.code()) {
-            Some((_, kind)) => Self::new(kind, status.message(), ""),
+            Some((_, kind)) => Self::new(kind, what, hint),
             None => Self::fault(&status),
         }
     }

@@ -13,6 +13,8 @@ use crate::{
     artifacts::Artifacts,
     clock::Clock,
     dispatch::link::detached,
+    sagemaker::{Api, background::Background, fetch::Sources, offer::Offer},
+    settings::AwsSettings,
     store::{Change, JobRecord, Store},
     tests::support::job_spec,
 };
@@ -41,11 +43,25 @@ impl Scene {
             planned: None,
         };
         store.commit(vec![Change::JobCreated(Box::new(record))]).await.unwrap();
+        let store = Arc::new(store);
+        let artifacts = Artifacts::open(scratch.path(), Bytes::mib(1)).unwrap();
+        let offer = Offer::check(AwsSettings::default()).unwrap();
+        let aws = Api {
+            dispatch: dispatch.clone(),
+            store: Arc::clone(&store),
+            artifacts: artifacts.clone(),
+            clock,
+            settings: offer.settings,
+            account: offer.account,
+            sources: Sources::below(Vec::new()),
+            background: Background::new().0,
+        };
         let shared = Shared {
             dispatch,
-            store: Arc::new(store),
-            artifacts: Artifacts::open(scratch.path(), Bytes::mib(1)).unwrap(),
+            store,
+            artifacts,
             clock,
+            aws: Arc::new(aws),
             stopping: CancellationToken::new(),
         };
         Self { _scratch: scratch, shared, published, job }

@@ -16,17 +16,17 @@ use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 /// A body and its `Content-Type`.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct SamplePayload {
-    pub(crate) file_name: &'static str,
-    pub(crate) content_type: &'static str,
-    pub(crate) body: Vec<u8>,
+pub struct SamplePayload {
+    pub file_name: &'static str,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
 }
 
 /// Makes up a body for these inputs.
 ///
 /// # Errors
 /// [`OverLimit`] when it would be larger than a body may be; nothing is allocated then.
-pub(crate) fn for_inputs(inputs: &[InputSpec], seed: u64) -> Result<SamplePayload, OverLimit> {
+pub fn for_inputs(inputs: &[InputSpec], seed: u64) -> Result<SamplePayload, OverLimit> {
     let bytes =
         |input: &InputSpec| input.size_bytes().saturating_add(npy_header(input).len() as u64);
     payload_file::check_body(inputs.iter().map(bytes).fold(0, u64::saturating_add))?;

@@ -10,28 +10,34 @@ use hdrhistogram::serialization::{
     interval_log::{IntervalLogWriterBuilder, Tag},
 };
 
-use crate::failure::Failure;
+use thiserror::Error;
 
 /// Values are microseconds; the log's column of maxima is in milliseconds.
 const MICROSECONDS_PER_MILLISECOND: f64 = 1000.0;
 
+/// There are no logs.
+#[derive(Debug, Error)]
+pub(super) enum LogError {
+    #[error("no call has been answered")]
+    NothingAnswered,
+    #[error("the histograms of {trial} cannot be written")]
+    Unwritten { trial: TrialId, source: Problem },
+}
+
 /// The name and content of each trial's log, in the order of the trials.
-pub(super) fn of_trials(report: &JobReport) -> Result<Vec<(String, String)>, Failure> {
-    let entries = report.ranking.iter().chain(&report.rejected).chain(&report.failed);
+pub(super) fn of_trials(report: &JobReport) -> Result<Vec<(String, String)>, LogError> {
+    let entries = report.entries();
     // Types of one shape share a trial.
     let trials: BTreeMap<&TrialId, &[StepResult]> = entries
         .filter_map(|entry| Some((entry.trial.as_ref()?, &*entry.steps)))
         .filter(|(_, steps)| steps.iter().any(|step| !step.histogram.is_empty()))
         .collect();
     if trials.is_empty() {
-        return Err(Failure::failed(
-            "no call of this job has been answered, so there is no histogram",
-        ));
+        return Err(LogError::NothingAnswered);
     }
     let log = |(trial, steps): (&TrialId, &[StepResult])| {
-        let text = of_steps(trial, steps).map_err(|error| {
-            Failure::failed(format!("the histograms of {trial} cannot be written")).because(&*error)
-        })?;
+        let text = of_steps(trial, steps)
+            .map_err(|source| LogError::Unwritten { trial: trial.clone(), source })?;
         Ok((format!("{}.hlog", trial.as_str().replace('/', "-")), text))
     };
     trials.into_iter().map(log).collect()
@@ -130,6 +136,6 @@ mod tests {
     #[test]
     fn a_job_without_an_answered_call_has_no_log_and_says_so() {
         let error = of_trials(&report(vec![step(0, Purpose::Main, &[])])).unwrap_err();
-        assert!(error.to_string().contains("no call of this job has been answered"), "{error}");
+        assert!(matches!(error, LogError::NothingAnswered), "{error}");
     }
 }
