@@ -15,6 +15,9 @@ use assay_measure::{
 /// The 95th percentile of every step and trial in microseconds.
 pub const P95_US: u64 = 27_000;
 
+/// How long every step lasts.
+const STEP: Duration = Duration::from_millis(1500);
+
 pub fn host() -> HostFacts {
     HostFacts {
         cpu_model: "test".to_owned(),
@@ -33,10 +36,11 @@ fn rate(per_second: f64) -> Rate {
 pub fn step(index: u32, per_second: f64, utilization: Utilization) -> StepResult {
     StepResult {
         users: Some(index + 1),
+        started: STEP * index,
         achieved: rate(per_second),
         latency: Some(latency()),
         utilization,
-        ..StepResult::unmeasured(index, Purpose::Staircase, Duration::from_millis(1500))
+        ..StepResult::unmeasured(index, Purpose::Staircase, STEP)
     }
 }
 

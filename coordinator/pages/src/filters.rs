@@ -190,14 +190,26 @@ pub(crate) fn capacity_interval(
     Ok(interval.map(text).unwrap_or_default())
 }
 
+/// Half of the width of an interval, with as many decimals as its figure has, and more where it would be none.
+fn beside(half: f64, figure: &str) -> String {
+    let decimals = figure.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    let is_plain = figure.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let written = format!("{half:.decimals$}");
+    if is_plain && written.bytes().any(|byte| matches!(byte, b'1'..=b'9')) {
+        return written;
+    }
+    figures::significant(half)
+}
+
 /// Dollars per million with half of the width of their interval.
 #[filter_fn]
 pub(crate) fn cost_per_million(entry: impl Shown<Entry>, _: &dyn Values) -> askama::Result<String> {
     let entry = entry.shown();
     let Some(cost) = entry.cost_per_million_usd else { return Ok(NONE.to_owned()) };
+    let cost = figures::significant(cost);
     let half = entry.cost_per_inference_ci95.map(|[low, high]| (high - low) / 2.0 * 1e6);
-    let half = half.map(|half| format!(" ± {}", figures::significant(half)));
-    Ok(format!("{}{}", figures::significant(cost), half.unwrap_or_default()))
+    let half = half.map(|half| format!(" ± {}", beside(half, &cost)));
+    Ok(format!("{cost}{}", half.unwrap_or_default()))
 }
 
 #[filter_fn]
