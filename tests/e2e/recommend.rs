@@ -140,7 +140,7 @@ fn a_terminal_of_80_columns_shows_a_live_line_and_nothing_that_does_not_fit() {
         let mut command = bench.in_folder("python3");
         command.arg(script).arg("80").arg(binaries::assay()).arg("recommend").arg(&model);
         command.args(["--input", MLP_INPUT, "--load", "users:2/3s", "--sweep", "workers=1"]);
-        command.args(["--instance-types", "own.small=1x2GiB@0.05,own.as-small=1x2GiB@0.07"]);
+        command.args(["--instance-types", "own.one=1x2GiB@0.05,own.two=1x2GiB@0.07"]);
         let shown = run(command.args(more)).stdout;
         // Colours and movements take no room; a return or the end of a line begins at the left again.
         let escapes = Regex::new(r"\x1b\[[0-9;?]*[A-Za-z]").unwrap();
@@ -154,12 +154,12 @@ fn a_terminal_of_80_columns_shows_a_live_line_and_nothing_that_does_not_fit() {
         let edges = (80..line.len()).step_by(80).map(|edge| &line[edge - 1..=edge]);
         assert!(edges.into_iter().all(fits), "{:?}", String::from_iter(line));
     }
-    assert!(live.contains("own.small +1") && live.contains("━"), "{live}");
+    assert!(live.contains("own.one +1") && live.contains("━"), "{live}");
     let plain = recommend(&["--progress", "plain"]);
-    assert!(plain.contains("own.small, own.as-small") && !plain.contains("━"), "{plain}");
+    assert!(plain.contains("own.one, own.two") && !plain.contains("━"), "{plain}");
     for none in [&["--progress", "none"][..], &["-q"]] {
         let nothing = recommend(none);
-        assert!(!nothing.contains("Plan") && nothing.contains("own.as-small"), "{nothing}");
+        assert!(!nothing.contains("Plan") && nothing.contains("own.two"), "{nothing}");
     }
 }
 

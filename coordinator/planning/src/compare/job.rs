@@ -171,8 +171,9 @@ pub(super) fn differences(base: &ComparedJob, new: &ComparedJob) -> Vec<Differen
     };
     let mut found = Vec::new();
     let mut note = |field, base: String, new: String| {
+        let said = |text: String| if text.is_empty() { "none".to_owned() } else { text };
         if base != new {
-            found.push(Difference { field, base, new });
+            found.push(Difference { field, base: said(base), new: said(new) });
         }
     };
     note("model", model(base), model(new));
