@@ -1,6 +1,6 @@
 """Every page and state: what it says, whether it is accessible in light and in dark, and whether it fits.
 
-usage: looks.py URL CHROMIUM FOLDER EMPTY_URL GUARDED_URL SNAPSHOTS
+usage: looks.py URL CHROMIUM FOLDER EMPTY_URL EMPTY_FOLDER GUARDED_URL SNAPSHOTS
 
 With ASSAY_UPDATE_SNAPSHOTS=1 what pages say is written down instead of compared; with ASSAY_SCREENSHOTS=DIR pictures of
 all of them are taken as well.
@@ -10,11 +10,12 @@ import difflib
 import os
 import pathlib
 import re
+import sqlite3
 import sys
 
 from studio import NARROW, URL, WIDE, Watched, accessible, browser, expect, fits
 
-EMPTY, GUARDED, SNAPSHOTS = sys.argv[4], sys.argv[5], pathlib.Path(sys.argv[6])
+EMPTY, EMPTY_FOLDER, GUARDED, SNAPSHOTS = sys.argv[4], sys.argv[5], sys.argv[6], pathlib.Path(sys.argv[7])
 PICTURES = os.environ.get("ASSAY_SCREENSHOTS")
 
 # Name, coordinator, path, status.
@@ -51,6 +52,7 @@ STATES = [
     ("not-understood", URL, "/jobs/ranked?demand=lots", 400),
     ("sign-in", GUARDED, "/login", 200),
     ("sign-in-failed", GUARDED, "/login", 401),
+    ("fault", EMPTY, "/jobs/waiting", 500),
 ]
 
 CHANGING = [
@@ -99,9 +101,17 @@ def open_state(studio: Watched, state):
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_role("alert").filter(has_text="no access token")).to_be_visible()
         return page
+    if name == "fault":
+        damage_the_store()
     answer = page.goto(base + path)
     assert answer.status == status, f"{path} answered {answer.status}, not {status}"
     return page
+
+
+def damage_the_store():
+    """As another program might."""
+    with sqlite3.connect(f"{EMPTY_FOLDER}/data/assay.db", timeout=10) as store:
+        store.execute("update job set spec_json = '{}'")
 
 
 def looked_at(studio: Watched, inspected: Watched, state) -> list[str]:

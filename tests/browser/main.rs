@@ -65,5 +65,8 @@ fn every_page_and_state_is_accessible_and_fits_and_says_what_it_said() {
     empty.recommend("waiting", &["--instance-types", "own.small=1x2GiB@0.05", "--detach"]);
     let guarded = Studio::guarded();
     let snapshots = concat!(env!("CARGO_MANIFEST_DIR"), "/browser/snapshots");
-    studio.script("looks.py", &[empty.url(), guarded.url(), snapshots]);
+    studio.script(
+        "looks.py",
+        &[empty.url(), empty.path().to_str().unwrap(), guarded.url(), snapshots],
+    );
 }
