@@ -36,7 +36,8 @@ impl KnownAgent {
         Self::attach_paced(url, Duration::ZERO)
     }
 
-    /// One that takes so long for each step. A trial of a job that is called `held-…` stays at its second step until it
+    /// One that takes so long for each step: at a quarter, a half and all of what there is, or twelve of them in a job
+    /// that is called `many-…`. A trial of a job that is called `held-…` stays at its second step until it
     /// is cancelled, and the model host of a job that is called `broken-…` or `broken` dies.
     pub fn attach_paced(url: &str, pace: Duration) -> Self {
         let runtime = Runtime::new().expect("a runtime can be made");
@@ -108,11 +109,19 @@ impl Running {
         !(self.is_of("held-") && self.steps == 2)
     }
 
-    /// Three steps, at a quarter, a half and all of what there is, then the outcome, which ends it.
+    /// Shares of what there is, one for each step.
+    fn shares(&self) -> Vec<f64> {
+        if self.is_of("many-") {
+            return (1..=12).map(|step| f64::from(step) / 12.0).collect();
+        }
+        vec![0.25, 0.5, 1.0]
+    }
+
+    /// Its steps, then the outcome, which ends it.
     fn go_on(&mut self, stream: &Stream) -> bool {
         let vcpus = self.spec.emulated().map_or(1, |shape| shape.vcpus);
         let capacity = f64::from(vcpus) * PER_SECOND_AND_VCPU;
-        if let Some(share) = [0.25, 0.5, 1.0].get(self.steps as usize) {
+        if let Some(share) = self.shares().get(self.steps as usize) {
             let step = known_figures::step(self.steps, capacity * share, busy(*share));
             stream.say(step_finished(&self.held, step.into()));
             self.steps += 1;

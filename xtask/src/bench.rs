@@ -23,6 +23,7 @@ mod known;
 mod load;
 mod model;
 mod overhead;
+mod pages;
 mod quiet;
 mod recommend;
 mod repeat;
@@ -51,6 +52,8 @@ enum Subject {
     Sampler,
     /// Two hundred boto3 clients at once, and what is left of their jobs after a crash.
     Api,
+    /// What a job's page, a long list and many followers cost the coordinator.
+    Pages,
     /// How soon a host is ready, confined and not, and what an idle agent costs.
     Startup,
     /// From a fresh clone to a ranking, and to tests that run: what a newcomer waits for.
@@ -141,6 +144,7 @@ pub(crate) fn run(
             Subject::Agreement => agreement::measure(&bench)?,
             Subject::Sampler => sampler::measure(&bench)?,
             Subject::Api => api::measure(&bench)?,
+            Subject::Pages => pages::measure(&bench)?,
             Subject::Startup => startup::measure(&bench)?,
             Subject::Search => search::measure(&bench)?,
             Subject::FirstRun => first_run::measure(&bench)?,

@@ -24,14 +24,19 @@ pub(crate) async fn run(files: &[PathBuf], settings: &Settings) -> Result<ExitCo
     // Nothing is brought in when a later file cannot be read.
     let contents = files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
     let mut client = Client::connect(settings).await?;
-    for (path, content) in files.iter().zip(contents) {
+    for (done, (path, content)) in files.iter().zip(contents).enumerate() {
         let pieces: Vec<v1::ImportJobRequest> = content
             .chunks(PIECE)
             .map(|piece| v1::ImportJobRequest { data: piece.to_vec().into() })
             .collect();
         let answer = client.jobs.import_job(iter(pieces)).await;
-        let answer = answer
-            .map_err(|status| Failure::from(status).cause(format!("in {}", path.display())))?;
+        let answer = answer.map_err(|status| {
+            let failure = Failure::from(status).cause(format!("in {}", path.display()));
+            if files.len() == 1 {
+                return failure;
+            }
+            failure.cause(format!("{done} of {} files were imported before it", files.len()))
+        })?;
         let job = answer.into_inner().job.unwrap_or_default();
         output::write(&job.name)?;
     }

@@ -28,6 +28,10 @@ pub(crate) async fn run(args: &RecommendArgs, settings: &Settings) -> Result<Exi
     args.job.op_libraries.iter().try_for_each(|file| readable(file))?;
     // Minutes of measuring come before it is written.
     if let Some(path) = &args.html {
+        if path == Path::new("-") {
+            return Err(Failure::usage("--html needs a file: standard output has the ranking")
+                .hint("`assay export JOB --format html` writes the page to standard output"));
+        }
         output::check_replaceable(path)
             .or_usage(format_args!("cannot write {}", path.display()))?;
     }

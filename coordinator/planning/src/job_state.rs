@@ -123,12 +123,15 @@ impl JobNameTaken {
     }
 }
 
-/// Names are unique for ever: refuses one that is taken.
+/// Where its page would be, jobs are made by form.
+const RESERVED: &str = "new";
+
+/// Names are unique for ever: refuses one that is taken, or that no job may have.
 ///
 /// # Errors
 /// [`JobNameTaken`] with a free name like it.
 pub fn claim_name(name: &JobName, taken: &BTreeSet<JobName>) -> Result<(), JobNameTaken> {
-    if taken.contains(name) {
+    if taken.contains(name) || name.as_str() == RESERVED {
         return Err(JobNameTaken {
             name: name.clone(),
             suggestion: free_name_like(name.as_str(), taken),

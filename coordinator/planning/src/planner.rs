@@ -165,6 +165,7 @@ pub struct Rejection {
 /// A type that is known but cannot be measured is a rejection in the plan instead.
 pub fn plan(job: &JobSpec, catalogue: &Catalogue, fleet: &[AgentView]) -> Result<Plan, PlanError> {
     check_instance_types(job, catalogue, fleet)?;
+    check_shapes(job)?;
     let sites = Sites::new(job, catalogue, fleet);
     let mut plan = Plan::default();
     if let Some(endpoint) = job.endpoint() {
@@ -177,6 +178,19 @@ pub fn plan(job: &JobSpec, catalogue: &Catalogue, fleet: &[AgentView]) -> Result
     plan.begin_race(job);
     plan.share_out_time(job, fleet);
     Ok(plan)
+}
+
+/// A type may be listed again with other environments, and is the same machine then.
+fn check_shapes(job: &JobSpec) -> Result<(), PlanError> {
+    for (index, one) in job.instance_types.iter().enumerate() {
+        let is_other = |before: &&CandidateType| {
+            before.name == one.name && (before.shape != one.shape || before.price != one.price)
+        };
+        if job.instance_types[..index].iter().any(|before| is_other(&before)) {
+            return Err(PlanError::TwoShapes { instance_type: one.name.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// What to try on a type: its environments with the sweep that each makes.

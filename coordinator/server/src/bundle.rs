@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use prost::Message;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use thiserror::Error;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     job_event::Happening,
@@ -31,6 +32,10 @@ use crate::{
 const SCHEMA: &str = "assay.bundle/1";
 /// The largest file that is taken.
 pub(crate) const LARGEST_FILE: usize = 64 << 20;
+/// The most remarks on a plan that a coordinator makes by far.
+const MOST_REMARKS: usize = 10_000;
+/// One file is read after the other: each may take much memory.
+static TURN: Semaphore = Semaphore::const_new(1);
 /// The most that may come out of it.
 const LARGEST_CONTENT: u64 = 512 << 20;
 
@@ -135,7 +140,16 @@ impl Bundle {
     }
 
     /// Reads a file, and holds its parts against each other.
-    pub(crate) fn read(file: &[u8]) -> Result<Self, BadBundle> {
+    ///
+    /// # Errors
+    /// [`BadBundle`] for whatever is no whole job.
+    pub(crate) async fn read(file: Vec<u8>) -> Result<Self, BadBundle> {
+        let _turn = TURN.acquire().await;
+        let read = spawn_blocking(move || Self::read_now(&file)).await;
+        read.unwrap_or_else(|_| Err(BadBundle::Torn("reading it failed".to_owned())))
+    }
+
+    fn read_now(file: &[u8]) -> Result<Self, BadBundle> {
         #[derive(Deserialize)]
         struct Kind {
             #[serde(default)]
@@ -173,6 +187,11 @@ impl Bundle {
             if trial.end().is_none() {
                 return torn(format!("trial {id} has not ended"));
             }
+        }
+        let remarks =
+            |planned: &Planned| planned.plan.warnings.len() + planned.plan.rejections.len();
+        if self.planned.as_ref().map_or(0, remarks) > MOST_REMARKS {
+            return torn(format!("there are more than {MOST_REMARKS} remarks on its plan"));
         }
         let mut candidates = self.planned.iter().flat_map(|planned| &planned.plan.candidates);
         if trials.is_empty() && candidates.next().is_some() {

@@ -21,6 +21,9 @@ pub enum PlanError {
     /// The environment of a candidate contradicts itself or the sweep.
     #[error("the environment of {instance_type} cannot be tried: {conflict}")]
     Environment { instance_type: InstanceTypeName, conflict: EnvironmentConflict },
+    /// A name stands for one machine.
+    #[error("{instance_type} is given twice, with another shape or price")]
+    TwoShapes { instance_type: InstanceTypeName },
     #[error("the sweep makes {count} candidates; at most {MOST_CANDIDATES} can be planned")]
     TooMany { count: usize },
 }
@@ -45,6 +48,7 @@ impl PlanError {
             Self::Environment { .. } => {
                 "give every setting once: by an environment variable or by the sweep".to_owned()
             }
+            Self::TwoShapes { .. } => "give each shape a name of its own".to_owned(),
             Self::TooMany { .. } => "sweep fewer settings at a time".to_owned(),
         }
     }

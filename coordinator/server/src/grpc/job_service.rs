@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     archives,
+    artifacts::Hold,
     bundle::{self, Bundle},
     dispatch::{Created, Event, Refused},
     exports::{self, Wanted},
@@ -77,12 +78,12 @@ impl Shared {
         }
     }
 
-    /// Checks a job and its files, and hands it to the loop.
-    pub(crate) async fn create(&self, spec: JobSpec) -> Result<Created, Status> {
-        if let Some((what, hint)) = contradiction(&spec) {
+    /// Checks a job and its files, which stay until the hold ends.
+    pub(crate) async fn check(&self, spec: &JobSpec) -> Result<Hold, Status> {
+        if let Some((what, hint)) = contradiction(spec) {
             return Err(refuse(Code::InvalidArgument, what, hint));
         }
-        let hold = Some(self.artifacts.hold().await);
+        let hold = self.artifacts.hold().await;
         if let Some(model) = spec.model() {
             self.check_artifact("model", model)?;
         }
@@ -91,6 +92,12 @@ impl Shared {
             self.check_artifact("recorded load", recording)?;
         }
         self.check_bodies(&spec.payload).await?;
+        Ok(hold)
+    }
+
+    /// Checks a job and its files, and hands it to the loop.
+    pub(crate) async fn create(&self, spec: JobSpec) -> Result<Created, Status> {
+        let hold = Some(self.check(&spec).await?);
         let files = job_files::of(&spec);
         let create = |answer| Event::CreateJob { spec: Box::new(spec), hold, answer };
         let created = self.dispatch.ask(create).await??;
@@ -243,9 +250,7 @@ impl JobService for Shared {
             }
             file.extend_from_slice(&data);
         }
-        let read = spawn_blocking(move || Bundle::read(&file)).await;
-        let read = read.map_err(|error| refusal(Code::Internal, error.to_string()))?;
-        let bundle = read?;
+        let bundle = Bundle::read(file).await?;
         let name = bundle.spec.name.clone();
         let import = |answer| Event::ImportJob { bundle: Box::new(bundle), answer };
         self.dispatch.ask(import).await??;

@@ -121,9 +121,9 @@ async fn what_was_told_to_be_there_still_is_when_its_job_comes() {
         assert!(!upload(&mut jobs, artifact(content).into(), content).await.unwrap());
     }
     coordinator.stop_and_delete("old").await;
-    let request = v1::CreateJobRequest { spec: Some(job_spec("new", &["ml.c5.large"]).into()) };
+    let request = v1::CreateJobRequest { spec: Some(job_spec("newer", &["ml.c5.large"]).into()) };
     jobs.create_job(request).await.unwrap();
-    coordinator.stop_and_delete("new").await;
+    coordinator.stop_and_delete("newer").await;
     assert!(!coordinator.has(MODEL).await && !coordinator.has(PAYLOAD).await);
 }
 

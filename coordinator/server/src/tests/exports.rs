@@ -182,6 +182,15 @@ async fn what_is_no_whole_job_is_refused_and_leaves_nothing() {
             "do not belong together",
         ),
         (
+            "remarks",
+            packed(&{
+                let mut bundle: serde_json::Value = serde_json::from_str(&text).unwrap();
+                bundle["planned"]["plan"]["warnings"] = vec![""; 10_001].into();
+                bundle.to_string()
+            }),
+            "remarks on its plan",
+        ),
+        (
             "no end",
             packed(&{
                 let mut bundle: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -19,6 +19,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode};
 use multer::Field;
 use tokio::time::timeout;
+use tonic::Status;
 
 use super::{
     Web, fleet::is_old, forms::UploadForm, html, is_part, refusal::Refusal, visitors::Visitor,
@@ -215,6 +216,15 @@ async fn receive(web: &Web, mut field: Field<'static>) -> Result<Option<Artifact
     Ok(Some(web.keep(received).await?))
 }
 
+fn unfit(status: Status) -> Unfit {
+    let refusal = Refusal::from(status);
+    if !refusal.status.is_client_error() {
+        return Unfit::Refused(refusal);
+    }
+    let Refusal { what, hint, .. } = refusal;
+    Unfit::Wrong(Wrong { what, hint })
+}
+
 fn unstored(error: ArtifactError) -> Unfit {
     match error {
         ArtifactError::TooLarge { .. } | ArtifactError::LargerThan { .. } => {
@@ -239,19 +249,12 @@ impl Web {
             return self.preview(spec).await.map(Done::Planned);
         }
         let name = spec.name.clone();
-        let created = self.shared.create(spec).await;
-        created.map_err(|status| {
-            let refusal = Refusal::from(status);
-            if !refusal.status.is_client_error() {
-                return Unfit::Refused(refusal);
-            }
-            let Refusal { what, hint, .. } = refusal;
-            Unfit::Wrong(Wrong { what, hint })
-        })?;
+        self.shared.create(spec).await.map_err(unfit)?;
         Ok(Done::Created(name))
     }
 
     async fn preview(&self, spec: JobSpec) -> Result<Preview, Unfit> {
+        drop(self.shared.check(&spec).await.map_err(unfit)?);
         let texts = [
             ("Command line", repeat::command_line(&spec)),
             ("Job file, for assay jobs create -f", repeat::job_file(&spec)),
