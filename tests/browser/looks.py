@@ -45,6 +45,7 @@ STATES = [
     ("compare-unlike", URL, "/compare?a=ranked&b=unpriced", 200),
     ("agents", URL, "/agents", 200),
     ("agents-first-run", EMPTY, "/agents", 200),
+    ("agent", URL, "/agents/known", 200),
     ("prices", URL, "/prices?q=own", 200),
     ("prices-filtered-to-nothing", URL, "/prices?q=nothing-is-called-so", 200),
     ("help", URL, "/help", 200),
