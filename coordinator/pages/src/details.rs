@@ -11,12 +11,16 @@ use assay_measure::{
 };
 use assay_planning::{
     prices::PriceQuote,
-    repeat,
     report::{Entry, JobReport},
 };
 use jiff::Timestamp;
 
-use crate::{filters, frame::Frame, results::job_path, runs::Use};
+use crate::{
+    filters,
+    frame::Frame,
+    results::job_path,
+    runs::{Use, repeats},
+};
 
 /// One entry of a job's record, in words.
 #[derive(Clone, Debug)]
@@ -75,12 +79,7 @@ impl<'a> Details<'a> {
             reason,
             took: took.map(minutes).unwrap_or_default(),
             settings: settings(spec),
-            uses: [
-                ("Command line", repeat::command_line(spec)),
-                ("Job file, for assay jobs create -f", repeat::job_file(spec)),
-            ]
-            .map(|(title, text)| Use { title, text: text.map_err(|error| error.to_string()) })
-            .into(),
+            uses: repeats(spec),
             prices,
             machines: report.entries().filter_map(machine).collect(),
             events,

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use askama::Template;
-use assay_measure::{ids::Sha256, job::Importance, units::Bytes};
+use assay_measure::{
+    ids::Sha256,
+    job::{Importance, JobSpec},
+    units::Bytes,
+};
 
-use crate::{filters, frame::Frame, goals, runs::Use};
+use crate::{filters, frame::Frame, goals};
 
 /// A model that the coordinator has already.
 #[derive(Clone, Debug)]
@@ -79,8 +83,8 @@ pub struct Preview {
     /// Roughly what the machines cost meanwhile, in dollars, where they are what they are measured as and have a price.
     pub usd: Option<f64>,
     pub warnings: Vec<String>,
-    /// The same job for other clients: a title, and the text or why there is none.
-    pub texts: [(&'static str, Result<String, String>); 2],
+    /// The job itself, to be shown for other clients.
+    pub spec: Box<JobSpec>,
 }
 
 /// The form.
@@ -98,14 +102,6 @@ pub struct NewJob {
 }
 
 impl NewJob {
-    fn uses(preview: &Preview) -> Vec<Use> {
-        let text = |(title, text): &(&'static str, Result<String, String>)| Use {
-            title,
-            text: text.clone(),
-        };
-        preview.texts.iter().map(text).collect()
-    }
-
     fn is_chosen(&self, offered: &OfferedType) -> bool {
         self.fields.types.contains(&offered.name)
     }

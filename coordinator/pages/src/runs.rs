@@ -3,6 +3,7 @@
 use askama::Template;
 use assay_measure::job::JobSpec;
 use assay_planning::{
+    repeat::{self, NoFlag},
     report::{Entry, JobReport},
     snippet::{self, NoSnippet, Recommended},
 };
@@ -101,6 +102,18 @@ pub(crate) struct Use {
     pub(crate) title: &'static str,
     /// The text, or why there is none.
     pub(crate) text: Result<String, String>,
+}
+
+/// Ways to run a job again.
+pub(crate) fn repeats(spec: &JobSpec) -> Vec<Use> {
+    let of = |title, text: Result<String, NoFlag>| Use {
+        title,
+        text: text.map_err(|error| error.to_string()),
+    };
+    vec![
+        of("Command line", repeat::command_line(spec)),
+        of("Job file, for assay jobs create -f", repeat::job_file(spec)),
+    ]
 }
 
 /// Ways to put a candidate of a job to use.

@@ -1,11 +1,11 @@
 //! A job as a whole, to be taken to another coordinator.
 
 use assay_measure::ids::{JobName, LeaseToken};
-use sqlx::{AssertSqlSafe, sqlite::SqliteRow};
+use sqlx::sqlite::SqliteRow;
 
 use super::{
     Store, StoreError, broken,
-    read::{job_record, planned_trials, step, trial_record},
+    read::{job_record, planned_trials, step, trials_of},
     row::{column, from_json, parse, timestamp, uncount},
 };
 use crate::bundle::{Bundle, BundledStep, BundledTrial, Entry, What};
@@ -24,15 +24,7 @@ impl Store {
             recommended.map(|text| from_json("a recommendation", &text)).transpose()?;
         let mut bundle = Bundle::of(job_record(&row)?, recommended);
         let planned = planned_trials(&self.readers, name).await?;
-        let rows = sqlx::query(
-            "select id, state_json, run_token from trial where job = $1 order by rowid",
-        )
-        .bind(name.as_str())
-        .fetch_all(&self.readers)
-        .await
-        .map_err(broken("read trials from"))?;
-        for (planned, row) in planned.into_iter().zip(&rows) {
-            let record = trial_record(row)?;
+        for (planned, record) in planned.into_iter().zip(trials_of(&self.readers, name).await?) {
             bundle.trials.push(BundledTrial { planned, trial: record.trial, run: record.run });
         }
         let sql = "select event.sequence, event.at_us, event.event_json, event.step_trial, event.step_token,
@@ -40,7 +32,7 @@ impl Store {
                    from event left join step on step.trial = event.step_trial
                      and step.lease_token = event.step_token and step.step_index = event.step_index
                    where event.job = $1 order by event.sequence";
-        let rows = sqlx::query(AssertSqlSafe(sql))
+        let rows = sqlx::query(sql)
             .bind(name.as_str())
             .fetch_all(&self.readers)
             .await

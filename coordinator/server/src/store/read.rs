@@ -262,7 +262,10 @@ pub(super) fn job_record(row: &SqliteRow) -> Result<JobRecord, StoreError> {
 }
 
 /// In the order of their plan.
-async fn trials_of(db: &SqlitePool, job: &JobName) -> Result<Vec<TrialRecord>, StoreError> {
+pub(super) async fn trials_of(
+    db: &SqlitePool,
+    job: &JobName,
+) -> Result<Vec<TrialRecord>, StoreError> {
     let rows =
         sqlx::query("select id, state_json, run_token from trial where job = $1 order by rowid")
             .bind(job.as_str())

@@ -11,7 +11,7 @@ use axum::{
 use http::{HeaderMap, StatusCode, header};
 use multer::{Field, Multipart};
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::{error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -34,6 +34,10 @@ const UPLOADS: &str = "/jobs/new";
 struct WithToken {
     #[serde(default)]
     csrf: String,
+}
+
+fn late(_: Elapsed) -> Refusal {
+    Refusal::new(StatusCode::REQUEST_TIMEOUT, "The form did not come within 10 s.", "")
 }
 
 /// The same request, if its form is the visitor's own. Whoever sends it slowly, or while the coordinator stops, is not
@@ -60,9 +64,7 @@ pub(super) async fn checked(
         body = timeout(SLOWEST_FORM, to_bytes(body, LARGEST_FORM)) => body,
         () = stopping.cancelled() => return Err(Stopping.into()),
     };
-    let body = body.map_err(|_| {
-        Refusal::new(StatusCode::REQUEST_TIMEOUT, "The form did not come within 10 s.", "")
-    })?;
+    let body = body.map_err(late)?;
     let body = body.map_err(|_| {
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "The form is larger than 64 KiB.", "")
     })?;
@@ -119,8 +121,6 @@ impl<S: Sync> FromRequest<S> for UploadForm {
             }
             Ok::<_, multer::Error>(token)
         });
-        let late =
-            |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "The form did not come within 10 s.", "");
         let token = first.await.map_err(late)?.map_err(no_form)?;
         let token = String::from_utf8(token).unwrap_or_default();
         if visitor.sent(&token) { Ok(Self(form)) } else { Err(foreign()) }

@@ -11,7 +11,7 @@ use assay_pages::{
     new_job::{Fields, KnownModel, NewJob, OfferedType, Preview},
     results::job_path,
 };
-use assay_planning::{prices::DEFAULT_REGION, repeat};
+use assay_planning::prices::DEFAULT_REGION;
 use axum::{
     extract::State,
     response::{Html, IntoResponse, Redirect, Response},
@@ -255,12 +255,8 @@ impl Web {
 
     async fn preview(&self, spec: JobSpec) -> Result<Preview, Unfit> {
         drop(self.shared.check(&spec).await.map_err(unfit)?);
-        let texts = [
-            ("Command line", repeat::command_line(&spec)),
-            ("Job file, for assay jobs create -f", repeat::job_file(&spec)),
-        ];
-        let texts = texts.map(|(title, text)| (title, text.map_err(|error| error.to_string())));
-        let plan = |answer| Event::PlanJob { spec: Box::new(spec), answer };
+        let spec = Box::new(spec);
+        let plan = |answer| Event::PlanJob { spec: spec.clone(), answer };
         let planned = self.shared.dispatch.ask(plan).await.map_err(Refusal::from)?;
         let planned = planned.map_err(|refused| {
             Unfit::Wrong(Wrong { what: refused.to_string(), hint: refused.hint() })
@@ -281,7 +277,7 @@ impl Web {
             expected: planned.expected,
             usd: costs.map(|costs| costs.iter().sum()),
             warnings: planned.warnings,
-            texts,
+            spec,
         })
     }
 
